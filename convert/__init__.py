@@ -1,0 +1,1 @@
+"""From a trained U-Net to one small `.tflite`, on a workstation with TensorFlow."""

@@ -1,0 +1,215 @@
+"""The model card: what a model is, what it expects and what it scored, carried inside the `.tflite` itself.
+
+A zip archive is appended to the flatbuffer, which is how TensorFlow Lite Metadata attaches associated files
+(https://ai.google.dev/edge/litert/conversion/tensorflow/metadata#pack_metadata_and_associated_files_into_the_model):
+a flatbuffer is read from its start and a zip from its end, so the file stays both. It holds `card.json`, which is
+this dataclass, and `labels.txt`, one class name a line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from seg_edge.errors import ModelError
+
+CARD_NAME = "card.json"
+LABELS_NAME = "labels.txt"
+MAX_CARD_BYTES = 1_000_000  # a card is a few kB; more is a zip bomb or not a card
+FORMAT = 1
+
+# RGB, one a non-background class. The colour-blind safe qualitative set of Okabe and Ito (2008), reordered so that
+# the first class stands out from skin, clothes and grass.
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (0, 158, 115),
+    (230, 159, 0),
+    (86, 180, 233),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+    (240, 228, 66),
+)
+
+
+def class_colour(index: int) -> tuple[int, int, int]:
+    """The default RGB colour of class `index`; 0, the background, is black."""
+    return (0, 0, 0) if index == 0 else PALETTE[(index - 1) % len(PALETTE)]
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """A class: its name and its RGB colour in pictures."""
+
+    name: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything the runtime and a reader need to know of a model.
+
+    Attributes:
+        name: What the user calls it.
+        version: Of the model, not of the package.
+        classes: In the order of the label map's values; index 0 is the background.
+        input_size_wh: Width and height of the input tensor in pixels.
+        scale: Normalisation: the model was trained on `pixel * scale + offset`, pixels 0..255 in RGB.
+        offset: See `scale`.
+        output: `logits` (one channel a class; for a single channel, of the one foreground class) or
+            `probabilities`.
+        parent_sha256: Of the model file this one was converted from.
+        recipe: How it was made: training, pruning and quantisation with every value.
+        seed: Of the training.
+        data: Fingerprint and split of the photos it was trained on.
+        versions: Of the tools that made it.
+        scores: On the held-out part, by variant (`float`, `int8`): mean Dice, Dice per class, boundary F.
+        licence: Of the model file.
+        created: ISO 8601 date.
+        notes: What a user should know: data, limits, what not to use it for.
+    """
+
+    name: str
+    classes: tuple[ClassInfo, ...]
+    input_size_wh: tuple[int, int]
+    version: str = "0"
+    scale: float = 1 / 255
+    offset: float = 0.0
+    output: str = "logits"
+    parent_sha256: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    created: str = ""
+    notes: str = ""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in the order of the label map's values, background first."""
+        return tuple(info.name for info in self.classes)
+
+    def to_json(self) -> str:
+        """The card as indented JSON with sorted keys, the same text for the same card."""
+        document = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> ModelCard:
+        """Checks and reads a card; `where` names the file in messages.
+
+        Raises:
+            ModelError: The text is not a card this version can read.
+        """
+        try:
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                raise TypeError("not an object")
+            if document.get("format") != FORMAT:
+                raise ModelError(
+                    f"{where}: its card has format {document.get('format')!r} and this seg-edge reads {FORMAT}; "
+                    "update seg-edge, or convert the model again."
+                )
+            known = {f.name for f in dataclasses.fields(cls)}
+            values = {key: value for key, value in document.items() if key in known}
+            values["classes"] = tuple(
+                ClassInfo(str(info["name"]), _colour(info["colour"])) for info in values["classes"]
+            )
+            width, height = values["input_size_wh"]
+            values["input_size_wh"] = (int(width), int(height))
+            values["scale"], values["offset"] = float(values["scale"]), float(values["offset"])
+            card = cls(**values)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ModelError(
+                f"{where}: its card can't be read ({error}); convert the model again."
+            ) from error
+        if not 2 <= len(card.classes) <= 256:
+            raise ModelError(
+                f"{where}: its card names {len(card.classes)} classes; 2 to 256 were expected."
+            )
+        if card.output not in ("logits", "probabilities"):
+            raise ModelError(
+                f"{where}: its card says output {card.output!r}; logits or probabilities was expected."
+            )
+        return card
+
+
+def _colour(values: Any) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in values)
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(f"colour {values!r} is not three numbers from 0 to 255")
+    return red, green, blue
+
+
+def make_classes(names: list[str] | tuple[str, ...]) -> tuple[ClassInfo, ...]:
+    """Class names, background first, with the default colours."""
+    return tuple(ClassInfo(name, class_colour(index)) for index, name in enumerate(names))
+
+
+def append_card(model: bytes, card: ModelCard) -> bytes:
+    """A `.tflite` with the card appended; one that was already there is replaced.
+
+    The zip's timestamps are fixed, so the same model and card give the same bytes.
+    """
+    buffer = BytesIO()
+    buffer.write(strip_card(model))
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in (
+            (LABELS_NAME, "\n".join(card.class_names) + "\n"),
+            (CARD_NAME, card.to_json()),
+        ):
+            archive.writestr(
+                zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED
+            )
+    return buffer.getvalue()
+
+
+def strip_card(model: bytes) -> bytes:
+    """The flatbuffer alone, without an appended zip."""
+    try:
+        with zipfile.ZipFile(BytesIO(model)) as archive:
+            return model[: min(info.header_offset for info in archive.infolist())]
+    except (zipfile.BadZipFile, ValueError):
+        return model
+
+
+def read_card(model: bytes, where: str | Path) -> ModelCard | None:
+    """The card inside a `.tflite`'s bytes, or None when it carries none.
+
+    Raises:
+        ModelError: There is a card and it is damaged, oversized or of a newer format.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(model)) as archive:
+            if CARD_NAME not in archive.namelist():
+                return None
+            with archive.open(CARD_NAME) as stream:
+                content = stream.read(MAX_CARD_BYTES + 1)
+    except zipfile.BadZipFile as error:
+        if b"PK\x05\x06" in model[-66_000:]:
+            raise ModelError(
+                f"{where}: its card is damaged ({error}); fetch the file again."
+            ) from error
+        return None
+    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(
+            f"{where}: its card is damaged ({error}); fetch the file again."
+        ) from error
+    if len(content) > MAX_CARD_BYTES:
+        raise ModelError(
+            f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, which no card of ours is."
+        )
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{where}: its card is not UTF-8 text; convert the model again."
+        ) from error
+    return ModelCard.from_json(text, str(where))

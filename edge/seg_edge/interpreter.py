@@ -1,0 +1,206 @@
+"""The only file that touches LiteRT: finds a runtime, runs a model, converts between real numbers and its tensors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from seg_edge.errors import ModelError, RuntimeMissingError
+
+# The successor first: it has wheels for current Pythons and is about twice as fast as the last tflite-runtime.
+RUNTIMES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter", "ai_edge_litert"),
+    ("tflite-runtime", "tflite_runtime.interpreter", "tflite_runtime"),
+    ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
+)
+DTYPES = (np.uint8, np.int8, np.float32)
+MAX_DEFAULT_THREADS = 4  # the cores of a Raspberry Pi; small models gain nothing from more
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a model: `real = (stored - zero_point) * scale` where `scale` is not 0 (quantised)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    scale: float = 0.0
+    zero_point: int = 0
+
+    def quantise(self, real: np.ndarray) -> np.ndarray:
+        """Real numbers to the tensor's dtype, rounded half to even and clipped to its range."""
+        if not self.scale:
+            return np.asarray(real).astype(self.dtype)
+        bounds = np.iinfo(self.dtype)  # type: ignore[type-var]
+        stored = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        return np.clip(stored, bounds.min, bounds.max).astype(self.dtype)
+
+    def dequantise(self, stored: np.ndarray) -> np.ndarray:
+        """The tensor's numbers as float32."""
+        if not self.scale:
+            return stored.astype(np.float32)
+        return (stored.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+
+
+class Backend(Protocol):
+    """What runs a model: one image tensor in, one score tensor out."""
+
+    input: TensorSpec
+    output: TensorSpec
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        """Scores (1, h, w, channels) in the output's dtype, of `tensor` in the input's shape and dtype."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A LiteRT runtime that can be imported."""
+
+    name: str
+    version: str
+    interpreter: Any
+
+
+def find_runtime() -> Runtime:
+    """The first runtime of `RUNTIMES` that imports.
+
+    Raises:
+        RuntimeMissingError: None does; says why each failed.
+    """
+    failures = []
+    for name, module, _ in RUNTIMES:
+        try:
+            interpreter = importlib.import_module(module).Interpreter
+            return Runtime(name, _version(name), interpreter)
+        except (
+            ImportError,
+            AttributeError,
+            OSError,
+        ) as error:  # AttributeError: built for another NumPy
+            failures.append(
+                f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            )
+    raise RuntimeMissingError(
+        f"no LiteRT runtime works here ({'; '.join(failures)}); run 'pip install ai-edge-litert', on 32-bit Raspberry Pi OS "
+        "'pip install tflite-runtime \"numpy<2\"'."
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores, at most `MAX_DEFAULT_THREADS`."""
+    available = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(MAX_DEFAULT_THREADS, available)
+
+
+class LiteRT:
+    """A `.tflite` model ready to run on this CPU. Not to be shared between threads.
+
+    Args:
+        content: The file's bytes.
+        threads: CPU threads for one inference.
+        where: The file's name, for messages.
+
+    Attributes:
+        input: Spec of the one input, shape (1, height, width, 3).
+        output: Spec of the one output, shape (1, height, width, channels).
+        runtime: Which runtime runs it.
+
+    Raises:
+        ModelError: It can't be loaded, or it isn't a model from one image to one score map.
+    """
+
+    def __init__(self, content: bytes, threads: int, where: str):
+        self.runtime = find_runtime()
+        try:
+            with _without_native_log():
+                self._interpreter = self.runtime.interpreter(
+                    model_content=content, num_threads=threads
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{where}: {self.runtime.name} {self.runtime.version} can't load it ({_first_line(error)}); "
+                "the file is damaged or needs another runtime."
+            ) from error
+        inputs, outputs = (
+            self._interpreter.get_input_details(),
+            self._interpreter.get_output_details(),
+        )
+        self.input, self.output = _only(inputs, "input", where), _only(outputs, "output", where)
+        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+        if self.input.shape[3] != 3:
+            raise ModelError(
+                f"{where}: a colour image (1, height, width, 3) was expected in, got {self.input.shape}."
+            )
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        """Runs the model; see `Backend.run`.
+
+        Raises:
+            TypeError: The tensor's shape or dtype is not the input's.
+        """
+        if tensor.shape != self.input.shape or tensor.dtype != self.input.dtype:
+            raise TypeError(
+                f"the model takes {np.dtype(self.input.dtype)} {self.input.shape}, got {tensor.dtype} {tensor.shape}"
+            )
+        self._interpreter.set_tensor(self._input_index, tensor)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output_index)
+
+
+def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpec:
+    if len(details) != 1:
+        raise ModelError(
+            f"{where}: one {what} was expected, got {len(details)}; it is not a segmentation model."
+        )
+    detail = details[0]
+    shape = tuple(int(side) for side in detail["shape"])
+    if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
+        raise ModelError(
+            f"{where}: its {what} was expected as (1, height, width, channels), got {shape}."
+        )
+    if detail["dtype"] not in DTYPES:
+        kind = np.dtype(detail["dtype"])
+        raise ModelError(f"{where}: its {what} was expected as uint8, int8 or float32, got {kind}.")
+    scale, zero_point = detail["quantization"]
+    return TensorSpec(str(detail["name"]), shape, detail["dtype"], float(scale), int(zero_point))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Hides what LiteRT's C++ writes to stderr while a model loads ("INFO: Created ... delegate"); it has no switch."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # stderr is closed, as under some service managers
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

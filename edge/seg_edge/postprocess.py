@@ -1,0 +1,132 @@
+"""From the model's scores to answers at the frame's size: label map, soft edges, polygons.
+
+Scores are upsampled before the decision, so edges are smooth rather than made of the model's pixels. Where
+it can be, that happens on the quantised numbers: every channel of an output shares one scale, so order is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from seg_edge.interpreter import TensorSpec
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """A model's answer as it came out.
+
+    Attributes:
+        stored: (h, w, channels) in the model's dtype; one channel a class, or one for the only foreground class.
+        spec: Of the output tensor.
+        kind: `logits` or `probabilities`.
+    """
+
+    stored: np.ndarray
+    spec: TensorSpec
+    kind: str
+
+    def labels(self, shape_hw: tuple[int, int]) -> np.ndarray:
+        """The most likely class of every pixel, uint8 `shape_hw`; the lower class where two are equal."""
+        channels = self.stored.shape[2]
+        if channels <= 2:
+            plane, threshold = self._margin()
+            return cv2.compare(_upsample(plane, shape_hw), threshold, cv2.CMP_GT) & 1
+        best = _upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
+        labels = np.zeros(shape_hw, np.uint8)
+        for index in range(1, channels):
+            plane = _upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
+            labels[cv2.compare(plane, best, cv2.CMP_GT) > 0] = index
+            best = cv2.max(best, plane)
+        return labels
+
+    def _margin(self) -> tuple[np.ndarray, float]:
+        """One plane (h, w) and the threshold above which it means foreground, in the model's own numbers."""
+        if self.stored.shape[2] == 2:
+            first, second = cv2.split(self.stored)
+            if self.stored.dtype == np.float32:
+                return second - first, 0.0
+            return cv2.subtract(second, first, dtype=cv2.CV_16S), 0.0
+        plane = np.ascontiguousarray(self.stored[..., 0])
+        threshold = 0.5 if self.kind == "probabilities" else 0.0
+        if self.spec.scale:
+            threshold = threshold / self.spec.scale + self.spec.zero_point
+        return plane, threshold
+
+    def probabilities(self, shape_hw: tuple[int, int]) -> np.ndarray:
+        """Probability of each class, float32 (`shape_hw`, classes), background first."""
+        scores = _upsample(self.spec.dequantise(self.stored), shape_hw).reshape(*shape_hw, -1)
+        if scores.shape[2] == 1:
+            foreground = scores if self.kind == "probabilities" else _sigmoid(scores)
+            return np.concatenate([1 - foreground, foreground], axis=2)
+        if self.kind == "probabilities":
+            return scores
+        exponent = np.exp(scores - scores.max(axis=2, keepdims=True))
+        return exponent / exponent.sum(axis=2, keepdims=True)
+
+    def alpha(self, shape_hw: tuple[int, int]) -> np.ndarray:
+        """How much of each pixel is foreground, uint8 `shape_hw`, 255 for all: for soft edges."""
+        foreground = 1 - self.probabilities(self.stored.shape[:2])[..., 0]
+        return _upsample(np.round(foreground * 255).astype(np.uint8), shape_hw)
+
+
+def _upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+    if plane.dtype == np.int8:
+        plane = plane.astype(np.int16)  # OpenCV does not resize int8
+    if plane.shape[:2] == shape_hw:
+        return plane
+    return cv2.resize(plane, shape_hw[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """The outline of one connected region of a class.
+
+    Attributes:
+        label: The class's name.
+        points_xy: int32 (n, 2), n >= 3, pixel centres on the region's edge, closed implicitly. Holes are not part of it.
+        area: Pixels inside, holes left out.
+    """
+
+    label: str
+    points_xy: np.ndarray
+    area: int
+
+
+def find_polygons(
+    labels: np.ndarray, names: tuple[str, ...], min_area: int, tolerance: float = 1.0
+) -> list[Polygon]:
+    """Outlines of every connected region of every class, by class and then the largest first.
+
+    Args:
+        labels: uint8 (height, width).
+        names: Class names by label value, background first.
+        min_area: Regions with fewer pixels are left out.
+        tolerance: How far, in pixels, an outline may be simplified away from the region's edge (Douglas-Peucker).
+    """
+    polygons = []
+    for index, name in enumerate(names[1:], 1):
+        plane = (labels == index).astype(np.uint8)
+        count, regions, statistics, _ = cv2.connectedComponentsWithStats(plane, connectivity=8)
+        by_area = sorted(
+            range(1, count), key=lambda region: -int(statistics[region, cv2.CC_STAT_AREA])
+        )
+        for region in by_area:
+            area = int(statistics[region, cv2.CC_STAT_AREA])
+            if area < max(min_area, 1):
+                break
+            left, top, width, height = (int(v) for v in statistics[region, :4])
+            window = (regions[top : top + height, left : left + width] == region).astype(np.uint8)
+            contours, _ = cv2.findContours(
+                window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+            )
+            outline = cv2.approxPolyDP(contours[0], tolerance, closed=True)[:, 0]
+            if len(outline) >= 3:
+                polygons.append(Polygon(name, outline, area))
+    return polygons

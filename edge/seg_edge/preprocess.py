@@ -1,0 +1,71 @@
+"""From a frame to the model's input tensor: the same few lines in calibration, evaluation, benchmark and runtime.
+
+The frame is stretched to the input size. A label map at the input's (or output's) proportions therefore covers the
+whole frame, and the inverse geometry is one resize, done in `seg_edge.postprocess`. Stretching wastes no input pixel
+on borders; training varies the proportions, so that the model does not mind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from seg_edge.interpreter import TensorSpec
+
+
+def check_frame(frame: np.ndarray) -> None:
+    """Refuses what is not a BGR uint8 frame of shape (height, width, 3).
+
+    Raises:
+        TypeError: With what was given and what was expected.
+    """
+    if not isinstance(frame, np.ndarray):
+        raise TypeError(f"a frame is a NumPy array, got {type(frame).__name__}")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise TypeError(
+            f"a frame is BGR uint8 of shape (height, width, 3), got {frame.dtype} of shape {frame.shape}"
+        )
+
+
+def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Stretches a BGR uint8 frame (height, width, 3) to `size_wh`; returns RGB uint8 (size_h, size_w, 3).
+
+    Area averaging where both sides shrink, which is free of aliasing at any ratio; bilinear where one grows.
+    """
+    check_frame(frame)
+    height, width = frame.shape[:2]
+    if (width, height) != size_wh:
+        shrinks = width >= size_wh[0] and height >= size_wh[1]
+        frame = cv2.resize(
+            frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+class Preprocessor:
+    """Frame to input tensor for one model.
+
+    Normalisation and quantisation depend on the pixel's value alone, so both are one table of 256 entries, and for a
+    uint8 model trained on 0..1 that table is the identity and is skipped.
+
+    Args:
+        spec: Of the model's input tensor, shape (1, height, width, 3).
+        scale: The model was trained on `pixel * scale + offset`.
+        offset: See `scale`.
+    """
+
+    def __init__(self, spec: TensorSpec, scale: float, offset: float):
+        self.size_wh = (spec.shape[2], spec.shape[1])
+        normalised = np.arange(256, dtype=np.float64) * scale + offset
+        self._table = spec.quantise(normalised)
+        self._identity = spec.dtype == np.uint8 and np.array_equal(self._table, np.arange(256))
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Tensor (1, height, width, 3) in the model's dtype, of a BGR uint8 frame of any size."""
+        pixels = resize_to_input(frame, self.size_wh)
+        if not self._identity:
+            pixels = self._table[pixels]
+        return pixels[np.newaxis]

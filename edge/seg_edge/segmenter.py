@@ -1,0 +1,155 @@
+"""The Segmenter: a frame goes in, a Segmentation comes out.
+
+from seg_edge import Segmenter
+segment = Segmenter("person")
+answer = segment(frame)          # BGR uint8 (height, width, 3), as OpenCV and picamera2 deliver it
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from seg_edge.card import ClassInfo, ModelCard, make_classes
+from seg_edge.errors import ModelError
+from seg_edge.interpreter import Backend, LiteRT, default_threads
+from seg_edge.models import DEFAULT_MODEL, ModelFile, open_model
+from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
+from seg_edge.preprocess import Preprocessor
+from seg_edge.render import render
+
+# Regions under this share of the picture are specks, not shapes anybody would outline.
+SPECK = 0.0005
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The answer for one frame, everything at the frame's size.
+
+    Attributes:
+        labels: uint8 (height, width), 0 is background, `i` is `classes[i]`.
+        classes: Names and colours, background first.
+        score_map: The model's scores as they came out, smaller than the frame.
+        timing_ms: Milliseconds spent in `preprocess`, `inference` and `postprocess`.
+    """
+
+    labels: np.ndarray
+    classes: tuple[ClassInfo, ...]
+    score_map: ScoreMap
+    timing_ms: Mapping[str, float]
+
+    @cached_property
+    def areas(self) -> dict[str, float]:
+        """Share of the frame's pixels of each class but the background, 0..1."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return {
+            info.name: int(n) / self.labels.size
+            for info, n in zip(self.classes[1:], counts[1:], strict=False)
+        }
+
+    def polygons(self, tolerance: float = 1.0) -> list[Polygon]:
+        """Outlines of the regions of each class; those under 0.05 % of the frame are left out."""
+        names = tuple(info.name for info in self.classes)
+        return find_polygons(self.labels, names, round(SPECK * self.labels.size), tolerance)
+
+    def probabilities(self) -> np.ndarray:
+        """Probability of each class at each pixel, float32 (height, width, classes)."""
+        return self.score_map.probabilities(self.labels.shape)  # type: ignore[arg-type]
+
+    def alpha(self) -> np.ndarray:
+        """Foreground share of each pixel for soft edges, uint8 (height, width), 255 is all foreground."""
+        return self.score_map.alpha(self.labels.shape)  # type: ignore[arg-type]
+
+    def draw(
+        self, frame: np.ndarray, effect: str = "overlay", background: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A picture of the answer; see `seg_edge.render.render` for the effects."""
+        return render(frame, self, effect, background)
+
+
+class Segmenter:
+    """Segments frames with one model. Make it once, call it for every frame, from one thread at a time.
+
+    Args:
+        model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
+            numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
+        threads: CPU threads; by default the cores there are, at most 4.
+
+    Raises:
+        ModelError: The model can't be used.
+        RuntimeMissingError: No LiteRT runtime is installed.
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None):
+        file = open_model(model)
+        self._start(LiteRT(file.content, threads or default_threads(), file.name), file)
+
+    @classmethod
+    def around(cls, backend: Backend, card: ModelCard) -> Segmenter:
+        """A Segmenter over any backend, such as a Keras model that is to be scored as it would run."""
+        segmenter = cls.__new__(cls)
+        segmenter._start(backend, ModelFile(card.name, Path(card.name), b"", "", card))
+        return segmenter
+
+    def _start(self, backend: Backend, file: ModelFile) -> None:
+        self.backend, self.file = backend, file
+        self.card = file.card or _card_of_a_stranger(backend, file.name)
+        _check_card(self.card, backend, file.name)
+        self._preprocess = Preprocessor(backend.input, self.card.scale, self.card.offset)
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """Names and colours of the classes, background first."""
+        return self.card.classes
+
+    def __call__(self, frame: np.ndarray) -> Segmentation:
+        """Segments a BGR uint8 frame (height, width, 3) of any size.
+
+        Raises:
+            TypeError: The frame is something else.
+        """
+        began = time.perf_counter()
+        tensor = self._preprocess(frame)
+        prepared = time.perf_counter()
+        scores = self.backend.run(tensor)
+        inferred = time.perf_counter()
+        score_map = ScoreMap(scores[0], self.backend.output, self.card.output)
+        labels = score_map.labels(frame.shape[:2])
+        done = time.perf_counter()
+        timing = {
+            "preprocess": (prepared - began) * 1000,
+            "inference": (inferred - prepared) * 1000,
+            "postprocess": (done - inferred) * 1000,
+        }
+        return Segmentation(labels, self.card.classes, score_map, timing)
+
+
+def _card_of_a_stranger(backend: Backend, name: str) -> ModelCard:
+    channels = backend.output.shape[3]
+    names = ("background", *(f"class {index}" for index in range(1, max(channels, 2))))
+    if len(names) > 256:
+        raise ModelError(
+            f"{name}: {channels} output channels are no classes; at most 256 were expected."
+        )
+    size_wh = (backend.input.shape[2], backend.input.shape[1])
+    return ModelCard(
+        name, make_classes(names), size_wh, output="probabilities" if channels == 1 else "logits"
+    )
+
+
+def _check_card(card: ModelCard, backend: Backend, name: str) -> None:
+    size_wh = (backend.input.shape[2], backend.input.shape[1])
+    if card.input_size_wh != size_wh:
+        raise ModelError(
+            f"{name}: its card says input {card.input_size_wh}, the model takes {size_wh}."
+        )
+    channels, classes = backend.output.shape[3], len(card.classes)
+    if channels != classes and (channels, classes) != (1, 2):
+        raise ModelError(
+            f"{name}: its card names {classes} classes, the model has {channels} output channels."
+        )

@@ -1,0 +1,295 @@
+"""What a photo file says before a pixel is decoded: format, size, orientation, where it ends.
+
+Only headers are read, by seeking: a picture of any size costs a few kilobytes. The facts are from
+
+- JPEG: ITU-T T.81, B.1 and B.2 (markers, SOFn);
+- PNG: W3C PNG specification, 5.3 (chunks), 11.2 (IHDR), 11.3 (eXIf, acTL);
+- WebP: RFC 9649 (container, VP8X, VP8L) and RFC 6386, 9.1 (VP8);
+- BMP: Microsoft's BITMAPFILEHEADER, BITMAPCOREHEADER, BITMAPINFOHEADER;
+- TIFF: TIFF 6.0, sections 2 and 8;
+- orientation: EXIF 2.3, tag 0x0112, which is TIFF's tag 274.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+# Millions of tiny chunks would keep a walk busy for minutes; 512 MB in chunks of 4 KB are fewer.
+_MAX_PARTS = 1 << 18
+# An APP1 segment of JPEG holds no more than this, so no EXIF block that a camera wrote is longer.
+_MAX_EXIF = 1 << 16
+# OpenCV 4.10 and 5.0 choose different frames, or none.
+_ANIMATION = "it is an animation; save one of its frames as PNG"
+
+
+@dataclass(frozen=True)
+class PhotoHeader:
+    """Format, stored size and orientation of a photo.
+
+    Attributes:
+        format: "JPEG", "PNG", "WebP", "BMP" or "TIFF", by content, whatever the file is called.
+        size_wh: (width, height) as stored, before the orientation is applied.
+        orientation: EXIF 1..8; 1 (upright) when there is none or it is nonsense.
+        end: the file is whole only if it reaches this offset; of a JPEG, its first scan's.
+        orientation_byte: offset of the byte that holds a TIFF's orientation, None elsewhere.
+        premultiplied: the colours of a file with alpha are already multiplied by it (TIFF only).
+    """
+
+    format: str
+    size_wh: tuple[int, int]
+    orientation: int = 1
+    end: int = field(default=0, repr=False)
+    orientation_byte: int | None = field(default=None, repr=False)
+    premultiplied: bool = field(default=False, repr=False)
+
+    @property
+    def upright_size_wh(self) -> tuple[int, int]:
+        """(width, height) once the orientation is applied: 5 to 8 swap the sides."""
+        return self.size_wh if self.orientation < 5 else self.size_wh[::-1]
+
+
+def parse_header(file: BinaryIO) -> PhotoHeader | None:
+    """Read the header of an open file; None when it is of none of the five formats.
+
+    Raises:
+        EOFError: the file ends inside its header.
+        ValueError: the header makes no sense; the text says why.
+    """
+    file.seek(0)
+    head = file.read(16)
+    for magic, parse in _PARSERS.items():
+        if re.match(magic, head, re.DOTALL):
+            return parse(file)
+    return None
+
+
+def is_whole(header: PhotoHeader, data: np.ndarray) -> bool:
+    """Whether the bytes (n,) uint8 of a file reach the end of its picture, whatever follows it.
+
+    JPEG alone keeps no length: its scans are walked to the end-of-image marker. Thumbnails, which
+    have such a marker too, lie in segments and are stepped over; a motion photo's video follows it.
+    """
+    if data.size < header.end:
+        return False
+    if header.format != "JPEG":
+        return True
+    at, view = header.end, data.data
+    while match := _AFTER_SCAN.search(view, at):
+        if view[match.end() - 1] == _EOI:
+            return True
+        at = match.end() + int.from_bytes(view[match.end() : match.end() + 2])
+    return False
+
+
+# T.81 B.1.1: a marker is FF and a code; in a scan FF00 is data, FFD0..FFD7 restart it, FFFF fills.
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those three are DHT, JPG and DAC
+
+
+def _jpeg(file: BinaryIO) -> PhotoHeader:
+    at, size_wh, orientation = 2, None, None
+    for _ in range(_MAX_PARTS):
+        file.seek(at)
+        # Decoders skip stray bytes between segments, of which some writers leave a few.
+        block = file.read(1024)
+        match = _MARKER.search(block)
+        if match is None:
+            if len(block) < 1024:
+                raise EOFError
+            break
+        marker, at = match[1][0], at + match.end()
+        if marker == _SOS and size_wh is not None:
+            return PhotoHeader("JPEG", size_wh, orientation or 1, end=at)
+        if marker in (_SOS, _EOI):
+            break
+        (length,) = _unpack(file, at, ">H")
+        if marker in _SOF:
+            height, width = _unpack(file, at + 3, ">HH")
+            size_wh = (width, height)
+        elif marker == _APP1 and orientation is None and _take(file, at + 2, 6) == b"Exif\0\0":
+            orientation = _exif_orientation(_take(file, at + 8, max(length - 8, 0)))
+        at += length
+    raise ValueError("it has no picture where its header ends")
+
+
+def _png(file: BinaryIO) -> PhotoHeader:
+    kind, width, height = _unpack(file, 12, ">4sII")
+    if kind != b"IHDR":
+        raise ValueError("it doesn't begin with an IHDR chunk")
+    at, orientation = 8, 1
+    for _ in range(_MAX_PARTS):
+        try:
+            length, kind = _unpack(file, at, ">I4s")
+            if kind == b"acTL":
+                raise ValueError(_ANIMATION)
+            if kind == b"eXIf":
+                orientation = _exif_orientation(_take(file, at + 8, min(length, _MAX_EXIF)))
+        except EOFError:
+            return PhotoHeader("PNG", (width, height), orientation, end=at + 12)
+        at += 12 + length
+        if kind == b"IEND":
+            return PhotoHeader("PNG", (width, height), orientation, end=at)
+    raise ValueError("it has too many chunks")
+
+
+def _webp(file: BinaryIO) -> PhotoHeader:
+    (riff_size,) = _unpack(file, 4, "<I")
+    end, (kind,) = 8 + riff_size, _unpack(file, 12, "4s")
+    if kind == b"VP8 ":
+        sync, width, height = _unpack(file, 23, "<3sHH")
+        if sync != b"\x9d\x01\x2a":
+            raise ValueError("its VP8 frame has no start code")
+        return PhotoHeader("WebP", (width & 0x3FFF, height & 0x3FFF), end=end)
+    if kind == b"VP8L":
+        signature, bits = _unpack(file, 20, "<BI")
+        if signature != 0x2F:
+            raise ValueError("its VP8L frame has no signature")
+        return PhotoHeader("WebP", ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), end=end)
+    if kind != b"VP8X":
+        raise ValueError("it begins with an unknown chunk")
+    flags, *sides = _unpack(file, 20, "<B3xHBHB")
+    if flags & 0x02:
+        raise ValueError(_ANIMATION)
+    size_wh = ((sides[0] | sides[1] << 16) + 1, (sides[2] | sides[3] << 16) + 1)
+    at, orientation = 12, 1
+    for _ in range(_MAX_PARTS):
+        if not flags & 0x08 or at >= end:
+            break
+        try:
+            kind, length = _unpack(file, at, "<4sI")
+            if kind == b"EXIF":
+                orientation = _exif_orientation(_take(file, at + 8, min(length, _MAX_EXIF)))
+                break
+        except EOFError:
+            break
+        at += 8 + length + length % 2
+    return PhotoHeader("WebP", size_wh, orientation, end=end)
+
+
+def _bmp(file: BinaryIO) -> PhotoHeader:
+    pixels_at, info_size = _unpack(file, 10, "<II")
+    if info_size == 12:  # OS/2 1.x
+        width, height, _, depth = _unpack(file, 18, "<HHHH")
+        compression, image_size = 0, 0
+    elif info_size >= 40:
+        width, height, _, depth, compression, image_size = _unpack(file, 18, "<iiHHII")
+        height = abs(height)  # negative: the rows run from the top
+    else:
+        raise ValueError("its information header has an unknown size")
+    if compression in (
+        0,
+        3,
+        6,
+    ):  # uncompressed, with or without bit masks; rows are padded to 4 bytes
+        image_size = (max(width, 0) * depth + 31) // 32 * 4 * height
+    return PhotoHeader("BMP", (width, height), end=pixels_at + image_size)
+
+
+def _tiff(file: BinaryIO) -> PhotoHeader:
+    tags = _Tags(file)
+    if tags.first(254) & 1 or 50706 in tags.entries:
+        raise ValueError("it is a camera's raw file (DNG, NEF, ARW); export it as JPEG")
+    size_wh = (tags.first(256), tags.first(257))
+    parts = (
+        (324, 325) if 324 in tags.entries else (273, 279)
+    )  # tiles, else strips: offsets and byte counts
+    starts, sizes = (tags.numbers(tag) for tag in parts)
+    if not starts.size or starts.size != sizes.size:
+        raise ValueError("it doesn't say where its pixels are")
+    # ExtraSamples 2 is straight alpha; libtiff multiplies it at 8 bits, and takes 0 for multiplied.
+    straight = tags.first(338) == 2 and tags.first(258, 1) > 8
+    return PhotoHeader(
+        "TIFF",
+        size_wh,
+        tags.orientation(),
+        end=int((starts + sizes).max()),
+        orientation_byte=tags.last_byte(274),
+        premultiplied=not straight,
+    )
+
+
+def _exif_orientation(block: bytes) -> int:
+    """Orientation in an EXIF block, a small TIFF file; broken, it leaves the photo readable."""
+    try:
+        return _Tags(io.BytesIO(block.removeprefix(b"Exif\0\0"))).orientation()
+    except (EOFError, ValueError):
+        return 1
+
+
+# TIFF's types BYTE, SHORT and LONG: those that sizes, offsets and the orientation may have.
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
+
+
+class _Tags:
+    """The first directory of a TIFF file (TIFF 6.0, section 2), in either byte order."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        orders = {b"II*\0": "<", b"MM\0*": ">"}
+        magic = _take(file, 0, 4)
+        if magic not in orders:
+            raise ValueError("its TIFF header is not one")
+        self._order = orders[magic]
+        (start,) = _unpack(file, 4, self._order + "I")
+        (count,) = _unpack(file, start, self._order + "H")
+        table = _take(file, start + 2, 12 * count)
+        # tag -> (type, number of values, offset of the values)
+        self.entries: dict[int, tuple[int, int, int]] = {}
+        for i, (tag, kind, n, value) in enumerate(struct.iter_unpack(self._order + "HHII", table)):
+            inline = n * np.dtype(_INTEGERS.get(kind, "u1")).itemsize <= 4
+            self.entries[tag] = (kind, n, start + 2 + 12 * i + 8 if inline else value)
+
+    def numbers(self, tag: int, at_most: int = 1 << 32) -> np.ndarray:
+        """The values of a tag as (n,) int64, none when it is missing."""
+        kind, n, at = self.entries.get(tag, (3, 0, 0))
+        n = min(n, at_most)
+        if kind not in _INTEGERS:
+            raise ValueError(f"its tag {tag} has type {kind}")
+        dtype = np.dtype(self._order + _INTEGERS[kind])
+        return np.frombuffer(_take(self._file, at, n * dtype.itemsize), dtype).astype(np.int64)
+
+    def first(self, tag: int, default: int = 0) -> int:
+        """The first value of a tag."""
+        values = self.numbers(tag, at_most=1)
+        return int(values[0]) if values.size else default
+
+    def orientation(self) -> int:
+        """EXIF orientation, 1 when it is missing or out of range."""
+        value = self.first(274)
+        return value if 1 <= value <= 8 else 1
+
+    def last_byte(self, tag: int) -> int | None:
+        """Offset of the lowest byte of the first value of a tag."""
+        if tag not in self.entries:
+            return None
+        kind, _, at = self.entries[tag]
+        return at + (np.dtype(_INTEGERS[kind]).itemsize - 1 if self._order == ">" else 0)
+
+
+def _take(file: BinaryIO, at: int, count: int) -> bytes:
+    """Exactly `count` bytes from offset `at`."""
+    # Asked first: read() reserves all it is asked for, and a damaged count may ask for gigabytes.
+    if at + count > file.seek(0, io.SEEK_END):
+        raise EOFError
+    file.seek(at)
+    return file.read(count)
+
+
+def _unpack(file: BinaryIO, at: int, layout: str) -> tuple:
+    return struct.unpack(layout, _take(file, at, struct.calcsize(layout)))
+
+
+_PARSERS: dict[bytes, Callable[[BinaryIO], PhotoHeader]] = {
+    rb"\xff\xd8\xff": _jpeg,
+    rb"\x89PNG\r\n\x1a\n": _png,
+    rb"RIFF....WEBP": _webp,
+    rb"BM": _bmp,
+    rb"II\*\0|MM\0\*": _tiff,
+}

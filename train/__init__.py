@@ -1,0 +1,1 @@
+"""From annotated photos to a trained U-Net, on a workstation with TensorFlow."""

@@ -1,0 +1,166 @@
+"""Losses and the metric. Targets are integer label maps, predictions are logits.
+
+Targets: (batch, height, width) uint8, 0..classes-1; 255 marks pixels that don't count. Logits: float
+(batch, h, w, classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that
+edges are learnt at the size they are judged at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Loss = Callable[[Any, Any], Any]
+
+
+def _upsample(logits: Any, shape_hw: tuple[int, int]) -> Any:
+    if tuple(logits.shape[1:3]) == tuple(shape_hw):
+        return logits
+    return tf.image.resize(logits, shape_hw, method="bilinear")
+
+
+def _prepare(labels: Any, logits: Any) -> tuple[Any, Any]:
+    """One-hot targets, all zero where the label is 255, and logits at the targets' size; both (b, h, w, classes)."""
+    logits = _upsample(tf.cast(logits, tf.float32), labels.shape[1:3])
+    return tf.one_hot(tf.cast(labels, tf.int32), logits.shape[-1]), logits
+
+
+def mean_squared_error(classes: int, class_weights: Sequence[float] | None = None) -> Loss:
+    """The original project's loss: squared difference of softmax and one-hot, mean over the pixels that count."""
+    weights = _weights(classes, class_weights)
+
+    def mse(labels: Any, logits: Any) -> Any:
+        target, logits = _prepare(labels, logits)
+        error = tf.reduce_mean(tf.square(tf.nn.softmax(logits) - target), axis=-1)
+        return _pixel_mean(error, target, weights)
+
+    return mse
+
+
+def cross_entropy(classes: int, class_weights: Sequence[float] | None = None) -> Loss:
+    """Categorical cross-entropy, mean over the pixels that count."""
+    weights = _weights(classes, class_weights)
+
+    def ce(labels: Any, logits: Any) -> Any:
+        target, logits = _prepare(labels, logits)
+        error = keras.losses.categorical_crossentropy(target, logits, from_logits=True)
+        return _pixel_mean(error, target, weights)
+
+    return ce
+
+
+def focal(classes: int, class_weights: Sequence[float] | None = None, gamma: float = 2.0) -> Loss:
+    """Focal loss (Lin et al., 2017, arXiv:1708.02002): cross-entropy, down-weighted where the model is sure already."""
+    weights = _weights(classes, class_weights)
+
+    def fl(labels: Any, logits: Any) -> Any:
+        target, logits = _prepare(labels, logits)
+        error = keras.losses.categorical_focal_crossentropy(
+            target, logits, alpha=1.0, gamma=gamma, from_logits=True
+        )
+        return _pixel_mean(error, target, weights)
+
+    return fl
+
+
+def tversky(
+    classes: int,
+    class_weights: Sequence[float] | None = None,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+) -> Loss:
+    """Tversky loss (Salehi et al., 2017, arXiv:1706.05721), soft, per photo and class, mean over all classes.
+
+    `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. `smooth`, in pixels, makes a class that a photo
+    does not hold cost nothing when it is not predicted. Keras' own `Tversky` and `Dice` have no such
+    term per photo and no way to leave pixels out.
+    """
+    weights = _weights(classes, class_weights)
+
+    def tv(labels: Any, logits: Any) -> Any:
+        target, logits = _prepare(labels, logits)
+        counts = tf.reduce_sum(target, axis=-1, keepdims=True)
+        probabilities = tf.nn.softmax(logits) * counts
+        true_positive = tf.reduce_sum(target * probabilities, axis=(1, 2))
+        false_positive = tf.reduce_sum(probabilities, axis=(1, 2)) - true_positive
+        false_negative = tf.reduce_sum(target, axis=(1, 2)) - true_positive
+        ratio = (true_positive + smooth) / (
+            true_positive + alpha * false_positive + beta * false_negative + smooth
+        )
+        return tf.reduce_mean(
+            tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights)
+        )
+
+    return tv
+
+
+def cross_entropy_dice(classes: int, class_weights: Sequence[float] | None = None) -> Loss:
+    """Cross-entropy + Dice: the first gives steady gradients, the second does not care how rare a class is."""
+    ce, dice = cross_entropy(classes, class_weights), tversky(classes, class_weights)
+
+    def ce_dice(labels: Any, logits: Any) -> Any:
+        return ce(labels, logits) + dice(labels, logits)
+
+    return ce_dice
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "mse": mean_squared_error,
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "tversky": tversky,
+    "cross_entropy_dice": cross_entropy_dice,
+}
+
+
+def _weights(classes: int, class_weights: Sequence[float] | None) -> Any:
+    values = (
+        [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
+    )
+    if len(values) != classes or min(values) < 0 or sum(values) == 0:
+        raise ValueError(
+            f"class weights are {classes} numbers, none negative and not all zero (background first), got {values}"
+        )
+    return tf.constant(values)
+
+
+def _pixel_mean(error: Any, target: Any, weights: Any) -> Any:
+    """Mean of `error` (b, h, w) over the pixels that count, each by the weight of its class."""
+    weight = tf.reduce_sum(target * weights, axis=-1)
+    return tf.math.divide_no_nan(tf.reduce_sum(error * weight), tf.reduce_sum(weight))
+
+
+class DiceCoefficient(keras.metrics.MeanIoU):
+    """Mean Dice coefficient `2|X∩Y| / (|X|+|Y|)` over the classes without background.
+
+    Pixels are summed over all photos first, so a class needs to be in some photo only. A class that is neither in the
+    truth nor in the prediction is left out of the mean; one that is predicted but never true counts as 0.
+    """
+
+    def __init__(self, classes: int, name: str = "dice", **kwargs: Any):
+        super().__init__(
+            num_classes=classes, ignore_class=255, name=name, sparse_y_pred=True, **kwargs
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch: label maps (b, h, w) and logits (b, h', w', classes)."""
+        logits = _upsample(tf.cast(y_pred, tf.float32), y_true.shape[1:3])
+        super().update_state(y_true, tf.argmax(logits, axis=-1), sample_weight)
+
+    def per_class(self) -> Any:
+        """Dice of each class, background first, float32 (classes,); NaN where a class is nowhere."""
+        matrix = tf.cast(tf.convert_to_tensor(self.total_cm), tf.float32)
+        sizes = tf.reduce_sum(matrix, axis=0) + tf.reduce_sum(matrix, axis=1)
+        return 2 * tf.linalg.diag_part(matrix) / sizes
+
+    def result(self) -> Any:
+        """Mean over the foreground classes that are somewhere, as a scalar; 0 when there is none."""
+        values = self.per_class()[1:]
+        there = tf.math.is_finite(values)
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(tf.where(there, values, 0.0)), tf.reduce_sum(tf.cast(there, tf.float32))
+        )
