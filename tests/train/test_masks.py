@@ -14,7 +14,7 @@ import pytest
 from seg_edge.card import PALETTE
 from seg_edge.errors import DataError, OutputError, PhotoError, UsageError
 
-from train import masks
+from train import contact_sheet, masks
 from train.masks import draw_mask, make_masks
 from train.via import Region
 
@@ -319,8 +319,8 @@ def test_the_sheet_shows_the_masks_in_the_legend_s_colours(cls: Class) -> None:
         cls.photo(f"p{number:03}.png", ("a", (20, 20, 160, 110)), content=grey)
     made = cls.make()
     sheet = read_image(made.sheet)
-    legend, first = sheet[: masks._LEGEND_PX], sheet[masks._LEGEND_PX :]
-    assert sheet.shape == (masks._LEGEND_PX + 8 * 184, 8 * 216, 3)
+    legend, first = sheet[: contact_sheet.LEGEND_PX], sheet[contact_sheet.LEGEND_PX :]
+    assert sheet.shape == (contact_sheet.LEGEND_PX + 8 * 184, 8 * 216, 3)
     red, green, blue = PALETTE[0]
     close = np.abs(legend.astype(int) - (blue, green, red)).max(axis=2) < 40
     assert close.sum() > 200

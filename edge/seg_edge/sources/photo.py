@@ -32,10 +32,10 @@ __all__ = [
 PHOTO_SUFFIXES: frozenset[str] = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 )
-# 100 megapixels are 300 MB of BGR, about what a Raspberry Pi with 1 GB can spare; phones default to
-# 12..50. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS), which are 3 GB of BGR.
-MAX_PIXELS = 100_000_000
-# Room for 100 megapixels with alpha, uncompressed: 400 MB. File and pixels are in memory together.
+# 120 megapixels are 360 MB of BGR, about what a Raspberry Pi with 1 GB can spare, and hold the 12000x9000 of the largest phone
+# sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS), which are 3 GB of BGR.
+MAX_PIXELS = 120_000_000
+# Room for 120 megapixels with alpha, uncompressed: 480 MB. File and pixels are in memory together.
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 _AGAIN = "copy or download it again"
@@ -50,7 +50,7 @@ _STRANGERS: tuple[tuple[bytes, str, str], ...] = (
         f"{_TO_JPEG} (phones take JPEG with Camera > Formats > 'Most Compatible')",
     ),
     (rb"....ftypcrx ", "a camera's raw file (CR3)", _TO_JPEG),
-    (rb"....ftyp", "a video or sound", "use 'seg-edge video' for videos"),
+    (rb"....ftyp", "a video or sound", "save one frame of it as JPEG or PNG"),
     (rb"GIF8", "a GIF animation", "save one frame as PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_JPEG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", _TO_JPEG),

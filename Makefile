@@ -1,0 +1,52 @@
+# make demo   a mask on a portrait, from nothing
+# make test   everything the project promises
+# make check  what a change must pass: format, lint, types, tests
+# Set PYTHON to use another interpreter; set VENV to put the environment elsewhere.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+# On a Raspberry Pi the environment sees the system's packages: picamera2 and libcamera come with the system.
+ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
+VENV_OPTIONS := $(if $(ON_A_PI),--system-site-packages,)
+
+.PHONY: demo test check format clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/run
+	@mkdir -p demo
+	@$(BIN)/seg-edge image tests/data/grace_hopper.jpg --out demo --force
+	@echo "Look at $(CURDIR)/demo/grace_hopper.overlay.jpg"
+
+test: $(STAMPS)/dev
+	$(BIN)/python -m pytest
+
+check: $(STAMPS)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(STAMPS)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache
+
+# An environment is made once and filled again only when pyproject.toml changes, so a second run needs no network.
+$(STAMPS)/venv:
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.12, for example.")'
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV) || { echo "error: no venv module; run: sudo apt install python3-venv" >&2; exit 1; }
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/run: $(STAMPS)/venv pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@

@@ -1,0 +1,99 @@
+"""The contact sheet: small photos with their masks over them, to see whether they fit."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from seg_edge.card import class_colour
+
+SHEET_PHOTOS = 64
+_COLUMNS = 8
+_CELL_WH, _TEXT_PX, LEGEND_PX = (216, 184), 18, 40
+_FONT, _INK, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40), 255
+
+
+def shown_on_sheet(photos: int) -> set[int]:
+    """Which of so many photos a sheet shows: all, or SHEET_PHOTOS from the first to the last."""
+    return {round(n) for n in np.linspace(0, photos - 1, min(photos, SHEET_PHOTOS))}
+
+
+def sheet_cell(photo: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A thumbnail with the mask over it, half transparent and outlined, and the name below."""
+    width, height = _CELL_WH[0] - 8, _CELL_WH[1] - _TEXT_PX - 8
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    thumb = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST)
+    for label in np.unique(small[small > 0]):
+        inside = small == label
+        thumb[inside] = (0.6 * thumb[inside] + 0.4 * np.array(_colour(label))).astype(np.uint8)
+        outlines, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
+        )
+        cv2.drawContours(thumb, outlines, -1, _colour(label), 2, cv2.LINE_AA)
+    cell = np.full((_CELL_WH[1], _CELL_WH[0], 3), _PAPER, np.uint8)
+    top, left = (height - size_wh[1]) // 2 + 4, (width - size_wh[0]) // 2 + 4
+    cell[top : top + size_wh[1], left : left + size_wh[0]] = thumb
+    _text(cell, photo, (4, _CELL_WH[1] - 8), width)
+    return cell
+
+
+def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], photos: int) -> np.ndarray:
+    """The legend, and below it the cells in rows.
+
+    Args:
+        cells: at least one, by `sheet_cell`.
+        labels: class names by label; labels[0] is the background.
+        photos: how many there are in all.
+
+    Returns:
+        BGR uint8 (height, width, 3).
+    """
+    columns = min(_COLUMNS, len(cells))
+    width, height = _CELL_WH
+    sheet = np.full((-(-len(cells) // columns) * height, columns * width, 3), _PAPER, np.uint8)
+    for number, cell in enumerate(cells):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = cell
+    title = f"{len(cells)} of {photos} photos"
+    return np.vstack([_legend(title, labels, columns * width), sheet])
+
+
+def _legend(title: str, labels: Sequence[str], width: int) -> np.ndarray:
+    """A title, then a coloured square and a name for each class, in as many lines as they need."""
+    places, x, line = [], 12 + _text_width(title, 0.6) + 24, 0
+    for name in labels[1:]:
+        needed = 26 + min(_text_width(name, 0.6), width - 50) + 22
+        if x + needed > width and x > 12:
+            x, line = 12, line + 1
+        places.append((x, line))
+        x += needed
+    legend = np.full(((line + 1) * LEGEND_PX, width, 3), _PAPER, np.uint8)
+    _text(legend, title, (12, 26), width - 12, 0.6)
+    for label, (name, (x, line)) in enumerate(zip(labels[1:], places, strict=True), start=1):
+        y = line * LEGEND_PX
+        cv2.rectangle(legend, (x, y + 11), (x + 18, y + 29), _colour(label), cv2.FILLED)
+        _text(legend, name, (x + 26, y + 26), width - x - 26, 0.6)
+    return legend
+
+
+def _colour(label: int) -> tuple[int, int, int]:
+    """BGR, the same colours that the model will draw its classes in."""
+    red, green, blue = class_colour(label)
+    return blue, green, red
+
+
+def _text_width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+
+
+def _text(
+    image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, scale: float = 0.42
+) -> None:
+    """Writes one line, shortened in the middle to `width` pixels; the font has ASCII only."""
+    text = text.encode("ascii", "replace").decode()
+    keep = len(text)
+    while _text_width(text, scale) > width and keep > 4:
+        keep -= 1
+        text = f"{text[: keep // 2]}..{text[-(keep // 2) :]}"
+    cv2.putText(image, text, at_xy, _FONT, scale, _INK, 1, cv2.LINE_AA)
