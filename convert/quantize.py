@@ -1,8 +1,8 @@
 """A trained `.keras` to an int8 `.tflite`: `python convert/quantize.py MODEL.keras --data DIR`.
 
-Post-training quantisation to full integers: uint8 in and out, int8 inside, one weight scale a channel. Activation ranges are calibrated on
-photos of the train part. Float and int8 are scored on the validation part through the runtime itself, and the file is refused when
-it lost accuracy. What was done, and the scores, are in the card inside the file.
+Post-training quantisation to full integers: uint8 in and out, int8 inside, one weight scale a channel. Activation
+ranges are calibrated on photos of the train part. Float and int8 are scored on the validation part through the runtime
+itself, and the file is refused when it lost accuracy. What was done, and the scores, are in the card inside the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from seg_edge.interpreter import find_runtime
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset, Example, open_split
-from train.evaluate import Scores, keras_segmenter, load_keras, score
+from train.evaluate import KerasBackend, Scores, keras_segmenter, load_keras, score
 
 CALIBRATION_PHOTOS = 200
 
@@ -63,23 +63,13 @@ def convert_int8(model: keras.Model, photos: Sequence[Example]) -> bytes:
     return content
 
 
-def _calibration_batches(
-    model: keras.Model, photos: Sequence[Example]
-) -> Iterator[list[np.ndarray]]:
-    preprocess = Preprocessor(_float_input(model), scale=1 / 255, offset=0.0)
+def _calibration_batches(model: keras.Model, photos: Sequence[Example]) -> Iterator[list[np.ndarray]]:
+    preprocess = Preprocessor(KerasBackend(model).input, scale=1 / 255, offset=0.0)
     for index, example in enumerate(photos):
         tensor = preprocess(read_photo(example.image))
-        if (
-            index == 0
-        ):  # black and white are seen, so the input's range is 0..1 and a pixel quantises to itself
+        if index == 0:  # black and white are seen, so the input's range is 0..1 and a pixel quantises to itself
             tensor[0, 0, 0], tensor[0, 0, 1] = 0.0, 1.0
         yield [tensor]
-
-
-def _float_input(model: keras.Model) -> Any:
-    from train.evaluate import KerasBackend
-
-    return KerasBackend(model).input
 
 
 def quantize(
@@ -171,9 +161,7 @@ def _spread(examples: Sequence[Example], count: int) -> list[Example]:
     return [examples[index] for index in picked]
 
 
-def _score_both(
-    model: keras.Model, tflite: Path, data: Dataset, part: str, log: Any
-) -> tuple[Scores, Scores]:
+def _score_both(model: keras.Model, tflite: Path, data: Dataset, part: str, log: Any) -> tuple[Scores, Scores]:
     examples = data.parts[part]
     log(f"Scoring float and int8 on the {len(examples)} photos of the {part} part")
     return score(keras_segmenter(model, data.classes), examples), score(Segmenter(tflite), examples)
@@ -194,21 +182,11 @@ def _training_of(source: Path) -> dict[str, Any]:
 def main(
     model: Annotated[Path, typer.Argument(help="The .keras to convert.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The .tflite to write; by default beside the model.")
-    ] = None,
-    name: Annotated[
-        str, typer.Option(help="What the model is called; by default its folder's name.")
-    ] = "",
-    split: Annotated[
-        Path | None, typer.Option(help="split.json; by default the one beside the model.")
-    ] = None,
-    calibration: Annotated[
-        int, typer.Option(min=1, help="Photos to calibrate on.")
-    ] = CALIBRATION_PHOTOS,
-    accept_drop: Annotated[
-        bool, typer.Option(help="Write it although it lost accuracy; the card says so.")
-    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The .tflite to write; by default beside the model.")] = None,
+    name: Annotated[str, typer.Option(help="What the model is called; by default its folder's name.")] = "",
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
+    accept_drop: Annotated[bool, typer.Option(help="Write it although it lost accuracy; the card says so.")] = False,
     licence: Annotated[str, typer.Option(help="Of the model, for its card.")] = "",
     notes: Annotated[str, typer.Option(help="What a user should know, for its card.")] = "",
     force: Annotated[bool, typer.Option(help="Replace the file that is there.")] = False,
@@ -235,15 +213,9 @@ def main(
         raise typer.Exit(1) from error
     typer.echo(f"{'':8}{'float Dice':>12}{'int8 Dice':>12}{'float edges':>13}{'int8 edges':>12}")
     for part, both in scores.items():
-        values = [
-            both[kind][figure]
-            for figure in ("mean_dice", "boundary_f")
-            for kind in ("float", "int8")
-        ]
+        values = [both[kind][figure] for figure in ("mean_dice", "boundary_f") for kind in ("float", "int8")]
         typer.echo(f"{part:8}{values[0]:12.4f}{values[1]:12.4f}{values[2]:13.4f}{values[3]:12.4f}")
-    typer.echo(
-        f"{target}: {target.stat().st_size / 1000:.0f} kB, the full-integer model with its card"
-    )
+    typer.echo(f"{target}: {target.stat().st_size / 1000:.0f} kB, the full-integer model with its card")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ LEFTOVERS = {"SHAPE", "STRIDED_SLICE", "PACK"}
 WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
 
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-_OPERATORS = {
-    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
-}
+_OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,7 @@ def check_full_integer(model: bytes) -> None:
         types = [contents.tensor_types[name] for name in names]
         if types != ["UINT8"]:
             problems.append(f"its {what} is {', '.join(types)} instead of one UINT8")
-    floats = [
-        name for name, kind in contents.tensor_types.items() if kind.startswith(("FLOAT", "BFLOAT"))
-    ]
+    floats = [name for name, kind in contents.tensor_types.items() if kind.startswith(("FLOAT", "BFLOAT"))]
     if floats:
         problems.append(f"{len(floats)} tensors are float, first {floats[0]!r}")
     left = LEFTOVERS.intersection(contents.operators)
@@ -98,9 +94,7 @@ def check_full_integer(model: bytes) -> None:
         problems.append(f"it computes shapes at run time ({', '.join(sorted(left))})")
     coarse = [name for name, channels, scales in contents.weight_scales if scales != channels]
     if coarse:
-        problems.append(
-            f"{len(coarse)} weights don't have one scale a channel, first {coarse[0]!r}"
-        )
+        problems.append(f"{len(coarse)} weights don't have one scale a channel, first {coarse[0]!r}")
     if problems:
         raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.")
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
+
 from seg_edge.errors import DataError, PhotoError, UsageError
 from seg_edge.sources.photo import read_header
-
 from train.via import Region, at_most
 
 BACKGROUND = "background"
@@ -43,8 +43,7 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
         )
     if len(names) > MAX_CLASSES:
         raise DataError(
-            f"There are {len(names)} classes; a mask holds {MAX_CLASSES}. Is the attribute a "
-            "comment and not the class?"
+            f"There are {len(names)} classes; a mask holds {MAX_CLASSES}. Is the attribute a comment and not the class?"
         )
     return (BACKGROUND, *names)
 
@@ -66,9 +65,7 @@ def check_photos(regions: Annotations, folder: Path) -> None:
         raise DataError("\n".join(f"{what}:\n{at_most(names)}" for what, names in problems.items()))
 
 
-def _problem(
-    photo: str, regions: Sequence[Region], folder: Path, stems: Counter[str]
-) -> tuple[str, str] | None:
+def _problem(photo: str, regions: Sequence[Region], folder: Path, stems: Counter[str]) -> tuple[str, str] | None:
     """(what is wrong and what to do, detail), if anything is."""
     if photo in ("..", ".") or {PurePosixPath(photo).name, PureWindowsPath(photo).name} != {photo}:
         return "A photo's name must be a plain file name, without folders; refused", ""

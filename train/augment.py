@@ -3,8 +3,8 @@
 The five transformations of the original course project, resize, horizontal and vertical translation, mirror and hue,
 then brightness, contrast, small rotation and a few of a webcam's own. All geometry is one projective transform, applied
 with the same matrix to photo (bilinear) and mask (nearest neighbour, never interpolated), so a photo is resampled once.
-Keras' preprocessing layers resample once for each transformation and draw from a hidden state; here every draw is a pure function
-of `seed`, which is what lets an interrupted training continue to the same result.
+Keras' preprocessing layers resample once for each transformation and draw from a hidden state; here every draw is a
+pure function of `seed`, which is what lets an interrupted training continue to the same result.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class Augmentation:
     noise: float = 0.02
 
 
-def augment(
-    image: Any, mask: Any, seed: Any, settings: Augmentation, size_wh: tuple[int, int]
-) -> tuple[Any, Any]:
+def augment(image: Any, mask: Any, seed: Any, settings: Augmentation, size_wh: tuple[int, int]) -> tuple[Any, Any]:
     """One varied example.
 
     Args:
@@ -72,19 +70,13 @@ def augment(
     return vary_colours(image / 255.0, colour_seed, settings), mask
 
 
-def draw_transform(
-    seed: Any, settings: Augmentation, shape_hw: Any, size_wh: tuple[int, int]
-) -> Any:
+def draw_transform(seed: Any, settings: Augmentation, shape_hw: Any, size_wh: tuple[int, int]) -> Any:
     """Draws the geometry: float32 (8,), the projective transform from output to input pixels.
 
     The order and meaning of the eight numbers are those of `tf.raw_ops.ImageProjectiveTransformV3`.
     """
     draw = tf.random.stateless_uniform([7], seed, -1.0, 1.0)
-    zoom = tf.exp(
-        tf.where(
-            draw[0] > 0, draw[0] * _log1p(settings.zoom_in), draw[0] * _log1p(settings.zoom_out)
-        )
-    )
+    zoom = tf.exp(tf.where(draw[0] > 0, draw[0] * _log1p(settings.zoom_in), draw[0] * _log1p(settings.zoom_out)))
     stretch = tf.exp(draw[1] * _log1p(settings.stretch) / 2)
     angle = draw[4] * settings.rotate_degrees * (3.141592653589793 / 180)
     flip = tf.where((draw[5] + 1) / 2 < settings.mirror, -1.0, 1.0)
@@ -102,16 +94,8 @@ def draw_transform(
     # A magnified photo may be moved further, to the edge of what it hides.
     reach_x = settings.shift_x + tf.maximum(0.0, (1 - 1 / zoom) / 2)
     reach_y = settings.shift_y + tf.maximum(0.0, (1 - 1 / zoom) / 2)
-    x0 = (
-        (width - 1) / 2
-        - width * (a * centre_x + b * centre_y)
-        + width * draw[2] * _on(settings.shift_x, reach_x)
-    )
-    y0 = (
-        (height - 1) / 2
-        - height * (c * centre_x + d * centre_y)
-        + height * draw[3] * _on(settings.shift_y, reach_y)
-    )
+    x0 = (width - 1) / 2 - width * (a * centre_x + b * centre_y) + width * draw[2] * _on(settings.shift_x, reach_x)
+    y0 = (height - 1) / 2 - height * (c * centre_x + d * centre_y) + height * draw[3] * _on(settings.shift_y, reach_y)
     return tf.stack([a * width, b * width, x0, c * height, d * height, y0, 0.0, 0.0])
 
 
@@ -148,9 +132,7 @@ def vary_colours(image: Any, seed: Any, settings: Augmentation) -> Any:
     if settings.noise:
         image = tf.cond(
             draw[5] > 0,  # half of the photos
-            lambda: (
-                image + settings.noise * draw[5] * tf.random.stateless_normal(image.shape, seeds[1])
-            ),
+            lambda: image + settings.noise * draw[5] * tf.random.stateless_normal(image.shape, seeds[1]),
             lambda: image,
         )
     return tf.clip_by_value(image, 0.0, 1.0)

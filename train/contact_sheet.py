@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
 from seg_edge.card import class_colour
 
 SHEET_PHOTOS = 64
@@ -27,9 +28,7 @@ def sheet_cell(photo: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     for label in np.unique(small[small > 0]):
         inside = small == label
         thumb[inside] = (0.6 * thumb[inside] + 0.4 * np.array(_colour(label))).astype(np.uint8)
-        outlines, _ = cv2.findContours(
-            inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-        )
+        outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(thumb, outlines, -1, _colour(label), 2, cv2.LINE_AA)
     cell = np.full((_CELL_WH[1], _CELL_WH[0], 3), _PAPER, np.uint8)
     top, left = (height - size_wh[1]) // 2 + 4, (width - size_wh[0]) // 2 + 4
@@ -87,9 +86,7 @@ def _text_width(text: str, scale: float) -> int:
     return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
 
 
-def _text(
-    image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, scale: float = 0.42
-) -> None:
+def _text(image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, scale: float = 0.42) -> None:
     """Writes one line, shortened in the middle to `width` pixels; the font has ASCII only."""
     text = text.encode("ascii", "replace").decode()
     keep = len(text)

@@ -1,7 +1,7 @@
 """A data folder, its split, and the stream of examples a training reads.
 
-A data folder holds `images/` and `masks/` (8-bit label maps, `<stem>.png`, at the upright photo's size; 0 is background, 255
-marks pixels that don't count) and `labels.txt`, one class name a line, background first: what
+A data folder holds `images/` and `masks/` (8-bit label maps, `<stem>.png`, at the upright photo's size; 0 is
+background, 255 marks pixels that don't count) and `labels.txt`, one class name a line, background first: what
 `train/masks.py` writes. An `index.csv` with the columns `name` and `split` is followed when there is one.
 """
 
@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def open_dataset(
     seed: int = 0,
     holdout: float = 0.15,
     group: str = "none",
+    names: str = "",
 ) -> Dataset:
     """Finds, checks and splits a data folder; the same folder and seed give the same split.
 
@@ -108,21 +110,25 @@ def open_dataset(
         classes: Foreground class names, where the folder has no `labels.txt`.
         seed: Of the split.
         holdout: Share of the photos in val, and again in test.
-        group: What must stay in one part: `none`; `similar`, photos that look alike; or a regular expression whose first
-            group, found in the photo's name, names the clip or burst.
+        group: What must stay in one part: `none`; `similar`, photos that look alike; or a regular expression whose
+            first group, found in the photo's name, names the clip or burst.
+        names: Regular expression; photos in whose name it isn't found are left out of each part. The split is made
+            before, so a training on some of the photos keeps the same ones unseen.
 
     Raises:
         DataError: Something in the folder can't be used, or a class is in too few photos for three parts.
     """
     examples = _find_examples(folder)
-    names = _class_names(folder, classes)
-    present = _check_examples(examples, names)
+    labels = _class_names(folder, classes)
+    present = _check_examples(examples, labels)
     given = _given_parts(folder, examples)
-    rarest = _rarest_class(present, len(names))
+    rarest = _rarest_class(present, len(labels))
     groups = _groups(examples, group)
     parts = _split(examples, rarest, groups, given, seed, holdout)
-    _require_every_class(parts, dict(zip(examples, present, strict=True)), names)
-    return Dataset(names, parts, _fingerprint(parts), seed)
+    wanted = _pattern(names, "--names")
+    parts = {part: tuple(e for e in some if wanted.search(e.name)) for part, some in parts.items()}
+    _require_every_class(parts, dict(zip(examples, present, strict=True)), labels)
+    return Dataset(labels, parts, _fingerprint(parts), seed)
 
 
 def open_split(folder: Path, split_file: Path) -> Dataset:
@@ -174,9 +180,7 @@ def training_stream(
     """
 
     def vary(position: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return augment(
-            pair[0], pair[1], tf.stack([tf.constant(seed, tf.int64), position]), settings, size_wh
-        )
+        return augment(pair[0], pair[1], tf.stack([tf.constant(seed, tf.int64), position]), settings, size_wh)
 
     return (
         _cached(examples, cache_size_wh)
@@ -190,9 +194,7 @@ def training_stream(
     )
 
 
-def fixed_stream(
-    examples: Sequence[Example], size_wh: tuple[int, int], batch: int
-) -> tf.data.Dataset:
+def fixed_stream(examples: Sequence[Example], size_wh: tuple[int, int], batch: int) -> tf.data.Dataset:
     """The examples in order and unvaried, in batches shaped as `training_stream`'s; the last may be smaller."""
     return (
         _cached(examples, size_wh)
@@ -222,9 +224,7 @@ def _find_examples(folder: Path) -> tuple[Example, ...]:
             f"{folder}: a data folder holds images/ and masks/; make one from annotations with train/masks.py."
         )
     photos = sorted(
-        path
-        for path in images.iterdir()
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+        path for path in images.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
     )
     if not photos:
         raise DataError(f"{images}: no photos in it.")
@@ -237,9 +237,7 @@ def _find_examples(folder: Path) -> tuple[Example, ...]:
     stems = [path.stem for path in photos]
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise DataError(
-            f"{images}: two photos are called {twice!r}; rename one, they share a mask."
-        )
+        raise DataError(f"{images}: two photos are called {twice!r}; rename one, they share a mask.")
     return tuple(Example(path, masks / f"{path.stem}.png") for path in photos)
 
 
@@ -252,17 +250,13 @@ def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]
                 "one name a line) or give --classes."
             )
         return ("background", *classes)
-    names = tuple(
-        line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-    )
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if len(names) < 2 or names[0] != "background" or len(set(names)) < len(names):
         raise DataError(
             f"{path}: 'background' was expected in the first line and a different class in each other line."
         )
     if classes and names[1:] != tuple(classes):
-        raise DataError(
-            f"{path} names {', '.join(names[1:])}, but --classes says {', '.join(classes)}."
-        )
+        raise DataError(f"{path} names {', '.join(names[1:])}, but --classes says {', '.join(classes)}.")
     return names
 
 
@@ -285,9 +279,7 @@ def _check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[f
         found = list(pool.map(inspect, examples))
     problems = [problem for _, problem in found if problem]
     if problems:
-        shown = "; ".join(problems[:5]) + (
-            f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        )
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise DataError(
             f"{examples[0].mask.parent}: masks hold class numbers 0 to {len(names) - 1} (255: doesn't count) at the "
             f"upright photo's size, but {shown}."
@@ -324,10 +316,7 @@ def _groups(examples: Sequence[Example], group: str) -> list[int]:
         return list(range(len(examples)))
     if group == "similar":
         return _similar(examples)
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise DataError(f"--group {group!r} is not a regular expression: {error}.") from error
+    pattern = _pattern(group, "--group")
     found = [pattern.search(example.name) for example in examples]
     if not pattern.groups or not all(found):
         raise DataError(
@@ -337,6 +326,13 @@ def _groups(examples: Sequence[Example], group: str) -> list[int]:
     names = [match.group(1) for match in found if match]
     order = sorted(set(names))
     return [order.index(name) for name in names]
+
+
+def _pattern(text: str, option: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise DataError(f"{option} {text!r} is not a regular expression: {error}.") from error
 
 
 def _similar(examples: Sequence[Example]) -> list[int]:
@@ -372,16 +368,12 @@ def _split(
         if part not in part_of.values():
             train = [example for example in examples if part_of[example] == "train"]
             share = holdout * len(examples) / len(train) if not given else holdout
-            for index in _one_fold(
-                [label[e] for e in train], [group[e] for e in train], share, seed
-            ):
+            for index in _one_fold([label[e] for e in train], [group[e] for e in train], share, seed):
                 part_of[train[index]] = part
     return {part: tuple(e for e in examples if part_of[e] == part) for part in PARTS}
 
 
-def _one_fold(
-    labels: Sequence[int], groups: Sequence[int], share: float, seed: int
-) -> Iterable[int]:
+def _one_fold(labels: Sequence[int], groups: Sequence[int], share: float, seed: int) -> Iterable[int]:
     folds = max(2, round(1 / share))
     if len(set(groups)) < folds:
         raise DataError(
@@ -389,11 +381,7 @@ def _one_fold(
             "annotate more photos, or group them less strictly with --group."
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    import warnings
-
-    with (
-        warnings.catch_warnings()
-    ):  # that a class has fewer photos than folds; checked by name afterwards
+    with warnings.catch_warnings():  # that a class has fewer photos than folds; checked by name afterwards
         warnings.simplefilter("ignore", UserWarning)
         return next(iter(splitter.split(np.zeros(len(labels)), labels, groups)))[1]
 

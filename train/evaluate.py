@@ -1,8 +1,8 @@
 """Scores a model on photos it never saw: `python train/evaluate.py MODEL --data DIR`.
 
-MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the photo's
-size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw
-counts), `confusion.png` and `worst.jpg`, the photos it did worst on, to look at.
+MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the
+photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
+`confusion.png` and `worst.jpg`, the photos it did worst on, to look at.
 """
 
 from __future__ import annotations
@@ -62,18 +62,14 @@ def load_keras(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]})."
-        ) from error
+        raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
 
 
 def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
     """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing."""
     backend = KerasBackend(model)
     if backend.output.shape[3] != len(names):
-        raise ModelError(
-            f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}."
-        )
+        raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
     size_wh = (backend.input.shape[2], backend.input.shape[1])
     return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
 
@@ -162,9 +158,7 @@ def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
             raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
         matrix = confusion_matrix(truth, predicted, len(names))
         share = float(matrix[1:].sum() / truth.size)
-        photos.append(
-            PhotoScore(example.name, matrix, boundary_f(truth, predicted, len(names)), share)
-        )
+        photos.append(PhotoScore(example.name, matrix, boundary_f(truth, predicted, len(names)), share))
     return Scores(names, tuple(photos))
 
 
@@ -181,17 +175,13 @@ def table(scores: Scores) -> str:
             f"{name:<16}{dice(matrix)[index]:8.4f}{iou(matrix)[index]:8.4f}{scores.boundary[index]:12.4f}"
             f"{matrix[index].sum():12,}"
         )
-    lines.append(
-        f"{'mean':<16}{scores.mean_dice:8.4f}{mean_foreground(iou(matrix)):8.4f}{scores.mean_boundary:12.4f}"
-    )
+    lines.append(f"{'mean':<16}{scores.mean_dice:8.4f}{mean_foreground(iou(matrix)):8.4f}{scores.mean_boundary:12.4f}")
     lines += ["", f"{'foreground fills':<20}{'photos':>8}{'mean photo Dice':>18}{'boundary F':>12}"]
     for share in SHARES:
         part = scores.at_least(share)
         if part.photos:
             what = f">= {share:.0%}" if share else "any share"
-            lines.append(
-                f"{what:<20}{len(part.photos):8}{part.mean_photo_dice:18.4f}{part.mean_boundary:12.4f}"
-            )
+            lines.append(f"{what:<20}{len(part.photos):8}{part.mean_photo_dice:18.4f}{part.mean_boundary:12.4f}")
     return "\n".join(lines)
 
 
@@ -214,21 +204,15 @@ def draw_confusion(scores: Scores, path: Path) -> None:
     for row in ticks:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
-            axis.text(
-                column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade
-            )
+            axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def draw_worst(
-    segmenter: Segmenter, examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
-) -> None:
+def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores, path: Path, count: int = 8) -> None:
     """The photos with the lowest Dice, each as photo, truth and prediction side by side, worst first."""
     by_name = {example.name: example for example in examples}
-    ranked = sorted(
-        (photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice
-    )
+    ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
     colours = np.array([info.colour[::-1] for info in segmenter.classes], np.uint8)
     rows = []
     for photo in ranked[:count]:
@@ -241,16 +225,10 @@ def draw_worst(
             )
             tinted[labels == IGNORE] = 127
             shown.append(np.where((labels > 0)[..., np.newaxis], tinted, frame))
-        row = cv2.resize(
-            np.hstack(shown), (960, round(960 * frame.shape[0] / (3 * frame.shape[1])))
-        )
+        row = cv2.resize(np.hstack(shown), (960, round(960 * frame.shape[0] / (3 * frame.shape[1]))))
         caption = np.full((26, 960, 3), 255, np.uint8)
-        text = (
-            f"{photo.name}: Dice {photo.dice:.3f}    photo | truth (grey: does not count) | model"
-        )
-        cv2.putText(
-            caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA
-        )
+        text = f"{photo.name}: Dice {photo.dice:.3f}    photo | truth (grey: does not count) | model"
+        cv2.putText(caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         rows += [caption, row]
     if rows:
         cv2.imwrite(str(path), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
@@ -266,11 +244,7 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
         }
         for photo in scores.photos
     ]
-    by_share = {
-        str(share): scores.at_least(share).summary()
-        for share in SHARES
-        if scores.at_least(share).photos
-    }
+    by_share = {str(share): scores.at_least(share).summary() for share in SHARES if scores.at_least(share).photos}
     document = {
         **about,
         "summary": scores.summary(),
@@ -283,22 +257,12 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
 
 
 def main(
-    model: Annotated[
-        Path, typer.Argument(help="A .keras or .tflite file, or a bundled model's name.")
-    ],
+    model: Annotated[Path, typer.Argument(help="A .keras or .tflite file, or a bundled model's name.")],
     data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
-    part: Annotated[
-        str, typer.Option(help="train, val, test, or all photos of the folder.")
-    ] = "val",
-    split: Annotated[
-        Path | None, typer.Option(help="split.json; by default the one beside the model.")
-    ] = None,
-    classes: Annotated[
-        str, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")
-    ] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default beside the model.")
-    ] = None,
+    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "val",
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    classes: Annotated[str, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default beside the model.")] = None,
 ) -> None:
     """Scores a model on one part of a data folder."""
     if part not in (*PARTS, "all"):
@@ -310,15 +274,9 @@ def main(
         else:
             dataset = open_split(data, split or model.parent / "split.json")
             examples, names = list(dataset.parts[part]), dataset.classes
-        segmenter = (
-            keras_segmenter(load_keras(model), names)
-            if model.suffix == ".keras"
-            else Segmenter(model)
-        )
+        segmenter = keras_segmenter(load_keras(model), names) if model.suffix == ".keras" else Segmenter(model)
         if len(segmenter.classes) != len(names):
-            raise ModelError(
-                f"{model} has {len(segmenter.classes)} classes, the data {len(names)}."
-            )
+            raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         with typer.progressbar(examples, label=f"Scoring {len(examples)} photos") as shown:
             scores = score(segmenter, shown)
         folder = out or model.parent / f"scores_{part}"

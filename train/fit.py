@@ -1,8 +1,8 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
 RUN then holds `model.keras` (the best epoch by validation Dice), `run.json` (recipe, seed, split fingerprint, versions,
-scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`, `tensorboard/`, and `last.weights.h5`, from which
-`--resume` continues after an interruption to the same result.
+scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`, `tensorboard/`, and `last.weights.h5`,
+from which `--resume` continues after an interruption to the same result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import keras
 import tensorflow as tf
 
 from seg_edge import __version__
-from seg_edge.errors import DataError, OutputError, SegEdgeError, UsageError
+from seg_edge.errors import DataError, OutputError, SegEdgeError
 from train.augment import Augmentation
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import LOSSES, DiceCoefficient
@@ -91,9 +91,7 @@ def _build(data: Dataset, recipe: Recipe, steps: int, *, jit: bool) -> keras.Mod
     )
     if recipe.optimizer not in ("adam", "adamw"):
         raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
-    optimizer_class = (
-        keras.optimizers.AdamW if recipe.optimizer == "adamw" else keras.optimizers.Adam
-    )
+    optimizer_class = keras.optimizers.AdamW if recipe.optimizer == "adamw" else keras.optimizers.Adam
     optimizer = optimizer_class(
         _schedule(recipe, steps),
         weight_decay=recipe.weight_decay or None,
@@ -147,7 +145,8 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
 class Checkpoint(keras.callbacks.Callback):
     """Logs each epoch, keeps the best model and what is needed to continue.
 
-    The state to continue from is one file, renamed into place; how many epochs it has seen is the optimiser's step count.
+    The state to continue from is one file, renamed into place; how many epochs it has seen is the optimiser's step
+    count.
     """
 
     def __init__(self, out: Path, steps: int, recipe: Recipe):
@@ -173,9 +172,7 @@ class Checkpoint(keras.callbacks.Callback):
         model.load_weights(self.last)
         done = int(model.optimizer.iterations.numpy()) // self.steps
         with self.log.open(newline="") as stream:
-            rows = [
-                {key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)
-            ]
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         self.rows = rows[:done]
         return done
 
@@ -245,9 +242,7 @@ def plot_curves(log: Path, picture: Path) -> None:
         rows = list(csv.DictReader(stream))
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [int(float(row["epoch"])) for row in rows]
-    for axis, name, label in zip(
-        axes, ("loss", "dice"), ("loss", "mean Dice coefficient"), strict=True
-    ):
+    for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "mean Dice coefficient"), strict=True):
         for key, what in ((name, "train (varied photos)"), (f"val_{name}", "validation")):
             axis.plot(epochs, [float(row[key]) for row in rows], label=what)
         axis.set(xlabel="epoch", ylabel=label)
@@ -258,9 +253,7 @@ def plot_curves(log: Path, picture: Path) -> None:
     plt.close(figure)
 
 
-def _write_run(
-    data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, on_gpu: bool
-) -> dict[str, Any]:
+def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, on_gpu: bool) -> dict[str, Any]:
     best = max(checkpoint.rows, key=lambda row: row["val_dice"])
     run = {
         "recipe": dataclasses.asdict(recipe),
@@ -294,17 +287,12 @@ def _write_run(
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line: a recipe's name, and an option for every value in it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="data folder with images/ and masks/"
-    )
+    parser.add_argument("--data", type=Path, required=True, help="data folder with images/ and masks/")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument(
-        "--classes", type=_words, help="names, where the data folder has no labels.txt: cat,dog"
-    )
-    parser.add_argument(
-        "--group", default="none", help="keep together: none, similar, or a regular expression"
-    )
+    parser.add_argument("--classes", type=_words, help="names, where the data folder has no labels.txt: cat,dog")
+    parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
+    parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for all cores")
@@ -317,9 +305,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             example = getattr(owner, field.name)
             if isinstance(example, Augmentation):
                 continue
-            values.add_argument(
-                f"--{field.name.replace('_', '-')}", type=_parser_of(field.name, example)
-            )
+            values.add_argument(f"--{field.name.replace('_', '-')}", type=_parser_of(field.name, example))
     return parser.parse_args(arguments)
 
 
@@ -344,24 +330,22 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     try:
         data = open_dataset(
-            given.data, classes=given.classes, seed=given.split_seed, group=given.group
+            given.data,
+            classes=given.classes,
+            seed=given.split_seed,
+            group=given.group,
+            names=given.names,
         )
         prepare_run(given.out, data, recipe, resume=given.resume, force=given.force)
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in data.parts.items())
-        print(
-            f"{', '.join(data.classes[1:])}: {parts} photos; recipe {given.recipe}, {recipe.epochs} epochs"
-        )
+        print(f"{', '.join(data.classes[1:])}: {parts} photos; recipe {given.recipe}, {recipe.epochs} epochs")
         run = fit(data, recipe, given.out, resume=given.resume, initial=given.initial)
-    except UsageError as error:
-        sys.exit(f"error: {error}")
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except tf.errors.OpError as error:
         sys.exit(f"error: {_root_cause(error)}")
     scores = run["scores"]
-    print(
-        f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}"
-    )
+    print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
 
 
 def prepare_run(out: Path, data: Dataset, recipe: Recipe, *, resume: bool, force: bool) -> None:
@@ -375,9 +359,7 @@ def prepare_run(out: Path, data: Dataset, recipe: Recipe, *, resume: bool, force
     text = json.dumps(document, indent=2)
     if state.is_file() and not force:
         if not resume:
-            raise OutputError(
-                f"{out} holds a run already; --resume continues it, --force replaces it."
-            )
+            raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
         if state.read_text(encoding="utf-8") != text:
             raise OutputError(
                 f"{out} was trained with another recipe or other photos; give the same, or another --out."

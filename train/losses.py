@@ -58,9 +58,7 @@ def focal(classes: int, class_weights: Sequence[float] | None = None, gamma: flo
 
     def fl(labels: Any, logits: Any) -> Any:
         target, logits = _prepare(labels, logits)
-        error = keras.losses.categorical_focal_crossentropy(
-            target, logits, alpha=1.0, gamma=gamma, from_logits=True
-        )
+        error = keras.losses.categorical_focal_crossentropy(target, logits, alpha=1.0, gamma=gamma, from_logits=True)
         return _pixel_mean(error, target, weights)
 
     return fl
@@ -75,9 +73,9 @@ def tversky(
 ) -> Loss:
     """Tversky loss (Salehi et al., 2017, arXiv:1706.05721), soft, per photo and class, mean over all classes.
 
-    `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. `smooth`, in pixels, makes a class that a photo
-    does not hold cost nothing when it is not predicted. Keras' own `Tversky` and `Dice` have no such
-    term per photo and no way to leave pixels out.
+    `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. `smooth`, in pixels,
+    makes a class that a photo does not hold cost nothing when it is not predicted. Keras' own `Tversky` and `Dice`
+    have no such term per photo and no way to leave pixels out.
     """
     weights = _weights(classes, class_weights)
 
@@ -88,12 +86,8 @@ def tversky(
         true_positive = tf.reduce_sum(target * probabilities, axis=(1, 2))
         false_positive = tf.reduce_sum(probabilities, axis=(1, 2)) - true_positive
         false_negative = tf.reduce_sum(target, axis=(1, 2)) - true_positive
-        ratio = (true_positive + smooth) / (
-            true_positive + alpha * false_positive + beta * false_negative + smooth
-        )
-        return tf.reduce_mean(
-            tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights)
-        )
+        ratio = (true_positive + smooth) / (true_positive + alpha * false_positive + beta * false_negative + smooth)
+        return tf.reduce_mean(tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights))
 
     return tv
 
@@ -118,9 +112,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 
 
 def _weights(classes: int, class_weights: Sequence[float] | None) -> Any:
-    values = (
-        [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
-    )
+    values = [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
     if len(values) != classes or min(values) < 0 or sum(values) == 0:
         raise ValueError(
             f"class weights are {classes} numbers, none negative and not all zero (background first), got {values}"
@@ -142,9 +134,7 @@ class DiceCoefficient(keras.metrics.MeanIoU):
     """
 
     def __init__(self, classes: int, name: str = "dice", **kwargs: Any):
-        super().__init__(
-            num_classes=classes, ignore_class=255, name=name, sparse_y_pred=True, **kwargs
-        )
+        super().__init__(num_classes=classes, ignore_class=255, name=name, sparse_y_pred=True, **kwargs)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch: label maps (b, h, w) and logits (b, h', w', classes)."""

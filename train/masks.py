@@ -16,9 +16,9 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
+
 from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
 from seg_edge.sources.photo import find_photos, read_photo
-
 from train.annotation_check import check_photos, class_labels
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
 from train.via import Region, at_most, read_via
@@ -112,9 +112,7 @@ def make_masks(
     )
 
 
-def draw_mask(
-    regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequence[str]
-) -> np.ndarray:
+def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequence[str]) -> np.ndarray:
     """The label map of one photo; later regions lie over earlier ones.
 
     A point (x, y) is the middle of the pixel in column x and row y, and the outline belongs to the
@@ -225,14 +223,10 @@ def main(
     longest = max(len(c.name) for c in made.classes)
     typer.echo(f"{'class':{longest}}  {'pixels':>12}  {'share':>7}  {'photos':>6}  {'regions':>7}")
     for c in made.classes:
-        typer.echo(
-            f"{c.name:{longest}}  {c.pixels:12}  {c.share:7.2%}  {c.photos:6}  {c.regions:7}"
-        )
+        typer.echo(f"{c.name:{longest}}  {c.pixels:12}  {c.share:7.2%}  {c.photos:6}  {c.regions:7}")
     typer.echo(f"Photos with masks in {made.out}: {made.photos}.")
     if made.unused:
-        typer.echo(
-            f"Photos in {photos} that the file does not mention, so not used: {made.unused}."
-        )
+        typer.echo(f"Photos in {photos} that the file does not mention, so not used: {made.unused}.")
     typer.echo(f"Look at {made.sheet} before training.")
 
 

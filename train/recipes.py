@@ -88,9 +88,7 @@ def full() -> Recipe:
 
 def default() -> Recipe:
     """A narrow U-Net for one class of students, or anything as simple: minutes on a laptop without a GPU."""
-    return Recipe(
-        widths=(8, 16, 32, 64, 96), stem_stride=2, decoder="add", learning_rate=0.006, epochs=120
-    )
+    return Recipe(widths=(8, 16, 32, 64, 96), stem_stride=2, decoder="add", learning_rate=0.006, epochs=120)
 
 
 def person() -> Recipe:
@@ -117,6 +115,4 @@ def person() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    f.__name__: f for f in (default, full, original, person)
-}
+RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, full, original, person)}

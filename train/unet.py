@@ -1,10 +1,11 @@
 """The U-Net family: an encoder-decoder with skip connections (Ronneberger et al., 2015, arXiv:1505.04597).
 
-With widths 64, 128, 256, 512, 1024 it is the full model: 31.0 million parameters. Small members of the family differ in three
-ways, each an argument: fewer channels, a first convolution with stride 2 (most of a U-Net's multiplications are at full
-resolution), and a decoder that adds the skip instead of concatenating it.
+With widths 64, 128, 256, 512, 1024 it is the full model: 31.0 million parameters. Small members of the family differ
+in three ways, each an argument: fewer channels, a first convolution with stride 2 (most of a U-Net's multiplications
+are at full resolution), and a decoder that adds the skip instead of concatenating it.
 
-The output is logits, one channel a class. Batch normalisation is folded into the convolutions when the model is converted.
+The output is logits, one channel a class. Batch normalisation is folded into the convolutions when the model is
+converted.
 """
 
 from __future__ import annotations
@@ -47,12 +48,11 @@ def unet(
     factor = stem_stride * 2 ** (len(widths) - 1)
     if any(side % factor or side <= 0 for side in size_wh):
         raise ValueError(
-            f"input {size_wh[0]}x{size_wh[1]} does not fit {len(widths)} levels: both sides must be multiples of {factor}"
+            f"input {size_wh[0]}x{size_wh[1]} does not fit {len(widths)} levels: "
+            f"both sides must be multiples of {factor}"
         )
     if classes < 2:
-        raise ValueError(
-            f"a U-Net needs the background and at least one class, got {classes} in all"
-        )
+        raise ValueError(f"a U-Net needs the background and at least one class, got {classes} in all")
     if decoder not in ("concatenate", "add"):
         raise ValueError(f"decoder is 'concatenate' or 'add', got {decoder!r}")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from seg_edge.errors import DataError
 
+from seg_edge.errors import DataError
 from train.via_formats import Row, is_name, read_rows
 from train.via_shapes import BrokenRowError, outline
 
@@ -63,15 +63,11 @@ def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region
                 )
             of_photo = regions.setdefault(row.photo, [])
             if row.shape is not None:
-                of_photo.append(
-                    Region(_label(row.attributes, attribute), outline(row.shape), where)
-                )
+                of_photo.append(Region(_label(row.attributes, attribute), outline(row.shape), where))
         except BrokenRowError as error:
             broken.append(f"{where}: {error}")
     if broken:
-        raise DataError(
-            f"{len(broken)} of {len(rows)} rows of {path} can't be used:\n{at_most(broken)}"
-        )
+        raise DataError(f"{len(broken)} of {len(rows)} rows of {path} can't be used:\n{at_most(broken)}")
     if not regions:
         raise DataError(f"{path} holds no photos; export it from VIA again.")
     return {photo: tuple(of_photo) for photo, of_photo in regions.items()}

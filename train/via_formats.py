@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_edge.errors import DataError
-
 from train.via_shapes import BrokenRowError, shape_of_via3
 
 _VIA2_COLUMNS = 7  # filename, size, file attributes, region count, region id, shape, attributes
@@ -106,9 +105,7 @@ def _csv_records(path: Path, text: str, header_end: int) -> Iterator[tuple[str, 
 
 def _csv_row(cells: list[str]) -> Row:
     if len(cells) != _VIA2_COLUMNS:
-        raise BrokenRowError(
-            f"{len(cells)} columns where VIA writes {_VIA2_COLUMNS} (a comma in the photo's name?)"
-        )
+        raise BrokenRowError(f"{len(cells)} columns where VIA writes {_VIA2_COLUMNS} (a comma in the photo's name?)")
     photo, size, _, count, _, shape, attributes = cells
     return _row(photo, size, None if count.strip() == "0" else shape, attributes)
 

@@ -1,5 +1,6 @@
-"""Facts about the board: CPU, temperature, throttling, clock, load. Read from Linux's files; what is not there is None.
+"""Facts about the board: CPU, temperature, throttling, clock, load.
 
+Read from Linux's files and `vcgencmd`; what is not there is None or empty.
 seg_edge.doctor judges them; a benchmark puts them beside its numbers.
 """
 
@@ -85,7 +86,7 @@ class Board:
     cpu: str
     arch: str
     cores: int
-    features: frozenset[str]
+    features: tuple[str, ...]
     temperature_c: float | None
     throttle_bits: int | None
     throttled_now: tuple[str, ...]
@@ -114,7 +115,7 @@ def read_board(machine: Machine) -> Board:
         cpu=lines.get("model name", ""),
         arch=machine.arch,
         cores=len(re.findall(r"^processor\b", cpuinfo, re.MULTILINE)) or os.cpu_count() or 1,
-        features=frozenset((lines.get("flags") or lines.get("Features") or "").split()),
+        features=tuple((lines.get("flags") or lines.get("Features") or "").split()),
         temperature_c=_hottest(machine),
         throttle_bits=bits,
         throttled_now=_decode(bits or 0),
@@ -129,9 +130,7 @@ def read_board(machine: Machine) -> Board:
 
 def _throttle_bits(machine: Machine) -> int | None:
     try:
-        answer = machine.run(
-            ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=1
-        )
+        answer = machine.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=1)
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"throttled=(0x[0-9a-fA-F]+)", answer.stdout or "")

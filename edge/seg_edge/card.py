@@ -127,17 +127,11 @@ class ModelCard:
             values["scale"], values["offset"] = float(values["scale"]), float(values["offset"])
             card = cls(**values)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ModelError(
-                f"{where}: its card can't be read ({error}); convert the model again."
-            ) from error
+            raise ModelError(f"{where}: its card can't be read ({error}); convert the model again.") from error
         if not 2 <= len(card.classes) <= 256:
-            raise ModelError(
-                f"{where}: its card names {len(card.classes)} classes; 2 to 256 were expected."
-            )
+            raise ModelError(f"{where}: its card names {len(card.classes)} classes; 2 to 256 were expected.")
         if card.output not in ("logits", "probabilities"):
-            raise ModelError(
-                f"{where}: its card says output {card.output!r}; logits or probabilities was expected."
-            )
+            raise ModelError(f"{where}: its card says output {card.output!r}; logits or probabilities was expected.")
         return card
 
 
@@ -165,9 +159,7 @@ def append_card(model: bytes, card: ModelCard) -> bytes:
             (LABELS_NAME, "\n".join(card.class_names) + "\n"),
             (CARD_NAME, card.to_json()),
         ):
-            archive.writestr(
-                zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED
-            )
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -194,22 +186,14 @@ def read_card(model: bytes, where: str | Path) -> ModelCard | None:
                 content = stream.read(MAX_CARD_BYTES + 1)
     except zipfile.BadZipFile as error:
         if b"PK\x05\x06" in model[-66_000:]:
-            raise ModelError(
-                f"{where}: its card is damaged ({error}); fetch the file again."
-            ) from error
+            raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
         return None
     except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(
-            f"{where}: its card is damaged ({error}); fetch the file again."
-        ) from error
+        raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
     if len(content) > MAX_CARD_BYTES:
-        raise ModelError(
-            f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, which no card of ours is."
-        )
+        raise ModelError(f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, which no card of ours is.")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ModelError(
-            f"{where}: its card is not UTF-8 text; convert the model again."
-        ) from error
+        raise ModelError(f"{where}: its card is not UTF-8 text; convert the model again.") from error
     return ModelCard.from_json(text, str(where))

@@ -1,4 +1,7 @@
-"""The command `seg-edge`. The only place that prints and exits."""
+"""The command `seg-edge`. The only place that prints and exits.
+
+What needs NumPy, OpenCV or LiteRT is imported inside the commands: where one of them doesn't load, `doctor` still runs.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from seg_edge import Segmenter, __version__
-from seg_edge.card import ModelCard
+from seg_edge import __version__
 from seg_edge.errors import SegEdgeError, UsageError
-from seg_edge.models import DEFAULT_MODEL, ModelFile, bundled_models, open_model
-from seg_edge.photos import Wanted, is_result, segment_photos
-from seg_edge.sources.photo import find_photos, read_photo
+from seg_edge.models import DEFAULT_MODEL, bundled_models, open_model
+
+if TYPE_CHECKING:
+    from seg_edge.card import ModelCard
+    from seg_edge.models import ModelFile
 
 app = typer.Typer(
     help="Segment people, or your own classes, on this machine. Nothing leaves it.",
@@ -28,7 +32,7 @@ app = typer.Typer(
 )
 
 
-class Effect(str, Enum):
+class Effect(Enum):
     """What is made of a picture."""
 
     overlay = "overlay"
@@ -38,7 +42,7 @@ class Effect(str, Enum):
     replace = "replace"
 
 
-class PolygonFormat(str, Enum):
+class PolygonFormat(Enum):
     """How outlines are written."""
 
     via = "via"
@@ -46,9 +50,7 @@ class PolygonFormat(str, Enum):
 
 
 ModelOption = Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads; by default the cores, at most 4.")
-]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default the cores, at most 4.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -60,39 +62,31 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """Segment people, or your own classes, on this machine. Nothing leaves it."""
 
 
 @app.command()
 def image(
-    photos: Annotated[
-        list[str], typer.Argument(help="Photos, folders or globs.", metavar="PHOTO...")
-    ],
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PHOTO...")],
     model: ModelOption = DEFAULT_MODEL,
     effect: Annotated[Effect, typer.Option(help="What to make of each photo.")] = Effect.overlay,
-    background: Annotated[
-        Path | None, typer.Option(help="Picture for the effect 'replace'.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; by default beside the photo.")
-    ] = None,
-    labels: Annotated[
-        bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.")
-    ] = False,
+    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; by default beside the photo.")] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.")] = False,
     polygons: Annotated[PolygonFormat | None, typer.Option(help="Also write the outlines.")] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
+    from seg_edge.photos import Wanted, is_result, segment_photos
+    from seg_edge.segmenter import Segmenter
+    from seg_edge.sources.photo import find_photos, read_photo
+
     if (effect is Effect.replace) != (background is not None):
-        raise UsageError(
-            "--effect replace and --background FILE go together; give both or neither."
-        )
+        raise UsageError("--effect replace and --background FILE go together; give both or neither.")
     wanted = Wanted(
         effect.value,
         read_photo(background) if background else None,
@@ -106,9 +100,7 @@ def image(
     earlier = [path for path in paths if is_result(path) and str(path) not in photos]
     paths = [path for path in paths if path not in earlier]
     if earlier:
-        _note(
-            f"{len(earlier)} pictures that seg-edge made earlier are left out, first {earlier[0]}"
-        )
+        _note(f"{len(earlier)} pictures that seg-edge made earlier are left out, first {earlier[0]}")
     for failure in failures:
         _report(str(failure), as_json, {"photo": str(failure).split(":")[0], "error": str(failure)})
 
@@ -146,9 +138,7 @@ def models(
     if model is None:
         files = [open_model(name) for name in bundled_models()]
         if as_json:
-            typer.echo(
-                json.dumps([_describe(file) for file in files], indent=2, ensure_ascii=False)
-            )
+            typer.echo(json.dumps([_describe(file) for file in files], indent=2, ensure_ascii=False))
         for file in [] if as_json else files:
             card = file.card
             classes = ", ".join(card.class_names[1:]) if card else "no card"
@@ -158,9 +148,7 @@ def models(
     if as_json:
         typer.echo(json.dumps(_describe(file), indent=2, ensure_ascii=False))
     elif file.card is None:
-        typer.echo(
-            f"{file.path}: {len(file.content):,} bytes, sha256 {file.sha256}\nIt carries no card."
-        )
+        typer.echo(f"{file.path}: {len(file.content):,} bytes, sha256 {file.sha256}\nIt carries no card.")
     else:
         typer.echo(_card_text(file, file.card))
 
@@ -176,9 +164,7 @@ def doctor(as_json: JsonOption = False) -> None:
     else:
         for finding in findings:
             colour = {"ok": "green", "note": "yellow", "problem": "red"}[finding.status]
-            typer.echo(
-                f"{typer.style(f'{finding.status:<8}', fg=colour)}{finding.check:<12} {finding.found}"
-            )
+            typer.echo(f"{typer.style(f'{finding.status:<8}', fg=colour)}{finding.check:<12} {finding.found}")
             if finding.advice:
                 typer.echo(f"{'':20} {finding.advice}")
     if any(finding.status == "problem" for finding in findings):
@@ -213,7 +199,8 @@ def _card_text(file: ModelFile, card: ModelCard) -> str:
             if variant in variants:
                 scores = variants[variant]
                 lines.append(
-                    f"  {part:<5}{variant:<6} Dice {scores['mean_dice']}, mean over photos {scores['mean_photo_dice']}, "
+                    f"  {part:<5}{variant:<6} Dice {scores['mean_dice']}, "
+                    f"mean over photos {scores['mean_photo_dice']}, "
                     f"boundary F {scores['boundary_f']} ({scores['photos']} photos)"
                 )
     lines += [f"  {line}" for line in card.notes.splitlines()]
@@ -244,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
     except SegEdgeError as error:
         _fail(str(error), 1)
+    except ImportError as error:
+        _fail(f"a package that seg-edge needs does not load ({error}); 'seg-edge doctor' says what to do.", 1)
 
 
 if __name__ == "__main__":

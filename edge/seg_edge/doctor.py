@@ -1,19 +1,16 @@
 """Can this machine segment, and if not, what to do: the checks behind `seg-edge doctor`.
 
-Nothing here changes anything, opens a camera or shows a window. Each check answers for one thing and stands alone.
+Nothing here changes anything, opens a camera or shows a window. What looks at the board is in
+`seg_edge.doctor_board`; here is what looks at the installation.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
-import os
 import platform
 import re
-import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from seg_edge import interpreter, models
-from seg_edge.board import Machine, read_board
+from seg_edge import doctor_board, interpreter, models
+from seg_edge.board import Machine
+from seg_edge.doctor_board import Answer
 from seg_edge.errors import ModelError, RuntimeMissingError
 
 OPENCVS = (
@@ -31,14 +29,6 @@ OPENCVS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-# A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too, but no cameras to open.
-NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")
-HOT_C = 80.0  # where a Raspberry Pi starts to lower its clock
-TIMING_RUNS = 10
-TIMING_SECONDS = 1.5
-
-# Status, found, advice, data: a Finding but for the check's name.
-Answer = tuple[str, str, str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Finding:
 
     Attributes:
         check: Its name.
-        status: `ok`, `note` (something is missing or could be better) or `problem` (something will fail).
+        status: `ok`, `note` (missing or could be better) or `problem` (something will fail).
         found: What is there, one line.
         advice: What to do about it, one line; empty when all is well.
         data: The same as figures, fit for JSON.
@@ -61,27 +51,30 @@ class Finding:
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
-    """Runs every check, about two seconds in all; one that breaks becomes a `problem`."""
-    return [run_check(name, machine or Machine()) for name in CHECKS]
+    """Runs every check, about two seconds in all."""
+    machine = machine or Machine()
+    return [run_check(name, machine) for name in CHECKS]
 
 
 def run_check(name: str, machine: Machine) -> Finding:
-    """Runs the check of that name; never raises on what it meets."""
+    """Runs the check of that name; one that breaks becomes a `problem`, never an exception."""
     try:
         return Finding(name, *CHECKS[name](machine))
     except RuntimeMissingError:
-        answer = ("no LiteRT runtime works here", "see the check 'interpreter'")
+        said, advice = "no LiteRT runtime works here", "see the check 'interpreter'"
     except ModelError as error:
-        answer = (str(error), "see the check 'model'")
-    except Exception as error:  # a doctor that falls ill is of no use: the other checks go on
-        answer = (f"the check itself failed: {_one_line(error)}", "report this line")
-    return Finding(name, "problem", *answer, {})
+        said, advice = str(error), "see the check 'model'"
+    except Exception as error:  # a doctor that falls ill is no use: the other checks go on
+        said, advice = f"the check itself failed: {_one_line(error)}", "report it to seg-edge"
+    return Finding(name, "problem", said, advice, {})
 
 
-def _interpreter(machine: Machine) -> Answer:
+def check_interpreter(machine: Machine) -> Answer:
+    """Which LiteRT runtime is used, and what is wrong with those before it."""
     python = f"Python {platform.python_version()}, {machine.bits}-bit, on {machine.arch}"
     try:
-        name, version = _name_and_version(interpreter.find_runtime())
+        runtime = interpreter.find_runtime()
+        name, version = runtime.name, runtime.version
     except RuntimeMissingError:
         name, version = "", ""
     failed = {}
@@ -90,8 +83,8 @@ def _interpreter(machine: Machine) -> Answer:
             break
         failed[other] = _why_not(module)
     why = "".join(f"; {other} is not: {reason}" for other, reason in failed.items())
-    data = {"runtime": name, "version": version, "failed": failed, "arch": machine.arch}
-    data |= {"python": platform.python_version(), "bits": machine.bits}
+    data: dict[str, Any] = {"runtime": name, "version": version, "failed": failed}
+    data |= {"python": platform.python_version(), "bits": machine.bits, "arch": machine.arch}
     install = "pip install ai-edge-litert"
     if machine.is_32_bit_arm:
         install = "pip install tflite-runtime 'numpy<2'"
@@ -107,19 +100,21 @@ def _interpreter(machine: Machine) -> Answer:
     return "ok", found, "", data
 
 
-def _numpy(machine: Machine) -> Answer:
+def check_numpy(machine: Machine) -> Answer:
+    """NumPy, and whether tflite-runtime was built for another one."""
     tflite = _version("tflite-runtime")
     data = {"version": np.__version__, "tflite_runtime": tflite}
     if not tflite or int(np.__version__.split(".")[0]) < 2:
         return "ok", f"NumPy {np.__version__}", "", data
-    found = f"NumPy {np.__version__}, but tflite-runtime {tflite} was built for NumPy 1: it fails to import"
+    found = f"NumPy {np.__version__}, but tflite-runtime {tflite} was built for NumPy 1 and fails"
     if _version("ai-edge-litert"):
-        advice = "nothing needs it beside ai-edge-litert: pip uninstall tflite-runtime"
+        advice = "ai-edge-litert takes its place: pip uninstall tflite-runtime"
         return "note", found, advice, data
     return "problem", found, "pip install 'numpy<2'", data
 
 
-def _opencv(machine: Machine) -> Answer:
+def check_opencv(machine: Machine) -> Answer:
+    """OpenCV's version, and several of its packages in one another's way."""
     installed = {name: version for name in OPENCVS if (version := _version(name))}
     data: dict[str, Any] = {"packages": installed, "version": None}
     try:
@@ -141,7 +136,8 @@ def _opencv(machine: Machine) -> Answer:
     return "ok", f"OpenCV {cv2.__version__} from {next(iter(installed), 'the system')}", "", data
 
 
-def _window(machine: Machine) -> Answer:
+def check_window(machine: Machine) -> Answer:
+    """Whether a window can be shown. Not tried: without a display Qt aborts the process."""
     import cv2
 
     match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
@@ -152,20 +148,21 @@ def _window(machine: Machine) -> Answer:
     if gui in ("NONE", "NO"):
         advice = f"{files}: pip uninstall -y opencv-python-headless && pip install opencv-python"
         return "note", "this OpenCV was built without windows", advice, data
-    # cv2.imshow is not tried: without a display Qt aborts the process. The wheels bring Qt's X11 plugin alone.
+    # opencv-python's wheels bring Qt's X11 plugin alone; a system's Qt brings Wayland's too.
     plugins = [path.name for path in Path(cv2.__file__).parent.glob("qt/plugins/platforms/*.so")]
-    usable = x11 or (wayland and plugins != ["libqxcb.so"])
-    if sys.platform == "linux" and not usable:
-        missing = (
-            "only WAYLAND_DISPLAY is set and it needs X11" if wayland else "there is no display"
-        )
-        advice = f"{files} run it on the desktop, or over 'ssh -X', so that DISPLAY is set"
+    display = x11 or (wayland if plugins != ["libqxcb.so"] else "")
+    if sys.platform == "linux" and not display:
+        missing = "only WAYLAND_DISPLAY is set and they need X11" if wayland else "no display"
+        advice = f"{files} run it on the desktop or over 'ssh -X', so that DISPLAY is set"
         return "note", f"{gui} windows, but {missing}", advice, data
-    return "ok", f"{gui} windows on display {usable or 'of the system'}", "", data
+    return "ok", f"{gui} windows on display {display or 'of the system'}", "", data
 
 
-def _model(machine: Machine) -> Answer:
-    shown, wrong, rows = [], [], []
+def check_model(machine: Machine) -> Answer:
+    """Whether each bundled model is the file that was shipped, and loads."""
+    shown: list[str] = []
+    wrong: list[str] = []
+    rows: list[dict[str, Any]] = []
     for name in models.bundled_models():
         try:
             file = models.open_model(name)
@@ -174,21 +171,15 @@ def _model(machine: Machine) -> Answer:
             wrong.append(str(error))
             rows.append({"name": name, "error": str(error)})
             continue
-        size = len(file.content)
-        version = file.card.version if file.card else "without a card"
+        version, size = file.card.version if file.card else "?", len(file.content)
         rows.append({"name": name, "version": version, "bytes": size, "sha256": file.sha256})
-        shown.append(f"{name} {version}, {size / 1000:.0f} kB")
-    data = {"models": rows}
-    reinstall = "install it again: pip install --force-reinstall seg-edge"
+        shown.append(f"{name} version {version}, {size / 1000:.0f} kB, {file.sha256[:12]}")
+    reinstall = "pip install --force-reinstall seg-edge"
     if wrong:
-        return "problem", " ".join(wrong), reinstall, data
+        return "problem", " ".join(wrong), reinstall, {"models": rows}
     if not rows:
-        return "problem", "no bundled model", f"name a file with --model, or {reinstall}", data
-    return "ok", "; ".join(shown), "", data
-
-
-def _name_and_version(runtime: interpreter.Runtime) -> tuple[str, str]:
-    return runtime.name, runtime.version
+        return "problem", "no bundled model", f"use --model FILE, or {reinstall}", {"models": []}
+    return "ok", "; ".join(shown), "", {"models": rows}
 
 
 def _why_not(module: str) -> str:
@@ -207,18 +198,18 @@ def _version(distribution: str) -> str | None:
 
 
 def _one_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 CHECKS: dict[str, Callable[[Machine], Answer]] = {
-    "interpreter": _interpreter,
-    "numpy": _numpy,
-    "simd": check_simd,
-    "opencv": _opencv,
-    "window": _window,
-    "camera": check_camera,
-    "libcamera": check_libcamera,
-    "throttling": check_throttling,
-    "threads": check_threads,
-    "model": _model,
+    "interpreter": check_interpreter,
+    "numpy": check_numpy,
+    "simd": doctor_board.check_simd,
+    "opencv": check_opencv,
+    "window": check_window,
+    "camera": doctor_board.check_camera,
+    "libcamera": doctor_board.check_libcamera,
+    "throttling": doctor_board.check_throttling,
+    "threads": doctor_board.check_threads,
+    "model": check_model,
 }

@@ -34,7 +34,7 @@ def check_simd(machine: Machine) -> Answer:
     """The CPU's instructions for int8, and whether XNNPACK takes the model."""
     board = read_board(machine)
     useful, meaning = _int8_speed(board.features)
-    found = f"{', '.join(useful) or 'no vector instructions known to us'}: {meaning}"
+    found = f"{', '.join(useful) or 'no vector instructions known'}: {meaning}"
     data: dict[str, Any] = {"features": useful, "xnnpack": None, "not_delegated": None}
     file = _any_model()
     if file is None:
@@ -45,7 +45,7 @@ def check_simd(machine: Machine) -> Answer:
     data["xnnpack"], data["not_delegated"] = split
     if not data["xnnpack"]:
         # XNNPACK's CPU detection reads these; where a container hides them it stays off.
-        advice = "let /proc/cpuinfo and /sys/devices/system/cpu be read, or pip install -U ai-edge-litert"
+        advice = "let it read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
         return "problem", f"{found}; XNNPACK is not used for {file.name}", advice, data
     if data["not_delegated"]:
         rest = ", ".join(sorted(set(data["not_delegated"])))
@@ -57,28 +57,20 @@ def check_simd(machine: Machine) -> Answer:
     return "ok", found, "", data
 
 
-def _int8_speed(features: frozenset[str]) -> tuple[list[str], str]:
-    for wanted, meaning in (
-        (("i8mm",), "8-bit matrix products, int8 is much faster than float"),
-        (("asimddp",), "8-bit dot products, int8 is much faster than float"),
-        (("asimd", "neon"), "no 8-bit dot products, int8 gains little over float"),
-        (("avx512_vnni", "avx_vnni"), "8-bit dot products, int8 is fast"),
-        (("avx2",), "no 8-bit dot products, int8 can be slower than float"),
-    ):
-        if any(name in features for name in wanted):
-            known = ("asimd", "neon", "asimddp", "i8mm", "avx2", "avx512_vnni", "avx_vnni")
-            return [name for name in known if name in features], meaning
-    return [], "int8 and float are both slow"
+def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
+    useful = [name for names, _ in INT8_SPEED for name in names if name in features]
+    meanings = (text for names, text in INT8_SPEED if set(names) & set(features))
+    return useful, next(meanings, "int8 and float are both slow")
 
 
 def _delegation(backend: interpreter.LiteRT) -> tuple[bool, list[str]] | None:
-    """Whether a delegate took part of the model, and the operations it left; None when that can't be known."""
+    """Whether a delegate takes part of the model, and the operations it leaves; None: unknown."""
     # Private, in ai-edge-litert and tflite-runtime alike: nothing public tells.
     details = getattr(backend._interpreter, "_get_ops_details", None)
     if details is None:
         return None
-    # The operations that a delegate took stay listed, its own nodes follow: so the last to give a tensor is the
-    # one that runs, and walking back from the answer meets just those that run.
+    # Operations a delegate took over stay listed and its own nodes follow: so the last one to give a
+    # tensor is the one that runs, and walking back from the answer meets just those that run.
     giver = {int(tensor): op for op in details() for tensor in op["outputs"]}
     run, todo = {}, [backend._output_index]
     while todo:
@@ -104,8 +96,7 @@ def check_camera(machine: Machine) -> Answer:
         advice = "plug in a USB camera; for a camera module see 'libcamera'; photos need none"
         return "note", "no USB camera", advice, data
     found = ", ".join(
-        f"{camera['device']} {camera['name']}{'' if camera['allowed'] else ' (no permission)'}"
-        for camera in cameras
+        f"{camera['device']} {camera['name']}{'' if camera['allowed'] else ' (no permission)'}" for camera in cameras
     )
     refused = sum(not camera["allowed"] for camera in cameras)
     if refused:
@@ -190,27 +181,23 @@ def check_threads(machine: Machine) -> Answer:
     # The first run of each allocates and packs; it counts only where there was time for no other.
     median = {n: statistics.median(runs[1:] or runs) for n, runs in times.items()}
     fastest = min(median, key=median.__getitem__)
-    gain = median[1] / median[fastest]
-    runs = min(max(len(runs) - 1, 1) for runs in times.values())
+    speed_up = round(median[1] / median[fastest], 2)
+    rounds = min(max(len(runs) - 1, 1) for runs in times.values())
     data = {
         "model": file.name,
         "median_ms": {str(n): round(ms, 3) for n, ms in median.items()},
-        "runs": runs,
+        "runs": rounds,
         "fastest": fastest,
-        "speed_up": round(gain, 2),
+        "speed_up": speed_up,
         "load": board.load,
         "cores": board.cores,
     }
     each = ", ".join(f"{n}: {ms:.1f} ms" for n, ms in median.items())
-    found = (
-        f"{file.name}, threads {each} (median of {runs}); {fastest} fastest, {gain:.2f} x 1 thread"
-    )
+    found = f"{file.name}, threads {each} (median of {rounds}); {fastest} fastest, {speed_up} x 1 thread"
     if board.load is not None:
         found += f"; load {board.load:.1f} on {board.cores} cores"
         if board.load > board.cores / 2:
-            advice = (
-                "other programs are busy: ask again on a quiet machine before trusting the times"
-            )
+            advice = "other programs are busy: ask again when they are done"
             return "note", found, advice, data
     if median[fastest] < 0.9 * median[max(median)]:
         return "note", found, f"more threads do not help here: --threads {fastest}", data
@@ -218,7 +205,7 @@ def check_threads(machine: Machine) -> Answer:
 
 
 def _time_threads(file: models.ModelFile, counts: range) -> dict[int, list[float]]:
-    """Milliseconds of each inference by thread count, in turns so that a disturbance hits all alike."""
+    """Milliseconds of each inference by thread count, in turns: noise hits all alike."""
     deadline = time.perf_counter() + TIMING_SECONDS
     backends = {n: interpreter.LiteRT(file.content, n, file.name) for n in counts}
     times: dict[int, list[float]] = {}
@@ -241,5 +228,3 @@ def _any_model() -> models.ModelFile | None:
 
 def _importable(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
-
-

@@ -80,16 +80,11 @@ def find_runtime() -> Runtime:
         try:
             interpreter = importlib.import_module(module).Interpreter
             return Runtime(name, _version(name), interpreter)
-        except (
-            ImportError,
-            AttributeError,
-            OSError,
-        ) as error:  # AttributeError: built for another NumPy
-            failures.append(
-                f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            )
+        except (ImportError, AttributeError, OSError) as error:  # AttributeError: it was built for another NumPy
+            failures.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
     raise RuntimeMissingError(
-        f"no LiteRT runtime works here ({'; '.join(failures)}); run 'pip install ai-edge-litert', on 32-bit Raspberry Pi OS "
+        f"no LiteRT runtime works here ({'; '.join(failures)}); run 'pip install ai-edge-litert', "
+        "on 32-bit Raspberry Pi OS "
         "'pip install tflite-runtime \"numpy<2\"'."
     )
 
@@ -103,9 +98,7 @@ def _version(distribution: str) -> str:
 
 def default_threads() -> int:
     """As many threads as this process may use cores, at most `MAX_DEFAULT_THREADS`."""
-    available = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MAX_DEFAULT_THREADS, available)
 
 
@@ -130,9 +123,7 @@ class LiteRT:
         self.runtime = find_runtime()
         try:
             with _without_native_log():
-                self._interpreter = self.runtime.interpreter(
-                    model_content=content, num_threads=threads
-                )
+                self._interpreter = self.runtime.interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(
@@ -146,9 +137,7 @@ class LiteRT:
         self.input, self.output = _only(inputs, "input", where), _only(outputs, "output", where)
         self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
         if self.input.shape[3] != 3:
-            raise ModelError(
-                f"{where}: a colour image (1, height, width, 3) was expected in, got {self.input.shape}."
-            )
+            raise ModelError(f"{where}: a colour image (1, height, width, 3) was expected in, got {self.input.shape}.")
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """Runs the model; see `Backend.run`.
@@ -167,15 +156,11 @@ class LiteRT:
 
 def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpec:
     if len(details) != 1:
-        raise ModelError(
-            f"{where}: one {what} was expected, got {len(details)}; it is not a segmentation model."
-        )
+        raise ModelError(f"{where}: one {what} was expected, got {len(details)}; it is not a segmentation model.")
     detail = details[0]
     shape = tuple(int(side) for side in detail["shape"])
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
-        raise ModelError(
-            f"{where}: its {what} was expected as (1, height, width, channels), got {shape}."
-        )
+        raise ModelError(f"{where}: its {what} was expected as (1, height, width, channels), got {shape}.")
     if detail["dtype"] not in DTYPES:
         kind = np.dtype(detail["dtype"])
         raise ModelError(f"{where}: its {what} was expected as uint8, int8 or float32, got {kind}.")

@@ -1,7 +1,7 @@
 """Scores of a label map against the truth, with NumPy (and OpenCV's distances) alone.
 
-All take uint8 label maps of equal shape (height, width); truth pixels of value 255 don't count. A confusion matrix adds up
-over photos, so every score below can be had for one photo, for a folder, or for both.
+All take uint8 label maps of equal shape (height, width); truth pixels of value 255 don't count. A confusion matrix
+adds up over photos, so every score below can be had for one photo, for a folder, or for both.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
         ValueError: The shapes differ.
     """
     if truth.shape != predicted.shape:
-        raise ValueError(
-            f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal"
-        )
+        raise ValueError(f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal")
     counts = truth != IGNORE
     pairs = truth[counts].astype(np.int64) * classes + predicted[counts]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
@@ -54,9 +52,7 @@ def boundary_f(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
     counting as found (Martin et al., PAMI 2004; tolerance as in Perazzi et al., CVPR 2016).
     """
     if truth.shape != predicted.shape:
-        raise ValueError(
-            f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal"
-        )
+        raise ValueError(f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal")
     reach = max(1.0, BOUNDARY_TOLERANCE * float(np.hypot(*truth.shape)))
     ignored = truth == IGNORE
     scores = np.full(classes, np.nan)
@@ -77,9 +73,7 @@ def boundary_f(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 def _edge(region: np.ndarray, ignored: np.ndarray) -> np.ndarray:
     """Pixels of the region with a neighbour outside it; where it meets ignored pixels or the frame there is no edge."""
     filled = (region | ignored).astype(np.uint8)
-    inner = cv2.erode(
-        filled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
-    )
+    inner = cv2.erode(filled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
     return region & (inner == 0)
 
 

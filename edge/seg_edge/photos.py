@@ -1,11 +1,12 @@
 """Many photos through one Segmenter: decoding, inference and writing overlap, memory stays constant.
 
-A small pool of threads decodes the next photos and renders and writes the last ones (OpenCV releases Python's lock), while the
-calling thread runs the model. No more than a handful of photos are in memory, however many there are.
+A small pool of threads decodes the next photos and renders and writes the last ones (OpenCV releases Python's lock),
+while the calling thread runs the model. No more than a handful of photos are in memory, however many there are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -30,7 +31,8 @@ SUFFIX = {"overlay": ".jpg", "blur": ".jpg", "replace": ".jpg", "mask": ".png", 
 RESULT = re.compile(r"\.(overlay|blur|replace)\.jpg$|\.(mask|cutout|labels)\.png$")
 JPEG_QUALITY = 92
 AHEAD = 2  # photos decoded ahead of the model, and again rendered behind it
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Wanted:
 class PhotoResult:
     """What became of one photo: `error` is empty when it was done.
 
-    `timing_ms` holds `decode`, `preprocess`, `inference`, `postprocess`, `render` (with encoding and writing) and their sum, `total`;
-    as photos overlap, a folder takes less than the sum of its totals.
+    `timing_ms` holds `decode`, `preprocess`, `inference`, `postprocess`, `render` (with encoding and writing) and
+    their sum, `total`; as photos overlap, a folder takes less than the sum of its totals.
     """
 
     photo: Path
@@ -92,9 +94,7 @@ class PhotoResult:
         }
 
 
-def segment_photos(
-    photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted
-) -> Iterator[PhotoResult]:
+def segment_photos(photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted) -> Iterator[PhotoResult]:
     """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
     taken: dict[Path, Path] = {}
 
@@ -107,20 +107,14 @@ def segment_photos(
                     error=f"{photo}: {path.name} is the result of {taken[path]} already; rename one.",
                 )
             if path.exists() and not wanted.force:
-                return PhotoResult(
-                    photo, error=f"{photo}: {path} is there already; --force replaces it."
-                )
+                return PhotoResult(photo, error=f"{photo}: {path} is there already; --force replaces it.")
         taken.update(dict.fromkeys(outputs.values(), photo))
         return PhotoResult(photo, outputs=outputs)
 
     def decode(result: PhotoResult) -> tuple[PhotoResult, np.ndarray | None]:
-        return result, None if result.error else _attempt(
-            result, "decode", lambda: read_photo(result.photo)
-        )
+        return result, None if result.error else _attempt(result, "decode", lambda: read_photo(result.photo))
 
-    def infer(
-        result: PhotoResult, frame: np.ndarray
-    ) -> tuple[PhotoResult, np.ndarray, Segmentation]:
+    def infer(result: PhotoResult, frame: np.ndarray) -> tuple[PhotoResult, np.ndarray, Segmentation]:
         answer = segmenter(frame)
         result.timing_ms.update(answer.timing_ms)
         result.size_wh, result.areas = (frame.shape[1], frame.shape[0]), answer.areas
@@ -135,10 +129,7 @@ def segment_photos(
 
     with ThreadPoolExecutor(AHEAD) as pool:
         frames = _ahead(pool, decode, map(plan, photos))
-        answers = (
-            (result, None, None) if frame is None else infer(result, frame)
-            for result, frame in frames
-        )
+        answers = ((result, None, None) if frame is None else infer(result, frame) for result, frame in frames)
         yield from _ahead(pool, finish, answers)
 
 
@@ -147,9 +138,7 @@ def is_result(path: Path) -> bool:
     return RESULT.search(path.name) is not None
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Given], Made], items: Iterable[Given]
-) -> Iterator[Made]:
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """`map(work, items)` in order, at most `AHEAD` results ahead of the reader."""
     pending: deque[Future[Made]] = deque()
     for item in items:
@@ -168,17 +157,13 @@ def _attempt(result: PhotoResult, stage: str, work: Callable[[], Made]) -> Made 
     except SegEdgeError as error:
         result.error = str(error)
     except MemoryError:
-        result.error = (
-            f"{result.photo}: too large for this machine's memory; make the photo smaller."
-        )
+        result.error = f"{result.photo}: too large for this machine's memory; make the photo smaller."
     finally:
         result.timing_ms[stage] = (time.perf_counter() - began) * 1000
     return None
 
 
-def _write_all(
-    result: PhotoResult, frame: np.ndarray, answer: Segmentation, wanted: Wanted
-) -> None:
+def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, wanted: Wanted) -> None:
     for kind, path in result.outputs.items():
         if kind == "labels":
             write_picture(path, answer.labels)
@@ -206,9 +191,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
         done, content = cv2.imencode(path.suffix, picture, quality)
     except cv2.error as error:
-        raise OutputError(
-            f"{path}: can't be encoded ({error.err}); make the photo smaller."
-        ) from error
+        raise OutputError(f"{path}: can't be encoded ({error.err}); make the photo smaller.") from error
     if not done:
         raise OutputError(f"{path}: can't be encoded as {path.suffix}; make the photo smaller.")
     write_file(path, content.tobytes())
@@ -226,7 +209,6 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: can't be written ({error.strerror}); give another folder with --out."
-        ) from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(f"{path}: can't be written ({error.strerror}); give another folder with --out.") from error

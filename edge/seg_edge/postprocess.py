@@ -33,12 +33,12 @@ class ScoreMap:
         channels = self.stored.shape[2]
         if channels <= 2:
             plane, threshold = self._margin()
-            return cv2.compare(_upsample(plane, shape_hw), threshold, cv2.CMP_GT) & 1
+            return (_upsample(plane, shape_hw) > threshold).view(np.uint8)
         best = _upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
         labels = np.zeros(shape_hw, np.uint8)
         for index in range(1, channels):
             plane = _upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
-            labels[cv2.compare(plane, best, cv2.CMP_GT) > 0] = index
+            labels[plane > best] = index
             best = cv2.max(best, plane)
         return labels
 
@@ -90,7 +90,8 @@ class Polygon:
 
     Attributes:
         label: The class's name.
-        points_xy: int32 (n, 2), n >= 3, pixel centres on the region's edge, closed implicitly. Holes are not part of it.
+        points_xy: int32 (n, 2), n >= 3, pixel centres on the region's edge, closed implicitly. Holes are not part of
+            it.
         area: Pixels inside, holes left out.
     """
 
@@ -99,9 +100,7 @@ class Polygon:
     area: int
 
 
-def find_polygons(
-    labels: np.ndarray, names: tuple[str, ...], min_area: int, tolerance: float = 1.0
-) -> list[Polygon]:
+def find_polygons(labels: np.ndarray, names: tuple[str, ...], min_area: int, tolerance: float = 1.0) -> list[Polygon]:
     """Outlines of every connected region of every class, by class and then the largest first.
 
     Args:
@@ -114,18 +113,14 @@ def find_polygons(
     for index, name in enumerate(names[1:], 1):
         plane = (labels == index).astype(np.uint8)
         count, regions, statistics, _ = cv2.connectedComponentsWithStats(plane, connectivity=8)
-        by_area = sorted(
-            range(1, count), key=lambda region: -int(statistics[region, cv2.CC_STAT_AREA])
-        )
+        by_area = sorted(range(1, count), key=lambda region: -int(statistics[region, cv2.CC_STAT_AREA]))
         for region in by_area:
             area = int(statistics[region, cv2.CC_STAT_AREA])
             if area < max(min_area, 1):
                 break
             left, top, width, height = (int(v) for v in statistics[region, :4])
             window = (regions[top : top + height, left : left + width] == region).astype(np.uint8)
-            contours, _ = cv2.findContours(
-                window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top)
-            )
+            contours, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
             outline = cv2.approxPolyDP(contours[0], tolerance, closed=True)[:, 0]
             if len(outline) >= 3:
                 polygons.append(Polygon(name, outline, area))

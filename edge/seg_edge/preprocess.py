@@ -25,9 +25,7 @@ def check_frame(frame: np.ndarray) -> None:
     if not isinstance(frame, np.ndarray):
         raise TypeError(f"a frame is a NumPy array, got {type(frame).__name__}")
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise TypeError(
-            f"a frame is BGR uint8 of shape (height, width, 3), got {frame.dtype} of shape {frame.shape}"
-        )
+        raise TypeError(f"a frame is BGR uint8 of shape (height, width, 3), got {frame.dtype} of shape {frame.shape}")
 
 
 def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
@@ -39,9 +37,7 @@ def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     height, width = frame.shape[:2]
     if (width, height) != size_wh:
         shrinks = width >= size_wh[0] and height >= size_wh[1]
-        frame = cv2.resize(
-            frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 

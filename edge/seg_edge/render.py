@@ -1,4 +1,4 @@
-"""Pictures of an answer: overlay, mask, cut-out, blurred and replaced background. Edges are as soft as the scores say."""
+"""Pictures of an answer: overlay, mask, cut-out, blurred and replaced background, with edges as soft as the scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 Background = np.ndarray | None
 
 OVERLAY_OPACITY = 0.5
-BLUR_SHARE = (
-    1 / 40
-)  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
+BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
 
 
 def render(
@@ -63,9 +61,7 @@ def colour_map(segmentation: Segmentation) -> np.ndarray:
 
 
 def _overlay(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
-    tinted = cv2.addWeighted(
-        colour_map(segmentation), OVERLAY_OPACITY, frame, 1 - OVERLAY_OPACITY, 0
-    )
+    tinted = cv2.addWeighted(colour_map(segmentation), OVERLAY_OPACITY, frame, 1 - OVERLAY_OPACITY, 0)
     picture = frame.copy()
     cv2.copyTo(tinted, (segmentation.labels > 0).astype(np.uint8), picture)
     return picture
@@ -80,8 +76,8 @@ def _cutout(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.
 
 
 def _blur(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
-    # Blurred at an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first so that it does
-    # not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
+    # Blurred at an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first so
+    # that it does not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
     alpha = segmentation.alpha()
     height, width = frame.shape[:2]
     size_wh = (max(1, width // 8), max(1, height // 8))
@@ -97,9 +93,7 @@ def _blur(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.nd
 
 def _replace(frame: np.ndarray, segmentation: Segmentation, background: Background) -> np.ndarray:
     if background is None:
-        raise UsageError(
-            "the effect 'replace' needs a background picture; give one with --background."
-        )
+        raise UsageError("the effect 'replace' needs a background picture; give one with --background.")
     return blend(_cover(background, frame.shape[:2]), frame, segmentation.alpha())
 
 
@@ -110,9 +104,7 @@ def _cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     crop_h, crop_w = round(height / scale), round(width / scale)
     top, left = (picture.shape[0] - crop_h) // 2, (picture.shape[1] - crop_w) // 2
     crop = picture[top : top + crop_h, left : left + crop_w]
-    return cv2.resize(
-        crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, Background], np.ndarray]] = {

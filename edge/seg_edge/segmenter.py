@@ -47,10 +47,7 @@ class Segmentation:
     def areas(self) -> dict[str, float]:
         """Share of the frame's pixels of each class but the background, 0..1."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return {
-            info.name: int(n) / self.labels.size
-            for info, n in zip(self.classes[1:], counts[1:], strict=False)
-        }
+        return {info.name: int(n) / self.labels.size for info, n in zip(self.classes[1:], counts[1:], strict=False)}
 
     def polygons(self, tolerance: float = 1.0) -> list[Polygon]:
         """Outlines of the regions of each class; those under 0.05 % of the frame are left out."""
@@ -65,9 +62,7 @@ class Segmentation:
         """Foreground share of each pixel for soft edges, uint8 (height, width), 255 is all foreground."""
         return self.score_map.alpha(self.labels.shape)  # type: ignore[arg-type]
 
-    def draw(
-        self, frame: np.ndarray, effect: str = "overlay", background: np.ndarray | None = None
-    ) -> np.ndarray:
+    def draw(self, frame: np.ndarray, effect: str = "overlay", background: np.ndarray | None = None) -> np.ndarray:
         """A picture of the answer; see `seg_edge.render.render` for the effects."""
         return render(frame, self, effect, background)
 
@@ -87,7 +82,7 @@ class Segmenter:
 
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None):
         file = open_model(model)
-        self._start(LiteRT(file.content, threads or default_threads(), file.name), file)
+        self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
 
     @classmethod
     def around(cls, backend: Backend, card: ModelCard) -> Segmenter:
@@ -133,23 +128,23 @@ def _card_of_a_stranger(backend: Backend, name: str) -> ModelCard:
     channels = backend.output.shape[3]
     names = ("background", *(f"class {index}" for index in range(1, max(channels, 2))))
     if len(names) > 256:
-        raise ModelError(
-            f"{name}: {channels} output channels are no classes; at most 256 were expected."
-        )
+        raise ModelError(f"{name}: {channels} output channels are no classes; at most 256 were expected.")
     size_wh = (backend.input.shape[2], backend.input.shape[1])
+    # An integer input that is not quantised takes the pixels as they are.
+    takes_pixels = backend.input.dtype != np.float32 and not backend.input.scale
     return ModelCard(
-        name, make_classes(names), size_wh, output="probabilities" if channels == 1 else "logits"
+        name,
+        make_classes(names),
+        size_wh,
+        scale=1.0 if takes_pixels else 1 / 255,
+        output="probabilities" if channels == 1 else "logits",
     )
 
 
 def _check_card(card: ModelCard, backend: Backend, name: str) -> None:
     size_wh = (backend.input.shape[2], backend.input.shape[1])
     if card.input_size_wh != size_wh:
-        raise ModelError(
-            f"{name}: its card says input {card.input_size_wh}, the model takes {size_wh}."
-        )
+        raise ModelError(f"{name}: its card says input {card.input_size_wh}, the model takes {size_wh}.")
     channels, classes = backend.output.shape[3], len(card.classes)
     if channels != classes and (channels, classes) != (1, 2):
-        raise ModelError(
-            f"{name}: its card names {classes} classes, the model has {channels} output channels."
-        )
+        raise ModelError(f"{name}: its card names {classes} classes, the model has {channels} output channels.")

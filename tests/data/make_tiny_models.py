@@ -96,7 +96,7 @@ def main() -> None:
     x = image(channels=1)
     write("grey", x, conv(x, np.ones((1, 1)), [0.0], activation="sigmoid"))
     x = image(side=None)
-    write("any_size", x, two_classes(x))
+    write("any_size", x, conv(x, np.hstack([-BRIGHTNESS, BRIGHTNESS]), [4.0, -4.0], padding="same"))
 
 
 if __name__ == "__main__":

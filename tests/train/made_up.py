@@ -12,10 +12,7 @@ import cv2
 import numpy as np
 
 COLOURS_BGR = {"red": (40, 40, 220), "green": (50, 190, 60), "blue": (210, 90, 40)}
-VIA2_HEADER = (
-    "filename,file_size,file_attributes,region_count,region_id,"
-    "region_shape_attributes,region_attributes"
-)
+VIA2_HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 
 
 def make_class(

@@ -56,9 +56,7 @@ def draw(
     photo: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     image, mask = photo or scene(size_wh)
-    image, mask = _draw(
-        tf.constant(image), tf.constant(mask), tf.constant([seed, 5], tf.int64), settings, size_wh
-    )
+    image, mask = _draw(tf.constant(image), tf.constant(mask), tf.constant([seed, 5], tf.int64), settings, size_wh)
     return image.numpy(), mask.numpy()
 
 

@@ -20,10 +20,7 @@ from train.via import Region
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
-HEADER = (
-    "filename,file_size,file_attributes,region_count,region_id,"
-    "region_shape_attributes,region_attributes"
-)
+HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 SQUARE = (2, 3, 4, 5)  # x, y, width, height: covers columns 2..6 and rows 3..8
 
 
@@ -216,9 +213,7 @@ def test_polygons_of_the_unturned_photo_are_refused_by_name(cls: Class, orientat
         cls.photo(name, ("a", (2, 2, 29, 10)), content=jpeg(32, 24, orientation))
     lines = cls.refuse().splitlines()
     assert lines[0].startswith("The polygons fit only the un-rotated photo: ")
-    assert lines[1:] == [
-        f"  {name} (upright 24x32, EXIF orientation {orientation})" for name in ("x.jpg", "y.jpg")
-    ]
+    assert lines[1:] == [f"  {name} (upright 24x32, EXIF orientation {orientation})" for name in ("x.jpg", "y.jpg")]
 
 
 def test_polygons_outside_are_refused_but_for_two_pixels(cls: Class) -> None:

@@ -15,10 +15,7 @@ from seg_edge.errors import DataError
 
 from train.via import Region, read_via
 
-HEADER = (
-    "filename,file_size,file_attributes,region_count,region_id,"
-    "region_shape_attributes,region_attributes"
-)
+HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 VIA3_COLUMNS = "metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata"
 
 TRIANGLE = {"name": "polygon", "all_points_x": [1, 20, 5], "all_points_y": [2, 3, 30.5]}
@@ -85,9 +82,7 @@ def via2_project() -> dict[str, Any]:
 
 def via3_csv(rows: list[tuple[str, list[Any], dict[str, str]]], attributes: Any) -> str:
     out = io.StringIO()
-    out.write(
-        "# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)\n"
-    )
+    out.write("# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)\n")
     out.write('# - metadata of {""1"":""3""} indicates attribute with id "1"\n')
     out.write('# SHAPE_ID = {"POINT":1,"RECTANGLE":2,"POLYGON":7}\n')
     out.write(f"# ATTRIBUTE = {json.dumps(attributes)}\n# CSV_HEADER = {VIA3_COLUMNS}\n")
@@ -124,10 +119,7 @@ FLAVOURS = {
 
 
 def plain(regions: dict[str, tuple[Region, ...]]) -> dict[str, list[tuple[str, list]]]:
-    return {
-        photo: [(region.label, region.points_xy.tolist()) for region in found]
-        for photo, found in regions.items()
-    }
+    return {photo: [(region.label, region.points_xy.tolist()) for region in found] for photo, found in regions.items()}
 
 
 def area(points: np.ndarray) -> float:
@@ -146,9 +138,7 @@ def csv_file(folder: Path, *regions: tuple[Any, Any]) -> Path:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for n, (shape, attributes) in enumerate(regions):
-        writer.writerow(
-            ["a.jpg", 1, "{}", len(regions), n, json.dumps(shape), json.dumps(attributes)]
-        )
+        writer.writerow(["a.jpg", 1, "{}", len(regions), n, json.dumps(shape), json.dumps(attributes)])
     return write(folder, f"{HEADER}\n{out.getvalue()}")
 
 
@@ -160,9 +150,7 @@ def only(path: Path, **options: Any) -> Region:
 @pytest.mark.parametrize("name", FLAVOURS)
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_every_flavour_gives_the_same_regions(
-    tmp_path: Path, name: str, newline: str, mark: str
-) -> None:
+def test_every_flavour_gives_the_same_regions(tmp_path: Path, name: str, newline: str, mark: str) -> None:
     path = write(tmp_path, mark + FLAVOURS[name].replace("\n", newline), name)
     regions = read_via(path)
     assert plain(regions) == EXPECTED
@@ -240,9 +228,7 @@ def test_via3_values_without_options_are_the_class(tmp_path: Path) -> None:
     text = via3_csv([("a.jpg", rect, {"1": "grey"})], {"1": "student"})
     assert only(write(tmp_path, text.replace("# ATTRIBUTE ", "# ATTRIBUTES "))).label == "grey"
     ticks = {**STUDENT, "type": 2}
-    assert only(write(tmp_path, via3_csv([("a.jpg", rect, {"1": "1"})], {"1": ticks}))).label == (
-        "grey"
-    )
+    assert only(write(tmp_path, via3_csv([("a.jpg", rect, {"1": "1"})], {"1": ticks}))).label == ("grey")
     with pytest.raises(DataError, match=r"via\.csv:6: 'student' has 2 boxes ticked"):
         read_via(write(tmp_path, via3_csv([("a.jpg", rect, {"1": "0,1"})], {"1": ticks})))
 
@@ -386,9 +372,7 @@ ANY_JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(
-                ["filename", "size", "regions", "shape_attributes", "region_attributes", "name"]
-            )
+            st.sampled_from(["filename", "size", "regions", "shape_attributes", "region_attributes", "name"])
             | st.text(max_size=3),
             inner | st.sampled_from(["polygon", "rect", "circle", "ellipse"]),
             max_size=4,
@@ -396,9 +380,7 @@ ANY_JSON = st.recursive(
     ),
     max_leaves=15,
 )
-fuzz = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzz
@@ -414,9 +396,7 @@ def test_any_export_with_bytes_changed(tmp_path: Path, data: st.DataObject, name
     content = bytearray(FLAVOURS[name].encode())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
-        new = data.draw(
-            st.sampled_from([b"", b"-", b"9" * 400, b"[", b"}", b'"', b",", b"\n", b"e9"])
-        )
+        new = data.draw(st.sampled_from([b"", b"-", b"9" * 400, b"[", b"}", b'"', b",", b"\n", b"e9"]))
         content[at : at + 1] = new
     reads_or_refuses(tmp_path / name, bytes(content))
 

@@ -17,9 +17,7 @@ from seg_edge.errors import ModelError
 FOLDER = Path(__file__).parent
 DEFAULT_MODEL = "person"
 MAX_MODEL_BYTES = 200_000_000  # the full U-Net in float32 is 124 MB
-FLATBUFFER_IDENTIFIER = (
-    b"TFL3"  # bytes 4..8 of every TensorFlow Lite model (its schema's file_identifier)
-)
+FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4..8 of every TensorFlow Lite model (its schema's file_identifier)
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,12 @@ def open_model(model: str | Path) -> ModelFile:
     is_bundled = name in listing
     path = FOLDER / f"{name}.tflite" if is_bundled else Path(model)
     if not path.exists():
-        raise ModelError(
-            f"{name}: no such model; give a .tflite file, or one that is bundled: {', '.join(listing)}."
-        )
+        raise ModelError(f"{name}: no such model; give a .tflite file, or one that is bundled: {', '.join(listing)}.")
     content = _read(path, name)
     sha256 = hashlib.sha256(content).hexdigest()
     if is_bundled and sha256 != listing[name]:
         raise ModelError(f"{path}: it is not the file that was shipped; install seg-edge again.")
-    return ModelFile(
-        name if is_bundled else path.stem, path, content, sha256, read_card(content, path.name)
-    )
+    return ModelFile(name if is_bundled else path.stem, path, content, sha256, read_card(content, path.name))
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -71,19 +65,11 @@ def _read(path: Path, name: str) -> bytes:
             raise ModelError(f"{name}: not a file; give a .tflite file.")
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
-            raise ModelError(
-                f"{name}: {size:,} bytes is more than the {MAX_MODEL_BYTES:,} a model may have."
-            )
+            raise ModelError(f"{name}: {size:,} bytes is more than the {MAX_MODEL_BYTES:,} a model may have.")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{name}: can't be read ({error.strerror}).") from error
     if content[4:8] != FLATBUFFER_IDENTIFIER:
-        hint = (
-            " Convert it first with convert/quantize.py."
-            if path.suffix in (".keras", ".h5")
-            else ""
-        )
-        raise ModelError(
-            f"{name}: not a TensorFlow Lite model, its bytes 4 to 8 aren't TFL3.{hint}"
-        )
+        hint = " Convert it first with convert/quantize.py." if path.suffix in (".keras", ".h5") else ""
+        raise ModelError(f"{name}: not a TensorFlow Lite model, its bytes 4 to 8 aren't TFL3.{hint}")
     return content

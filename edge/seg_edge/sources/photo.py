@@ -29,11 +29,9 @@ __all__ = [
     "read_photo",
 ]
 
-PHOTO_SUFFIXES: frozenset[str] = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-)
-# 120 megapixels are 360 MB of BGR, about what a Raspberry Pi with 1 GB can spare, and hold the 12000x9000 of the largest phone
-# sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS), which are 3 GB of BGR.
+PHOTO_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+# 120 megapixels are 360 MB of BGR, about what a Raspberry Pi with 1 GB can spare, and hold the 12000x9000 of the
+# largest phone sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS), which are 3 GB of BGR.
 MAX_PIXELS = 120_000_000
 # Room for 120 megapixels with alpha, uncompressed: 480 MB. File and pixels are in memory together.
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -151,12 +149,8 @@ def _expand(argument: str) -> list[Path]:
                 # A broken link or a pipe named like a photo stays in: reading it says what's wrong.
                 names = [entry.name for entry in entries if not entry.is_dir()]
         except OSError as error:
-            raise _error(
-                argument, f"can't be listed ({error.strerror}); check its permissions"
-            ) from None
-        paths = [
-            Path(argument, name) for name in names if not name.startswith(".") and _is_photo(name)
-        ]
+            raise _error(argument, f"can't be listed ({error.strerror}); check its permissions") from None
+        paths = [Path(argument, name) for name in names if not name.startswith(".") and _is_photo(name)]
         if not paths:
             raise PhotoError(f"No photos in {_name(argument)}: {looked_for}.")
     elif glob.has_magic(argument) and not os.path.lexists(argument):

@@ -197,9 +197,7 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
     if tags.first(254) & 1 or 50706 in tags.entries:
         raise ValueError("it is a camera's raw file (DNG, NEF, ARW); export it as JPEG")
     size_wh = (tags.first(256), tags.first(257))
-    parts = (
-        (324, 325) if 324 in tags.entries else (273, 279)
-    )  # tiles, else strips: offsets and byte counts
+    parts = (324, 325) if 324 in tags.entries else (273, 279)  # tiles, else strips: offsets and byte counts
     starts, sizes = (tags.numbers(tag) for tag in parts)
     if not starts.size or starts.size != sizes.size:
         raise ValueError("it doesn't say where its pixels are")

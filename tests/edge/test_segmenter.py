@@ -1,0 +1,284 @@
+"""The Segmenter as a user has it: a frame of any size in, the right classes out."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from seg_edge import Segmentation, Segmenter
+from seg_edge.card import ModelCard, make_classes
+from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.interpreter import TensorSpec
+
+from tests import tiny
+
+SHAPES = [(1, 1), (1, 500), (500, 1), (480, 640), (10, 4000), (4000, 10), (16, 16), (32, 32)]
+
+
+@pytest.fixture(scope="module", params=tiny.MODELS, ids=lambda path: path.stem)
+def segmenter(request: pytest.FixtureRequest) -> Segmenter:
+    return Segmenter(request.param, threads=1)
+
+
+@pytest.fixture(scope="module")
+def bright() -> Segmenter:
+    return Segmenter(tiny.TWO_UINT8, threads=1)
+
+
+@pytest.mark.parametrize("shape_hw", SHAPES)
+def test_any_size_is_answered_at_that_size(
+    segmenter: Segmenter, shape_hw: tuple[int, int]
+) -> None:
+    frame = tiny.noise(shape_hw)
+    answer = segmenter(frame)
+    classes = len(segmenter.classes)
+    assert answer.labels.shape == shape_hw
+    assert answer.labels.dtype == np.uint8
+    assert answer.labels.max() < classes
+    assert answer.alpha().shape == shape_hw
+    assert answer.probabilities().shape == (*shape_hw, classes)
+    assert list(answer.areas) == [info.name for info in segmenter.classes[1:]]
+    assert sum(answer.areas.values()) == pytest.approx(np.mean(answer.labels > 0))
+    np.testing.assert_array_equal(frame, tiny.noise(shape_hw))
+
+
+@pytest.mark.parametrize("path", tiny.BRIGHTNESS_MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("shape_hw", [(64, 96), (480, 640), (33, 500)])
+def test_a_white_square_is_found_where_it_is(path: Path, shape_hw: tuple[int, int]) -> None:
+    frame = tiny.bright_square(shape_hw)
+    answer = Segmenter(path, threads=1)(frame)
+    truth = (frame[..., 0] > 0).astype(np.uint8)
+    overlap = np.sum((answer.labels > 0) & (truth > 0)) / np.sum((answer.labels > 0) | (truth > 0))
+    assert overlap > 0.93
+    assert answer.areas["class 1"] == pytest.approx(truth.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("path", [*tiny.BRIGHTNESS_MODELS, tiny.RAW_UINT8], ids=lambda p: p.stem)
+@pytest.mark.parametrize(("value", "share"), [(0, 0.0), (110, 0.0), (145, 1.0), (255, 1.0)])
+def test_a_card_is_not_needed(path: Path, value: int, share: float) -> None:
+    answer = Segmenter(path, threads=1)(tiny.grey_frame((20, 30), value))
+    assert answer.areas == {"class 1": share}
+
+
+@pytest.mark.parametrize(
+    ("bgr", "name"),
+    [
+        ((0, 0, 0), None),
+        ((255, 255, 255), None),
+        ((0, 0, 255), "red"),
+        ((0, 255, 0), "green"),
+        ((255, 0, 0), "blue"),
+    ],
+)
+def test_colours_reach_the_model_in_its_own_order(
+    tmp_path: Path, bgr: tuple[int, int, int], name: str | None
+) -> None:
+    path = tiny.carded(tiny.FOUR_UINT8, tmp_path, tiny.FOUR_CARD)
+    answer = Segmenter(path, threads=1)(np.full((40, 50, 3), bgr, np.uint8))
+    assert answer.areas == {"red": 0, "green": 0, "blue": 0} | ({name: 1.0} if name else {})
+
+
+def test_several_classes_in_one_frame(tmp_path: Path) -> None:
+    frame = tiny.grey_frame((100, 200))
+    frame[:, :100, 2] = 255
+    frame[50:, 100:, 0] = 255
+    answer = Segmenter(tiny.carded(tiny.FOUR_UINT8, tmp_path, tiny.FOUR_CARD), threads=1)(frame)
+    assert answer.areas == pytest.approx({"red": 0.5, "green": 0, "blue": 0.25}, abs=0.03)
+    assert [polygon.label for polygon in answer.polygons()] == ["red", "blue"]
+    assert answer.labels[10, 10] == 1
+    assert answer.labels[90, 190] == 3
+    assert answer.labels[10, 190] == 0
+
+
+def test_names_and_colours_come_from_the_card(tmp_path: Path) -> None:
+    segment = Segmenter(tiny.carded(tiny.TWO_UINT8, tmp_path), threads=1)
+    assert segment.card == tiny.TWO_CARD
+    assert segment.classes == tiny.TWO_CARD.classes
+    answer = segment(tiny.bright_square())
+    assert list(answer.areas) == ["bright"]
+    assert answer.classes == tiny.TWO_CARD.classes
+
+
+def test_the_cards_normalisation_is_used(tmp_path: Path) -> None:
+    """A model trained on negatives: 255 is 0 to it."""
+    path = tiny.carded(
+        tiny.SIGMOID_FLOAT32, tmp_path, scale=-1 / 255, offset=1.0, output="probabilities"
+    )
+    segment = Segmenter(path, threads=1)
+    assert segment(tiny.grey_frame((9, 9), 0)).areas == {"bright": 1.0}
+    assert segment(tiny.grey_frame((9, 9), 255)).areas == {"bright": 0.0}
+
+
+@pytest.mark.parametrize(("output", "share"), [("probabilities", 0.0), ("logits", 1.0)])
+def test_the_cards_kind_of_output_is_used(tmp_path: Path, output: str, share: float) -> None:
+    """The model says 0.37 of this grey: as a probability background, as a logit foreground."""
+    segment = Segmenter(tiny.carded(tiny.SIGMOID_FLOAT32, tmp_path, output=output), threads=1)
+    assert segment(tiny.grey_frame((9, 9), 119)).areas == {"bright": share}
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "reason"),
+    [
+        (tiny.TWO_UINT8, {"input_size_wh": (64, 64)}, r"input \(64, 64\), .*takes \(32, 32\)"),
+        (tiny.TWO_UINT8, {"input_size_wh": (32, 31)}, r"input \(32, 31\), .*takes \(32, 32\)"),
+        (tiny.TWO_UINT8, {"classes": make_classes("abc")}, "3 classes, .*2 output channels"),
+        (tiny.FOUR_UINT8, {}, "2 classes, .*4 output channels"),
+        (tiny.SIGMOID_FLOAT32, {"classes": make_classes("abc")}, "3 classes, .*1 output channels"),
+    ],
+)
+def test_a_card_of_another_model_is_refused(
+    tmp_path: Path, path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ModelError, match=f"^carded: its card .*{reason}"):
+        Segmenter(tiny.carded(path, tmp_path, **changes))
+
+
+def test_the_same_frame_gets_the_same_answer(segmenter: Segmenter) -> None:
+    frame = tiny.noise((50, 70))
+    first = segmenter(frame)
+    segmenter(tiny.bright_square())
+    again = segmenter(frame)
+    for segment in (
+        lambda f: again,
+        Segmenter(segmenter.file.path, threads=1),
+        Segmenter(segmenter.file.path, threads=2),
+        Segmenter(segmenter.file.path),
+    ):
+        answer = segment(frame)
+        np.testing.assert_array_equal(answer.labels, first.labels)
+        np.testing.assert_array_equal(answer.probabilities(), first.probabilities())
+
+
+def test_an_answer_keeps_when_the_next_frame_is_segmented(segmenter: Segmenter) -> None:
+    answer = segmenter(tiny.bright_square())
+    labels, alpha = answer.labels.copy(), answer.alpha()
+    segmenter(tiny.grey_frame((64, 96), 40))
+    np.testing.assert_array_equal(answer.labels, labels)
+    np.testing.assert_array_equal(answer.alpha(), alpha)
+
+
+@pytest.mark.parametrize("layout", tiny.LAYOUTS.values(), ids=tiny.LAYOUTS)
+def test_the_memory_layout_does_not_matter(
+    segmenter: Segmenter, layout: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    frame = layout(tiny.noise((90, 120)))
+    expected = segmenter(np.ascontiguousarray(frame))
+    np.testing.assert_array_equal(segmenter(frame).labels, expected.labels)
+
+
+def test_where_the_milliseconds_went(bright: Segmenter) -> None:
+    timing = bright(tiny.bright_square()).timing_ms
+    assert list(timing) == ["preprocess", "inference", "postprocess"]
+    assert all(isinstance(value, float) and value >= 0 for value in timing.values())
+
+
+@pytest.mark.parametrize(
+    "frame", [None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
+)
+def test_what_is_no_frame_is_refused(bright: Segmenter, frame: Any) -> None:
+    with pytest.raises(TypeError, match="a frame is "):
+        bright(frame)
+
+
+def test_polygons_leave_out_less_than_a_two_thousandth(bright: Segmenter) -> None:
+    answer = bright(tiny.bright_square())
+    labels = np.zeros((100, 200), np.uint8)  # a two thousandth is 10 pixels
+    labels[10:60, 10:60] = 1
+    labels[80:83, 100:103] = 1
+    labels[80:84, 150:153] = 1
+    areas = [polygon.area for polygon in replace(answer, labels=labels).polygons()]
+    assert areas == [2500, 12]
+
+
+def test_draw_is_render(bright: Segmenter) -> None:
+    frame = tiny.bright_square()
+    answer = bright(frame)
+    assert answer.draw(frame).shape == (64, 96, 3)
+    assert answer.draw(frame, "cutout").shape == (64, 96, 4)
+    assert answer.draw(frame, "replace", tiny.noise((5, 5))).shape == (64, 96, 3)
+
+
+class Oracle:
+    """A backend of another kind: foreground where the tensor is above 100."""
+
+    def __init__(self, channels: int = 1):
+        self.input = TensorSpec("in", (1, 8, 16, 3), np.uint8, 1 / 255, 0)
+        self.output = TensorSpec("out", (1, 8, 16, channels), np.float32)
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        plane = tensor[..., :1].astype(np.float32) - 100
+        return np.repeat(plane, self.output.shape[3], axis=3)
+
+
+def test_around_takes_any_backend() -> None:
+    card = ModelCard("oracle", make_classes(["background", "thing"]), (16, 8))
+    segment = Segmenter.around(Oracle(), card)
+    frame = tiny.grey_frame((32, 64))
+    frame[:, 32:] = 255
+    answer = segment(frame)
+    assert isinstance(answer, Segmentation)
+    assert answer.areas == {"thing": pytest.approx(0.5, abs=0.05)}
+    with pytest.raises(ModelError, match="^oracle: its card says input"):
+        Segmenter.around(Oracle(), replace(card, input_size_wh=(8, 16)))
+
+
+@pytest.mark.parametrize(("channels", "fits"), [(256, True), (257, False)])
+def test_a_stranger_has_at_most_256_classes(
+    monkeypatch: pytest.MonkeyPatch, channels: int, fits: bool
+) -> None:
+    monkeypatch.setattr("seg_edge.segmenter.LiteRT", lambda *_: Oracle(channels))
+    if fits:
+        assert len(Segmenter(tiny.TWO_UINT8).classes) == 256
+    else:
+        with pytest.raises(ModelError, match="257 output channels"):
+            Segmenter(tiny.TWO_UINT8)
+
+
+def test_threads_below_one_are_not_blamed_on_the_file() -> None:
+    with pytest.raises((ValueError, SegEdgeError), match="threads") as refusal:
+        Segmenter(tiny.TWO_UINT8, threads=-1)
+    assert "damaged" not in str(refusal.value)
+
+
+def centre_of_the_face(picture: np.ndarray) -> tuple[int, int]:
+    """Row and column in `grace_hopper.jpg`."""
+    return picture.shape[0] * 30 // 100, picture.shape[1] * 50 // 100
+
+
+def check_portrait(answer: Segmentation, picture: np.ndarray) -> None:
+    assert 0.3 < sum(answer.areas.values()) < 0.8
+    assert answer.labels[centre_of_the_face(picture)] == 1
+    assert answer.alpha()[centre_of_the_face(picture)] > 200
+    assert answer.labels[5, 5] == 0
+    assert max(answer.polygons(), key=lambda polygon: polygon.area).area > 0.3 * answer.labels.size
+
+
+def test_the_person_model_finds_the_person() -> None:
+    picture = cv2.imread(str(tiny.GRACE_HOPPER))
+    segment = Segmenter("person")
+    assert [info.name for info in segment.classes] == ["background", "person"]
+    check_portrait(segment(picture), picture)
+
+
+def mediapipe_selfie() -> Path:
+    """MediaPipe's model from its installed package; the package itself isn't imported."""
+    found = importlib.util.find_spec("mediapipe")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("mediapipe is not installed: pip install mediapipe==0.10.21")
+    for folder in found.submodule_search_locations:
+        path = Path(folder, "modules", "selfie_segmentation", "selfie_segmentation.tflite")
+        if path.is_file():
+            return path
+    pytest.skip("mediapipe is installed without selfie_segmentation.tflite: try 0.10.21")
+
+
+def test_somebody_elses_model_runs_without_a_card() -> None:
+    picture = cv2.imread(str(tiny.GRACE_HOPPER))
+    segment = Segmenter(mediapipe_selfie())
+    assert segment.file.card is None
+    assert segment.card.output == "probabilities"
+    check_portrait(segment(picture), picture)

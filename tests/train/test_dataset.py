@@ -1,0 +1,330 @@
+"""A data folder is checked, split the same way every time, and streamed so that it can be continued."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from seg_edge.errors import DataError, PhotoError, SegEdgeError
+
+tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
+
+from tests.train.made_up import make_class  # noqa: E402
+from train.augment import Augmentation  # noqa: E402
+from train.dataset import (  # noqa: E402
+    PARTS,
+    Dataset,
+    fixed_stream,
+    open_dataset,
+    open_split,
+    training_stream,
+)
+
+SIZE_WH = (24, 18)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that no test writes to."""
+    return make_class(tmp_path_factory.mktemp("made") / "data")
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+def names(dataset: Dataset) -> dict[str, list[str]]:
+    return {part: [example.name for example in dataset.parts[part]] for part in PARTS}
+
+
+def read_mask(folder: Path, name: str) -> np.ndarray:
+    mask = cv2.imread(str(folder / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None
+    return mask
+
+
+def write_mask(folder: Path, name: str, mask: np.ndarray) -> None:
+    assert cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
+
+
+def test_the_same_seed_gives_the_same_split_and_another_another(made: Path) -> None:
+    first, again, other = (open_dataset(made, seed=seed) for seed in (0, 0, 1))
+    assert names(first) == names(again)
+    assert first.fingerprint == again.fingerprint
+    assert names(first) != names(other)
+    assert first.fingerprint != other.fingerprint
+    assert first.classes == ("background", "red", "green", "blue")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_are_disjoint_and_complete_and_hold_every_class(made: Path, seed: int) -> None:
+    dataset = open_dataset(made, seed=seed)
+    split = names(dataset)
+    together = sorted(itertools.chain(*split.values()))
+    assert together == [f"photo_{number:03}" for number in range(24)]
+    assert 3 <= len(split["val"]) <= 6
+    assert 3 <= len(split["test"]) <= 6
+    for examples in dataset.parts.values():
+        shown = set(np.unique(np.concatenate([e.load_mask().ravel() for e in examples])))
+        assert shown == {0, 1, 2, 3}
+
+
+def test_groups_by_expression_stay_whole(made: Path, folder: Path) -> None:
+    for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
+        clip = int(path.stem[-3:]) // 2
+        path.rename(path.with_name(f"clip{clip}_{path.name}"))
+    clips = {
+        part: {name.split("_")[0] for name in found}
+        for part, found in names(open_dataset(folder, group=r"(clip\d+)_")).items()
+    }
+    assert sum(len(found) for found in clips.values()) == 12 == len(set.union(*clips.values()))
+    for expression in ("clip", r"(nothing)_", "("):
+        with pytest.raises(DataError, match="regular expression"):
+            open_dataset(folder, group=expression)
+
+
+def test_bursts_of_similar_photos_stay_whole(folder: Path) -> None:
+    """Each photo thrice: as it is, and brighter, moved by a pixel and with other noise."""
+    random = np.random.default_rng(0)
+    for path in sorted(folder.glob("images/*")):
+        image = cv2.imread(str(path))
+        assert image is not None
+        for number in (1, 2):
+            noise = random.normal(5 * number, 2, image.shape)
+            varied = np.clip(np.roll(image, 1, axis=number - 1) + noise, 0, 255).astype(np.uint8)
+            name = f"{path.stem}_again{number}"
+            cv2.imwrite(str(path.with_name(f"{name}.jpg")), varied)
+            write_mask(folder, name, np.roll(read_mask(folder, path.stem), 1, axis=number - 1))
+    scattered = bursts_by_part(open_dataset(folder))
+    assert sum(len(found) for found in scattered.values()) > 24
+    together = bursts_by_part(open_dataset(folder, group="similar"))
+    assert sum(len(found) for found in together.values()) == 24
+
+
+def bursts_by_part(dataset: Dataset) -> dict[str, set[str]]:
+    return {part: {name[:9] for name in found} for part, found in names(dataset).items()}
+
+
+def write_index(folder: Path, part_of: Callable[[int], str]) -> None:
+    rows = [f"photo_{number:03},{part_of(number)}" for number in range(24)]
+    (folder / "index.csv").write_text("\n".join(["name,split", *rows]) + "\n")
+
+
+def test_an_index_is_followed(folder: Path) -> None:
+    write_index(folder, lambda n: "val" if n < 3 else "test" if n < 7 else "train")
+    split = names(open_dataset(folder))
+    assert split["val"] == [f"photo_{n:03}" for n in range(3)]
+    assert split["test"] == [f"photo_{n:03}" for n in range(3, 7)]
+    assert len(split["train"]) == 17
+
+
+def test_val_of_an_index_without_test_is_only_ever_scored(folder: Path) -> None:
+    write_index(folder, lambda n: "val" if n < 6 else "train")
+    split = names(open_dataset(folder))
+    assert split["test"] == [f"photo_{n:03}" for n in range(6)]
+    assert len(split["val"]) >= 3
+    assert len(split["val"]) + len(split["train"]) == 18
+
+
+def test_an_index_that_leaves_photos_out_is_refused(folder: Path) -> None:
+    write_index(folder, lambda n: "train" if n < 22 else "later")
+    refuse(folder, r"index.csv: 2 photos have no split of train, val or test there, first 'photo_0")
+
+
+def test_the_fingerprint_is_of_every_pixel_and_part(folder: Path) -> None:
+    before = open_dataset(folder).fingerprint
+    mask = read_mask(folder, "photo_003")
+    mask[0, 0] = 255
+    write_mask(folder, "photo_003", mask)
+    assert open_dataset(folder).fingerprint != before
+    mask[0, 0] = 0
+    write_mask(folder, "photo_003", mask)
+    assert open_dataset(folder).fingerprint == before
+    write_index(folder, lambda n: ("train", "val", "test")[n // 8])
+    assert open_dataset(folder).fingerprint != before
+
+
+def test_a_saved_split_is_opened_again_and_changed_folders_refused(folder: Path, tmp_path: Path) -> None:
+    dataset, saved = open_dataset(folder, seed=4), tmp_path / "split.json"
+    dataset.save_split(saved)
+    assert open_split(folder, saved) == dataset
+    with pytest.raises(DataError, match="no such file"):
+        open_split(folder, tmp_path / "none.json")
+    for text in ("{", "[]", "{}", '{"parts": 3}'):
+        (tmp_path / "junk.json").write_text(text)
+        with pytest.raises(DataError, match="not a split that train/fit.py wrote"):
+            open_split(folder, tmp_path / "junk.json")
+    mask = read_mask(folder, "photo_003")
+    write_mask(folder, "photo_003", mask[:, ::-1].copy())
+    with pytest.raises(DataError, match="have changed since"):
+        open_split(folder, saved)
+    (folder / "images/photo_003.jpg").unlink()
+    with pytest.raises(DataError, match="1 photos of the split .* are gone, first 'photo_003'"):
+        open_split(folder, saved)
+
+
+def refuse(folder: Path, match: str, error: type[SegEdgeError] = DataError, **options: Any) -> None:
+    with pytest.raises(error, match=match) as caught:
+        open_dataset(folder, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_without_photos_or_masks_are_refused(folder: Path, tmp_path: Path) -> None:
+    refuse(tmp_path / "none", "a data folder holds images/ and masks/")
+    (folder / "masks/photo_007.png").unlink()
+    refuse(folder, r"1 of 24 photos have no mask, first 'photo_007.jpg'")
+    shutil.rmtree(folder / "masks")
+    refuse(folder, "a data folder holds images/ and masks/")
+    (folder / "masks").mkdir()
+    refuse(folder, "24 of 24 photos have no mask")
+    shutil.rmtree(folder / "images")
+    (folder / "images").mkdir()
+    refuse(folder, "no photos in it")
+
+
+def test_masks_that_do_not_fit_are_named(folder: Path) -> None:
+    mask = read_mask(folder, "photo_002")
+    write_mask(folder, "photo_002", cv2.resize(mask, (48, 36), interpolation=cv2.INTER_NEAREST))
+    refuse(folder, r"photo_002.png is 48x36, its upright photo 96x72\.$")
+    mask[5, 5] = 4
+    write_mask(folder, "photo_002", mask)
+    refuse(folder, r"class numbers 0 to 3 .*photo_002.png holds the value 4\.$")
+    for number in range(7):
+        write_mask(folder, f"photo_{number:03}", mask)
+    refuse(folder, r"photo_004.png holds the value 4; and 2 more\.$")
+
+
+@pytest.mark.parametrize("kind", ["colours", "palette", "16 bits", "junk", "empty"])
+def test_masks_of_other_kinds_are_named(folder: Path, kind: str) -> None:
+    mask, path = read_mask(folder, "photo_002"), folder / "masks/photo_002.png"
+    if kind == "colours":
+        write_mask(folder, "photo_002", cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR))
+    elif kind == "palette":
+        image = pytest.importorskip("PIL.Image", reason="writing a palette needs Pillow")
+        picture = image.fromarray(mask, "P")
+        picture.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+        picture.save(path)
+    elif kind == "16 bits":
+        write_mask(folder, "photo_002", mask.astype(np.uint16))
+    else:
+        path.write_bytes(b"junk" if kind == "junk" else b"")
+    refuse(folder, r"photo_002.png: a mask is an 8-bit PNG with one channel")
+
+
+def test_two_photos_of_one_name_are_refused(folder: Path) -> None:
+    shutil.copy(folder / "images/photo_002.jpg", folder / "images/photo_002.jpeg")
+    refuse(folder, "two photos are called 'photo_002'")
+
+
+def test_a_damaged_photo_is_named(folder: Path) -> None:
+    (folder / "images/photo_002.jpg").write_bytes(b"junk")
+    refuse(folder, r"photo_002\.jpg", PhotoError)
+
+
+def test_a_class_that_a_part_lacks_is_named(folder: Path) -> None:
+    for number in range(24):
+        if number not in (1, 4):
+            mask = read_mask(folder, f"photo_{number:03}")
+            mask[mask == 2] = 0
+            write_mask(folder, f"photo_{number:03}", mask)
+    refuse(folder, "no photo of green in the .* part; a class needs at least three photos")
+
+
+def test_too_few_photos_are_refused(tmp_path: Path) -> None:
+    refuse(make_class(tmp_path / "data", photos=5), "groups of photos can't be split")
+
+
+def test_class_names(folder: Path) -> None:
+    assert open_dataset(folder, classes=("red", "green", "blue")).classes[1] == "red"
+    refuse(folder, "names red, green, blue, but --classes says a, b", classes=("a", "b"))
+    for text in ("red\ngreen\nblue\n", "background\n", "background\nred\nred\n", ""):
+        (folder / "labels.txt").write_text(text)
+        refuse(folder, "'background' was expected in the first line")
+    (folder / "labels.txt").unlink()
+    refuse(folder, "no labels.txt")
+    assert open_dataset(folder, classes=("a", "b", "c")).classes == ("background", "a", "b", "c")
+
+
+def stream(dataset: Dataset, count: int, **options: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The first `count` batches as a fresh process would see them."""
+    tf.keras.utils.set_random_seed(options.get("seed", 0))
+    values = {
+        "size_wh": SIZE_WH,
+        "cache_size_wh": SIZE_WH,
+        "batch": 4,
+        "settings": Augmentation(),
+        "seed": 0,
+        **options,
+    }
+    found = training_stream(dataset.parts["train"], **values)
+    return [(image.numpy(), mask.numpy()) for image, mask in found.take(count)]
+
+
+def test_batches(made: Path) -> None:
+    dataset = open_dataset(made)
+    for image, mask in stream(dataset, 5, cache_size_wh=(36, 27)):
+        assert (image.shape, image.dtype) == ((4, 18, 24, 3), np.float32)
+        assert (mask.shape, mask.dtype) == ((4, 18, 24), np.uint8)
+        assert image.min() >= 0
+        assert image.max() <= 1
+        assert set(np.unique(mask)) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("skip", [1, 3, 4, 5, 9, 13])
+def test_skipped_batches_leave_the_rest_as_it_was(made: Path, skip: int) -> None:
+    dataset = open_dataset(made)
+    assert len(dataset.parts["train"]) % 4  # so that batches reach across the ends of epochs
+    whole, rest = stream(dataset, 16), stream(dataset, 16 - skip, skip_batches=skip)
+    for one, two in zip(whole[skip:], rest, strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_the_seed_decides_order_and_variation(made: Path) -> None:
+    dataset = open_dataset(made)
+    first, again, other = (stream(dataset, 2, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[1][0], again[1][0])
+    assert not np.array_equal(first[1][0], other[1][0])
+
+
+def test_every_photo_comes_once_an_epoch_in_changing_order(made: Path) -> None:
+    dataset = open_dataset(made)
+    train = dataset.parts["train"]
+    nothing = Augmentation(*[0.0] * 13)
+    known = {image.numpy().tobytes(): number for number, (image, _) in enumerate(fixed_stream(train, SIZE_WH, 1))}
+    assert len(known) == len(train)
+    batches = stream(dataset, 3 * len(train), batch=1, settings=nothing)
+    order = [known[image.tobytes()] for image, _ in batches]
+    epochs = [order[start : start + len(train)] for start in range(0, len(order), len(train))]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(len(train)))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_fixed_stream_is_the_photos_as_the_runtime_sees_them(made: Path) -> None:
+    examples = open_dataset(made).parts["val"]
+    batches = list(fixed_stream(examples, SIZE_WH, 2))
+    assert [len(image) for image, _ in batches][:-1] == [2] * (len(batches) - 1)
+    images = np.concatenate([image.numpy() for image, _ in batches])
+    masks = np.concatenate([mask.numpy() for _, mask in batches])
+    for image, mask, example in zip(images, masks, examples, strict=True):
+        expected_image, expected_mask = example.load(SIZE_WH)
+        np.testing.assert_allclose(image, expected_image / np.float32(255), atol=1e-6)
+        np.testing.assert_array_equal(mask, expected_mask)
+
+
+def test_a_split_file_is_plain_json(made: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(made)
+    dataset.save_split(tmp_path / "split.json")
+    saved = json.loads((tmp_path / "split.json").read_text())
+    assert saved["parts"] == names(dataset)
+    assert (saved["seed"], saved["fingerprint"]) == (0, dataset.fingerprint)
+    assert [path.name for path in tmp_path.iterdir()] == ["split.json"]

@@ -1,0 +1,187 @@
+"""Losses and the metric against values worked out by hand, and against seg_edge's own."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from seg_edge import metrics
+
+tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
+
+from train.losses import LOSSES, DiceCoefficient, focal, tversky  # noqa: E402
+
+LABELS = np.array([[[0, 1]]], np.uint8)  # one photo of two pixels
+# Softmax of (0, log 3) is (1/4, 3/4): the first pixel is wrong, the second right.
+LOGITS = np.log(np.array([[[[1, 3], [1, 3]]]], np.float32))
+
+
+def value(name: str, labels: Any, logits: Any, classes: int = 2, weights: Sequence[float] | None = None) -> float:
+    return float(LOSSES[name](classes, weights)(tf.constant(labels), tf.constant(logits)))
+
+
+def random_batch(classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, (2, 8, 6)).astype(np.uint8)
+    return labels, random.normal(size=(2, 8, 6, classes)).astype(np.float32)
+
+
+# Of each pixel the probabilities (1/4, 3/4); targets (1, 0) and (0, 1).
+MSE = ((9 + 9) / 16 / 2 + (1 + 1) / 16 / 2) / 2
+CE = (math.log(4) + math.log(4 / 3)) / 2
+FOCAL = ((3 / 4) ** 2 * math.log(4) + (1 / 4) ** 2 * math.log(4 / 3)) / 2
+# Background: TP 1/4, FP 1/4, FN 3/4. Class 1: TP 3/4, FP 3/4, FN 1/4. One pixel of smoothing.
+DICE = ((1 - 1.25 / 1.75) + (1 - 1.75 / 2.25)) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mse", MSE),
+        ("cross_entropy", CE),
+        ("focal", FOCAL),
+        ("tversky", DICE),
+        ("cross_entropy_dice", CE + DICE),
+    ],
+)
+def test_values_by_hand(name: str, expected: float) -> None:
+    assert value(name, LABELS, LOGITS) == pytest.approx(expected, rel=1e-5)
+
+
+def test_tversky_weighs_false_positives_and_negatives() -> None:
+    loss = tversky(2, alpha=0.3, beta=0.7, smooth=0.0)(tf.constant(LABELS), tf.constant(LOGITS))
+    background = 1 - 0.25 / (0.25 + 0.3 * 0.25 + 0.7 * 0.75)
+    one = 1 - 0.75 / (0.75 + 0.3 * 0.75 + 0.7 * 0.25)
+    assert float(loss) == pytest.approx((background + one) / 2, rel=1e-5)
+
+
+def test_focal_without_gamma_is_cross_entropy() -> None:
+    labels, logits = random_batch()
+    plain = focal(3, gamma=0.0)(tf.constant(labels), tf.constant(logits))
+    assert float(plain) == pytest.approx(value("cross_entropy", labels, logits, 3), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_class_weights(name: str) -> None:
+    only_background = value(name, LABELS, LOGITS, weights=(2, 0))
+    only_one = value(name, LABELS, LOGITS, weights=(0, 5))
+    mixed = value(name, LABELS, LOGITS, weights=(1, 3))
+    assert only_background > only_one  # the background pixel is the one that is wrong
+    assert mixed == pytest.approx(0.25 * only_background + 0.75 * only_one, rel=1e-5)
+    equal = value(name, LABELS, LOGITS)
+    assert value(name, LABELS, LOGITS, weights=(7, 7)) == pytest.approx(equal, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0), (1.0, -1.0), (0.0, 0.0), ()])
+def test_weights_that_can_t_be_are_refused(name: str, weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="class weights are 2 numbers, none negative"):
+        LOSSES[name](2, weights)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_pixels_of_255_change_neither_loss_nor_gradient(name: str) -> None:
+    labels, logits = random_batch()
+    labels[:, 5:] = 255
+    loss = LOSSES[name](3, (1, 2, 3))
+    scores = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        whole = loss(tf.constant(labels), scores)
+    gradient = tape.gradient(whole, scores).numpy()
+    assert (gradient[:, 5:] == 0).all()
+    assert (gradient[:, :5] != 0).any()
+    other = logits.copy()
+    other[:, 5:] *= -20
+    assert float(loss(tf.constant(labels), tf.constant(other))) == float(whole)
+    kept = loss(tf.constant(labels[:, :5]), tf.constant(logits[:, :5]))
+    assert float(whole) == pytest.approx(float(kept), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_nothing_that_counts_costs_nothing(name: str) -> None:
+    _, logits = random_batch()
+    assert value(name, np.full((2, 8, 6), 255, np.uint8), logits, 3) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much(name: str) -> None:
+    labels, _ = random_batch()
+    perfect = 40.0 * np.eye(3, dtype=np.float32)[labels]
+    assert value(name, labels, perfect, 3) == pytest.approx(0, abs=1e-4)
+    assert value(name, labels, np.roll(perfect, 1, axis=-1), 3) > 0.5
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_size_logits_are_upsampled(name: str) -> None:
+    labels, logits = random_batch()
+    half = logits[:, :4, :3]
+    upsampled = tf.image.resize(half, (8, 6), method="bilinear").numpy()
+    assert value(name, labels, half, 3) == pytest.approx(value(name, labels, upsampled, 3), rel=1e-6)
+    # Constant scores are the same at any size.
+    constant = np.broadcast_to(np.float32([0.3, -1, 2]), (2, 8, 6, 3))
+    at_half = value(name, labels, constant[:, ::2, ::2].copy(), 3)
+    assert at_half == pytest.approx(value(name, labels, constant.copy(), 3), rel=1e-5)
+
+
+def test_half_precision_logits_are_summed_in_float32() -> None:
+    labels, logits = np.zeros((1, 256, 256), np.uint8), np.zeros((1, 256, 256, 2), np.float16)
+    assert value("cross_entropy", labels, logits) == pytest.approx(math.log(2), rel=1e-4)
+    assert np.isfinite(value("tversky", labels, logits))
+
+
+def test_a_class_that_no_photo_holds_costs_nothing_unless_predicted() -> None:
+    labels = np.zeros((1, 8, 8), np.uint8)
+    background = np.zeros((1, 8, 8, 2), np.float32)
+    background[..., 0] = 40
+    assert value("tversky", labels, background) == pytest.approx(0, abs=1e-6)
+    background[0, 0, :4, 1] = 80
+    assert value("tversky", labels, background) > 0.3
+
+
+def dice(classes: int, *batches: tuple[np.ndarray, np.ndarray]) -> tuple[float, np.ndarray]:
+    metric = DiceCoefficient(classes)
+    for labels, logits in batches:
+        metric.update_state(tf.constant(labels), tf.constant(logits))
+    return float(metric.result()), metric.per_class().numpy()
+
+
+def test_the_metric_is_seg_edge_s_own() -> None:
+    batches = [random_batch(4, seed) for seed in range(3)]
+    for labels, _ in batches:
+        labels[:, :2] = 255
+    mean, by_class = dice(4, *batches)
+    matrix = sum(
+        metrics.confusion_matrix(labels, logits.argmax(axis=-1).astype(np.uint8), 4) for labels, logits in batches
+    )
+    np.testing.assert_allclose(by_class, metrics.dice(matrix), rtol=1e-5)
+    assert mean == pytest.approx(metrics.mean_foreground(metrics.dice(matrix)), rel=1e-5)
+
+
+def test_the_metric_takes_half_size_logits() -> None:
+    labels = np.zeros((1, 8, 8), np.uint8)
+    labels[:, :4] = 1
+    logits = 10.0 * np.eye(2, dtype=np.float32)[labels[:, ::2, ::2]]
+    assert dice(2, (labels, logits))[0] == 1.0
+
+
+def test_absent_classes_are_left_out_and_invented_ones_count_0() -> None:
+    labels = np.zeros((1, 4, 4), np.uint8)
+    labels[0, :2] = 1
+    right = 10.0 * np.eye(4, dtype=np.float32)[labels]
+    mean, by_class = dice(4, (labels, right))
+    assert mean == 1.0
+    np.testing.assert_array_equal(np.isnan(by_class), [False, False, True, True])
+    invented = right.copy()
+    invented[0, 3, 3] = (0, 0, 10, 0)
+    mean, by_class = dice(4, (labels, invented))
+    assert (mean, by_class[2]) == (0.5, 0.0)
+    assert dice(2, (np.zeros((1, 4, 4), np.uint8), right[..., :2] * (1, 0)))[0] == 0.0
+
+
+def test_the_metric_starts_anew() -> None:
+    labels, logits = random_batch()
+    metric = DiceCoefficient(3)
+    metric.update_state(tf.constant(labels), tf.constant(logits))
+    metric.reset_state()
+    assert float(metric.result()) == 0.0
