@@ -13,6 +13,8 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +29,7 @@ from convert.verify import accuracy_drop, check_full_integer, gate
 from seg_edge import Segmenter, __version__
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, ModelError, OutputError, SegEdgeError
-from seg_edge.interpreter import find_runtime
+from seg_edge.interpreter import find_runtime, without_native_log
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset, Example, open_split
@@ -58,7 +60,8 @@ def convert_int8(model: keras.Model, photos: Sequence[Example]) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
-    content: bytes = converter.convert()
+    with without_native_log(), redirect_stdout(StringIO()):
+        content: bytes = converter.convert()
     check_full_integer(content)
     return content
 

@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     folder = tmp_path_factory.mktemp("trained")
     data, run = make_class(folder / "class", photos=36), folder / "run"
-    recipe = default().replace(size=64, widths=(8, 16, 24), epochs=25, batch=6, ema=0.9)
+    recipe = default().replace(size=64, widths=(8, 16, 24), epochs=20, batch=2, ema=0.9, learning_rate=0.01)
     dataset = open_dataset(data)
     prepare_run(run, dataset, recipe, resume=False, force=False)
     fit(dataset, recipe, run)

@@ -1,10 +1,11 @@
-"""The tiny models of `tests/data` and frames whose answer is known; `tests/data/make_tiny_models.py` says how they work."""
+"""The tiny models of `tests/data`, which its `make_tiny_models.py` explains, and frames whose answer is known."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from seg_edge.card import ModelCard, append_card, make_classes
 
 DATA = Path(__file__).parent / "data"

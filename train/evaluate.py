@@ -48,7 +48,7 @@ class KerasBackend:
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
-        return keras.ops.convert_to_numpy(self.model(tensor, training=False))
+        return self.model(tensor, training=False).numpy()
 
 
 def load_keras(path: Path) -> keras.Model:

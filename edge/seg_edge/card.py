@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import lzma
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,6 +26,8 @@ CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 MAX_CARD_BYTES = 1_000_000  # a card is a few kB; more is a zip bomb or not a card
 FORMAT = 1
+# What zipfile lets through of a damaged archive, beside BadZipFile.
+DAMAGE = (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error, lzma.LZMAError)
 
 # RGB, one a non-background class. The colour-blind safe qualitative set of Okabe and Ito (2008), reordered so that
 # the first class stands out from skin, clothes and grass.
@@ -126,13 +131,30 @@ class ModelCard:
             values["input_size_wh"] = (int(width), int(height))
             values["scale"], values["offset"] = float(values["scale"]), float(values["offset"])
             card = cls(**values)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            _check_types(card)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ModelError(f"{where}: its card can't be read ({error}); convert the model again.") from error
         if not 2 <= len(card.classes) <= 256:
             raise ModelError(f"{where}: its card names {len(card.classes)} classes; 2 to 256 were expected.")
         if card.output not in ("logits", "probabilities"):
             raise ModelError(f"{where}: its card says output {card.output!r}; logits or probabilities was expected.")
         return card
+
+
+def _check_types(card: ModelCard) -> None:
+    if not (math.isfinite(card.scale) and math.isfinite(card.offset)):
+        raise ValueError(f"normalisation {card.scale}, {card.offset} is not finite")
+    for name in ("name", "version", "parent_sha256", "licence", "created", "notes"):
+        if not isinstance(getattr(card, name), str):
+            raise TypeError(f"{name} {getattr(card, name)!r} is not text")
+    for name in ("recipe", "data", "versions", "scores"):
+        if not isinstance(getattr(card, name), dict):
+            raise TypeError(f"{name} {getattr(card, name)!r} is not an object")
+    if not isinstance(card.seed, int | None):
+        raise TypeError(f"seed {card.seed!r} is not a whole number")
+    doubled = {name for name in card.class_names if card.class_names.count(name) > 1}
+    if doubled:
+        raise ValueError(f"two classes are called {', '.join(sorted(doubled))}")
 
 
 def _colour(values: Any) -> tuple[int, int, int]:
@@ -168,7 +190,7 @@ def strip_card(model: bytes) -> bytes:
     try:
         with zipfile.ZipFile(BytesIO(model)) as archive:
             return model[: min(info.header_offset for info in archive.infolist())]
-    except (zipfile.BadZipFile, ValueError):
+    except (zipfile.BadZipFile, *DAMAGE):
         return model
 
 
@@ -188,7 +210,7 @@ def read_card(model: bytes, where: str | Path) -> ModelCard | None:
         if b"PK\x05\x06" in model[-66_000:]:
             raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
         return None
-    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
     if len(content) > MAX_CARD_BYTES:
         raise ModelError(f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, which no card of ours is.")

@@ -204,7 +204,8 @@ def _card_text(file: ModelFile, card: ModelCard) -> str:
                     f"boundary F {scores['boundary_f']} ({scores['photos']} photos)"
                 )
     lines += [f"  {line}" for line in card.notes.splitlines()]
-    return "\n".join(lines)
+    # A stranger's card may hold what a terminal would obey.
+    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
 
 
 def _report(message: str, as_json: bool, document: dict[str, Any]) -> None:

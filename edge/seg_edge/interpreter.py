@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seg_edge.errors import ModelError, RuntimeMissingError
+from seg_edge.errors import ModelError, RuntimeMissingError, UsageError
 
 # The successor first: it has wheels for current Pythons and is about twice as fast as the last tflite-runtime.
 RUNTIMES = (
@@ -36,10 +36,11 @@ class TensorSpec:
 
     def quantise(self, real: np.ndarray) -> np.ndarray:
         """Real numbers to the tensor's dtype, rounded half to even and clipped to its range."""
-        if not self.scale:
-            return np.asarray(real).astype(self.dtype)
+        if self.dtype == np.float32:
+            return np.asarray(real).astype(np.float32)
         bounds = np.iinfo(self.dtype)  # type: ignore[type-var]
-        stored = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        # An integer tensor that is not quantised has scale 0, and holds the numbers themselves.
+        stored = np.round(np.asarray(real, np.float64) / (self.scale or 1.0)) + self.zero_point
         return np.clip(stored, bounds.min, bounds.max).astype(self.dtype)
 
     def dequantise(self, stored: np.ndarray) -> np.ndarray:
@@ -80,7 +81,7 @@ def find_runtime() -> Runtime:
         try:
             interpreter = importlib.import_module(module).Interpreter
             return Runtime(name, _version(name), interpreter)
-        except (ImportError, AttributeError, OSError) as error:  # AttributeError: it was built for another NumPy
+        except Exception as error:  # built for another NumPy: AttributeError or ValueError; missing libraries: OSError
             failures.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
     raise RuntimeMissingError(
         f"no LiteRT runtime works here ({'; '.join(failures)}); run 'pip install ai-edge-litert', "
@@ -120,9 +121,11 @@ class LiteRT:
     """
 
     def __init__(self, content: bytes, threads: int, where: str):
+        if threads < 1:
+            raise UsageError(f"threads is {threads}; it must be 1 or more.")
         self.runtime = find_runtime()
         try:
-            with _without_native_log():
+            with without_native_log():
                 self._interpreter = self.runtime.interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -159,6 +162,8 @@ def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpe
         raise ModelError(f"{where}: one {what} was expected, got {len(details)}; it is not a segmentation model.")
     detail = details[0]
     shape = tuple(int(side) for side in detail["shape"])
+    if len(shape) == 4 and -1 in detail["shape_signature"][1:]:  # LiteRT would load it as 1 x 1
+        raise ModelError(f"{where}: its {what} has no fixed size; convert it with one.")
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
         raise ModelError(f"{where}: its {what} was expected as (1, height, width, channels), got {shape}.")
     if detail["dtype"] not in DTYPES:
@@ -174,8 +179,8 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _without_native_log() -> Iterator[None]:
-    """Hides what LiteRT's C++ writes to stderr while a model loads ("INFO: Created ... delegate"); it has no switch."""
+def without_native_log() -> Iterator[None]:
+    """Hides what LiteRT's C++ writes to stderr inside the block ("INFO: Created ... delegate"); it has no switch."""
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed, as under some service managers

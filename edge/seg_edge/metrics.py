@@ -18,12 +18,16 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     """Pixels by true class (row) and predicted class (column), int64 (classes, classes).
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes differ, or a label is not one of the classes.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal")
     counts = truth != IGNORE
-    pairs = truth[counts].astype(np.int64) * classes + predicted[counts]
+    truth, predicted = truth[counts], predicted[counts]
+    highest = max(truth.max(initial=0), predicted.max(initial=0))
+    if highest >= classes:
+        raise ValueError(f"a label of {highest} is none of {classes} classes")
+    pairs = truth.astype(np.int64) * classes + predicted
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from seg_edge.interpreter import TensorSpec
 
+MAX_CHANNELS = 128  # CV_CN_MAX of OpenCV 5: it takes no arrays of more
+
 
 @dataclass(frozen=True)
 class ScoreMap:
@@ -77,11 +79,13 @@ def _upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
         plane = plane.astype(np.int16)  # OpenCV does not resize int8
     if plane.shape[:2] == shape_hw:
         return plane
+    if plane.ndim == 3 and plane.shape[2] > MAX_CHANNELS:
+        return np.dstack([_upsample(np.ascontiguousarray(layer), shape_hw) for layer in np.moveaxis(plane, 2, 0)])
     return cv2.resize(plane, shape_hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    return (1 + np.tanh(values / 2)) / 2  # the same, and it can't overflow
 
 
 @dataclass(frozen=True)

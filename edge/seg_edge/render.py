@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
+from seg_edge.preprocess import check_frame
 
 if TYPE_CHECKING:
     from seg_edge.segmenter import Segmentation
@@ -42,6 +43,9 @@ def render(
     """
     if effect not in EFFECTS:
         raise UsageError(f"effect {effect!r} is none of {', '.join(EFFECTS)}.")
+    check_frame(frame)
+    if frame.shape[:2] != segmentation.labels.shape:
+        raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
     return EFFECTS[effect](frame, segmentation, background)
 
 
@@ -94,6 +98,7 @@ def _blur(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.nd
 def _replace(frame: np.ndarray, segmentation: Segmentation, background: Background) -> np.ndarray:
     if background is None:
         raise UsageError("the effect 'replace' needs a background picture; give one with --background.")
+    check_frame(background)
     return blend(_cover(background, frame.shape[:2]), frame, segmentation.alpha())
 
 
@@ -101,7 +106,7 @@ def _cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     """Scales and crops a picture at its centre so that it fills (height, width)."""
     height, width = shape_hw
     scale = max(height / picture.shape[0], width / picture.shape[1])
-    crop_h, crop_w = round(height / scale), round(width / scale)
+    crop_h, crop_w = max(1, round(height / scale)), max(1, round(width / scale))
     top, left = (picture.shape[0] - crop_h) // 2, (picture.shape[1] - crop_w) // 2
     crop = picture[top : top + crop_h, left : left + crop_w]
     return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from seg_edge import cli
 from tests.tiny import GRACE_HOPPER, TWO_UINT8, bright_square, carded
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from seg_edge.export import to_coco, to_via
 from seg_edge.postprocess import find_polygons
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from seg_edge import interpreter
 from seg_edge.errors import ModelError, RuntimeMissingError
 from seg_edge.interpreter import (
@@ -22,7 +23,6 @@ from seg_edge.interpreter import (
     default_threads,
     find_runtime,
 )
-
 from tests import tiny
 
 
@@ -60,9 +60,7 @@ def test_quantise_rounds_half_to_even_and_clips(
         (np.int8, -128, [-128, 0, 127], [0.0, 64.0, 127.5]),
     ],
 )
-def test_dequantise(
-    dtype: type[np.generic], zero_point: int, stored: list[int], real: list[float]
-) -> None:
+def test_dequantise(dtype: type[np.generic], zero_point: int, stored: list[int], real: list[float]) -> None:
     result = spec(dtype, 0.5, zero_point).dequantise(np.array(stored, dtype))
     assert result.dtype == np.float32
     assert result.tolist() == real
@@ -147,9 +145,7 @@ def test_an_answer_is_not_overwritten_by_the_next() -> None:
         ((1, 32, 32, 3), np.float32),
     ],
 )
-def test_a_wrong_tensor_is_refused_with_got_and_expected(
-    shape: tuple[int, ...], dtype: type[np.generic]
-) -> None:
+def test_a_wrong_tensor_is_refused_with_got_and_expected(shape: tuple[int, ...], dtype: type[np.generic]) -> None:
     with pytest.raises(TypeError) as refusal:
         load(tiny.TWO_UINT8).run(np.zeros(shape, dtype))
     message = str(refusal.value)
@@ -187,9 +183,7 @@ def tensor(shape: tuple[int, ...] = (1, 8, 8, 3), dtype: Any = np.uint8, **more:
     } | more
 
 
-def with_tensors(
-    monkeypatch: pytest.MonkeyPatch, inputs: list[dict], outputs: list[dict]
-) -> LiteRT:
+def with_tensors(monkeypatch: pytest.MonkeyPatch, inputs: list[dict], outputs: list[dict]) -> LiteRT:
     class Fake:
         def __init__(self, model_content: bytes, num_threads: int) -> None: ...
         def allocate_tensors(self) -> None: ...
@@ -248,9 +242,7 @@ MODULES = [module for _, module, _ in RUNTIMES]
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_the_first_runtime_that_imports_is_taken(
-    monkeypatch: pytest.MonkeyPatch, index: int
-) -> None:
+def test_the_first_runtime_that_imports_is_taken(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
     found = {module: module for module in MODULES[index:]}
     importer = Importer(monkeypatch, found, ImportError("no"))
     runtime = find_runtime()
@@ -270,17 +262,13 @@ def test_the_first_runtime_that_imports_is_taken(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_runtime_that_does_not_import_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_a_runtime_that_does_not_import_is_passed_over(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     Importer(monkeypatch, {MODULES[1]: object}, error)
     assert find_runtime().name == "tflite-runtime"
 
 
 @pytest.mark.parametrize("text", ["built for\nanother NumPy", ""])
-def test_without_any_runtime_the_message_says_why_and_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
+def test_without_any_runtime_the_message_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     Importer(monkeypatch, {}, ImportError(text))
     with pytest.raises(RuntimeMissingError) as refusal:
         find_runtime()

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+
 from seg_edge import models
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import LiteRT
 from seg_edge.models import MAX_MODEL_BYTES, bundled_models, open_model
 from seg_edge.segmenter import Segmenter
-
 from tests import tiny
 
 CONTENT = tiny.TWO_UINT8.read_bytes()
@@ -105,9 +105,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         ("shifted.tflite", b"\0" + CONTENT),
     ],
 )
-def test_what_is_no_flatbuffer_of_ours_is_refused(
-    tmp_path: Path, name: str, content: bytes
-) -> None:
+def test_what_is_no_flatbuffer_of_ours_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     message = refusal(path)
@@ -122,9 +120,7 @@ def test_a_keras_file_gets_a_hint(tmp_path: Path, name: str) -> None:
     assert "Convert it first with convert/quantize.py" in refusal(path)
 
 
-def test_an_oversized_file_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_oversized_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "huge.tflite"
     with path.open("wb") as stream:
         stream.write(CONTENT)

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from seg_edge import Segmenter
 from seg_edge.photos import Wanted, is_result, segment_photos
 from tests.tiny import TWO_UINT8, bright_square, carded

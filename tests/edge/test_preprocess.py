@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from seg_edge.interpreter import TensorSpec
 from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
-
 from tests import tiny
 
 UINT8 = TensorSpec("u", (1, 4, 6, 3), np.uint8, 1 / 255, 0)
@@ -45,9 +45,7 @@ def test_float32_gets_0_to_1() -> None:
         (TensorSpec("i", (1, 4, 6, 3), np.int8, 1 / 127, 0), 2 / 255, -1.0, [-127, 127]),
     ],
 )
-def test_other_normalisations_and_tensors(
-    spec: TensorSpec, scale: float, offset: float, expected: list[float]
-) -> None:
+def test_other_normalisations_and_tensors(spec: TensorSpec, scale: float, offset: float, expected: list[float]) -> None:
     prepare = Preprocessor(spec, scale, offset)
     for pixel, value in zip((0, 255), expected, strict=True):
         tensor = prepare(tiny.grey_frame((4, 6), pixel))
@@ -103,9 +101,7 @@ def test_growing_is_smooth() -> None:
     assert np.diff(row).max() <= 17
 
 
-@pytest.mark.parametrize(
-    "shape_hw", [(1, 1), (1, 7), (7, 1), (1, 5000), (5000, 1), (3, 2), (33, 31), (481, 641)]
-)
+@pytest.mark.parametrize("shape_hw", [(1, 1), (1, 7), (7, 1), (1, 5000), (5000, 1), (3, 2), (33, 31), (481, 641)])
 @pytest.mark.parametrize("value", [0, 1, 127, 255])
 def test_one_colour_stays_that_colour_at_any_size(shape_hw: tuple[int, int], value: int) -> None:
     resized = resize_to_input(tiny.grey_frame(shape_hw, value), (6, 4))

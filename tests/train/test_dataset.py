@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from seg_edge.errors import DataError, PhotoError, SegEdgeError
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
@@ -77,32 +78,50 @@ def test_parts_are_disjoint_and_complete_and_hold_every_class(made: Path, seed: 
         assert shown == {0, 1, 2, 3}
 
 
-def test_groups_by_expression_stay_whole(made: Path, folder: Path) -> None:
+def name_by_clip(folder: Path, photos_a_clip: int) -> None:
     for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
-        clip = int(path.stem[-3:]) // 2
+        clip = int(path.stem[-3:]) // photos_a_clip
         path.rename(path.with_name(f"clip{clip}_{path.name}"))
+
+
+def test_groups_by_expression_stay_whole(folder: Path) -> None:
+    name_by_clip(folder, 3)
     clips = {
         part: {name.split("_")[0] for name in found}
         for part, found in names(open_dataset(folder, group=r"(clip\d+)_")).items()
     }
-    assert sum(len(found) for found in clips.values()) == 12 == len(set.union(*clips.values()))
+    assert sum(len(found) for found in clips.values()) == len(set.union(*clips.values())) == 8
     for expression in ("clip", r"(nothing)_", "("):
         with pytest.raises(DataError, match="regular expression"):
             open_dataset(folder, group=expression)
 
 
+@pytest.mark.xfail(strict=True, reason="_one_fold takes the first fold, whatever classes it lacks")
+def test_a_split_with_every_class_in_every_part_is_found_where_there_is_one(folder: Path) -> None:
+    name_by_clip(folder, 2)
+    for seed in range(4):
+        open_dataset(folder, group=r"(clip\d+)_", seed=seed)
+
+
+@pytest.mark.xfail(strict=True, reason="_one_fold asks scikit-learn for more folds than it takes")
+@pytest.mark.parametrize("photos", [9, 12, 18])
+def test_few_photos_are_split_as_long_as_there_are_three_a_class(tmp_path: Path, photos: int) -> None:
+    dataset = open_dataset(make_class(tmp_path / "data", photos=photos))
+    assert all(len(examples) >= 3 for examples in dataset.parts.values())
+
+
 def test_bursts_of_similar_photos_stay_whole(folder: Path) -> None:
-    """Each photo thrice: as it is, and brighter, moved by a pixel and with other noise."""
+    """Each photo thrice: as it is, and brighter with other noise."""
     random = np.random.default_rng(0)
     for path in sorted(folder.glob("images/*")):
         image = cv2.imread(str(path))
         assert image is not None
         for number in (1, 2):
             noise = random.normal(5 * number, 2, image.shape)
-            varied = np.clip(np.roll(image, 1, axis=number - 1) + noise, 0, 255).astype(np.uint8)
+            varied = np.clip(image + noise, 0, 255).astype(np.uint8)
             name = f"{path.stem}_again{number}"
             cv2.imwrite(str(path.with_name(f"{name}.jpg")), varied)
-            write_mask(folder, name, np.roll(read_mask(folder, path.stem), 1, axis=number - 1))
+            write_mask(folder, name, read_mask(folder, path.stem))
     scattered = bursts_by_part(open_dataset(folder))
     assert sum(len(found) for found in scattered.values()) > 24
     together = bursts_by_part(open_dataset(folder, group="similar"))
@@ -127,11 +146,11 @@ def test_an_index_is_followed(folder: Path) -> None:
 
 
 def test_val_of_an_index_without_test_is_only_ever_scored(folder: Path) -> None:
-    write_index(folder, lambda n: "val" if n < 6 else "train")
+    write_index(folder, lambda n: "val" if n < 3 else "train")
     split = names(open_dataset(folder))
-    assert split["test"] == [f"photo_{n:03}" for n in range(6)]
+    assert split["test"] == [f"photo_{n:03}" for n in range(3)]
     assert len(split["val"]) >= 3
-    assert len(split["val"]) + len(split["train"]) == 18
+    assert len(split["val"]) + len(split["train"]) == 21
 
 
 def test_an_index_that_leaves_photos_out_is_refused(folder: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from seg_edge.card import PALETTE
 from seg_edge.errors import DataError, OutputError, PhotoError, UsageError
-
 from train import contact_sheet, masks
 from train.masks import draw_mask, make_masks
 from train.via import Region

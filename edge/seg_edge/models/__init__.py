@@ -50,7 +50,13 @@ def open_model(model: str | Path) -> ModelFile:
     name = str(model)
     is_bundled = name in listing
     path = FOLDER / f"{name}.tflite" if is_bundled else Path(model)
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        is_there = False
+    if is_bundled and not is_there:
+        raise ModelError(f"{path}: the bundled model's file is missing; install seg-edge again.")
+    if not is_there:
         raise ModelError(f"{name}: no such model; give a .tflite file, or one that is bundled: {', '.join(listing)}.")
     content = _read(path, name)
     sha256 = hashlib.sha256(content).hexdigest()

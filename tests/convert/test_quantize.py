@@ -1,0 +1,182 @@
+"""A trained model becomes an int8 file that says the same, or is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import typer
+from typer.testing import CliRunner
+
+from convert import quantize as quantize_module
+from convert.quantize import main
+from convert.verify import check_full_integer, gate, read_contents
+from seg_edge import Segmenter
+from seg_edge.card import read_card
+from seg_edge.errors import ModelError
+from seg_edge.sources.photo import read_photo
+from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
+from train.dataset import open_split
+from train.evaluate import PhotoScore, Scores, keras_segmenter, load_keras
+
+Trained = tuple[Path, Path]
+app = typer.Typer()
+app.command()(main)
+
+
+@pytest.fixture(scope="module")
+def converted(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data, run = trained
+    out = tmp_path_factory.mktemp("converted") / "students.tflite"
+    done = CliRunner().invoke(app, convert_arguments(data, run, out, "--name", "students", "--licence", "CC BY 4.0"))
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def convert_arguments(data: Path, run: Path, out: Path, *more: str) -> list[str]:
+    return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *more]
+
+
+def test_the_file_is_full_integer_with_a_pixel_as_its_own_value(converted: Path) -> None:
+    content = converted.read_bytes()
+    check_full_integer(content)
+    backend = Segmenter(converted).backend
+    assert backend.input.dtype == np.uint8
+    assert backend.input.zero_point == 0
+    assert backend.input.scale == pytest.approx(1 / 255)
+    assert backend.output.dtype == np.uint8
+    contents = read_contents(content)
+    assert "CONV_2D" in contents.operators
+    assert "DEQUANTIZE" not in contents.operators
+
+
+def test_int8_and_float_agree_on_photos(converted: Path, trained: Trained) -> None:
+    data, run = trained
+    dataset = open_split(data, run / "split.json")
+    segment = Segmenter(converted)
+    reference = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
+    for example in dataset.parts["test"]:
+        frame = read_photo(example.image)
+        assert np.mean(segment(frame).labels == reference(frame).labels) > 0.98
+
+
+def test_the_card_says_where_it_comes_from(converted: Path, trained: Trained) -> None:
+    _, run = trained
+    card = read_card(converted.read_bytes(), converted)
+    split = json.loads((run / "split.json").read_text())
+    assert card is not None
+    assert (card.name, card.licence, card.input_size_wh) == ("students", "CC BY 4.0", (64, 64))
+    assert card.class_names == tuple(split["classes"])
+    assert card.data["fingerprint"] == split["fingerprint"]
+    assert card.recipe["training"]["epochs"] == 20
+    assert card.recipe["quantisation"]["part"] == "train"
+    for part in ("val", "test"):
+        assert set(card.scores[part]["int8"]["dice"]) == {"red", "green", "blue"}
+        assert card.scores[part]["int8"]["photos"] == len(split["parts"][part])
+    assert card.scores["val"]["float"]["mean_dice"] - card.scores["val"]["int8"]["mean_dice"] <= 0.01
+
+
+def test_only_the_train_part_calibrates(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = trained
+    read: list[str] = []
+
+    def spy(path: Path) -> np.ndarray:
+        read.append(path.stem)
+        return read_photo(path)
+
+    monkeypatch.setattr(quantize_module, "read_photo", spy)
+    done = CliRunner().invoke(app, convert_arguments(data, run, tmp_path / "a.tflite", "--calibration", "5"))
+    assert done.exit_code == 0, done.output
+    parts = open_split(data, run / "split.json").parts
+    assert len(set(read)) == 5
+    assert set(read) <= {example.name for example in parts["train"]}
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    out.write_bytes(b"precious")
+    done = CliRunner().invoke(app, convert_arguments(data, run, out))
+    assert done.exit_code == 1
+    assert "--force" in done.stderr
+    assert out.read_bytes() == b"precious"
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the converted model's scores worse than they are by swapping its answer for nothing found."""
+    honest = quantize_module.score
+
+    def worse(segmenter: Segmenter, examples: object) -> Scores:
+        scores = honest(segmenter, examples)  # type: ignore[arg-type]
+        if segmenter.card.name == "float":
+            return scores
+        lost = [
+            PhotoScore(p.name, np.column_stack([p.matrix.sum(axis=1), 0 * p.matrix[:, 1:]]), 0 * p.boundary, p.share)
+            for p in scores.photos
+        ]
+        return Scores(scores.classes, tuple(lost))
+
+    monkeypatch.setattr(quantize_module, "score", worse)
+
+
+def test_a_model_that_lost_accuracy_is_refused_and_not_written(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    spoil(monkeypatch)
+    done = CliRunner().invoke(app, convert_arguments(data, run, out))
+    assert done.exit_code == 1
+    assert "refused, mean Dice fell by" in done.stderr
+    assert "--accept-drop" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_accepted_drop_is_in_the_card(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    spoil(monkeypatch)
+    done = CliRunner().invoke(app, convert_arguments(data, run, out, "--accept-drop"))
+    assert done.exit_code == 0, done.output
+    card = read_card(out.read_bytes(), out)
+    assert card is not None
+    assert "mean Dice fell by" in card.recipe["quantisation"]["drop_accepted"]
+
+
+@pytest.mark.parametrize(
+    ("dice_drop", "edge_drop", "refused"),
+    [(0.009, 0.019, ""), (0.012, 0.0, "mean Dice"), (0.0, 0.022, "boundary F"), (-0.05, -0.05, "")],
+)
+def test_the_gate_s_limits(dice_drop: float, edge_drop: float, refused: str) -> None:
+    def scores(dice: float, edges: float) -> Scores:
+        both, one = round(dice * 100_000), round((1 - dice) * 200_000)
+        matrix = np.array([[0, one], [0, both]])
+        return Scores(("background", "cat"), (PhotoScore("a", matrix, np.array([np.nan, edges]), 0.5),))
+
+    reason = gate(scores(0.9, 0.8), scores(0.9 - dice_drop, 0.8 - edge_drop))
+    assert bool(reason) == bool(refused)
+    assert refused in reason
+
+
+@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "are float")])
+def test_what_is_not_full_integer_is_refused(model: Path, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        check_full_integer(model.read_bytes())
+
+
+def test_contents_name_operators_and_types() -> None:
+    contents = read_contents(TWO_UINT8.read_bytes())
+    assert "CONV_2D" in contents.operators
+    assert [contents.tensor_types[name] for name in contents.inputs] == ["UINT8"]
+
+
+def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> None:
+    tf = pytest.importorskip("tensorflow")
+    _, run = trained
+    converter = tf.lite.TFLiteConverter.from_keras_model(load_keras(run / "model.keras"))
+    content = converter.convert()
+    with pytest.raises(ModelError, match="are float"):
+        check_full_integer(content)

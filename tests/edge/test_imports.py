@@ -1,0 +1,102 @@
+"""The import rule: the package stands alone, `train` on it, `convert` on both, `benchmarks` on all; never a circle."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKSTATION = {"train", "convert", "benchmarks", "tests"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "tensorboard", "torch", "scipy", "pandas"}
+FORBIDDEN = {
+    "edge/seg_edge": WORKSTATION | HEAVY,
+    "train": {"convert", "benchmarks", "tests"},
+    "convert": {"benchmarks", "tests"},
+    "benchmarks": {"tests"},
+}
+
+
+def imported(source: str) -> Iterator[str]:
+    """Top-level names of everything imported, in functions and by literal `import_module` too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.Call) and node.args:
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            argument = node.args[0]
+            if name in ("import_module", "__import__") and isinstance(argument, ast.Constant):
+                yield str(argument.value).partition(".")[0]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import train",
+        "import os, train.fit as f",
+        "from train import via",
+        "from train.via import read",
+        "def f():\n    if True:\n        from train import via",
+        "import importlib\nimportlib.import_module('train.via')",
+        "__import__('train')",
+    ],
+)
+def test_the_reader_of_imports_sees_every_way(source: str) -> None:
+    assert "train" in set(imported(source))
+
+
+def test_the_reader_of_imports_sees_no_more_than_that() -> None:
+    source = "from . import train\ntrain = 'import train'\nimport training\nfit(train)"
+    assert set(imported(source)) == {"training"}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_no_file_imports_what_it_must_not(folder: str) -> None:
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in set(imported(path.read_text(encoding="utf-8"))) & FORBIDDEN[folder]
+    ]
+    assert not offences
+
+
+@pytest.mark.parametrize("folder", ["edge/seg_edge", "train"])
+def test_there_are_files_to_look_at(folder: str) -> None:
+    assert len(list((ROOT / folder).rglob("*.py"))) > 5
+
+
+def test_only_the_interpreter_touches_litert() -> None:
+    runtimes = {"ai_edge_litert", "tflite_runtime"}
+    users = [
+        path.name
+        for path in (ROOT / "edge" / "seg_edge").rglob("*.py")
+        if runtimes & set(imported(path.read_text(encoding="utf-8")))
+        or any(name in path.read_text(encoding="utf-8") for name in ("tensorflow.lite",))
+    ]
+    assert users == ["interpreter.py"]
+
+
+@pytest.mark.parametrize("module", ["seg_edge", "seg_edge.cli", "seg_edge.metrics", "seg_edge.card"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    if module == "seg_edge.cli" and find_spec(module) is None:
+        pytest.skip("there is no command line yet")
+    code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert "seg_edge" in loaded
+    assert not loaded & (WORKSTATION | HEAVY | {"ai_edge_litert", "tflite_runtime", "picamera2"})

@@ -1,0 +1,118 @@
+"""Every command in the README is run here, in its order, as written, but for two differences that are listed below."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.tiny import GRACE_HOPPER
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Run by .ci/run, or there already where the tests run: they would make an environment or install into it.
+NOT_HERE = ("make demo", ". .venv/bin/activate", "pip install -e '.[train]'")
+# A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
+QUICKER = {"python train/fit.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9"}
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run(command: list[str], folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=600, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README's reader has: a photo, a folder of them, a beach, and an annotated class."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copy(GRACE_HOPPER, folder / "photo.jpg")
+    (folder / "holiday").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        shutil.copy(GRACE_HOPPER, folder / "holiday" / name)
+    cv2.imwrite(str(folder / "beach.jpg"), np.full((300, 500, 3), (230, 200, 120), np.uint8))
+    for name in ("train", "convert"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def annotated(home: Path) -> Path:
+    pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+    from tests.train.made_up import annotate_via_csv
+
+    annotate_via_csv(home, photos=36)
+    return home
+
+
+def test_the_lists_above_match_the_readme() -> None:
+    for command in NOT_HERE:
+        assert command in commands()
+    for start in QUICKER:
+        assert any(line.startswith(start) for line in commands())
+
+
+def test_the_commands_on_a_photo(home: Path) -> None:
+    lines = [line for line in commands() if line.startswith("seg-edge") and "--model runs/" not in line]
+    assert len(lines) == 5
+    for line in lines:
+        run(shlex.split(line), home)
+    for name in ("overlay.jpg", "blur.jpg", "cutout.png", "labels.png", "via.json"):
+        assert (home / f"photo.{name}").is_file()
+    assert sorted(path.name for path in (home / "beach").iterdir()) == ["one.replace.jpg", "two.replace.jpg"]
+
+
+def test_the_commands_in_the_text() -> None:
+    inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
+    assert inline == {"seg-edge models person", "seg-edge doctor"}
+    assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
+    done = subprocess.run([Path(sys.executable).with_name("seg-edge"), "doctor"], capture_output=True, text=True)
+    assert done.returncode in (0, 1)  # 1 says that something is missing on this machine
+    assert "interpreter" in done.stdout
+
+
+def test_the_python_example(home: Path) -> None:
+    (block,) = python_blocks()
+    out = run([sys.executable, "-c", block], home)
+    assert out.startswith("(600, 512) {'person': 0.")
+    assert cv2.imread(str(home / "answer.jpg")).shape == (600, 512, 3)
+
+
+def test_from_annotations_to_one_s_own_model(annotated: Path) -> None:
+    lines = [line for line in commands() if (line not in NOT_HERE and "train/" in line) or "runs/class" in line]
+    assert [line.split()[1] for line in lines if line.startswith("python")] == [
+        "train/masks.py",
+        "train/fit.py",
+        "train/evaluate.py",
+        "convert/quantize.py",
+    ]
+    for line in lines:
+        more = next((extra for start, extra in QUICKER.items() if line.startswith(start)), "")
+        run(shlex.split(f"{line} {more}"), annotated)
+    assert (annotated / "class" / "contact_sheet.jpg").is_file()
+    assert (annotated / "runs" / "class" / "scores_test" / "worst.jpg").is_file()
+    assert (annotated / "runs" / "class" / "curves.png").is_file()
+    assert (annotated / "segmented" / "photo_001.overlay.jpg").is_file()
+
+
+def test_every_file_the_readme_points_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
