@@ -1,4 +1,4 @@
-"""What several test folders share: a class that was really trained, and the data of the workplace where there is any."""
+"""What several test folders share: a class that was really trained, and the real photos where there are any."""
 
 from pathlib import Path
 
