@@ -1,7 +1,7 @@
 """One photo from a cold start, whole process: `python benchmarks/cold_start.py PHOTO`.
 
-Runs `seg-edge image PHOTO` with each installed LiteRT runtime in turn, A B A B ..., and prints wall time and peak memory
-of the processes as the kernel accounts them.
+Runs `seg-edge image PHOTO` with each installed LiteRT runtime in turn, A B A B ..., and prints wall time and peak
+memory of the processes as the kernel accounts them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -18,7 +17,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import train.quiet  # noqa: F401
+
+# isort: split
 
 import keras
 import numpy as np

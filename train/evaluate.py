@@ -8,13 +8,14 @@ photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import train.quiet  # noqa: F401
+
+# isort: split
 
 import cv2
 import keras
@@ -30,11 +31,8 @@ from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.sources.photo import read_photo
 from train.dataset import PARTS, Example, open_dataset, open_split
 
-SHARES = (
-    0.0,
-    0.1,
-    0.2,
-)  # foreground shares from which scores are also given: small ones are harder
+# Foreground shares from which scores are also given: small people are harder.
+SHARES = (0.0, 0.1, 0.2)
 
 
 class KerasBackend:

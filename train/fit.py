@@ -12,7 +12,6 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import platform
 import sys
 import time
@@ -20,7 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import train.quiet  # noqa: F401
+
+# isort: split
 
 import keras
 import tensorflow as tf
@@ -73,6 +74,7 @@ def fit(
             epochs=recipe.epochs,
             validation_data=fixed_stream(data.parts["val"], size_wh, recipe.batch),
             callbacks=_callbacks(checkpoint, recipe, out),
+            shuffle=False,  # the stream is shuffled
             verbose=0,
         )
     plot_curves(out / "log.csv", out / "curves.png")
