@@ -33,8 +33,9 @@ from seg_edge.errors import DataError, ModelError, OutputError, SegEdgeError
 from seg_edge.interpreter import find_runtime, without_native_log
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
-from train.dataset import Dataset, Example, open_split
+from train.dataset import Dataset, open_split
 from train.evaluate import KerasBackend, Scores, keras_segmenter, load_keras, score
+from train.folder import Example
 
 CALIBRATION_PHOTOS = 200
 

@@ -29,7 +29,8 @@ from seg_edge.interpreter import TensorSpec
 from seg_edge.metrics import IGNORE, boundary_f, confusion_matrix, dice, iou, mean_foreground
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.sources.photo import read_photo
-from train.dataset import PARTS, Example, open_dataset, open_split
+from train.dataset import open_dataset, open_split
+from train.folder import PARTS, Example
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)

@@ -1,0 +1,130 @@
+"""Which photos train, which choose the model and which only score it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import cv2
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from seg_edge.errors import DataError
+from seg_edge.sources.photo import read_photo
+from train.folder import PARTS, Example
+
+SIMILAR_BITS = 6  # of 64: photos whose difference hashes differ by no more are one burst
+
+
+def split_examples(
+    present: Mapping[Example, frozenset[int]],
+    groups: Sequence[int],
+    given: Mapping[Example, str] | None,
+    seed: int,
+    holdout: float,
+) -> dict[str, tuple[Example, ...]]:
+    """Photos by part: those that are given, the others drawn.
+
+    Args:
+        present: The foreground classes in each photo.
+        groups: Of each photo, see `groups_of`.
+        given: Parts that are settled already.
+        seed: Of the draw.
+        holdout: Share of all photos in val, and again in test.
+    """
+    part_of = dict(given) if given else dict.fromkeys(present, "train")
+    group = dict(zip(present, groups, strict=True))
+    for part in ("test", "val"):
+        if part not in part_of.values():
+            train = [example for example in present if part_of[example] == "train"]
+            share = holdout if given else holdout * len(present) / len(train)
+            held_out = _one_fold([present[e] for e in train], [group[e] for e in train], share, seed)
+            part_of.update({train[index]: part for index in held_out})
+    return {part: tuple(e for e in present if part_of[e] == part) for part in PARTS}
+
+
+def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: float, seed: int) -> Iterable[int]:
+    """Indices of about `share` of the photos: the first fold that has every class, and leaves every class."""
+    labels = _rarest_class(classes)
+    # scikit-learn wants as many photos of the commonest class, and as many groups, as folds.
+    folds = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
+    if folds < 2:
+        raise DataError(
+            f"{len(classes)} photos in {len(set(groups))} groups can't be split; "
+            "annotate more photos, or group them less strictly with --group."
+        )
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # that some class has fewer photos than folds
+        warnings.simplefilter("ignore", UserWarning)
+        drawn = list(splitter.split(labels, labels, groups))
+    everything = frozenset().union(*classes)
+    for kept, held_out in drawn:
+        if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
+            return held_out
+    return drawn[0][1]  # there is none; `require_every_class` names what is missing
+
+
+def _rarest_class(classes: Sequence[frozenset[int]]) -> list[int]:
+    """For each photo the class of its that the fewest photos hold, 0 where it has none: the split is balanced by it."""
+    photos = Counter(number for some in classes for number in some)
+    return [min(some, key=lambda number: (photos[number], number), default=0) for some in classes]
+
+
+def groups_of(examples: Sequence[Example], group: str) -> list[int]:
+    """A number for each photo; photos of the same number stay in one part. See `train.dataset.open_dataset`."""
+    if group == "none":
+        return list(range(len(examples)))
+    if group == "similar":
+        return _similar(examples)
+    pattern = compile_pattern(group, "--group")
+    found = [pattern.search(example.name) for example in examples]
+    if not pattern.groups or not all(found):
+        raise DataError(
+            f"--group {group!r}: a regular expression with one group that is found in every photo's name was expected, "
+            r"as in '(clip\d+)_'."
+        )
+    names = [match.group(1) for match in found if match]
+    order = sorted(set(names))
+    return [order.index(name) for name in names]
+
+
+def _similar(examples: Sequence[Example]) -> list[int]:
+    """Joins photos whose 64-bit difference hashes (Krawetz, 2013) are close, directly or through others."""
+    hashes = []
+    for example in examples:
+        small = cv2.resize(read_photo(example.image), (9, 8), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(int)
+        hashes.append((grey[:, 1:] > grey[:, :-1]).ravel())
+    bits = np.array(hashes)
+    group = np.arange(len(bits))
+    for index in range(len(bits)):
+        near = np.count_nonzero(bits != bits[index], axis=1) <= SIMILAR_BITS
+        joined = np.isin(group, group[near])
+        group[joined] = group[joined].min()
+    return [int(g) for g in group]
+
+
+def require_every_class(
+    parts: Mapping[str, Sequence[Example]],
+    present: Mapping[Example, frozenset[int]],
+    names: Sequence[str],
+) -> None:
+    """Refuses a split in which a part lacks a class."""
+    for part, examples in parts.items():
+        there = frozenset().union(*(present[example] for example in examples))
+        missing = [name for index, name in enumerate(names) if index and index not in there]
+        if missing:
+            raise DataError(
+                f"no photo of {', '.join(missing)} in the {part} part; a class needs at least three photos "
+                "(or bursts, with --group), or try another --seed."
+            )
+
+
+def compile_pattern(text: str, option: str) -> re.Pattern[str]:
+    """The compiled regular expression that a command's option gave."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise DataError(f"{option} {text!r} is not a regular expression: {error}.") from error
