@@ -21,13 +21,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from tests.train.made_up import make_class
     from train.dataset import open_dataset
-    from train.fit import fit, prepare_run
+    from train.fit import fit
     from train.recipes import default
 
     folder = tmp_path_factory.mktemp("trained")
     data, run = make_class(folder / "class", photos=36), folder / "run"
     recipe = default().replace(size=64, widths=(8, 16, 24), epochs=20, batch=2, ema=0.9, learning_rate=0.01)
-    dataset = open_dataset(data)
-    prepare_run(run, dataset, recipe, resume=False, force=False)
-    fit(dataset, recipe, run)
+    fit(open_dataset(data), recipe, run)
     return data, run

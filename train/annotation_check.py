@@ -11,7 +11,7 @@ from seg_edge.sources.photo import read_header
 from train.via import Region, at_most
 
 BACKGROUND = "background"
-MAX_CLASSES = 255  # a label map is 8 bits, and 0 is the background
+MAX_CLASSES = 254  # a label map is 8 bits, 0 is the background and 255 marks what does not count
 _BORDER_PX = 2  # how far past the photo's edge a hand-drawn point may land
 
 Annotations = Mapping[str, Sequence[Region]]

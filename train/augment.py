@@ -65,7 +65,8 @@ def augment(image: Any, mask: Any, seed: Any, settings: Augmentation, size_wh: t
     """
     geometry_seed, colour_seed = tf.unstack(_split(seed))
     matrix = draw_transform(geometry_seed, settings, tf.shape(image)[:2], size_wh)
-    image = tf.cast(warp(image, matrix, size_wh, "BILINEAR"), tf.float32)
+    # As float: of uint8 the interpolated values would be cut off, half a level of 255 too dark on average.
+    image = warp(tf.cast(image, tf.float32), matrix, size_wh, "BILINEAR")
     mask = warp(mask[..., tf.newaxis], matrix, size_wh, "NEAREST")[..., 0]
     return vary_colours(image / 255.0, colour_seed, settings), mask
 

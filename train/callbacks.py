@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from pathlib import Path
 
 import keras
+
+from seg_edge.errors import SegEdgeError
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -40,7 +43,11 @@ class Checkpoint(keras.callbacks.Callback):
         done = int(model.optimizer.iterations.numpy()) // self.steps
         with self.log.open(newline="") as stream:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
-        self.rows = rows[:done]
+        self.rows = [{**row, "epoch": int(row["epoch"])} for row in rows[:done]]
+        for layer in model.layers:  # save_weights leaves out dropout's generator: it counts the steps
+            if hasattr(layer, "seed_generator"):
+                state = layer.seed_generator.state
+                state.assign([state.numpy()[0], model.optimizer.iterations.numpy()])
         return done
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -50,6 +57,11 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the best model, the log and the state, in this order: a kill between two repeats the epoch."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(logs["loss"]):
+            raise SegEdgeError(
+                f"the training diverged in epoch {epoch + 1} (its loss is {logs['loss']}); "
+                "start anew with a smaller --learning-rate."
+            )
         if logs["val_dice"] > self.best_dice:
             self._save_best()
         row = {"epoch": epoch + 1, **logs, "seconds": round(time.monotonic() - self.began, 2)}

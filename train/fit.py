@@ -36,7 +36,13 @@ from train.unet import unet
 
 
 def fit(
-    data: Dataset, recipe: Recipe, out: Path, *, resume: bool = False, initial: Path | None = None
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    initial: Path | None = None,
 ) -> dict[str, Any]:
     """Trains and writes the run folder; returns what `run.json` holds.
 
@@ -45,6 +51,7 @@ def fit(
         recipe: Every value of the training.
         out: The run folder; made when it isn't there.
         resume: Continue the run that `out` holds.
+        force: Replace it.
         initial: A `.keras` of the same shape to start from instead of random weights.
     """
     keras.utils.set_random_seed(recipe.seed)
@@ -56,6 +63,7 @@ def fit(
     model = _build(data, recipe, steps, jit=on_gpu)
     if initial:
         _copy_weights(initial, model)
+    _prepare_run(out, data, recipe, resume=resume, force=force)
     checkpoint = Checkpoint(out, steps)
     done = checkpoint.restore(model) if resume else 0
     if done < recipe.epochs:
@@ -115,7 +123,7 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     warmup = max(1, recipe.epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 100,
-        recipe.epochs * steps - warmup,
+        max(1, recipe.epochs * steps - warmup),
         alpha=0.01,
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
@@ -229,7 +237,12 @@ def _words(text: str) -> tuple[str, ...]:
 def _parser_of(name: str, example: object) -> Any:
     if isinstance(example, tuple):
         number = float if name == "class_weights" else int
-        return lambda text: tuple(number(word) for word in _words(text))
+
+        def numbers(text: str) -> tuple[float, ...]:
+            return tuple(number(word) for word in _words(text))
+
+        numbers.__name__ = "list of numbers"  # argparse says: invalid list of numbers value: 'a,b'
+        return numbers
     return type(example)
 
 
@@ -238,10 +251,10 @@ def main() -> None:
     given = parse_arguments()
     names = [f.name for f in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))]
     values = {name: getattr(given, name, None) for name in names}
-    recipe = RECIPES[given.recipe]().replace(**{n: v for n, v in values.items() if v is not None})
     tf.config.threading.set_intra_op_parallelism_threads(given.threads)
     tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     try:
+        recipe = RECIPES[given.recipe]().replace(**{n: v for n, v in values.items() if v is not None})
         data = open_dataset(
             given.data,
             classes=given.classes,
@@ -249,10 +262,9 @@ def main() -> None:
             group=given.group,
             names=given.names,
         )
-        prepare_run(given.out, data, recipe, resume=given.resume, force=given.force)
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in data.parts.items())
         print(f"{', '.join(data.classes[1:])}: {parts} photos; recipe {given.recipe}, {recipe.epochs} epochs")
-        run = fit(data, recipe, given.out, resume=given.resume, initial=given.initial)
+        run = fit(data, recipe, given.out, resume=given.resume, force=given.force, initial=given.initial)
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except tf.errors.OpError as error:
@@ -261,7 +273,7 @@ def main() -> None:
     print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
 
 
-def prepare_run(out: Path, data: Dataset, recipe: Recipe, *, resume: bool, force: bool) -> None:
+def _prepare_run(out: Path, data: Dataset, recipe: Recipe, *, resume: bool, force: bool) -> None:
     """Makes the run folder, or checks that what is in it may be continued or replaced.
 
     Raises:

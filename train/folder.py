@@ -126,6 +126,11 @@ def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[fr
             f"{examples[0].mask.parent}: masks hold class numbers 0 to {len(names) - 1} (255: doesn't count) at the "
             f"upright photo's size, but {shown}."
         )
+    if not any(present for present, _ in found):
+        raise DataError(
+            f"{examples[0].mask.parent}: no mask holds a class, only 0 and {IGNORE} (doesn't count); "
+            f"save class numbers, 1 for {names[1]!r} and so on, where other tools write {IGNORE}."
+        )
     return [present for present, _ in found]
 
 

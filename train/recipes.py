@@ -55,6 +55,13 @@ class Recipe:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def __post_init__(self) -> None:
+        for name in ("batch", "epochs", "size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is at least 0 and below 1, got {self.ema}")
+
     def replace(self, **values: object) -> Recipe:
         """A copy with some values changed, those of the augmentation by their own names."""
         names = {f.name for f in dataclasses.fields(Augmentation)}

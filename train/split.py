@@ -118,7 +118,7 @@ def require_every_class(
         if missing:
             raise DataError(
                 f"no photo of {', '.join(missing)} in the {part} part; a class needs at least three photos "
-                "(or bursts, with --group), or try another --seed."
+                "(or bursts, with --group), or try another --split-seed."
             )
 
 

@@ -45,6 +45,10 @@ def unet(
     Raises:
         ValueError: An argument does not fit, with what would.
     """
+    if stem_stride not in (1, 2):
+        raise ValueError(f"stem_stride is 1 or 2, got {stem_stride}")
+    if not widths or min(widths) < 1:
+        raise ValueError(f"widths are channels of at least one level, got {tuple(widths)}")
     factor = stem_stride * 2 ** (len(widths) - 1)
     if any(side % factor or side <= 0 for side in size_wh):
         raise ValueError(

@@ -184,12 +184,12 @@ def test_classes_that_can_t_be_are_refused(cls: Class) -> None:
     assert "'background' can't be a class" in cls.refuse()
 
 
-def test_256_classes_are_one_too_many(cls: Class) -> None:
-    cls.photo("a.jpg", *[(f"c{n:03}", SQUARE) for n in range(255)])
-    assert len(cls.make().classes) == 256
-    assert cls.mask("a.png")[4, 4] == 255
+def test_255_classes_are_one_too_many(cls: Class) -> None:
+    cls.photo("a.jpg", *[(f"c{n:03}", SQUARE) for n in range(254)])
+    assert len(cls.make().classes) == 255
+    assert cls.mask("a.png")[4, 4] == 254
     cls.annotate("a.jpg", ("one more", SQUARE))
-    assert cls.refuse(force=True).startswith("There are 256 classes; a mask holds 255.")
+    assert cls.refuse(force=True).startswith("There are 255 classes; a mask holds 254.")
 
 
 def test_only_background_photos_are_nothing_to_learn(cls: Class) -> None:

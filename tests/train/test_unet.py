@@ -70,7 +70,6 @@ def test_other_arguments_that_do_not_fit_are_refused() -> None:
         unet((32, 32), 2, WIDTHS, decoder="sum")
 
 
-@pytest.mark.xfail(strict=True, reason="unet() does not check stem_stride and widths yet")
 @pytest.mark.parametrize("values", [{"stem_stride": 0}, {"stem_stride": 3}, {"widths": ()}])
 def test_a_stem_or_widths_that_make_no_u_net_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"stem_stride|widths"):
