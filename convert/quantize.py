@@ -108,6 +108,7 @@ def quantize(
         parent_sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
         recipe={
             "training": run.get("recipe", {}),
+            "training started from": run.get("initial"),
             "quantisation": {
                 "method": "post-training int8",
                 "calibration_photos": len(photos),

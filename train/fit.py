@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import platform
@@ -86,7 +87,7 @@ def fit(
             verbose=0,
         )
     plot_curves(out / "log.csv", out / "curves.png")
-    return _write_run(data, recipe, out, checkpoint, on_gpu)
+    return _write_run(data, recipe, out, checkpoint, on_gpu, initial)
 
 
 def _build(data: Dataset, recipe: Recipe, steps: int, *, jit: bool) -> keras.Model:
@@ -174,10 +175,18 @@ def plot_curves(log: Path, picture: Path) -> None:
     plt.close(figure)
 
 
-def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, on_gpu: bool) -> dict[str, Any]:
+def _write_run(
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    checkpoint: Checkpoint,
+    on_gpu: bool,
+    initial: Path | None,
+) -> dict[str, Any]:
     best = max(checkpoint.rows, key=lambda row: row["val_dice"])
     run = {
         "recipe": dataclasses.asdict(recipe),
+        "initial": _parentage(initial) if initial else None,
         "seed": recipe.seed,
         "classes": list(data.classes),
         "split": {
@@ -203,6 +212,14 @@ def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint,
     temporary.write_text(json.dumps(run, indent=2), encoding="utf-8")
     temporary.replace(out / "run.json")
     return run
+
+
+def _parentage(initial: Path) -> dict[str, Any]:
+    """The model a training started from: its SHA-256 and how it was trained itself, as far as that lies beside it."""
+    path = initial.parent / "run.json"
+    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    earlier = {key: run[key] for key in ("recipe", "initial", "split") if key in run}
+    return {"sha256": hashlib.sha256(initial.read_bytes()).hexdigest(), **earlier}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
