@@ -138,12 +138,13 @@ def quantize(
                 f"{source}: refused, {refusal}. Train longer or with more varied photos, calibrate on more "
                 "(--calibration), or take it as it is with --accept-drop."
             )
+        drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
         tested_before, tested_after = _score_both(model, temporary, data, "test", log)
         scores = {
             "val": {
                 "float": before.summary(),
                 "int8": after.summary(),
-                "drop": accuracy_drop(before, after),
+                "drop": drop,
             },
             "test": {"float": tested_before.summary(), "int8": tested_after.summary()},
         }
@@ -179,10 +180,10 @@ def _training_of(source: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        run: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
         return run
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); train/fit.py writes it anew.") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: not what train/fit.py wrote ({error}); train again.") from error
 
 
 def main(
@@ -200,8 +201,12 @@ def main(
     """Quantises a trained U-Net to int8, and refuses if it lost accuracy."""
     target = out or model.with_suffix(".tflite")
     try:
-        if target.exists() and not force:
-            raise OutputError(f"{target} is there already; --force replaces it.")
+        if not model.is_file():
+            raise ModelError(f"{model}: no such file; give the .keras that train/fit.py wrote.")
+        if target.is_dir() or (target.exists() and not force):
+            what = "is a folder; give a file with --out" if target.is_dir() else "is there already; --force replaces it"
+            raise OutputError(f"{target} {what}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
         dataset = open_split(data, split or model.parent / "split.json")
         scores = quantize(
             model,

@@ -5,9 +5,7 @@ The flatbuffer is read through its schema, not through an interpreter, so what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -31,14 +29,14 @@ class Contents:
 
     Attributes:
         operators: Names in the order they run.
-        tensor_types: Name to type (`UINT8`, `INT8`, `INT32`, `FLOAT32`, ...).
-        inputs: Names of the input tensors.
-        outputs: Names of the output tensors.
+        tensors: Name and type (`UINT8`, `INT8`, `INT32`, `FLOAT32`, ...) of each.
+        inputs: Types of the input tensors.
+        outputs: Types of the output tensors.
         weight_scales: For each weighted operator, its output channels and the number of scales of its weights.
     """
 
     operators: tuple[str, ...]
-    tensor_types: Mapping[str, str]
+    tensors: tuple[tuple[str, str], ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weight_scales: tuple[tuple[str, int, int], ...]
@@ -67,9 +65,9 @@ def read_contents(model: bytes) -> Contents:
             )
     return Contents(
         tuple(operators),
-        {name: _TYPES[tensor.type] for name, tensor in zip(names, graph.tensors, strict=True)},
-        tuple(names[index] for index in graph.inputs),
-        tuple(names[index] for index in graph.outputs),
+        tuple((name, _TYPES[tensor.type]) for name, tensor in zip(names, graph.tensors, strict=True)),
+        tuple(_TYPES[graph.tensors[index].type] for index in graph.inputs),
+        tuple(_TYPES[graph.tensors[index].type] for index in graph.outputs),
         tuple(weights),
     )
 
@@ -82,11 +80,10 @@ def check_full_integer(model: bytes) -> None:
     """
     contents = read_contents(model)
     problems = []
-    for what, names in (("input", contents.inputs), ("output", contents.outputs)):
-        types = [contents.tensor_types[name] for name in names]
-        if types != ["UINT8"]:
+    for what, types in (("input", contents.inputs), ("output", contents.outputs)):
+        if types != ("UINT8",):
             problems.append(f"its {what} is {', '.join(types)} instead of one UINT8")
-    floats = [name for name, kind in contents.tensor_types.items() if kind.startswith(("FLOAT", "BFLOAT"))]
+    floats = [name for name, kind in contents.tensors if kind.startswith(("FLOAT", "BFLOAT"))]
     if floats:
         problems.append(f"{len(floats)} tensors are float, first {floats[0]!r}")
     left = LEFTOVERS.intersection(contents.operators)
@@ -102,8 +99,8 @@ def check_full_integer(model: bytes) -> None:
 def accuracy_drop(before: Scores, after: Scores) -> dict[str, float]:
     """How much mean Dice and boundary F fell, 0 where they rose."""
     return {
-        "mean_dice": round(max(0.0, before.mean_dice - after.mean_dice), 4),
-        "boundary_f": round(max(0.0, before.mean_boundary - after.mean_boundary), 4),
+        "mean_dice": max(0.0, before.mean_dice - after.mean_dice),
+        "boundary_f": max(0.0, before.mean_boundary - after.mean_boundary),
     }
 
 
@@ -114,7 +111,7 @@ def gate(before: Scores, after: Scores) -> str:
     """
     limits = {"mean_dice": MAX_DICE_DROP, "boundary_f": MAX_BOUNDARY_DROP}
     words = {"mean_dice": "mean Dice", "boundary_f": "boundary F"}
-    drop: dict[str, Any] = accuracy_drop(before, after)
+    drop = accuracy_drop(before, after)
     too_much = [
         f"{words[name]} fell by {drop[name]:.4f}, {limit} is allowed"
         for name, limit in limits.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,10 +28,11 @@ from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import DataError, ModelError, SegEdgeError
 from seg_edge.interpreter import TensorSpec
 from seg_edge.metrics import IGNORE, boundary_f, confusion_matrix, dice, iou, mean_foreground
+from seg_edge.photos import write_file, write_picture
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.sources.photo import read_photo
-from train.dataset import open_dataset, open_split
-from train.folder import PARTS, Example
+from train.dataset import open_split
+from train.folder import PARTS, Example, check_examples, class_names, find_examples
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)
@@ -204,8 +206,10 @@ def draw_confusion(scores: Scores, path: Path) -> None:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
-    figure.savefig(path, dpi=110)
+    picture = BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
     plt.close(figure)
+    write_file(path, picture.getvalue())
 
 
 def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores, path: Path, count: int = 8) -> None:
@@ -220,7 +224,7 @@ def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores
         shown = [frame]
         for labels in (truth, segmenter(frame).labels):
             tinted = cv2.addWeighted(
-                colours[labels % IGNORE % len(colours)], OVERLAY_OPACITY, frame, OVERLAY_OPACITY, 0
+                colours[np.where(labels == IGNORE, 0, labels)], OVERLAY_OPACITY, frame, OVERLAY_OPACITY, 0
             )
             tinted[labels == IGNORE] = 127
             shown.append(np.where((labels > 0)[..., np.newaxis], tinted, frame))
@@ -230,7 +234,7 @@ def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores
         cv2.putText(caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         rows += [caption, row]
     if rows:
-        cv2.imwrite(str(path), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        write_picture(path, np.vstack(rows))
 
 
 def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
@@ -268,14 +272,18 @@ def main(
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
     try:
         if part == "all":
-            whole = open_dataset(data, classes=classes.split(",") if classes else None)
-            examples, names = [e for p in PARTS for e in whole.parts[p]], whole.classes
+            given = [name.strip() for name in classes.split(",") if name.strip()]
+            examples, names = find_examples(data), class_names(data, given or None)
+            check_examples(examples, names)
         else:
             dataset = open_split(data, split or model.parent / "split.json")
-            examples, names = list(dataset.parts[part]), dataset.classes
+            examples, names = dataset.parts[part], dataset.classes
         segmenter = keras_segmenter(load_keras(model), names) if model.suffix == ".keras" else Segmenter(model)
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
+        if segmenter.file.card and segmenter.card.class_names != names:
+            said, wanted = ", ".join(segmenter.card.class_names), ", ".join(names)
+            raise ModelError(f"{model} knows the classes {said}; the data has {wanted}.")
         with typer.progressbar(examples, label=f"Scoring {len(examples)} photos") as shown:
             scores = score(segmenter, shown)
         folder = out or model.parent / f"scores_{part}"

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import lzma
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 MAX_CARD_BYTES = 1_000_000  # a card is a few kB; more is a zip bomb or not a card
 FORMAT = 1
+# The head of the appended zip's first file, by which one that was cut short is known (APPNOTE.TXT 4.3.7).
+ZIP_START = re.compile(rb"PK\x03\x04.{26}labels\.txt", re.DOTALL)
 # What zipfile lets through of a damaged archive, beside BadZipFile.
 DAMAGE = (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -152,6 +155,9 @@ def _check_types(card: ModelCard) -> None:
             raise TypeError(f"{name} {getattr(card, name)!r} is not an object")
     if not isinstance(card.seed, int | None):
         raise TypeError(f"seed {card.seed!r} is not a whole number")
+    unprintable = [name for name in (card.name, *card.class_names) if not name.isprintable()]
+    if unprintable:
+        raise ValueError(f"the name {unprintable[0]!r} holds what can't be printed")
     doubled = {name for name in card.class_names if card.class_names.count(name) > 1}
     if doubled:
         raise ValueError(f"two classes are called {', '.join(sorted(doubled))}")
@@ -207,7 +213,7 @@ def read_card(model: bytes, where: str | Path) -> ModelCard | None:
             with archive.open(CARD_NAME) as stream:
                 content = stream.read(MAX_CARD_BYTES + 1)
     except zipfile.BadZipFile as error:
-        if b"PK\x05\x06" in model[-66_000:]:
+        if b"PK\x05\x06" in model[-66_000:] or ZIP_START.search(model):
             raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
         return None
     except DAMAGE as error:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -32,17 +32,20 @@ app = typer.Typer(
 )
 
 
-class Effect(Enum):
+ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end of the line
+
+
+class Effect(StrEnum):
     """What is made of a picture."""
 
     overlay = "overlay"
     mask = "mask"
     cutout = "cutout"
     blur = "blur"
-    replace = "replace"
+    replace_ = "replace"
 
 
-class PolygonFormat(Enum):
+class PolygonFormat(StrEnum):
     """How outlines are written."""
 
     via = "via"
@@ -50,7 +53,7 @@ class PolygonFormat(Enum):
 
 
 ModelOption = Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default the cores, at most 4.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, max=64, help="CPU threads; by default the cores, at most 4.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -85,7 +88,7 @@ def image(
     from seg_edge.segmenter import Segmenter
     from seg_edge.sources.photo import find_photos, read_photo
 
-    if (effect is Effect.replace) != (background is not None):
+    if (effect is Effect.replace_) != (background is not None):
         raise UsageError("--effect replace and --background FILE go together; give both or neither.")
     wanted = Wanted(
         effect.value,
@@ -97,32 +100,38 @@ def image(
     )
     segmenter = Segmenter(model, threads)
     paths, failures = find_photos(photos)
-    earlier = [path for path in paths if is_result(path) and str(path) not in photos]
+    named = {Path(photo) for photo in photos}
+    earlier = [path for path in paths if is_result(path) and path not in named]
     paths = [path for path in paths if path not in earlier]
     if earlier:
         _note(f"{len(earlier)} pictures that seg-edge made earlier are left out, first {earlier[0]}")
-    for failure in failures:
-        _report(str(failure), as_json, {"photo": str(failure).split(":")[0], "error": str(failure)})
+    for argument, failure in failures.items():
+        _report(str(failure), as_json, {"photo": argument, "error": str(failure)})
 
-    failed = len(failures)
+    done, failed = 0, len(failures)
+    shows_bar = len(paths) > 1 and sys.stderr.isatty()
     with typer.progressbar(
         segment_photos(paths, segmenter, wanted),
         length=len(paths),
         label=f"Segmenting {len(paths)} photos",
         file=sys.stderr,
-        hidden=len(paths) < 2 or not sys.stderr.isatty(),
+        hidden=not shows_bar,
     ) as results:
         for result in results:
-            failed += bool(result.error)
             if result.error:
-                _report(result.error, as_json, result.to_json(segmenter))
-            elif as_json:
+                failed += 1
+                _report(result.error, as_json, result.to_json(segmenter), over_bar=shows_bar)
+                continue
+            done += 1
+            if as_json:
                 typer.echo(json.dumps(result.to_json(segmenter), ensure_ascii=False))
-            else:
+            elif not (shows_bar and sys.stdout.isatty()):
                 found = ", ".join(f"{name} {share:.1%}" for name, share in result.areas.items())
                 files = ", ".join(str(path) for path in result.outputs.values())
-                typer.echo(f"{result.photo}: {found} -> {files}")
-    if failed:
+                typer.echo(_printable(f"{result.photo}: {found} -> {files}"))
+    if shows_bar and sys.stdout.isatty():
+        typer.echo(f"{done} photos segmented; the pictures are {f'in {out}' if out else 'beside them'}")
+    if failed or not done:
         raise typer.Exit(1)
 
 
@@ -156,8 +165,14 @@ def models(
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check whether this machine can segment, and say what to do if it can't."""
-    from seg_edge.doctor import examine
-
+    try:
+        from seg_edge.doctor import examine
+    except ImportError as error:  # NumPy itself: without it nothing else can be looked at
+        _fail(
+            f"NumPy does not load ({error}); run 'pip install --force-reinstall numpy', "
+            "on a Raspberry Pi 'sudo apt install libopenblas0'.",
+            1,
+        )
     findings = examine()
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
@@ -195,22 +210,25 @@ def _card_text(file: ModelFile, card: ModelCard) -> str:
         f"  licence   {card.licence or 'not stated'}",
     ]
     for part, variants in card.scores.items():
-        for variant in ("float", "int8"):
-            if variant in variants:
-                scores = variants[variant]
+        for variant, scores in variants.items() if isinstance(variants, dict) else ():
+            if isinstance(scores, dict) and "mean_dice" in scores and variant != "drop":
                 lines.append(
                     f"  {part:<5}{variant:<6} Dice {scores['mean_dice']}, "
-                    f"mean over photos {scores['mean_photo_dice']}, "
-                    f"boundary F {scores['boundary_f']} ({scores['photos']} photos)"
+                    f"mean over photos {scores.get('mean_photo_dice')}, "
+                    f"boundary F {scores.get('boundary_f')} ({scores.get('photos')} photos)"
                 )
     lines += [f"  {line}" for line in card.notes.splitlines()]
-    # A stranger's card may hold what a terminal would obey.
-    return "\n".join("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+    return "\n".join(_printable(line) for line in lines)
 
 
-def _report(message: str, as_json: bool, document: dict[str, Any]) -> None:
-    """A photo's failure: a line on stderr, and with --json its object on stdout as well."""
-    _note(f"error: {message}")
+def _printable(text: str) -> str:
+    """Without what a terminal would obey: a stranger's card or file name may hold anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _report(message: str, as_json: bool, document: dict[str, Any], over_bar: bool = False) -> None:
+    """A photo's failure: a line on stderr, where the progress bar was, and with --json its object on stdout as well."""
+    _note(f"{ERASE_LINE if over_bar else ''}error: {_printable(message)}")
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
 

@@ -64,6 +64,8 @@ def run_check(name: str, machine: Machine) -> Finding:
         said, advice = "no LiteRT runtime works here", "see the check 'interpreter'"
     except ModelError as error:
         said, advice = str(error), "see the check 'model'"
+    except ImportError as error:
+        said, advice = f"can't be looked at: {_one_line(error)}", "see the check 'opencv'"
     except Exception as error:  # a doctor that falls ill is no use: the other checks go on
         said, advice = f"the check itself failed: {_one_line(error)}", "report it to seg-edge"
     return Finding(name, "problem", said, advice, {})

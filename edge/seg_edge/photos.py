@@ -24,7 +24,7 @@ import numpy as np
 from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.segmenter import Segmentation, Segmenter
-from seg_edge.sources.photo import read_photo
+from seg_edge.sources.photo import quiet_opencv, read_photo
 
 # Photographs are JPEG; what has sharp edges or transparency is PNG.
 SUFFIX = {"overlay": ".jpg", "blur": ".jpg", "replace": ".jpg", "mask": ".png", "cutout": ".png"}
@@ -106,7 +106,7 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted)
                     photo,
                     error=f"{photo}: {path.name} is the result of {taken[path]} already; rename one.",
                 )
-            if path.exists() and not wanted.force:
+            if os.path.exists(path) and not wanted.force:  # False, not an error, where a folder can't be entered
                 return PhotoResult(photo, error=f"{photo}: {path} is there already; --force replaces it.")
         taken.update(dict.fromkeys(outputs.values(), photo))
         return PhotoResult(photo, outputs=outputs)
@@ -114,23 +114,24 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted)
     def decode(result: PhotoResult) -> tuple[PhotoResult, np.ndarray | None]:
         return result, None if result.error else _attempt(result, "decode", lambda: read_photo(result.photo))
 
-    def infer(result: PhotoResult, frame: np.ndarray) -> tuple[PhotoResult, np.ndarray, Segmentation]:
-        answer = segmenter(frame)
-        result.timing_ms.update(answer.timing_ms)
-        result.size_wh, result.areas = (frame.shape[1], frame.shape[0]), answer.areas
-        return result, frame, answer
+    def infer(
+        item: tuple[PhotoResult, np.ndarray | None],
+    ) -> tuple[PhotoResult, np.ndarray | None, Segmentation | None]:
+        result, frame = item
+        return result, frame, None if frame is None else _attempt(result, "segment", lambda: segmenter(frame))
 
     def finish(item: tuple[PhotoResult, np.ndarray | None, Segmentation | None]) -> PhotoResult:
         result, frame, answer = item
         if frame is not None and answer is not None:
+            del result.timing_ms["segment"]  # the Segmenter says it stage by stage
+            result.timing_ms.update(answer.timing_ms)
             _attempt(result, "render", lambda: _write_all(result, frame, answer, wanted))
             result.timing_ms["total"] = sum(result.timing_ms.values())
         return result
 
     with ThreadPoolExecutor(AHEAD) as pool:
         frames = _ahead(pool, decode, map(plan, photos))
-        answers = ((result, None, None) if frame is None else infer(result, frame) for result, frame in frames)
-        yield from _ahead(pool, finish, answers)
+        yield from _ahead(pool, finish, map(infer, frames))
 
 
 def is_result(path: Path) -> bool:
@@ -156,6 +157,8 @@ def _attempt(result: PhotoResult, stage: str, work: Callable[[], Made]) -> Made 
         return work()
     except SegEdgeError as error:
         result.error = str(error)
+    except (cv2.error, OSError) as error:
+        result.error = f"{result.photo}: {str(error).splitlines()[0]}"
     except MemoryError:
         result.error = f"{result.photo}: too large for this machine's memory; make the photo smaller."
     finally:
@@ -164,6 +167,7 @@ def _attempt(result: PhotoResult, stage: str, work: Callable[[], Made]) -> Made 
 
 
 def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, wanted: Wanted) -> None:
+    result.size_wh, result.areas = (frame.shape[1], frame.shape[0]), answer.areas
     for kind, path in result.outputs.items():
         if kind == "labels":
             write_picture(path, answer.labels)
@@ -189,7 +193,8 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """
     try:
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-        done, content = cv2.imencode(path.suffix, picture, quality)
+        with quiet_opencv():
+            done, content = cv2.imencode(path.suffix, picture, quality)
     except cv2.error as error:
         raise OutputError(f"{path}: can't be encoded ({error.err}); make the photo smaller.") from error
     if not done:

@@ -31,10 +31,15 @@ def check_frame(frame: np.ndarray) -> None:
 def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """Stretches a BGR uint8 frame (height, width, 3) to `size_wh`; returns RGB uint8 (size_h, size_w, 3).
 
-    Area averaging where both sides shrink, which is free of aliasing at any ratio; bilinear where one grows.
+    Area averaging where both sides shrink, which is free of aliasing at any ratio; bilinear where one grows. Even sides
+    that are at least twice too large are first halved by the mean of 2x2 pixels, in half the time; the average of a
+    pixel then reaches a little beyond its own area.
     """
     check_frame(frame)
     height, width = frame.shape[:2]
+    while width % 2 == 0 and height % 2 == 0 and width >= 2 * size_wh[0] and height >= 2 * size_wh[1]:
+        height, width = height // 2, width // 2
+        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     if (width, height) != size_wh:
         shrinks = width >= size_wh[0] and height >= size_wh[1]
         frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from seg_edge.card import ClassInfo, ModelCard, make_classes
@@ -46,8 +47,8 @@ class Segmentation:
     @cached_property
     def areas(self) -> dict[str, float]:
         """Share of the frame's pixels of each class but the background, 0..1."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return {info.name: int(n) / self.labels.size for info, n in zip(self.classes[1:], counts[1:], strict=False)}
+        counts = cv2.calcHist([self.labels], [0], None, [256], [0, 256]).ravel()
+        return {info.name: float(counts[i]) / self.labels.size for i, info in enumerate(self.classes) if i}
 
     def polygons(self, tolerance: float = 1.0) -> list[Polygon]:
         """Outlines of the regions of each class; those under 0.05 % of the frame are left out."""

@@ -259,3 +259,10 @@ def test_default_colours_are_distinct_and_start_with_black() -> None:
     assert len(set(colours)) == 8
     assert class_colour(8) == class_colour(1)
     assert make_classes(["background", "cat"])[1] == ClassInfo("cat", colours[1])
+
+
+def test_a_file_cut_short_inside_its_card_is_refused() -> None:
+    whole = append_card(tiny.TWO_UINT8.read_bytes(), tiny.TWO_CARD)
+    for missing in (1, 30, 100):
+        with pytest.raises(ModelError, match="its card is damaged"):
+            read_card(whole[:-missing], "cut.tflite")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from seg_edge import cli
+from seg_edge.card import make_classes
 from tests.tiny import GRACE_HOPPER, TWO_UINT8, bright_square, carded
 
 Ran = tuple[int, str, str]
@@ -85,6 +86,42 @@ def test_a_second_run_over_a_folder_leaves_out_its_own_pictures(run, folder: Pat
     assert {path.name for path in folder.iterdir()} == before
 
 
+def test_a_picture_of_seg_edge_is_segmented_when_it_is_named(run, folder: Path, model: str) -> None:
+    odd = folder / "dog.overlay.jpg"
+    (folder / "photo0.png").rename(odd)
+    code, out, _ = run("image", f"{folder}/./{odd.name}", "--model", model)
+    assert code == 0
+    assert "dog.overlay.overlay.jpg" in out
+
+
+def test_a_folder_of_earlier_pictures_only_is_no_success(run, folder: Path, model: str) -> None:
+    for photo in folder.iterdir():
+        photo.rename(photo.with_suffix(".labels.png"))
+    code, out, err = run("image", folder, "--model", model)
+    assert (code, out) == (1, "")
+    assert "3 pictures that seg-edge made earlier are left out" in err
+
+
+def test_a_card_of_odd_scores_and_a_name_with_escapes(run, tmp_path: Path) -> None:
+    scores = {"val": {"int8": {}, "float": 3}, "test": 3, "drop": {}}
+    code, out, err = run("models", carded(TWO_UINT8, tmp_path, scores=scores, notes="\x1b[31mred"))
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    classes = make_classes(["background", "\x1b]0;title\x07"])
+    code, _, err = run("models", carded(TWO_UINT8, tmp_path, classes=classes))
+    assert code == 1
+    assert "can't be printed" in err
+    assert "\x1b" not in err
+
+
+def test_doctor_says_so_when_numpy_does_not_load(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "seg_edge.doctor", None)
+    code, _, err = run("doctor")
+    assert code == 1
+    assert "NumPy does not load" in err
+    assert "--force-reinstall numpy" in err
+
+
 @pytest.mark.parametrize("effect", ["overlay", "mask", "cutout", "blur"])
 def test_every_effect(run, folder: Path, model: str, effect: str) -> None:
     code, _, err = run("image", folder / "photo0.png", "--model", model, "--effect", effect)
@@ -112,6 +149,7 @@ def test_the_background_is_replaced(run, folder: Path, model: str, tmp_path: Pat
         (["image", "x.jpg", "--effect", "replace"], 2, "--background"),
         (["image", "x.jpg", "--background", "y.jpg"], 2, "--effect replace"),
         (["image", "x.jpg", "--threads", "0"], 2, "--threads"),
+        (["image", "x.jpg", "--threads", "100000"], 2, "--threads"),
         (["image", "x.jpg", "--sparkle"], 2, "--sparkle"),
         (["image", "x.jpg", "--model", "nobody"], 1, "nobody: no such model"),
         (["image", "nobody.jpg"], 1, "nobody.jpg"),
@@ -128,12 +166,12 @@ def test_wrong_usage_is_2_and_failure_is_1(run, arguments: list[str], code: int,
 
 
 def test_an_empty_folder_is_said(run, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    code, _, err = run("image", tmp_path / "empty")
+    (tmp_path / "holiday").mkdir()
+    code, out, err = run("image", tmp_path / "holiday", "--json")
     assert code == 1
-    assert err.startswith("error: ")
-    assert "empty" in err
+    assert err.startswith("error: No photos in ")
     assert len(err.splitlines()) == 1
+    assert json.loads(out)["photo"] == str(tmp_path / "holiday")
 
 
 def test_a_damaged_model_is_said_in_one_line(run, folder: Path, tmp_path: Path) -> None:

@@ -677,14 +677,14 @@ def names(paths: list[Path], folder: Path) -> list[str]:
 def test_a_folder_gives_its_photos_in_natural_order(album: Path) -> None:
     found, failures = find_photos([str(album)])
     assert names(found, album) == ["a.png", "b.tiff", "photo2.JPG", "photo10.jpg"]
-    assert failures == []
+    assert failures == {}
 
 
 def test_files_are_kept_as_they_are(album: Path) -> None:
     arguments = [str(album / name) for name in ("notes.txt", "missing.jpg", "._a.png")]
     found, failures = find_photos(arguments)
     assert [str(path) for path in found] == arguments
-    assert failures == []
+    assert failures == {}
 
 
 def test_globs(album: Path) -> None:
@@ -717,8 +717,8 @@ def test_failures_do_not_stop_the_others(album: Path, tmp_path: Path) -> None:
     arguments = [str(empty), str(album / "a.png"), f"{album}/*.bmp", ""]
     found, failures = find_photos(arguments)
     assert names(found, album) == ["a.png"]
-    messages = [str(failure) for failure in failures]
-    assert all(isinstance(failure, PhotoError) for failure in failures)
+    messages = [str(failure) for failure in failures.values()]
+    assert all(isinstance(failure, PhotoError) for failure in failures.values())
     looked_for = " ".join(sorted(PHOTO_SUFFIXES))
     assert messages[0] == f"No photos in {empty}: looked for {looked_for}."
     assert messages[1].startswith(f"No photos match {album}/*.bmp")

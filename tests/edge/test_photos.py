@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_edge import Segmenter
+from seg_edge import Segmentation, Segmenter
 from seg_edge.photos import Wanted, is_result, segment_photos
 from tests.tiny import TWO_UINT8, bright_square, carded
 
@@ -80,6 +80,23 @@ def test_an_unwritable_place_leaves_nothing_behind(segmenter: Segmenter, tmp_pat
     (result,) = segment_photos([photo], segmenter, Wanted(out=occupied / "out"))
     assert "can't be written" in result.error
     assert not list(tmp_path.glob("**/.*.tmp"))
+
+
+def test_a_frame_that_can_t_be_segmented_is_its_photo_s_failure(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [save(tmp_path / f"{index}.png", bright_square((40 + index, 60))) for index in range(3)]
+    run = Segmenter.__call__
+
+    def fails_once(self: Segmenter, frame: np.ndarray) -> Segmentation:
+        if frame.shape[0] == 41:
+            raise cv2.error("out of luck")
+        return run(self, frame)
+
+    monkeypatch.setattr(Segmenter, "__call__", fails_once)
+    errors = [result.error for result in segment_photos(photos, segmenter, Wanted())]
+    assert errors[0] == errors[2] == ""
+    assert errors[1] == f"{photos[1]}: out of luck"
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tmp_path: Path) -> None:

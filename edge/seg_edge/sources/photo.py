@@ -9,8 +9,10 @@ import glob
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,8 +32,8 @@ __all__ = [
 ]
 
 PHOTO_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-# 120 megapixels are 360 MB of BGR, about what a Raspberry Pi with 1 GB can spare, and hold the 12000x9000 of the
-# largest phone sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS), which are 3 GB of BGR.
+# 120 megapixels hold the 12000x9000 of the largest phone sensors, and are 360 MB of BGR: `seg-edge image` needs several
+# times that for a folder of them. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS).
 MAX_PIXELS = 120_000_000
 # Room for 120 megapixels with alpha, uncompressed: 480 MB. File and pixels are in memory together.
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -118,7 +120,7 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise _error(path, _UNDECODED.format(header.format)) from None
 
 
-def find_photos(arguments: Sequence[str]) -> tuple[list[Path], list[PhotoError]]:
+def find_photos(arguments: Sequence[str]) -> tuple[list[Path], dict[str, PhotoError]]:
     """The photos that files, folders and globs name, each once, in the order given.
 
     A file is kept whatever it is called, even if it is missing, so that reading it says what is
@@ -126,16 +128,16 @@ def find_photos(arguments: Sequence[str]) -> tuple[list[Path], list[PhotoError]]
     match, both with photo2 before photo10 and without hidden files.
 
     Returns:
-        (photos, failures): one PhotoError for each folder or glob in which there is no photo.
+        (photos, failures): the error of each folder or glob in which there is no photo.
     """
     found: dict[str, Path] = {}
-    failures: list[PhotoError] = []
+    failures: dict[str, PhotoError] = {}
     for argument in arguments:
         try:
             for path in _expand(argument):
                 found.setdefault(os.path.normcase(os.path.abspath(path)), path)
         except PhotoError as error:
-            failures.append(error)
+            failures[argument] = error
     return list(found.values()), failures
 
 
@@ -230,7 +232,7 @@ def _decode(path: Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
     if header.orientation_byte is not None:
         # OpenCV's TIFF reader turns the picture whatever the flags.
         data[header.orientation_byte] = 1
-    with _quiet_opencv():
+    with quiet_opencv():
         # UNCHANGED is never turned, and the only flag that keeps alpha.
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[2:] not in ((), (1,), (3,), (4,)):
@@ -260,17 +262,34 @@ def _as_bgr(image: np.ndarray, premultiplied: bool) -> np.ndarray:
     return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(bgr), alpha, scale=1 / 255))
 
 
+@dataclass
+class _Quiet:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    inside: int = 0
+    level: int = 0
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own log off stderr: what is wrong is said in one PhotoError."""
-    # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2.
+def quiet_opencv() -> Iterator[None]:
+    """Keeps OpenCV's own log off stderr, from any number of threads: what is wrong is said in one error of ours."""
+    # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2. The level is the process's, so the first in sets it
+    # and the last out puts it back.
     log = getattr(getattr(cv2, "utils", None), "logging", cv2)
-    level = log.getLogLevel()
-    log.setLogLevel(0)
+    with _quiet.lock:
+        if not _quiet.inside:
+            _quiet.level = log.getLogLevel()
+            log.setLogLevel(0)
+        _quiet.inside += 1
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        with _quiet.lock:
+            _quiet.inside -= 1
+            if not _quiet.inside:
+                log.setLogLevel(_quiet.level)
 
 
 def _error(path: str | Path, what: str) -> PhotoError:
