@@ -41,6 +41,8 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
             f"'{BACKGROUND}' can't be a class: it is what no region covers. Rename that class, or "
             "delete its regions in VIA."
         )
+    if strange := [name for name in names if not name.isprintable()]:
+        raise DataError(f"The class name {strange[0]!a} can't be printed; rename that class in VIA.")
     if len(names) > MAX_CLASSES:
         raise DataError(
             f"There are {len(names)} classes; a mask holds {MAX_CLASSES}. Is the attribute a comment and not the class?"
@@ -96,6 +98,8 @@ def _problem(photo: str, regions: Sequence[Region], folder: Path, stems: Counter
 
 def _fits(region: Region, size_wh: tuple[int, int]) -> bool:
     points = region.points_xy
+    if region.is_round:  # VIA lets it reach beyond the photo; `draw_mask` cuts it off
+        points = points.mean(axis=0)
     return bool(np.all(points >= -_BORDER_PX) and np.all(points <= np.add(size_wh, _BORDER_PX)))
 
 

@@ -1,32 +1,82 @@
-"""What happens at the end of each epoch of a training: logged, kept, printed."""
+"""The run folder: made ready, filled at the end of each epoch (and a line printed), and drawn as curves."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import keras
 
-from seg_edge.errors import SegEdgeError
+from seg_edge.errors import OutputError, SegEdgeError
+from train.dataset import Dataset
+from train.losses import DiceCoefficient
+
+
+def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool, force: bool) -> None:
+    """Makes the run folder, or checks that what is in it may be continued or replaced.
+
+    Args:
+        out: The run folder.
+        data: Its split is written there.
+        about: What must be the same to continue: recipe and initial model.
+        resume: Continue what is there, if anything is.
+        force: Replace it.
+
+    Raises:
+        OutputError: There is a run already and neither was asked for, or it is another than the one to continue.
+    """
+    state = out / "recipe.json"
+    text = json.dumps({"fingerprint": data.fingerprint, **about}, indent=2)
+    old = [out / name for name in ("recipe.json", "model.keras", "log.csv", "run.json", "last.weights.h5")]
+    holds_run = any(path.exists() for path in old)
+    if holds_run and not force:
+        if not resume:
+            raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
+        if not state.is_file() or state.read_text(encoding="utf-8") != text:
+            raise OutputError(
+                f"{out} was trained with another recipe, another --initial or other photos; "
+                "give the same, or another --out."
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    if holds_run:
+        for path in old:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    data.save_split(out / "split.json")
+    temporary = out / "recipe.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(state)
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Logs each epoch, keeps the best model and what is needed to continue.
 
-    The state to continue from is one file, renamed into place; how many epochs it has seen is the optimiser's step
-    count.
+    The state to continue from is one file, renamed into place, which also says how many epochs it has seen: the
+    optimiser doesn't count the steps that overflow under loss scaling.
+
+    Args:
+        out: The run folder.
+        steps: In an epoch.
+        dice: The metric that the model is compiled with; at an epoch's end it holds the validation's counts.
+        classes: Class names, background first.
     """
 
-    def __init__(self, out: Path, steps: int):
+    def __init__(self, out: Path, steps: int, dice: DiceCoefficient, classes: Sequence[str]):
         super().__init__()
         self.log, self.last, self.best = (
             out / "log.csv",
             out / "last.weights.h5",
             out / "model.keras",
         )
-        self.steps = steps
+        self.steps, self.dice, self.classes = steps, dice, classes
         self.rows: list[dict[str, float]] = []
         self.began = time.monotonic()
 
@@ -40,15 +90,21 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.last.is_file():
             return 0
         model.load_weights(self.last)
-        done = int(model.optimizer.iterations.numpy()) // self.steps
-        with self.log.open(newline="") as stream:
+        with h5py.File(self.last) as file:
+            done = int(file.attrs["epochs"])
+        with self.log.open(encoding="utf-8", newline="") as stream:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         self.rows = [{**row, "epoch": int(row["epoch"])} for row in rows[:done]]
         for layer in model.layers:  # save_weights leaves out dropout's generator: it counts the steps
             if hasattr(layer, "seed_generator"):
                 state = layer.seed_generator.state
-                state.assign([state.numpy()[0], model.optimizer.iterations.numpy()])
+                state.assign([state.numpy()[0], done * self.steps])
         return done
+
+    def per_class(self, row: dict[str, float]) -> dict[str, float | None]:
+        """Dice of each foreground class in a row of the log; None where the class was nowhere."""
+        values = {name: row[f"val_dice_{name}"] for name in self.classes[1:]}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
@@ -64,16 +120,20 @@ class Checkpoint(keras.callbacks.Callback):
             )
         if logs["val_dice"] > self.best_dice:
             self._save_best()
-        row = {"epoch": epoch + 1, **logs, "seconds": round(time.monotonic() - self.began, 2)}
+        values = map(float, self.dice.per_class()[1:])
+        each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
+        row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
         self.rows.append(row)
         temporary = self.log.with_suffix(".tmp")
-        with temporary.open("w", newline="") as stream:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
         temporary.replace(self.log)
         temporary = self.last.with_name("saving.weights.h5")
         self.model.save_weights(temporary, overwrite=True)
+        with h5py.File(temporary, "a") as file:
+            file.attrs["epochs"] = epoch + 1
         temporary.replace(self.last)
 
     def _save_best(self) -> None:
@@ -108,3 +168,27 @@ class Progress(keras.callbacks.Callback):
             f"val loss {logs['val_loss']:.4f}  val dice {logs['val_dice']:.4f}  {each:.1f} s each, {left} left",
             flush=True,
         )
+
+
+def plot_curves(log: Path, picture: Path) -> None:
+    """Loss and Dice over the epochs, train and validation, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with log.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    epochs = [int(float(row["epoch"])) for row in rows]
+    for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "mean Dice coefficient"), strict=True):
+        for key, what in ((name, "train (varied photos)"), (f"val_{name}", "validation")):
+            axis.plot(epochs, [float(row[key]) for row in rows], label=what)
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[1].set_ylim(0, 1)
+    axes[0].legend()
+    temporary = picture.with_suffix(".tmp")
+    figure.savefig(temporary, dpi=110, format="png")
+    plt.close(figure)
+    temporary.replace(picture)

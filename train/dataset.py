@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, UsageError
 from train.augment import Augmentation, augment
 from train.folder import PARTS, Example, check_examples, class_names, find_examples, given_parts
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
@@ -26,17 +27,23 @@ class Dataset:
         parts: `train`, `val` and `test`: val chooses the model, test is only ever scored.
         fingerprint: SHA-256 over every photo's and mask's content and its part.
         seed: Of the split.
+        group: What stayed in one part, see `open_dataset`.
+        names: Which photos were taken, see there.
     """
 
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[Example, ...]]
     fingerprint: str
     seed: int
+    group: str = "none"
+    names: str = ""
 
     def save_split(self, path: Path) -> None:
-        """Writes the split as JSON: seed, fingerprint, classes and the names in each part."""
+        """Writes the split as JSON: all of it, the photos of each part by their names."""
         document = {
             "seed": self.seed,
+            "group": self.group,
+            "names": self.names,
             "fingerprint": self.fingerprint,
             "classes": list(self.classes),
             "parts": {part: [e.name for e in examples] for part, examples in self.parts.items()},
@@ -61,7 +68,7 @@ def open_dataset(
         folder: With `images/` and `masks/`.
         classes: Foreground class names, where the folder has no `labels.txt`.
         seed: Of the split.
-        holdout: Share of the photos in val, and again in test.
+        holdout: Share of the photos in val, and again in test; above 0 and below 0.5.
         group: What must stay in one part: `none`; `similar`, photos that look alike; or a regular expression whose
             first group, found in the photo's name, names the clip or burst.
         names: Regular expression; photos in whose name it isn't found are left out of each part. The split is made
@@ -69,7 +76,10 @@ def open_dataset(
 
     Raises:
         DataError: Something in the folder can't be used, or a class is in too few photos for three parts.
+        UsageError: `holdout` is no such share.
     """
+    if not 0 < holdout < 0.5:
+        raise UsageError(f"--holdout is above 0 and below 0.5, got {holdout}.")
     examples = find_examples(folder)
     labels = class_names(folder, classes)
     present = dict(zip(examples, check_examples(examples, labels), strict=True))
@@ -77,7 +87,7 @@ def open_dataset(
     wanted = compile_pattern(names, "--names")
     parts = {part: tuple(e for e in some if wanted.search(e.name)) for part, some in parts.items()}
     require_every_class(parts, present, labels)
-    return Dataset(labels, parts, _fingerprint(parts), seed)
+    return Dataset(labels, parts, _fingerprint(parts), seed, group, names)
 
 
 def open_split(folder: Path, split_file: Path) -> Dataset:
@@ -86,29 +96,41 @@ def open_split(folder: Path, split_file: Path) -> Dataset:
     Raises:
         DataError: The file is missing or the folder's content is no longer what it was.
     """
-    try:
-        saved = json.loads(split_file.read_text(encoding="utf-8"))
-        by_name = {example.name: example for example in find_examples(folder)}
-        missing = [n for part in PARTS for n in saved["parts"][part] if n not in by_name]
-        if missing:
-            raise DataError(
-                f"{folder}: {len(missing)} photos of the split {split_file} are gone, first {missing[0]!r}; "
-                "give the folder it was trained on."
-            )
-        parts = {part: tuple(by_name[n] for n in saved["parts"][part]) for part in PARTS}
-        dataset = Dataset(tuple(saved["classes"]), parts, _fingerprint(parts), int(saved["seed"]))
-    except FileNotFoundError as error:
+    saved = _read_split(split_file)
+    by_name = {example.name: example for example in find_examples(folder)}
+    missing = [n for part in PARTS for n in saved["parts"][part] if n not in by_name]
+    if missing:
         raise DataError(
-            f"{split_file}: no such file; it lies beside the trained model, and says which photos it never saw."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{split_file}: not a split that train/fit.py wrote ({error}).") from error
-    if dataset.fingerprint != saved["fingerprint"]:
+            f"{folder}: {len(missing)} photos of the split {split_file} are gone, first {missing[0]!r}; "
+            "give the folder it was trained on."
+        )
+    parts = {part: tuple(by_name[n] for n in saved["parts"][part]) for part in PARTS}
+    fingerprint = _fingerprint(parts)
+    if fingerprint != saved["fingerprint"]:
         raise DataError(
             f"{folder}: photos or masks have changed since {split_file} was written, so nobody can say what the model "
             "has seen; train again, or give the folder as it was."
         )
-    return dataset
+    about = {key: saved[key] for key in ("group", "names") if key in saved}
+    return Dataset(tuple(saved["classes"]), parts, fingerprint, saved["seed"], **about)
+
+
+def _read_split(path: Path) -> dict[str, Any]:
+    """What `Dataset.save_split` wrote; earlier ones have no `group` and no `names`."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        texts = [saved["fingerprint"], saved.get("group", ""), saved.get("names", "")]
+        lists = [saved["classes"], *(saved["parts"][part] for part in PARTS)]
+        is_right = all(isinstance(some, list) for some in lists) and isinstance(saved["seed"], int)
+        if not is_right or not all(isinstance(text, str) for some in (texts, *lists) for text in some):
+            raise ValueError("a value in it is of another type")
+        return saved
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file; it lies beside the trained model, and says which photos it never saw."
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not a split that train/fit.py wrote ({error}).") from error
 
 
 def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:

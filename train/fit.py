@@ -8,7 +8,6 @@ from which `--resume` continues after an interruption to the same result.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import hashlib
 import json
@@ -27,12 +26,11 @@ import keras
 import tensorflow as tf
 
 from seg_edge import __version__
-from seg_edge.errors import DataError, OutputError, SegEdgeError
-from train.augment import Augmentation
-from train.callbacks import Checkpoint, Progress
+from seg_edge.errors import DataError, SegEdgeError
+from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import LOSSES, DiceCoefficient
-from train.recipes import RECIPES, Recipe
+from train.recipes import RECIPES, Recipe, add_options, given_values, words
 from train.unet import unet
 
 
@@ -44,6 +42,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     initial: Path | None = None,
+    xla: bool = True,
 ) -> dict[str, Any]:
     """Trains and writes the run folder; returns what `run.json` holds.
 
@@ -54,6 +53,7 @@ def fit(
         resume: Continue the run that `out` holds.
         force: Replace it.
         initial: A `.keras` of the same shape to start from instead of random weights.
+        xla: Compile the step with XLA where there is a GPU.
     """
     keras.utils.set_random_seed(recipe.seed)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -61,11 +61,14 @@ def fit(
 
     size_wh, cached = (recipe.size, recipe.size), round(recipe.size * recipe.cache_zoom)
     steps = math.ceil(len(data.parts["train"]) / recipe.batch)
-    model = _build(data, recipe, steps, jit=on_gpu)
+    dice = DiceCoefficient(len(data.classes))
+    model = _build(data, recipe, steps, dice, jit=on_gpu and xla)
     if initial:
         _copy_weights(initial, model)
-    _prepare_run(out, data, recipe, resume=resume, force=force)
-    checkpoint = Checkpoint(out, steps)
+    parent = _parentage(initial) if initial else None
+    about = {"recipe": dataclasses.asdict(recipe), "initial": parent["sha256"] if parent else None}
+    prepare_run(out, data, about, resume=resume, force=force)
+    checkpoint = Checkpoint(out, steps, dice, data.classes)
     done = checkpoint.restore(model) if resume else 0
     if done < recipe.epochs:
         model.fit(
@@ -87,10 +90,10 @@ def fit(
             verbose=0,
         )
     plot_curves(out / "log.csv", out / "curves.png")
-    return _write_run(data, recipe, out, checkpoint, on_gpu, initial)
+    return _write_run(data, recipe, out, checkpoint, on_gpu, parent)
 
 
-def _build(data: Dataset, recipe: Recipe, steps: int, *, jit: bool) -> keras.Model:
+def _build(data: Dataset, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> keras.Model:
     classes = len(data.classes)
     model = unet(
         (recipe.size, recipe.size),
@@ -102,17 +105,19 @@ def _build(data: Dataset, recipe: Recipe, steps: int, *, jit: bool) -> keras.Mod
     )
     if recipe.optimizer not in ("adam", "adamw"):
         raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
-    optimizer_class = keras.optimizers.AdamW if recipe.optimizer == "adamw" else keras.optimizers.Adam
-    optimizer = optimizer_class(
+    with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
+    optimizer = (keras.optimizers.AdamW if with_decay else keras.optimizers.Adam)(
         _schedule(recipe, steps),
-        weight_decay=recipe.weight_decay or None,
+        weight_decay=recipe.weight_decay if with_decay else recipe.weight_decay or None,
         use_ema=recipe.ema > 0,
         ema_momentum=recipe.ema or 0.99,
         ema_overwrite_frequency=None,
     )
-    loss = _named(LOSSES, recipe.loss, "loss")(classes, recipe.class_weights or None)
-    model.compile(optimizer, loss, metrics=[DiceCoefficient(classes)], jit_compile=jit)
-    optimizer.build(model.trainable_variables)
+    if recipe.loss not in LOSSES:
+        raise ValueError(f"loss is one of {', '.join(LOSSES)}, got {recipe.loss!r}")
+    loss = LOSSES[recipe.loss](classes, recipe.class_weights or None, **recipe.loss_options)
+    model.compile(optimizer, loss, metrics=[dice], jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)  # under mixed precision another, which scales the loss
     return model
 
 
@@ -131,12 +136,6 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def _named(table: dict[str, Any], name: str, what: str) -> Any:
-    if name not in table:
-        raise ValueError(f"{what} is one of {', '.join(table)}, got {name!r}")
-    return table[name]
-
-
 def _copy_weights(source: Path, model: keras.Model) -> None:
     try:
         model.set_weights(keras.saving.load_model(source, compile=False).get_weights())
@@ -153,45 +152,25 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
     return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, Progress(recipe.epochs)]
 
 
-def plot_curves(log: Path, picture: Path) -> None:
-    """Loss and Dice over the epochs, train and validation, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with log.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [int(float(row["epoch"])) for row in rows]
-    for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "mean Dice coefficient"), strict=True):
-        for key, what in ((name, "train (varied photos)"), (f"val_{name}", "validation")):
-            axis.plot(epochs, [float(row[key]) for row in rows], label=what)
-        axis.set(xlabel="epoch", ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[1].set_ylim(0, 1)
-    axes[0].legend()
-    figure.savefig(picture, dpi=110)
-    plt.close(figure)
-
-
 def _write_run(
     data: Dataset,
     recipe: Recipe,
     out: Path,
     checkpoint: Checkpoint,
     on_gpu: bool,
-    initial: Path | None,
+    parent: dict[str, Any] | None,
 ) -> dict[str, Any]:
     best = max(checkpoint.rows, key=lambda row: row["val_dice"])
     run = {
         "recipe": dataclasses.asdict(recipe),
-        "initial": _parentage(initial) if initial else None,
+        "initial": parent,
         "seed": recipe.seed,
         "classes": list(data.classes),
         "split": {
             "fingerprint": data.fingerprint,
             "seed": data.seed,
+            "group": data.group,
+            "names": data.names,
             **{part: len(examples) for part, examples in data.parts.items()},
         },
         "versions": {
@@ -205,6 +184,7 @@ def _write_run(
         "scores": {
             "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
             "val_dice": best["val_dice"],
+            "val_dice_per_class": checkpoint.per_class(best),
             "epoch": int(best["epoch"]),
         },
     }
@@ -228,90 +208,62 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True, help="data folder with images/ and masks/")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument("--classes", type=_words, help="names, where the data folder has no labels.txt: cat,dog")
+    parser.add_argument("--classes", type=words, help="names, where the data folder has no labels.txt: cat,dog")
     parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for all cores")
+    parser.add_argument("--threads", type=_threads, default=0, help="CPU threads; 0 for all cores")
+    parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="continue an interrupted run")
     going_on.add_argument("--force", action="store_true", help="replace the run that is there")
-    values = parser.add_argument_group("values of the recipe")
-    for owner in (Recipe(), Augmentation()):
-        for field in dataclasses.fields(owner):
-            example = getattr(owner, field.name)
-            if isinstance(example, Augmentation):
-                continue
-            values.add_argument(f"--{field.name.replace('_', '-')}", type=_parser_of(field.name, example))
+    add_options(parser)
     return parser.parse_args(arguments)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _parser_of(name: str, example: object) -> Any:
-    if isinstance(example, tuple):
-        number = float if name == "class_weights" else int
-
-        def numbers(text: str) -> tuple[float, ...]:
-            return tuple(number(word) for word in _words(text))
-
-        numbers.__name__ = "list of numbers"  # argparse says: invalid list of numbers value: 'a,b'
-        return numbers
-    return type(example)
+def _threads(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"0 or a number of threads was expected, got {text!r}")
+    return int(text)
 
 
 def main() -> None:
     """Runs the command; exits with 1 and one line when it can't."""
     given = parse_arguments()
-    names = [f.name for f in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))]
-    values = {name: getattr(given, name, None) for name in names}
     tf.config.threading.set_intra_op_parallelism_threads(given.threads)
     tf.config.threading.set_inter_op_parallelism_threads(given.threads)
     try:
-        recipe = RECIPES[given.recipe]().replace(**{n: v for n, v in values.items() if v is not None})
+        recipe = RECIPES[given.recipe]().replace(**given_values(given))
         data = open_dataset(
             given.data,
             classes=given.classes,
             seed=given.split_seed,
+            holdout=given.holdout,
             group=given.group,
             names=given.names,
         )
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in data.parts.items())
         print(f"{', '.join(data.classes[1:])}: {parts} photos; recipe {given.recipe}, {recipe.epochs} epochs")
-        run = fit(data, recipe, given.out, resume=given.resume, force=given.force, initial=given.initial)
+        run = fit(
+            data,
+            recipe,
+            given.out,
+            resume=given.resume,
+            force=given.force,
+            initial=given.initial,
+            xla=not given.no_xla,
+        )
+    except KeyboardInterrupt:
+        print("interrupted; the same line with --resume continues", file=sys.stderr)
+        sys.exit(130)
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except tf.errors.OpError as error:
         sys.exit(f"error: {_root_cause(error)}")
     scores = run["scores"]
     print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
-
-
-def _prepare_run(out: Path, data: Dataset, recipe: Recipe, *, resume: bool, force: bool) -> None:
-    """Makes the run folder, or checks that what is in it may be continued or replaced.
-
-    Raises:
-        OutputError: There is a run already and neither was asked for, or it is another than the one to continue.
-    """
-    state = out / "recipe.json"
-    document = {"fingerprint": data.fingerprint, "recipe": dataclasses.asdict(recipe)}
-    text = json.dumps(document, indent=2)
-    if state.is_file() and not force:
-        if not resume:
-            raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
-        if state.read_text(encoding="utf-8") != text:
-            raise OutputError(
-                f"{out} was trained with another recipe or other photos; give the same, or another --out."
-            )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("last.weights.h5", "log.csv", "model.keras", "run.json"):
-        (out / name).unlink(missing_ok=True)
-    data.save_split(out / "split.json")
-    state.write_text(text, encoding="utf-8")
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

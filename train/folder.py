@@ -85,21 +85,38 @@ def find_examples(folder: Path) -> tuple[Example, ...]:
 def class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
     """Class names, background first, from `labels.txt` or as given."""
     path = folder / "labels.txt"
+    if classes is not None:
+        _check_names(classes, "--classes")
+        if not classes or "background" in classes or len(set(classes)) < len(classes):
+            raise DataError(
+                f"--classes: different names without 'background' were expected, got {', '.join(classes)!r}."
+            )
     if not path.is_file():
-        if not classes:
+        if classes is None:
             raise DataError(
                 f"{folder}: no labels.txt, so the classes have no names; add one (background first, "
                 "one name a line) or give --classes."
             )
         return ("background", *classes)
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}, byte {error.start}); save it as such.") from error
+    names = tuple(line.strip() for line in text.split("\n") if line.strip())
+    _check_names(names, str(path))
     if len(names) < 2 or names[0] != "background" or len(set(names)) < len(names):
         raise DataError(
             f"{path}: 'background' was expected in the first line and a different class in each other line."
         )
-    if classes and names[1:] != tuple(classes):
+    if classes is not None and names[1:] != tuple(classes):
         raise DataError(f"{path} names {', '.join(names[1:])}, but --classes says {', '.join(classes)}.")
     return names
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    strange = [name for name in names if not name or not name.isprintable()]
+    if strange:
+        raise DataError(f"{where}: the class name {strange[0]!a} is empty or can't be printed; give it another.")
 
 
 def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[frozenset[int]]:

@@ -24,6 +24,7 @@ from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
 from train.via import Region, at_most, read_via
 
 FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
+_OURS = {"images", "masks", "labels.txt", "classes.csv", "contact_sheet.jpg", ".DS_Store", "Thumbs.db"}
 _SHIFT = 4  # fillPoly takes coordinates in 1/16 pixel
 
 
@@ -141,9 +142,14 @@ def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
         raise OutputError(f"{out} exists; give another folder, or --force to replace it.")
     if any(path.resolve().is_relative_to(out.resolve()) for path in keep):
         raise OutputError(f"{out} holds the photos or the annotations; give another folder.")
-    is_ours = (out / "labels.txt").is_file() and (out / "masks").is_dir()
-    if out.is_symlink() or not out.is_dir() or not (is_ours or not any(out.iterdir())):
+    if out.is_symlink() or not out.is_dir():
         raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
+    there = {path.name for path in out.iterdir()}
+    is_ours = (out / "masks").is_dir() and all((out / name).is_file() for name in ("labels.txt", "classes.csv"))
+    if there and not is_ours:
+        raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
+    if foreign := sorted(there - _OURS):
+        raise OutputError(f"{out} also holds {', '.join(foreign)}; move that away, or give another folder.")
 
 
 def _put(made: Path, out: Path, old: Path) -> None:

@@ -1,13 +1,16 @@
 """Training recipes: every choice a training makes, as named functions. `train/fit.py --recipe NAME` runs one.
 
-Any value can be overridden there by an option of the same name.
+Any value can be overridden there by an option of the same name, which `add_options` adds.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from train.augment import Augmentation
 from train.unet import FULL_WIDTHS
@@ -25,6 +28,9 @@ class Recipe:
         size: Width and height of the input in pixels.
         loss: A name in `train.losses.LOSSES`.
         class_weights: One a class, background first; empty for equal ones.
+        tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
+        tversky_beta: Weight of false negatives there.
+        focal_gamma: How strongly the loss `focal` turns to hard pixels; Lin et al. (2017) found 2 best.
         optimizer: `adam` or `adamw`.
         learning_rate: The highest of the schedule.
         schedule: `constant`, or `cosine`: a warm-up over the first 5 % of the steps, then a cosine to a hundredth.
@@ -44,6 +50,9 @@ class Recipe:
     size: int = 256
     loss: str = "cross_entropy_dice"
     class_weights: tuple[float, ...] = ()
+    tversky_alpha: float = 0.3
+    tversky_beta: float = 0.7
+    focal_gamma: float = 2.0
     optimizer: str = "adamw"
     learning_rate: float = 0.002
     schedule: str = "cosine"
@@ -61,6 +70,16 @@ class Recipe:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is at least 0 and below 1, got {self.ema}")
+        for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is at least 0, got {getattr(self, name)}")
+
+    @property
+    def loss_options(self) -> dict[str, float]:
+        """What its loss takes besides the classes and their weights."""
+        if self.loss == "tversky":
+            return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
+        return {"gamma": self.focal_gamma} if self.loss == "focal" else {}
 
     def replace(self, **values: object) -> Recipe:
         """A copy with some values changed, those of the augmentation by their own names."""
@@ -123,3 +142,36 @@ def person() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, full, original, person)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """An option for every value of a recipe and its augmentation."""
+    values = parser.add_argument_group("values of the recipe")
+    for owner in (Recipe(), Augmentation()):
+        for value in dataclasses.fields(owner):
+            example = getattr(owner, value.name)
+            if not isinstance(example, Augmentation):
+                values.add_argument(f"--{value.name.replace('_', '-')}", type=_parser_of(value.name, example))
+
+
+def given_values(given: argparse.Namespace) -> dict[str, Any]:
+    """Those of these options that were given, for `Recipe.replace`."""
+    names = [value.name for value in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))]
+    return {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The parts of a list as in `a,b`."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _parser_of(name: str, example: object) -> Any:
+    if isinstance(example, tuple):
+        number = float if name == "class_weights" else int
+
+        def numbers(text: str) -> tuple[float, ...]:
+            return tuple(number(word) for word in words(text))
+
+        numbers.__name__ = "list of numbers"  # argparse says: invalid list of numbers value: 'a,b'
+        return numbers
+    return type(example)

@@ -26,11 +26,13 @@ class Region:
         label: the class's name.
         points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the photo.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
+        is_round: it was drawn as a circle or an ellipse, which VIA lets reach beyond the photo.
     """
 
     label: str
     points_xy: np.ndarray
     where: str
+    is_round: bool = False
 
 
 def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region, ...]]:
@@ -63,7 +65,8 @@ def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region
                 )
             of_photo = regions.setdefault(row.photo, [])
             if row.shape is not None:
-                of_photo.append(Region(_label(row.attributes, attribute), outline(row.shape), where))
+                label, points_xy = _label(row.attributes, attribute), outline(row.shape)
+                of_photo.append(Region(label, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
         except BrokenRowError as error:
             broken.append(f"{where}: {error}")
     if broken:
@@ -88,7 +91,7 @@ def _class_attribute(path: Path, rows: list[Row], wanted: str | None) -> str:
     if not names:
         raise DataError(f"No region of {path} has an attribute; give each its class in VIA.")
     if wanted is None and len(names) > 1:
-        raise DataError(f"{path} has several region attributes: {listed}. Name the class's.")
+        raise DataError(f"{path} has several region attributes: {listed}. Name the class's with --attribute.")
     if wanted is not None and wanted not in names:
         raise DataError(f"{path} has no region attribute {wanted!r}; it has: {listed}.")
     return wanted or next(iter(names))

@@ -1,5 +1,6 @@
 """A data folder is checked, split the same way every time, and streamed so that it can be continued."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_edge.errors import DataError, PhotoError, SegEdgeError
+from seg_edge.errors import DataError, PhotoError, SegEdgeError, UsageError
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
@@ -170,12 +171,19 @@ def test_the_fingerprint_is_of_every_pixel_and_part(folder: Path) -> None:
 
 
 def test_a_saved_split_is_opened_again_and_changed_folders_refused(folder: Path, tmp_path: Path) -> None:
-    dataset, saved = open_dataset(folder, seed=4), tmp_path / "split.json"
+    dataset, saved = open_dataset(folder, seed=4, group="similar", names="photo"), tmp_path / "split.json"
     dataset.save_split(saved)
     assert open_split(folder, saved) == dataset
     with pytest.raises(DataError, match="no such file"):
         open_split(folder, tmp_path / "none.json")
-    for text in ("{", "[]", "{}", '{"parts": 3}'):
+    earlier = json.loads(saved.read_text())
+    assert (earlier.pop("group"), earlier.pop("names")) == ("similar", "photo")
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    assert open_split(folder, tmp_path / "earlier.json") == dataclasses.replace(dataset, group="none", names="")
+    wrong: list[tuple[str, object]] = [("parts", ["a"]), ("parts", {"train": "a"}), ("classes", "red"), ("seed", None)]
+    documents = [{**earlier, key: value} for key, value in [*wrong, ("fingerprint", 3)]]
+    documents.append({key: value for key, value in earlier.items() if key != "fingerprint"})
+    for text in ("{", "[]", "3", "{}", '{"parts": 3}', *map(json.dumps, documents)):
         (tmp_path / "junk.json").write_text(text)
         with pytest.raises(DataError, match="not a split that train/fit.py wrote"):
             open_split(folder, tmp_path / "junk.json")
@@ -259,14 +267,34 @@ def test_too_few_photos_are_refused(tmp_path: Path) -> None:
     refuse(make_class(tmp_path / "data", photos=5), "can't be split")
 
 
+@pytest.mark.parametrize("holdout", [0, 0.5, -0.1, float("nan")])
+def test_a_holdout_that_can_t_be_is_refused(made: Path, holdout: float) -> None:
+    refuse(made, "--holdout is above 0 and below 0.5", UsageError, holdout=holdout)
+
+
+def test_the_holdout_is_the_share_of_val_and_of_test(made: Path) -> None:
+    assert [len(open_dataset(made, holdout=0.25).parts[part]) for part in ("val", "test")] == [6, 6]
+
+
 def test_class_names(folder: Path) -> None:
     assert open_dataset(folder, classes=("red", "green", "blue")).classes[1] == "red"
     refuse(folder, "names red, green, blue, but --classes says a, b", classes=("a", "b"))
     for text in ("red\ngreen\nblue\n", "background\n", "background\nred\nred\n", ""):
         (folder / "labels.txt").write_text(text)
         refuse(folder, "'background' was expected in the first line")
-    (folder / "labels.txt").unlink()
+    path = folder / "labels.txt"
+    path.write_bytes("\ufeffbackground\r\nred\r\ngreen\r\nblue\r\n".encode())
+    assert open_dataset(folder).classes == ("background", "red", "green", "blue")
+    path.write_bytes("background\nréd\n".encode("latin-1"))
+    refuse(folder, "labels.txt: not UTF-8 text")
+    for name in ("re\u200bd", "re\x85d", "re\rd"):
+        path.write_text(f"background\n{name}\ngreen\nblue\n", encoding="utf-8", newline="")
+        refuse(folder, "can't be printed")
+    path.unlink()
     refuse(folder, "no labels.txt")
+    for names in ((), ("background", "a", "b"), ("a", "a", "b")):
+        refuse(folder, "--classes: different names without 'background'", classes=names)
+    refuse(folder, "--classes: the class name .* can't be printed", classes=("a", "b\u202e", "c"))
     assert open_dataset(folder, classes=("a", "b", "c")).classes == ("background", "a", "b", "c")
 
 

@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +24,14 @@ pytest.importorskip("matplotlib", reason="needs Matplotlib: pip install 'seg-edg
 import h5py  # type: ignore[import-untyped]  # noqa: E402
 import keras  # noqa: E402
 
+from seg_edge.errors import OutputError  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
 from train import fit as fit_script  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
-from train.dataset import open_dataset, open_split  # noqa: E402
+from train.callbacks import Checkpoint, prepare_run  # noqa: E402
+from train.dataset import Dataset, open_dataset, open_split  # noqa: E402
 from train.fit import fit  # noqa: E402
+from train.losses import LOSSES, DiceCoefficient  # noqa: E402
 from train.recipes import RECIPES, Recipe, original  # noqa: E402
 from train.unet import FULL_WIDTHS  # noqa: E402
 
@@ -171,6 +176,8 @@ def test_the_run_folder(runs: Runs) -> None:
     assert run["split"] == {
         "fingerprint": split.fingerprint,
         "seed": 0,
+        "group": "none",
+        "names": "",
         **{part: len(examples) for part, examples in split.parts.items()},
     }
     assert run["seed"] == 0
@@ -183,6 +190,9 @@ def test_the_run_folder(runs: Runs) -> None:
     best = max(log, key=lambda row: float(row["val_dice"]))
     assert run["scores"]["val_dice"] == float(best["val_dice"])
     assert run["scores"]["epoch"] == int(best["epoch"])
+    each = {name: float(best[f"val_dice_{name}"]) for name in run["classes"][1:]}
+    assert run["scores"]["val_dice_per_class"] == each
+    assert np.mean(list(each.values())) == pytest.approx(run["scores"]["val_dice"], abs=1e-5)
 
 
 def test_the_kept_model_has_the_score_it_is_said_to_have(runs: Runs) -> None:
@@ -218,7 +228,10 @@ def test_a_run_is_not_overwritten_unless_told(runs: Runs, command: Callable) -> 
     tiny = ("--data", runs.data, "--out", runs.whole, *TINY, "--epochs", EPOCHS)
     expected = f"error: {runs.whole} holds a run already; --resume continues it, --force replaces it."
     assert command(*tiny) == (1, expected)
-    expected = f"error: {runs.whole} was trained with another recipe or other photos; give the same, or another --out."
+    expected = (
+        f"error: {runs.whole} was trained with another recipe, another --initial or other photos; "
+        "give the same, or another --out."
+    )
     for change in (("--hue", 0.2), ("--epochs", 13), ("--split-seed", 1), ("--recipe", "person")):
         assert command(*tiny, *change, "--resume") == (1, expected)
     assert {path: path.stat().st_mtime_ns for path in runs.whole.rglob("*")} == before
@@ -248,6 +261,10 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--group", "(", "is not a regular expression"),
         ("--recipe", "nonsense", "invalid choice: 'nonsense'"),
         ("--ema", "2", "ema"),
+        ("--tversky-alpha", "-1", "tversky_alpha is at least 0, got -1.0"),
+        ("--holdout", "0.5", "--holdout is above 0 and below 0.5, got 0.5"),
+        ("--threads", "-1", "argument --threads: 0 or a number of threads was expected, got '-1'"),
+        ("--classes", "", "--classes: "),
         ("--size", "abc", "argument --size: invalid int value: 'abc'"),
         ("--widths", "a,b", "argument --widths: invalid"),
         ("--learning-rate", "fast", "argument --learning-rate: invalid float value: 'fast'"),
@@ -331,21 +348,103 @@ def test_overrides_reach_the_recipe_and_its_augmentation() -> None:
         Recipe().replace(nonsense=1)
 
 
+EPOCH = {"loss": 1.0, "dice": 0.0, "val_loss": 1.0, "val_dice": 0.0}
+
+
+def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Checkpoint]:
+    """A model as a process of its own has it, and its checkpoint; an epoch is one step."""
+    keras.utils.set_random_seed(0)
+    dice = DiceCoefficient(len(dataset.classes))
+    model = fit_script._build(dataset, recipe, 1, dice, jit=False)
+    checkpoint = Checkpoint(out, 1, dice, dataset.classes)
+    checkpoint.set_model(model)
+    return model, checkpoint
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.usefixtures("mixed_precision")
+def test_a_training_under_mixed_precision_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
+    recipe, dataset = RECIPES["default"]().replace(size=32, widths=(4, 8), ema=0.9), open_dataset(data)
+    (model, checkpoint), (resumed, continued) = (built(dataset, recipe, tmp_path) for _ in range(2))
+    model.optimizer.dynamic_scale.assign(1e30)  # so the step overflows: it is not counted, and the scale is halved
+    model.train_on_batch(np.ones((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.uint8))
+    assert model.optimizer.iterations.numpy() == 0
+    checkpoint.on_epoch_end(0, EPOCH)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "Skipping variable loading for optimizer"
+        assert continued.restore(resumed) == 1
+    assert resumed.optimizer.dynamic_scale.numpy() == np.float32(5e29)
+    for one, two in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, given = open_dataset(data), []
+    for name in ("focal", "tversky", "cross_entropy_dice"):
+        made = LOSSES[name]
+
+        def noting(*arguments: Any, made: Callable = made, **options: float) -> Any:
+            given.append(options)
+            return made(*arguments, **options)
+
+        monkeypatch.setitem(LOSSES, name, noting)
+        built(dataset, Recipe(size=32, widths=(4, 8), loss=name, focal_gamma=1.5), tmp_path)
+    assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {}]
+
+
+def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
+    model, _ = built(open_dataset(data), Recipe(size=32, widths=(4, 8), weight_decay=0.0), tmp_path)
+    assert model.optimizer.weight_decay == 0
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "model.keras", "log.csv", "run.json", "last.weights.h5"])
+def test_any_file_of_a_run_is_replaced_only_by_force(data: Path, tmp_path: Path, name: str) -> None:
+    dataset, about = open_dataset(data), {"recipe": {}, "initial": None}
+    (tmp_path / name).write_text("somebody's")
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard/events").touch()
+    with pytest.raises(OutputError, match="holds a run already"):
+        prepare_run(tmp_path, dataset, about, resume=False, force=False)
+    with pytest.raises(OutputError, match="was trained with another recipe"):
+        prepare_run(tmp_path, dataset, about, resume=True, force=False)
+    assert (tmp_path / name).read_text() == "somebody's"
+    prepare_run(tmp_path, dataset, about, resume=False, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "split.json"}
+    prepare_run(tmp_path, dataset, about, resume=True, force=False)
+    with pytest.raises(OutputError, match="another --initial"):
+        prepare_run(tmp_path, dataset, {**about, "initial": "another"}, resume=True, force=False)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    data: Path, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_script, "fit", interrupted)
+    said = "interrupted; the same line with --resume continues\n"
+    assert command("--data", data, "--out", tmp_path / "run", "--no-xla") == (130, said)
+    assert given["xla"] is False
+
+
 def test_dropout_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
     recipe = RECIPES["default"]().replace(size=32, widths=(4, 8), batch=4, dropout=0.5)
     dataset, random = open_dataset(data), np.random.default_rng(0)
     photos = random.random((4, 32, 32, 3), np.float32)
     masks = random.integers(0, 4, (4, 32, 32)).astype(np.uint8)
-    models = []
-    for _ in range(2):  # as in two processes
-        keras.utils.set_random_seed(0)
-        models.append(fit_script._build(dataset, recipe, 1, jit=False))
-    model, resumed = models
-    checkpoint = fit_script.Checkpoint(tmp_path, 1)
-    checkpoint.set_model(model)
+    (model, checkpoint), (resumed, continued) = (built(dataset, recipe, tmp_path) for _ in range(2))
     model.train_on_batch(photos, masks)
-    checkpoint.on_epoch_end(0, {"loss": 1.0, "dice": 0.0, "val_loss": 1.0, "val_dice": 0.0})
-    assert fit_script.Checkpoint(tmp_path, 1).restore(resumed) == 1
+    checkpoint.on_epoch_end(0, EPOCH)
+    assert continued.restore(resumed) == 1
     losses = [m.train_on_batch(photos, masks)[0] for m in (model, resumed)]
     assert losses[0] == losses[1]
 

@@ -180,6 +180,7 @@ def test_classes_that_can_t_be_are_refused(cls: Class) -> None:
     assert cls.refuse(classes=["a"]) == "Annotated, but not among --classes: b."
     assert "twice" in cls.refuse(classes=["a", "b", "a"])
     assert "'background' can't be a class" in cls.refuse(classes=["a", "b", "background"])
+    assert "can't be printed" in cls.refuse(classes=["a", "b", "c\u200b"])
     cls.annotate("a.jpg", ("background", SQUARE))
     assert "'background' can't be a class" in cls.refuse()
 
@@ -229,6 +230,20 @@ def test_polygons_outside_are_refused_but_for_two_pixels(cls: Class) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [{"name": "circle", "cx": 1, "cy": 12, "r": 9}, {"name": "ellipse", "cx": 30, "cy": 20, "rx": 9, "ry": 6}],
+)
+def test_what_is_round_may_reach_beyond_the_photo(cls: Class, shape: dict[str, object]) -> None:
+    cls.photo("a.jpg", ("a", SQUARE))
+    cls.rows[0][5] = json.dumps(shape)
+    cls.annotate("a.jpg")
+    assert 0 < cls.make().classes[1].pixels < 24 * 32
+    cls.rows[0][5] = json.dumps({**shape, "cx": 40})
+    cls.annotate("a.jpg")
+    assert cls.refuse(force=True).startswith("Polygons lie outside the photo: ")
+
+
 def test_everything_wrong_with_the_photos_is_said_at_once(cls: Class) -> None:
     for name in ("gone.jpg", "gone too.jpg", "../x.jpg", "/etc/x.jpg", "..", "C:\\x.jpg"):
         cls.annotate(name, ("a", SQUARE))
@@ -269,7 +284,7 @@ def test_an_earlier_folder_is_replaced_only_by_force_and_only_when_all_went_well
 ) -> None:
     cls.photo("a.jpg", ("a", SQUARE))
     cls.make()
-    mark = cls.out / "mark"
+    mark = cls.out / ".DS_Store"
     mark.touch()
     assert cls.refuse() == f"{cls.out} exists; give another folder, or --force to replace it."
     cls.annotate("gone.jpg", ("a", SQUARE))
@@ -286,6 +301,11 @@ def test_force_replaces_nothing_but_a_data_folder(cls: Class) -> None:
     cls.out.mkdir()
     (cls.out / "thesis.txt").write_text("years of work")
     assert "is not a data folder" in cls.refuse(force=True)
+    (cls.out / "masks").mkdir()
+    for name in ("labels.txt", "classes.csv"):  # without the second somebody made it by hand
+        assert "is not a data folder" in cls.refuse(force=True)
+        (cls.out / name).touch()
+    assert cls.refuse(force=True) == (f"{cls.out} also holds thesis.txt; move that away, or give another folder.")
     cls.out = cls.photos
     assert "holds the photos" in cls.refuse(force=True)
     cls.out = cls.csv

@@ -235,7 +235,7 @@ def test_via3_values_without_options_are_the_class(tmp_path: Path) -> None:
 
 def test_the_class_attribute_is_asked_for_only_when_there_are_several(tmp_path: Path) -> None:
     path = csv_file(tmp_path, (RECT, {"student": "grey", "quality": {"good": True}}))
-    with pytest.raises(DataError, match="several region attributes: 'student', 'quality'"):
+    with pytest.raises(DataError, match="several region attributes: 'student', 'quality'. Name .* with --attribute"):
         read_via(path)
     assert only(path, attribute="student").label == "grey"
     assert only(path, attribute="quality").label == "good"
