@@ -140,7 +140,8 @@ class Checkpoint(keras.callbacks.Callback):
         model, temporary = self.model, self.best.with_name("saving.keras")
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        model.save(temporary, include_optimizer=False)
+        # The same layers without the optimiser, whose state is three times the weights.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
         for variable, value in zip(model.trainable_variables, raw, strict=True):
             variable.assign(value)
         temporary.replace(self.best)

@@ -1,8 +1,8 @@
-"""Pools a data folder with photos whose masks a model predicted: `python train/pool.py DATA --split FILE --soft DIR --out OUT`.
+"""Adds photos whose masks a model predicted: `python train/pool.py DATA --split FILE --soft DIR --out OUT`.
 
-Predicted masks are soft, 0..255. Where the prediction is sure it becomes a class number, between it doesn't count. They only
-ever train: OUT's `index.csv` keeps the validation and test part of DATA as `--split` has them, so nothing is chosen or scored
-by a predicted mask.
+Predicted masks are soft, 0..255. Where the prediction is sure it becomes a class number, between it doesn't count. They
+only ever train: OUT's `index.csv` keeps the validation and test part of DATA as `--split` has them, so nothing is
+chosen or scored by a predicted mask.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,8 @@ def test_the_run_folder(runs: Runs) -> None:
 
 def test_the_kept_model_has_the_score_it_is_said_to_have(runs: Runs) -> None:
     model = keras.saving.load_model(runs.whole / "model.keras", compile=False)
+    with zipfile.ZipFile(runs.whole / "model.keras") as archive, archive.open("model.weights.h5") as weights:
+        assert not any("optimizer" in name for name in h5py.File(weights))  # it would be three times the weights
     assert model.input_shape == (None, 32, 32, 3)
     split = open_split(runs.data, runs.whole / "split.json")
     metric = fit_script.DiceCoefficient(len(split.classes))
