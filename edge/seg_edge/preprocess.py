@@ -31,19 +31,32 @@ def check_frame(frame: np.ndarray) -> None:
 def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """Stretches a BGR uint8 frame (height, width, 3) to `size_wh`; returns RGB uint8 (size_h, size_w, 3).
 
-    Area averaging where both sides shrink, which is free of aliasing at any ratio; bilinear where one grows. Even sides
-    that are at least twice too large are first halved by the mean of 2x2 pixels, in half the time; the average of a
-    pixel then reaches a little beyond its own area.
+    A frame that shrinks is resized bilinearly to twice the size and averaged by 2x2 pixels: nearly the area average,
+    free of aliasing, in a third of its time. One more than four times too large is first halved by 2x2 means as long
+    as its sides are even, else area averaged. A frame that grows along a side is resized bilinearly.
     """
     check_frame(frame)
     height, width = frame.shape[:2]
-    while width % 2 == 0 and height % 2 == 0 and width >= 2 * size_wh[0] and height >= 2 * size_wh[1]:
-        height, width = height // 2, width // 2
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     if (width, height) != size_wh:
-        shrinks = width >= size_wh[0] and height >= size_wh[1]
-        frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        if width < size_wh[0] or height < size_wh[1]:
+            frame = cv2.resize(frame, size_wh, interpolation=cv2.INTER_LINEAR)
+        else:
+            frame = _halve(_resize_near(frame, (2 * size_wh[0], 2 * size_wh[1])))
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def _resize_near(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Resizes to `size_wh`: bilinearly where no side shrinks to less than half, which does not alias, else by area."""
+    across, down = frame.shape[1] / size_wh[0], frame.shape[0] / size_wh[1]
+    if min(across, down) >= 2 and frame.shape[0] % 2 == frame.shape[1] % 2 == 0:
+        return _resize_near(_halve(frame), size_wh)
+    by_area = max(across, down) > 2 and min(across, down) >= 1  # OpenCV's area average can't grow a side
+    return cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if by_area else cv2.INTER_LINEAR)
+
+
+def _halve(frame: np.ndarray) -> np.ndarray:
+    """Means of 2x2 pixels; both sides must be even."""
+    return cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 class Preprocessor:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from seg_edge.interpreter import TensorSpec
 from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
+from seg_edge.sources.photo import read_photo
 from tests import tiny
 
 UINT8 = TensorSpec("u", (1, 4, 6, 3), np.uint8, 1 / 255, 0)
@@ -71,9 +73,16 @@ def test_width_and_height_are_not_mixed_up() -> None:
 
 
 def test_each_pixel_is_the_mean_of_the_area_it_covers() -> None:
-    frame = tiny.noise((15, 21), seed=1)
-    means = frame[..., ::-1].reshape(5, 3, 7, 3, 3).mean(axis=(1, 3))
+    frame = tiny.noise((10, 14), seed=1)
+    means = frame[..., ::-1].reshape(5, 2, 7, 2, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(resize_to_input(frame, (7, 5)), means, atol=0.51)
+
+
+@pytest.mark.parametrize("size_wh", [(256, 256), (192, 128), (100, 90)])
+def test_a_photo_is_averaged_as_by_area(size_wh: tuple[int, int]) -> None:
+    photo = read_photo(tiny.GRACE_HOPPER)
+    areas = cv2.resize(photo, size_wh, interpolation=cv2.INTER_AREA)[..., ::-1]
+    assert np.abs(resize_to_input(photo, size_wh).astype(float) - areas).mean() < 1.5
 
 
 def test_halving_first_gives_the_same_mean() -> None:
