@@ -140,11 +140,18 @@ class Checkpoint(keras.callbacks.Callback):
         model, temporary = self.model, self.best.with_name("saving.keras")
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        # The same layers without the optimiser, whose state is three times the weights.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+        # A twin without the optimiser, whose state is three times the weights, and in float32, which converters take.
+        uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
+        twin = keras.models.clone_model(uncompiled, clone_function=_in_float32)
+        twin.set_weights(model.get_weights())
+        twin.save(temporary)
         for variable, value in zip(model.trainable_variables, raw, strict=True):
             variable.assign(value)
         temporary.replace(self.best)
+
+
+def _in_float32(layer: keras.Layer) -> keras.Layer:
+    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
 class Progress(keras.callbacks.Callback):

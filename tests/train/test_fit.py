@@ -387,6 +387,18 @@ def test_a_training_under_mixed_precision_goes_on_where_it_was(data: Path, tmp_p
         np.testing.assert_array_equal(one.numpy(), two.numpy())
 
 
+@pytest.mark.usefixtures("mixed_precision")
+def test_a_model_trained_under_mixed_precision_is_kept_in_float32(data: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(data)
+    model, checkpoint = built(dataset, RECIPES["default"]().replace(size=32, widths=(4, 8), ema=0.0), tmp_path)
+    checkpoint.on_epoch_end(0, EPOCH)
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert "mixed_float16" in {layer.dtype_policy.name for layer in model.layers[1:]}
+    assert {layer.dtype_policy.name for layer in kept.layers[1:]} == {"float32"}  # the input computes nothing
+    for one, two in zip(model.get_weights(), kept.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, given = open_dataset(data), []
     for name in ("focal", "tversky", "cross_entropy_dice"):
