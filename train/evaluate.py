@@ -254,9 +254,7 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
         "by_foreground_share": by_share,
         "photos": photos,
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, json.dumps(document, indent=1).encode())
 
 
 def main(
