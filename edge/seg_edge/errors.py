@@ -31,3 +31,7 @@ class UsageError(SegEdgeError):
 
 class DataError(SegEdgeError):
     """Annotations, masks or a data folder that can't be used as they are."""
+
+
+class SourceError(SegEdgeError):
+    """A camera, stream or file of frames that can't be opened or has failed."""

@@ -6,7 +6,6 @@ while the calling thread runs the model. No more than a handful of photos are in
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import numpy as np
 
 from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.export import to_coco, to_via
+from seg_edge.files import write_file
 from seg_edge.segmenter import Segmentation, Segmenter
 from seg_edge.sources.photo import quiet_opencv, read_photo
 
@@ -200,20 +200,3 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     if not done:
         raise OutputError(f"{path}: can't be encoded as {path.suffix}; make the photo smaller.")
     write_file(path, content.tobytes())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes beside, then renames, so that a file is whole or not there.
-
-    Raises:
-        OutputError: The folder can't be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"{path}: can't be written ({error.strerror}); give another folder with --out.") from error

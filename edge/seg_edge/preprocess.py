@@ -79,7 +79,15 @@ class Preprocessor:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Tensor (1, height, width, 3) in the model's dtype, of a BGR uint8 frame of any size."""
-        pixels = resize_to_input(frame, self.size_wh)
-        if not self._identity:
-            pixels = self._table[pixels]
-        return pixels[np.newaxis]
+        return self.quantise(resize_to_input(frame, self.size_wh))
+
+    def quantise(self, pixels: np.ndarray) -> np.ndarray:
+        """The same of what `resize_to_input` gives: RGB uint8 (height, width, 3) at the input's size.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        width, height = self.size_wh
+        if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3):
+            raise TypeError(f"RGB uint8 {(height, width, 3)} was expected, got {pixels.dtype} {pixels.shape}")
+        return (pixels if self._identity else self._table[pixels])[np.newaxis]

@@ -21,7 +21,7 @@ from seg_edge.errors import ModelError
 from seg_edge.interpreter import Backend, LiteRT, default_threads
 from seg_edge.models import DEFAULT_MODEL, ModelFile, open_model
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
-from seg_edge.preprocess import Preprocessor
+from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
 from seg_edge.render import render
 
 # Regions under this share of the picture are specks, not shapes anybody would outline.
@@ -36,12 +36,14 @@ class Segmentation:
         labels: uint8 (height, width), 0 is background, `i` is `classes[i]`.
         classes: Names and colours, background first.
         score_map: The model's scores as they came out, smaller than the frame.
+        pixels: What the model saw: RGB uint8 (input_h, input_w, 3).
         timing_ms: Milliseconds spent in `preprocess`, `inference` and `postprocess`.
     """
 
     labels: np.ndarray
     classes: tuple[ClassInfo, ...]
     score_map: ScoreMap
+    pixels: np.ndarray
     timing_ms: Mapping[str, float]
 
     @cached_property
@@ -103,14 +105,21 @@ class Segmenter:
         """Names and colours of the classes, background first."""
         return self.card.classes
 
-    def __call__(self, frame: np.ndarray) -> Segmentation:
-        """Segments a BGR uint8 frame (height, width, 3) of any size.
+    def __call__(self, frame: np.ndarray, small: np.ndarray | None = None) -> Segmentation:
+        """Segments a frame.
+
+        Args:
+            frame: BGR uint8 (height, width, 3) of any size.
+            small: The same picture at the model's input size, RGB uint8, where it is there already: from a camera
+                that makes it itself, or from `seg_edge.preprocess.resize_to_input` on another thread.
 
         Raises:
             TypeError: The frame is something else.
         """
         began = time.perf_counter()
-        tensor = self._preprocess(frame)
+        check_frame(frame)
+        pixels = resize_to_input(frame, self.card.input_size_wh) if small is None else small
+        tensor = self._preprocess.quantise(pixels)
         prepared = time.perf_counter()
         scores = self.backend.run(tensor)
         inferred = time.perf_counter()
@@ -122,7 +131,7 @@ class Segmenter:
             "inference": (inferred - prepared) * 1000,
             "postprocess": (done - inferred) * 1000,
         }
-        return Segmentation(labels, self.card.classes, score_map, timing)
+        return Segmentation(labels, self.card.classes, score_map, pixels, timing)
 
 
 def _card_of_a_stranger(backend: Backend, name: str) -> ModelCard:

@@ -14,6 +14,7 @@ from seg_edge.postprocess import ScoreMap
 from seg_edge.render import EFFECTS, blend, colour_map, render
 from tests import tiny
 
+EMPTY = np.zeros((1, 1, 3), np.uint8)
 CLASSES = (
     ClassInfo("background", (0, 0, 0)),
     ClassInfo("cat", (200, 100, 0)),
@@ -30,14 +31,14 @@ def answer(shape_hw: tuple[int, int] = SHAPE, certainty: float = 40.0) -> Segmen
     logits[3:9, 2:7, 1] = certainty
     logits[3:9, 9:14, 2] = certainty
     scores = ScoreMap(logits, TensorSpec("out", (1, 12, 16, 3), np.float32), "logits")
-    return Segmentation(scores.labels(shape_hw), CLASSES, scores, {})
+    return Segmentation(scores.labels(shape_hw), CLASSES, scores, EMPTY, {})
 
 
 def sharp(labels: np.ndarray) -> Segmentation:
     """Scores of the frame's own size, so that the edges are exactly where the labels say."""
     logits = np.where(labels[..., np.newaxis] == np.arange(3), 40, 0).astype(np.float32)
     spec = TensorSpec("out", (1, *logits.shape), np.float32)
-    return Segmentation(labels, CLASSES, ScoreMap(logits, spec, "logits"), {})
+    return Segmentation(labels, CLASSES, ScoreMap(logits, spec, "logits"), EMPTY, {})
 
 
 FRAME = tiny.noise(SHAPE)

@@ -1,0 +1,1 @@
+"""Where segmented frames go."""
