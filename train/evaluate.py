@@ -26,9 +26,9 @@ import typer
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import DataError, ModelError, SegEdgeError
+from seg_edge.files import write_file
 from seg_edge.interpreter import TensorSpec
 from seg_edge.metrics import IGNORE, boundary_f, confusion_matrix, dice, iou, mean_foreground
-from seg_edge.files import write_file
 from seg_edge.photos import write_picture
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.sources.photo import read_photo

@@ -41,7 +41,7 @@ class SourceInfo:
         description: For the user: what and how, such as `/dev/video0 (HD Webcam), 640x480 at 30 fps, MJPG`.
         size_wh: The frames' size; a folder's photos may each have another.
         fps: Frames a second as the source says; 0 where it doesn't.
-        frames: How many there are, as the source says, which may be wrong; None where there is no end or it isn't known.
+        frames: How many there are, as the source says, which may be wrong; None where there is no end or none knows.
         endless: Whether the frames go on until somebody stops them: if they cease, something has failed.
     """
 
