@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from seg_edge import __version__
-from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.errors import OutputError, SegEdgeError, UsageError
 from seg_edge.models import DEFAULT_MODEL, bundled_models, open_model
 
 if TYPE_CHECKING:
@@ -50,6 +52,14 @@ class PolygonFormat(StrEnum):
 
     via = "via"
     coco = "coco"
+
+
+class View(StrEnum):
+    """Where the live picture is shown."""
+
+    window = "window"
+    http = "http"
+    none = "none"
 
 
 ModelOption = Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")]
@@ -133,6 +143,143 @@ def image(
         typer.echo(f"{done} photos segmented; the pictures are {f'in {out}' if out else 'beside them'}")
     if failed or not done:
         raise typer.Exit(1)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size; write it as 640x480.")
+    return int(match[1]), int(match[2])
+
+
+SmoothOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="How steady masks are held where the picture stands still; 0 leaves them.",
+        show_default="the model's flicker halved",
+    ),
+]
+
+
+@app.command()
+def camera(
+    source: Annotated[
+        str, typer.Option(help="auto, picamera2, a number, /dev/videoN, a file, a folder, a URL, or synthetic.")
+    ] = "auto",
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(parser=_size, metavar="WxH", help="The picture's size.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Frames a second to ask of the camera.")] = None,
+    effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
+    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Mirror the picture, as people expect of themselves.")
+    ] = False,
+    view: Annotated[
+        View | None, typer.Option(help="Where to show it.", show_default="a window where there can be one, else http")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address of the page; others than this machine's show it to everybody.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8000,
+    record: Annotated[Path | None, typer.Option(help="Also into this video file.")] = None,
+    virtual_camera: Annotated[
+        str | None, typer.Option(help="Also as a camera for other programs: a v4l2loopback device.", metavar="DEV")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print areas and outlines, one JSON object a frame.")] = False,
+    snapshots: Annotated[Path, typer.Option(help="Folder for snapshots.", show_default="here")] = Path(),
+    smooth: SmoothOption = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    stats: Annotated[Path | None, typer.Option(help="At the end, write what it took into this JSON file.")] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    threads: ThreadsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a recording that is there.")] = False,
+) -> None:
+    """Segment live, until you press q in the window or Ctrl-C."""
+    from seg_edge.live import CameraSettings, run_camera
+    from seg_edge.smooth import DEFAULT_SMOOTH
+    from seg_edge.sources.photo import read_photo
+
+    settings = CameraSettings(
+        source=source,
+        size_wh=size,
+        fps=fps,
+        effect=effect.value,
+        background=read_photo(background) if background else None,
+        mirror=mirror,
+        view=view.value if view else "",
+        host=host,
+        port=port,
+        record=record,
+        force=force,
+        virtual_camera=virtual_camera,
+        as_json=as_json,
+        snapshots=snapshots,
+        smooth=DEFAULT_SMOOTH if smooth is None else smooth,
+        seconds=seconds,
+        frames=frames,
+        stats=stats,
+        model=model,
+        threads=threads,
+    )
+    line = _StatusLine()
+    outcome = run_camera(settings, line.tell, line.show)
+    counts = outcome.stats["frames"]
+    line.tell(
+        f"{outcome.reason or 'stopped'}: {counts['published']} frames in {outcome.stats['seconds']:.0f} s, "
+        f"{outcome.stats['fps'] or 0:.1f} a second, {counts['dropped']} dropped"
+    )
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def video(
+    file: Annotated[Path, typer.Argument(help="A video file.", metavar="IN")],
+    out: Annotated[Path, typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi or .webm.")],
+    effect: Annotated[Effect, typer.Option(help="What to make of each frame.")] = Effect.overlay,
+    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    smooth: SmoothOption = None,
+    stats: Annotated[Path | None, typer.Option(help="Write what it took into this JSON file.")] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    threads: ThreadsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Segment every frame of a video file, with its sound if ffmpeg is installed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from seg_edge.files import write_file
+    from seg_edge.segmenter import Segmenter
+    from seg_edge.smooth import DEFAULT_SMOOTH
+    from seg_edge.sources.photo import read_photo
+    from seg_edge.video import segment_video
+
+    segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
+    picture = read_photo(background) if background else None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("Segmenting", total=None)
+            outcome = segment_video(
+                file,
+                out,
+                segmenter,
+                effect.value,
+                picture,
+                force,
+                lambda done, total: bar.update(task, completed=done, total=total and max(done, total)),
+            )
+    except KeyboardInterrupt:
+        raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
+    if stats:
+        write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
+    published = outcome.stats["frames"]["published"]
+    typer.echo(_printable(f"{file}: {published} frames, {outcome.stats['fps']:.0f} a second -> {out}; {outcome.sound}"))
 
 
 @app.command()
@@ -231,6 +378,20 @@ def _report(message: str, as_json: bool, document: dict[str, Any], over_bar: boo
     _note(f"{ERASE_LINE if over_bar else ''}error: {_printable(message)}")
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+class _StatusLine:
+    """News for the user on stderr; in a terminal with a last line that is written over about once a second."""
+
+    def __init__(self) -> None:
+        self._in_terminal = sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        if self._in_terminal:
+            typer.echo(f"{ERASE_LINE}{_printable(text)}", err=True, nl=False)
+
+    def tell(self, text: str) -> None:
+        _note(f"{ERASE_LINE if self._in_terminal else ''}{_printable(text)}")
 
 
 def _note(message: str) -> None:

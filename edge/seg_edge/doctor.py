@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from seg_edge import doctor_board, interpreter, models
 from seg_edge.board import Machine
 from seg_edge.doctor_board import Answer
 from seg_edge.errors import ModelError, RuntimeMissingError
+from seg_edge.sinks.display import look_for_windows
 
 OPENCVS = (
     "opencv-python",
@@ -140,24 +139,14 @@ def check_opencv(machine: Machine) -> Answer:
 
 def check_window(machine: Machine) -> Answer:
     """Whether a window can be shown. Not tried: without a display Qt aborts the process."""
-    import cv2
-
-    match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
-    gui = match[1] if match else "NONE"
+    support = look_for_windows(machine)
     x11, wayland = (machine.environment.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    data = {"gui": gui, "display": x11, "wayland_display": wayland}
-    files = "pictures are still written to files; for a window"
-    if gui in ("NONE", "NO"):
-        advice = f"{files}: pip uninstall -y opencv-python-headless && pip install opencv-python"
-        return "note", "this OpenCV was built without windows", advice, data
-    # opencv-python's wheels bring Qt's X11 plugin alone; a system's Qt brings Wayland's too.
-    plugins = [path.name for path in Path(cv2.__file__).parent.glob("qt/plugins/platforms/*.so")]
-    display = x11 or (wayland if plugins != ["libqxcb.so"] else "")
-    if sys.platform == "linux" and not display:
-        missing = "only WAYLAND_DISPLAY is set and they need X11" if wayland else "no display"
-        advice = f"{files} run it on the desktop or over 'ssh -X', so that DISPLAY is set"
-        return "note", f"{gui} windows, but {missing}", advice, data
-    return "ok", f"{gui} windows on display {display or 'of the system'}", "", data
+    data = {"gui": support.gui, "display": x11, "wayland_display": wayland}
+    if support.why_not:
+        advice = f"pictures are still written to files; for a window: {support.remedy}"
+        found = support.why_not if support.gui == "NONE" else f"{support.gui} windows, but {support.why_not}"
+        return "note", found, advice, data
+    return "ok", f"{support.gui} windows on display {support.display or 'of the system'}", "", data
 
 
 def check_model(machine: Machine) -> Answer:

@@ -1,0 +1,291 @@
+"""`seg-edge camera`: a source, segmented as it comes, to every sink that was asked for, until somebody ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg_edge.board import Machine
+from seg_edge.errors import OutputError, UsageError
+from seg_edge.files import write_file
+from seg_edge.models import DEFAULT_MODEL
+from seg_edge.pipeline import Pipeline, Segmented
+from seg_edge.render import EFFECTS, flatten, render
+from seg_edge.segmenter import Segmenter
+from seg_edge.service import ServiceManager
+from seg_edge.sinks.sink import Controls, Published, Sink
+from seg_edge.smooth import DEFAULT_SMOOTH
+from seg_edge.sources.capture import OPENER
+from seg_edge.sources.source import SourceInfo, SourceRequest
+from seg_edge.stats import RunStats
+
+IDLE_S = 0.05  # how often a window is kept alive while no frame comes
+STUCK_S = 10.0  # a frame that takes longer is not slow: the watchdog is no longer told that all is well
+STATUS_S = 1.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Everything `seg-edge camera` was asked for; see its options.
+
+    Attributes:
+        background: BGR uint8 picture for the effect `replace`.
+        view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
+        seconds: End after so long, counted from the start.
+        frames: End after so many published frames.
+        as_json: One JSON object a frame on standard output.
+    """
+
+    source: str = "auto"
+    size_wh: tuple[int, int] | None = None
+    fps: float | None = None
+    effect: str = "overlay"
+    background: np.ndarray | None = field(default=None, compare=False)
+    mirror: bool = False
+    view: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    record: Path | None = None
+    force: bool = False
+    virtual_camera: str | None = None
+    as_json: bool = False
+    snapshots: Path = Path()
+    smooth: float = DEFAULT_SMOOTH
+    seconds: float | None = None
+    frames: int | None = None
+    stats: Path | None = None
+    model: str = DEFAULT_MODEL
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.effect == "replace") != (self.background is not None):
+            raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+        if self.stats and self.stats.is_dir():
+            raise UsageError(f"--stats {self.stats} is a folder; give a file's name.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: why, what failed meanwhile, and the object that `--stats` writes."""
+
+    reason: str
+    failures: list[str]
+    stats: dict[str, Any]
+
+
+def run_camera(
+    settings: CameraSettings, tell: Tell, show_status: Tell = lambda text: None, opener: str = OPENER
+) -> Outcome:
+    """Runs until the source or the settings end it, a signal comes, or a person closes the window.
+
+    A sink that fails is closed and reported, and the others go on.
+
+    Args:
+        settings: What to do.
+        tell: Takes news for the user, from any thread.
+        show_status: Takes a line about once a second, such as for a terminal's last line.
+        opener: See `seg_edge.sources.capture.Capture`.
+
+    Raises:
+        SourceError: The source can't be opened, or one that has an end failed before it.
+        OutputError: A sink can't be opened, or the stats can't be written.
+    """
+    segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
+    source = settings.source
+    if source == "auto":
+        from seg_edge.sources.open import choose_source
+
+        source = choose_source(Machine())
+    request = SourceRequest(source, segmenter.card.input_size_wh, settings.size_wh, settings.fps)
+    controls = Controls(settings.effect, settings.mirror)
+    view = settings.view or _choose_view(tell)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_stopped_by_signals(controls))
+        pipeline = Pipeline(request, segmenter, tell, opener)
+        stack.callback(pipeline.close)
+        tell(f"camera: {pipeline.info.description}")
+        sinks = _Sinks(controls, tell)
+        stack.callback(sinks.close)
+        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, tell):
+            sinks.add(sink)
+        stats = RunStats()
+        try:
+            with pipeline:
+                _publish_all(settings, pipeline, controls, sinks, stats, show_status)
+        finally:
+            sinks.close()
+            if settings.stats:
+                document = stats.to_json(pipeline, segmenter)
+                write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
+    return Outcome(controls.reason, sinks.failures, stats.to_json(pipeline, segmenter))
+
+
+def _publish_all(
+    settings: CameraSettings,
+    pipeline: Pipeline,
+    controls: Controls,
+    sinks: _Sinks,
+    stats: RunStats,
+    show_status: Tell,
+) -> None:
+    manager = ServiceManager()
+    deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
+    next_status = 0.0
+    while not controls.stopped.is_set() and stats.published != settings.frames:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            break
+        status = pipeline.trouble or _status(stats, pipeline)
+        if pipeline.stuck_s() < STUCK_S:
+            manager.alive(status)
+        if now >= next_status and stats.published:
+            next_status = now + STATUS_S
+            show_status(status)
+        item = pipeline.take(IDLE_S)
+        if item is not None:
+            _publish(item, settings, controls, sinks, stats)
+            if stats.published == 1:
+                manager.ready()
+        elif pipeline.exhausted:
+            break
+        else:
+            sinks.idle(pipeline.trouble)
+    manager.stopping()
+
+
+def _publish(item: Segmented, settings: CameraSettings, controls: Controls, sinks: _Sinks, stats: RunStats) -> None:
+    began = time.monotonic()
+    picture = flatten(render(item.shot.frame, item.answer, controls.effect, settings.background))
+    if controls.mirror:
+        picture = cv2.flip(picture, 1)
+    rendered = time.monotonic()
+    age_ms = (rendered - item.shot.captured) * 1000
+    number = stats.published + 1
+    sinks.publish(Published(number, item.shot.captured, age_ms, stats.fps, item.shot.frame, item.answer, picture))
+    published = time.monotonic()
+    stats.add(item, (rendered - began) * 1000, (published - rendered) * 1000)
+    stats.flicker.add(item.answer)
+
+
+def _status(stats: RunStats, pipeline: Pipeline) -> str:
+    age = stats.timeline.age.percentile(50)
+    return f"{stats.fps:.1f} frames/s, {age or 0:.0f} ms old, {pipeline.dropped} dropped"
+
+
+class _Sinks:
+    """Those that still work; one that fails is closed and reported, the others go on."""
+
+    def __init__(self, controls: Controls, tell: Tell):
+        self._controls, self._tell = controls, tell
+        self._open: list[Sink] = []
+        self.failures: list[str] = []
+
+    def add(self, sink: Sink) -> None:
+        self._open.append(sink)
+
+    def publish(self, item: Published) -> None:
+        for sink in tuple(self._open):
+            try:
+                sink.publish(item)
+            except OutputError as error:
+                self._open.remove(sink)
+                self._fail(error)
+                with contextlib.suppress(OutputError):  # it has said already what is wrong
+                    sink.close()
+                if not self._open:
+                    self._controls.stop("nothing is left to publish to")
+
+    def idle(self, message: str) -> None:
+        for sink in self._open:
+            sink.idle(message)
+
+    def close(self) -> None:
+        while self._open:
+            try:
+                self._open.pop().close()
+            except OutputError as error:
+                self._fail(error)
+
+    def _fail(self, error: OutputError) -> None:
+        self.failures.append(str(error))
+        self._tell(f"error: {error}")
+
+
+def _choose_view(tell: Tell) -> str:
+    from seg_edge.sinks.display import why_no_window
+
+    reason = why_no_window(Machine())
+    if reason is None:
+        return "window"
+    tell(f"no window ({reason}), so the picture is on a page")
+    return "http"
+
+
+def _open_sinks(
+    settings: CameraSettings,
+    view: str,
+    info: SourceInfo,
+    controls: Controls,
+    segmenter: Segmenter,
+    tell: Tell,
+) -> Iterator[Sink]:
+    """One after the other, so that those that are open are closed when one can't be."""
+    effects = [name for name in EFFECTS if name != "replace" or settings.background is not None]
+    fps = info.fps or 30.0
+    if settings.record:
+        from seg_edge.sinks.record import Record
+
+        yield Record(settings.record, fps, settings.force)
+    if settings.virtual_camera:
+        from seg_edge.sinks.virtual_camera import VirtualCamera
+
+        yield VirtualCamera(settings.virtual_camera, info.size_wh, fps)
+    if settings.as_json:
+        from seg_edge.sinks.json_lines import JsonLines
+
+        yield JsonLines(sys.stdout, controls)
+    if view == "http":
+        from seg_edge.sinks.http import HttpView
+
+        page = HttpView(settings.host, settings.port, controls, effects)
+        tell(f"open {page.url} in a browser")
+        yield page
+    if view == "window":
+        from seg_edge.sinks.window import Window
+
+        yield Window(controls, segmenter.classes, effects)
+    if view != "none":
+        from seg_edge.sinks.snapshots import Snapshots
+
+        yield Snapshots(settings.snapshots, controls)
+
+
+@contextmanager
+def _stopped_by_signals(controls: Controls) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal end the camera in order; a second one ends it at once."""
+
+    def stop(number: int, frame: object) -> None:
+        controls.stop()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    # What whoever started us had ignored, as nohup does, stays ignored.
+    caught = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

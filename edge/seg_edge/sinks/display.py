@@ -1,0 +1,141 @@
+"""Can a window be shown here? Found out before the first one is opened, because Qt aborts the process where it can't.
+
+Nothing here opens a window. Looked at in turn: does this OpenCV have windows at all, is there a display that its Qt can
+use, and does that display let us in. The last is asked of the X server by the very library Qt will use, in a process
+of its own: an `ssh -X` that has ended, or a cookie that is missing, shows in no variable.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seg_edge.board import Machine
+
+ANSWER_SECONDS = 5.0  # an X server over a slow ssh takes one; one that hangs takes for ever
+
+# Exits with 0 where the X server lets us in. The library is Qt's own plugin where OpenCV brings one (its libxcb is
+# found through it, and whatever else it needs is loaded with it), else the system's libxcb.
+PROBE = """
+import ctypes, sys
+try:
+    xcb = ctypes.CDLL(sys.argv[1])
+except OSError as error:
+    sys.exit(f"library: {error}")
+xcb.xcb_connect.restype = ctypes.c_void_p
+xcb.xcb_connection_has_error.argtypes = [ctypes.c_void_p]
+sys.exit(xcb.xcb_connection_has_error(xcb.xcb_connect(None, None)) and 3)
+"""
+
+
+@dataclass(frozen=True)
+class WindowSupport:
+    """What there is to show a window with.
+
+    Attributes:
+        gui: What this OpenCV draws windows with, such as `QT5`; `NONE` where it can't.
+        display: Where the window would be, as the variable says; empty outside X11 and Wayland.
+        why_not: Why no window can be shown, such as `no display`; empty when one can.
+        remedy: What to do to get a window; empty when one can be shown.
+    """
+
+    gui: str
+    display: str
+    why_not: str = ""
+    remedy: str = ""
+
+
+def why_no_window(machine: Machine) -> str | None:
+    """The sentence for a user who wants a window where there can be none; None where there can. About 40 ms.
+
+    Raises:
+        ImportError: OpenCV itself doesn't load.
+    """
+    support = look_for_windows(machine)
+    if not support.why_not:
+        return None
+    here = f"{machine.environment.get('USER') or 'pi'}@{platform.node() or 'raspberrypi'}"
+    return (
+        f"no window can be shown: {support.why_not}; {support.remedy}, or take --view http (a page on "
+        f"http://127.0.0.1:8000, from another computer through 'ssh -L 8000:127.0.0.1:8000 {here}'), "
+        "or --view none --record FILE."
+    )
+
+
+def look_for_windows(machine: Machine) -> WindowSupport:
+    """Looks whether a window can be shown; opens none.
+
+    Raises:
+        ImportError: OpenCV itself doesn't load.
+    """
+    import cv2
+
+    match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    gui = match[1] if match else "NONE"
+    if gui in ("NONE", "NO"):
+        remedy = "pip uninstall -y opencv-python-headless && pip install opencv-python"
+        return WindowSupport("NONE", "", "this OpenCV was built without windows", remedy)
+    if sys.platform != "linux":
+        return WindowSupport(gui, "")
+    x11, wayland = (machine.environment.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    only_x11 = _qt_has_only_x11()
+    display = x11 or ("" if only_x11 else wayland)
+    remedy = "run it on the desktop or over 'ssh -X', so that DISPLAY is set"
+    if not display:
+        missing = "only WAYLAND_DISPLAY is set and OpenCV's windows need X11" if wayland else "there is no display"
+        return WindowSupport(gui, "", missing, remedy)
+    if wayland and not only_x11:  # a Qt or GTK with both takes whichever works
+        return WindowSupport(gui, display)
+    why_not = _why_x11_refuses(machine, only_x11)
+    if why_not.startswith("library: "):
+        return WindowSupport(gui, display, why_not.removeprefix("library: "), "install that library with apt")
+    if why_not:
+        remedy = "run it in a terminal on the desktop, or log in anew with 'ssh -X', as the desktop's own user"
+    return WindowSupport(gui, display, why_not, remedy if why_not else "")
+
+
+def prepare_qt(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Sets Qt up before the first window; what the user has set stays, unless Qt would abort over it.
+
+    Its warnings (no font folder, no XDG_RUNTIME_DIR, a Wayland session) mean nothing here and would fill the terminal.
+    """
+    environment.setdefault("QT_LOGGING_RULES", "default.warning=false")
+    if "xcb" not in environment.get("QT_QPA_PLATFORM", "xcb") and _qt_has_only_x11():
+        environment["QT_QPA_PLATFORM"] = "xcb"  # many Wayland desktops set `wayland`, which OpenCV's Qt lacks
+
+
+def _qt_plugins() -> list[Path]:
+    import cv2
+
+    return sorted(Path(cv2.__file__).parent.glob("qt/plugins/platforms/*.so"))
+
+
+def _qt_has_only_x11() -> bool:
+    """opencv-python's wheels bring Qt's X11 plugin alone; a system's Qt brings Wayland's too."""
+    return [path.name for path in _qt_plugins()] == ["libqxcb.so"]
+
+
+def _why_x11_refuses(machine: Machine, only_x11: bool) -> str:
+    """Why the X server can't be used; empty where it can, or where there is no way to ask."""
+    library = str(_qt_plugins()[0]) if only_x11 else "libxcb.so.1"
+    command = [sys.executable, "-I", "-S", "-c", PROBE, library]
+    display = f"the display {machine.environment['DISPLAY']}"
+    try:
+        answer = machine.run(
+            command, capture_output=True, text=True, timeout=ANSWER_SECONDS, env=dict(machine.environment)
+        )
+    except subprocess.TimeoutExpired:
+        return f"{display} doesn't answer"
+    except OSError:
+        return ""
+    said = " ".join(answer.stderr.split())
+    if answer.returncode == 3:
+        return f"{display} refuses: {said}" if said else f"nothing answers at {display}"
+    # Qt can't do without its plugin; without the system's libxcb there was just no way to ask.
+    return said if only_x11 and said.startswith("library: ") else ""

@@ -1,0 +1,175 @@
+"""Areas and outlines of every frame for other programs: one JSON object a line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import select
+import threading
+import time
+from typing import Any, BinaryIO, TextIO
+
+from seg_edge.errors import OutputError
+from seg_edge.sinks.sink import Controls, Published
+
+AT_ONCE = 4096  # PIPE_BUF on Linux: a pipe that poll calls writable takes this many bytes without blocking (pipe(7))
+LAST_LINE = 2.0  # seconds a reader has, at the end, to take the last line
+
+
+class JsonLines:
+    """Writes one line a frame, each at once:
+
+    `{"frame": number, "time": s, "age_ms": ms, "size_wh": [w, h], "classes": {name: share},
+    "polygons": [{"class": name, "area": pixels, "points": [[x, y], ...]}]}`
+
+    `time` is when the picture was taken, in seconds since 1970 by the system's clock; points are in the camera's own
+    picture, not in the mirrored one. A reader too slow gets the newest frame next and misses those between. When the
+    reader goes, the camera is stopped through `controls`.
+
+    Args:
+        stream: Where to, such as `sys.stdout`. It stays open; what is in its buffer is written out first, and
+            nothing else may be written to it until `close`.
+        controls: Told when the reader has gone.
+
+    Attributes:
+        name: `--json`.
+        written: Lines that are out.
+        dropped: Frames that the reader was too slow for.
+    """
+
+    def __init__(self, stream: TextIO | BinaryIO, controls: Controls):
+        self.name = "--json"
+        self.written = self.dropped = 0
+        self._controls, self._stream = controls, stream
+        self._slot = threading.Condition()
+        self._item: tuple[Published, float] | None = None
+        self._closing = False
+        self._give_up = float("inf")
+        self._failure = ""
+        self._flush()
+        try:
+            self._fd: int | None = stream.fileno()
+        except (OSError, AttributeError):  # a stream in memory
+            self._fd = None
+        # A daemon, and past the stream's own lock: a reader that never reads can't keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="json lines", daemon=True)
+        self._thread.start()
+
+    def publish(self, item: Published) -> None:
+        """Hands one frame over.
+
+        Raises:
+            OutputError: An earlier one could not be written.
+        """
+        taken = time.time() - (time.monotonic() - item.captured)
+        with self._slot:
+            self._check()
+            if self._closing:
+                return
+            self.dropped += self._item is not None
+            self._item = (item, taken)
+            self._slot.notify()
+
+    def idle(self, message: str) -> None:
+        """Writes nothing: no frame, no line."""
+
+    def close(self) -> None:
+        """Writes the last frame, if the reader takes it within 2 s. May be called twice.
+
+        Raises:
+            OutputError: A frame could not be written.
+        """
+        with self._slot:
+            first, self._closing = not self._closing, True
+            self._give_up = min(self._give_up, time.monotonic() + LAST_LINE)
+            self._slot.notify()
+        self._thread.join(LAST_LINE + 1)
+        if first:
+            self._check()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise OutputError(self._failure)
+
+    def _run(self) -> None:
+        try:
+            while (taken := self._take()) is not None:
+                line = json.dumps(to_json(*taken), ensure_ascii=False, separators=(",", ":")) + "\n"
+                if not self._write(line):
+                    return
+                self.written += 1
+        except BrokenPipeError:
+            self._reader_gone()
+        except (OSError, ValueError) as error:  # ValueError: somebody closed the stream
+            reason = getattr(error, "strerror", None) or error
+            self._failure = f"--json: can't be written ({reason}); choose another place for it."
+
+    def _take(self) -> tuple[Published, float] | None:
+        with self._slot:
+            while self._item is None and not self._closing:
+                self._slot.wait(0.5)
+                if self._fd is not None:
+                    self._writable(0)  # a reader that goes while there are no frames is noticed too
+            taken, self._item = self._item, None
+            return taken
+
+    def _write(self, line: str) -> bool:
+        """Whether all of it went out; the reader may take as long as it likes until `close`."""
+        if self._fd is None:
+            text = isinstance(self._stream, io.TextIOBase)
+            self._stream.write(line if text else line.encode())  # type: ignore[arg-type]
+            self._stream.flush()
+            return True
+        left = memoryview(line.encode())
+        while left:
+            if self._writable(100):
+                with contextlib.suppress(BlockingIOError):  # a terminal that ssh has set to not block
+                    left = left[os.write(self._fd, left[:AT_ONCE]) :]
+            elif time.monotonic() > self._give_up:
+                return False
+        return True
+
+    def _writable(self, timeout_ms: int) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)  # type: ignore[arg-type]
+        found = poll.poll(timeout_ms)
+        if found and found[0][1] & (select.POLLERR | select.POLLHUP):
+            raise BrokenPipeError
+        return bool(found)
+
+    def _flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._reader_gone()
+        except (OSError, ValueError) as error:
+            raise OutputError(f"--json: can't be written ({error}); choose another place for it.") from error
+
+    def _reader_gone(self) -> None:
+        with self._slot:
+            self._closing, self._item = True, None
+        # Python flushes its standard streams when it ends, which would fail once more and be reported; so what is
+        # left goes nowhere (the recipe of the Python documentation, "Note on SIGPIPE", in `signal`).
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        self._controls.stop("the reader of --json has gone")
+
+
+def to_json(item: Published, taken: float) -> dict[str, Any]:
+    """The object of one line; `taken` is when the picture was, in seconds since 1970."""
+    height, width = item.frame.shape[:2]
+    return {
+        "frame": item.number,
+        "time": round(taken, 3),
+        "age_ms": round(item.age_ms, 1),
+        "size_wh": [width, height],
+        "classes": {name: round(share, 6) for name, share in item.answer.areas.items()},
+        "polygons": [
+            {"class": polygon.label, "area": polygon.area, "points": polygon.points_xy.tolist()}
+            for polygon in item.answer.polygons()
+        ],
+    }

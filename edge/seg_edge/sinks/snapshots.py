@@ -1,0 +1,107 @@
+"""Single pictures kept on request: by a key in the window, or by a signal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from seg_edge.errors import OutputError
+from seg_edge.photos import write_picture
+from seg_edge.sinks.sink import Controls, Published
+
+REMEMBERED = 100
+
+
+class Snapshots:
+    """Writes the next picture as `seg-edge-YYYYmmdd-HHMMSS.jpg` whenever `controls.snapshot` is set, and clears it.
+
+    The name has the local time at which the picture was taken; `-2`, `-3`, ... follows where that is taken already.
+    Encoding and writing happen on a thread: a slow card doesn't stop the camera. What is asked for meanwhile is done
+    next.
+
+    Args:
+        folder: Where to; made when the first picture comes.
+        controls: Whose `snapshot` is looked at.
+
+    Attributes:
+        name: `--snapshots FOLDER`.
+        saved: The last 100 files written, oldest first.
+    """
+
+    def __init__(self, folder: Path, controls: Controls):
+        self.name = f"--snapshots {folder}"
+        self.saved: list[Path] = []
+        self._folder, self._controls = folder, controls
+        self._writer = ThreadPoolExecutor(1, "snapshots")
+        self._writing: Future[None] | None = None
+
+    def publish(self, item: Published) -> None:
+        """Keeps this picture if one is asked for.
+
+        Raises:
+            OutputError: The one before could not be written.
+        """
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            self._finish()
+        if self._controls.snapshot.is_set():
+            self._controls.snapshot.clear()
+            taken = time.time() - (time.monotonic() - item.captured)
+            self._writing = self._writer.submit(self._write, item.picture, taken)
+
+    def idle(self, message: str) -> None:
+        """Waits for the next picture: the last one isn't what was asked for."""
+
+    def close(self) -> None:
+        """Finishes what is being written. May be called twice.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        try:
+            self._finish()
+        finally:
+            self._writer.shutdown()
+
+    def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, picture: np.ndarray, taken: float) -> None:
+        path = self._reserve(time.strftime("seg-edge-%Y%m%d-%H%M%S", time.localtime(taken)))
+        try:
+            write_picture(path, picture)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+        self.saved = [*self.saved, path][-REMEMBERED:]
+
+    def _reserve(self, stem: str) -> Path:
+        """An empty file of a name that nothing had, so that two programs in one folder don't take the same."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name in _names(stem):
+                with suppress(FileExistsError):
+                    path = self._folder / name
+                    path.touch(exist_ok=False)
+                    return path
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"{self._folder}: can't be written ({reason}); choose another place.") from error
+        raise AssertionError("names never end")
+
+
+def _names(stem: str) -> Iterator[str]:
+    yield f"{stem}.jpg"
+    number = 1
+    while True:
+        number += 1
+        yield f"{stem}-{number}.jpg"

@@ -1,0 +1,133 @@
+"""Steady masks: scores remembered where the picture stands still, and forgotten where it moves.
+
+A recursive temporal filter that adapts to motion, as video denoisers use it on the picture (E. Dubois and S. Sabri,
+"Noise Reduction in Image Sequences Using Motion-Compensated Temporal Filtering", IEEE Trans. Communications 32, 1984;
+review: J. Brailean et al., "Noise Reduction Filters for Dynamic Image Sequences", Proc. IEEE 83, 1995), here without
+motion compensation, and steered by the picture while it filters the scores. See `docs/decisions/steady-masks.md`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import UsageError
+from seg_edge.postprocess import MAX_CHANNELS, ScoreMap
+
+DEFAULT_SMOOTH = 0.5
+LONGEST_MEMORY = 20.0  # frames, at smooth = 1
+# Levels of 255 that the blurred picture may differ from the remembered one. Sensor noise is about 1 after the blur,
+# an edge that moves by one pixel makes 10 and more.
+TOLERANCE = 5.0
+# The median change is taken for the camera's exposure, up to so many levels: what moves covers less than half of the
+# picture, or differs by more.
+EXPOSURE = 8.0
+# How far a memory still holds, by the picture's difference: flat within the noise, nothing at twice the tolerance.
+TRUST = np.exp(-((np.arange(256, dtype=np.float32) / TOLERANCE) ** 4))
+
+
+class Steadier:
+    """Steadies the scores of consecutive frames of one stream. Not to be shared between threads.
+
+    Each pixel's scores are the mean over its memory of n frames. The memory grows by one with each frame up to
+    `20 ** smooth`, from there on old frames fade exponentially, and it shrinks to the newest frame alone where the
+    picture differs from the remembered one. The picture is remembered in the same way, so slow motion adds up too.
+
+    Args:
+        smooth: From 0, which changes nothing, to 1, the steadiest.
+
+    Raises:
+        UsageError: `smooth` is outside 0..1.
+    """
+
+    def __init__(self, smooth: float = DEFAULT_SMOOTH):
+        if not 0 <= smooth <= 1:
+            raise UsageError(f"smooth is {smooth}; it must be from 0 (off) to 1 (steadiest).")
+        self.smooth = smooth
+        self._limit = LONGEST_MEMORY**smooth
+        self._memory: _Memory | None = None
+
+    def reset(self) -> None:
+        """Forgets all, as for another stream."""
+        self._memory = None
+
+    def __call__(self, scores: ScoreMap, pixels: np.ndarray) -> ScoreMap:
+        """Steadies one frame's scores.
+
+        Args:
+            scores: Of the frame that follows the last call's. Of another shape, they start anew.
+            pixels: What the model saw: RGB uint8 (input_h, input_w, 3).
+
+        Returns:
+            Scores of the same shape, dtype and kind in a new array; the very same object when `smooth` is 0, and
+            for the first frame.
+        """
+        if not self.smooth:
+            return scores
+        stored = scores.stored
+        picture = cv2.blur(cv2.resize(pixels, stored.shape[1::-1], interpolation=cv2.INTER_AREA), (3, 3))
+        if self._memory is None or self._memory.scores_shape != stored.shape:
+            self._memory = _Memory(stored, picture)
+            return scores
+        steady = self._memory.take(stored, picture, self._limit)
+        return ScoreMap(steady, scores.spec, scores.kind)
+
+
+class _Memory:
+    """What is remembered of scores (h, w, channels) and of the picture (h, w, 3), as float32 in their own units."""
+
+    def __init__(self, scores: np.ndarray, picture: np.ndarray):
+        self._scores, self._picture = _Mean(scores), _Mean(picture)
+        self._frames = np.ones(picture.shape[:2], np.float32)  # how many each pixel's mean is made of
+        self._weight = np.empty_like(self._frames)  # of the newest one
+        self.scores_shape = scores.shape
+
+    def take(self, scores: np.ndarray, picture: np.ndarray, limit: float) -> np.ndarray:
+        """The scores' mean after this frame, in their dtype; `limit` is the longest memory in frames."""
+        change = self._picture.compare(picture)
+        exposure = min(max(_median(change[::8, ::8]), -EXPOSURE), EXPOSURE)
+        moved = cv2.convertScaleAbs(change, beta=-exposure).reshape(picture.shape)
+        # The grey of the colours' differences, unlike the difference of their greys, sees a change of hue alone.
+        moved = cv2.dilate(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None)
+        cv2.multiply(self._frames, cv2.LUT(moved, TRUST), dst=self._frames)
+        cv2.add(self._frames, 1.0, dst=self._frames)
+        cv2.min(self._frames, limit, dst=self._frames)
+        cv2.divide(1.0, self._frames, dst=self._weight)
+        self._picture.follow(self._weight)
+        self._scores.compare(scores)
+        self._scores.follow(self._weight)
+        return self._scores.stored(scores.dtype).reshape(scores.shape)
+
+
+class _Mean:
+    """A running mean of arrays (h, w, channels), kept as float32 (h, w * channels): OpenCV takes only 128 channels.
+
+    New arrays of hundreds of kilobytes cost more than the arithmetic on them, so there is room to work in.
+    """
+
+    def __init__(self, first: np.ndarray):
+        height, width, self._channels = first.shape
+        self._mean = first.reshape(height, width * self._channels).astype(np.float32)
+        self._room, self._change = np.empty_like(self._mean), np.empty_like(self._mean)
+
+    def compare(self, new: np.ndarray) -> np.ndarray:
+        """The new array less the mean, float32 (h, w * channels); valid until the next call of any method."""
+        return cv2.subtract(new.reshape(self._mean.shape), self._mean, dst=self._change, dtype=cv2.CV_32F)
+
+    def follow(self, weight: np.ndarray) -> None:
+        """Moves the mean by so much of what was last compared, float32 (h, w)."""
+        if self._channels <= MAX_CHANNELS:
+            cv2.merge([weight] * self._channels, dst=self._room.reshape(*weight.shape, self._channels))
+        else:
+            self._room[:] = np.repeat(weight, self._channels, axis=1)
+        cv2.multiply(self._change, self._room, dst=self._change)
+        cv2.add(self._mean, self._change, dst=self._mean)
+
+    def stored(self, dtype: np.dtype) -> np.ndarray:
+        """The mean in a new array; rounded for integers, whose range it can't leave."""
+        return self._mean.copy() if dtype == np.float32 else np.rint(self._mean, out=self._room).astype(dtype)
+
+
+def _median(values: np.ndarray) -> float:
+    middle = values.size // 2  # the upper of two; np.median takes five times as long over so few
+    return float(np.partition(values, middle, axis=None)[middle])

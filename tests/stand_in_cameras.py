@@ -1,0 +1,172 @@
+"""Cameras for tests: pictures that carry their number, clips, MJPEG over HTTP and RTSP servers that can misbehave.
+
+with HttpCamera() as camera:
+    ...                      # camera.url
+    camera.mode = "stall"    # or "close", "reset", "send"; also .broken, .size_wh
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import pytest
+
+BITS = 16
+
+
+def numbered(number: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """A picture that carries a number up to 65,535 as black and white bars: it survives compression and resizing."""
+    bits = [255 * (number >> bit & 1) for bit in range(BITS)]
+    bars = np.array([bits], np.uint8)
+    picture = cv2.cvtColor(cv2.resize(bars, size_wh, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
+    picture[-size_wh[1] // 4 :] = (200, 120, 40)  # and some colour, by which a test sees that it is BGR
+    return picture
+
+
+def read_number(frame: np.ndarray) -> int:
+    """The number in a picture by `numbered`."""
+    row = frame[frame.shape[0] // 4, :, 1]
+    step = len(row) / BITS
+    return sum(int(row[int((bit + 0.5) * step)] > 127) << bit for bit in range(BITS))
+
+
+def write_clip(path: Path, frames: int = 20, fps: float = 25, size_wh: tuple[int, int] = (64, 48)) -> Path:
+    """A video of pictures numbered from 0; the suffix says what kind, `.avi` (MJPG) or `.mp4`."""
+    fourcc = cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))  # type: ignore[attr-defined]
+    writer = cv2.VideoWriter(str(path), fourcc, fps, size_wh)
+    for number in range(frames):
+        writer.write(numbered(number, size_wh))
+    writer.release()
+    return path
+
+
+class HttpCamera:
+    """An MJPEG camera on loopback, for any number of clients at once.
+
+    Attributes:
+        mode: `send` pictures, `stall` (say nothing, stay connected), `close` the connection, or `reset` it. It holds
+            for those connected and for those to come, which get their HTTP headers first.
+        broken: How many of the pictures to come are no JPEG.
+        size_wh: Of the pictures to come.
+        sent: `time.monotonic()` at which each number was first sent.
+        clients: How many have connected so far.
+    """
+
+    def __init__(self, size_wh: tuple[int, int] = (64, 48), fps: float = 30, port: int = 0):
+        self.size_wh, self.fps, self.mode, self.broken, self.clients = size_wh, fps, "send", 0, 0
+        self.sent: dict[int, float] = {}
+        self._began = time.monotonic()
+        self._stopped = threading.Event()
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                with contextlib.suppress(OSError):  # clients may go at any moment
+                    camera._serve(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/cam.mjpg"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def _serve(self, client: BaseHTTPRequestHandler) -> None:
+        self.clients += 1
+        if not client.path.startswith("/cam.mjpg"):
+            client.send_error(404)
+            return
+        client.send_response(200)
+        client.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        client.end_headers()
+        last = -1
+        while not self._stopped.wait(0.002):
+            if self.mode == "reset":
+                client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if self.mode in ("reset", "close"):
+                client.connection.close() if self.mode == "reset" else None
+                return
+            number = int((time.monotonic() - self._began) * self.fps)
+            if self.mode == "send" and number > last:
+                last = number
+                self._send(client, number)
+
+    def _send(self, client: BaseHTTPRequestHandler, number: int) -> None:
+        jpeg = cv2.imencode(".jpg", numbered(number, self.size_wh))[1].tobytes()
+        if self.broken:
+            self.broken -= 1
+            jpeg = b"\xff\xd8" + os.urandom(200) + b"\xff\xd9"
+        self.sent.setdefault(number, time.monotonic())
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        client.wfile.write(head.encode() + jpeg + b"\r\n")
+
+    def close(self) -> None:
+        """Nobody listens on the port any more; `HttpCamera(port=camera.port)` comes back on it."""
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# For Debian's Python: GStreamer's bindings don't come from PyPI.
+_RTSP_SERVER = """
+import sys, gi
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+width, height, fps = sys.argv[1:4]
+server = GstRtspServer.RTSPServer(); server.set_address("127.0.0.1"); server.set_service("0")
+factory = GstRtspServer.RTSPMediaFactory(); factory.set_shared(True)
+factory.set_launch(f"( videotestsrc is-live=true pattern=smpte ! video/x-raw,width={width},height={height},"
+                   f"framerate={fps}/1,format=I420 ! openh264enc gop-size=10 ! rtph264pay config-interval=-1 name=pay0 )")
+server.get_mount_points().add_factory("/cam", factory)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
+"""
+
+
+@contextmanager
+def rtsp_camera(size_wh: tuple[int, int] = (64, 48), fps: int = 30) -> Iterator[str]:
+    """The URL of an RTSP camera that shows colour bars; skips the test where GStreamer's server isn't installed."""
+    try:
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", _RTSP_SERVER, *map(str, (*size_wh, fps))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    except OSError:
+        pytest.skip("no RTSP server: there is no /usr/bin/python3")
+    assert process.stdout is not None
+    try:
+        port = process.stdout.readline().strip()  # the end of the file where the import failed
+        if not port:
+            pytest.skip("no RTSP server: apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad")
+        yield f"rtsp://127.0.0.1:{port}/cam"
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()

@@ -1,0 +1,69 @@
+"""Sources that misbehave on demand, for the capture process to open instead of cameras.
+
+`request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
+(a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
+whole process), `hangs` (open never returns), `ends`.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from seg_edge.errors import SourceError
+from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+
+SHAPE = (48, 64, 3)
+FPS = 50.0
+OPENER = "tests.stand_in_sources:open_source"
+
+
+def set_state(folder: Path, state: str) -> str:
+    """What the camera does from now on; gives the source's name."""
+    (folder / "state.new").write_text(state)
+    (folder / "state.new").replace(folder / "state")
+    return str(folder)
+
+
+class Moody:
+    """A camera with moods. Frame `n` is `n % 256` in every pixel."""
+
+    def __init__(self, request: SourceRequest):
+        self.folder, self.live = Path(request.name), request.live
+        (self.folder / "pid").write_text(str(os.getpid()))
+        self.check()
+        endless = not (self.folder / "finite").exists()
+        self.info = SourceInfo("moody camera", (SHAPE[1], SHAPE[0]), FPS, None, endless)
+
+    def check(self) -> bool:
+        state = (self.folder / "state").read_text()
+        if state in ("stalls", "hangs"):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            while True:
+                time.sleep(1000)
+        if state == "unplugged":
+            raise SourceError("moody camera: it is not there; plug it in.")
+        if state == "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if state == "is broken":
+            raise ZeroDivisionError("a driver's own error")
+        return state != "ends"
+
+    def __iter__(self) -> Iterator[Shot]:
+        number = 0
+        while self.check():
+            yield Shot(np.full(SHAPE, number % 256, np.uint8), None, time.monotonic())
+            number += 1
+            if self.live:
+                time.sleep(1 / FPS)
+
+    def close(self) -> None:
+        (self.folder / "closed").touch()
+
+
+def open_source(request: SourceRequest) -> Moody:
+    return Moody(request)
