@@ -159,7 +159,7 @@ def _publish_all(
             _publish(item, settings, controls, sinks, stats)
             if stats.published == 1:
                 manager.ready()
-        elif pipeline.exhausted:
+        elif pipeline.exhausted():
             break
         else:
             sinks.idle(pipeline.trouble)

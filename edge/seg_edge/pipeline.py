@@ -162,24 +162,24 @@ class Pipeline:
         return 0.0 if since is None else time.monotonic() - since
 
     def take(self, seconds: float) -> Segmented | None:
-        """The newest answer, or the next one of a source that is read whole; None when there is none in time.
+        """The newest answer, or the next one of a source that is read whole; None when there is none in time."""
+        item = self._answers.take(seconds)
+        if item is not None:
+            item.stages_ms["wait"] += (time.monotonic() - item.done) * 1000
+        return item
+
+    def exhausted(self) -> bool:
+        """Whether everything there was has been taken.
 
         Raises:
             SourceError: A source that has an end failed before it.
         """
-        item = self._answers.take(seconds)
-        if item is not None:
-            item.stages_ms["wait"] += (time.monotonic() - item.done) * 1000
-        elif self._answers.exhausted:
-            failure = self._failure or self._capture.failure
-            if failure:
-                raise failure
-        return item
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether everything there was has been taken."""
-        return self._answers.exhausted
+        if not self._answers.exhausted:
+            return False
+        failure = self._failure or self._capture.failure
+        if failure:
+            raise failure
+        return True
 
     def _segment(self) -> None:
         try:

@@ -23,6 +23,7 @@ from seg_edge.models import DEFAULT_MODEL, ModelFile, open_model
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
 from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
 from seg_edge.render import render
+from seg_edge.smooth import Steadier
 
 # Regions under this share of the picture are specks, not shapes anybody would outline.
 SPECK = 0.0005
@@ -35,7 +36,7 @@ class Segmentation:
     Attributes:
         labels: uint8 (height, width), 0 is background, `i` is `classes[i]`.
         classes: Names and colours, background first.
-        score_map: The model's scores as they came out, smaller than the frame.
+        score_map: The model's scores, smaller than the frame; as they came out, or steadied over time.
         pixels: What the model saw: RGB uint8 (input_h, input_w, 3).
         timing_ms: Milliseconds spent in `preprocess`, `inference` and `postprocess`.
     """
@@ -77,22 +78,31 @@ class Segmenter:
         model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
             numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
         threads: CPU threads; by default the cores there are, at most 4.
+        smooth: For video: steadies the masks over time, from 0 (each frame on its own) to 1; `seg_edge.smooth`
+            tells how. Unless it is 0, the frames must come in order and from one stream.
 
     Raises:
         ModelError: The model can't be used.
         RuntimeMissingError: No LiteRT runtime is installed.
+        UsageError: `smooth` is outside 0..1.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None):
+    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
+        self._steadier = Steadier(smooth)
         file = open_model(model)
         self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
 
     @classmethod
-    def around(cls, backend: Backend, card: ModelCard) -> Segmenter:
+    def around(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
         """A Segmenter over any backend, such as a Keras model that is to be scored as it would run."""
         segmenter = cls.__new__(cls)
+        segmenter._steadier = Steadier(smooth)
         segmenter._start(backend, ModelFile(card.name, Path(card.name), b"", "", card))
         return segmenter
+
+    def reset(self) -> None:
+        """Forgets the frames so far, as before another stream; matters only with `smooth`."""
+        self._steadier.reset()
 
     def _start(self, backend: Backend, file: ModelFile) -> None:
         self.backend, self.file = backend, file
@@ -123,7 +133,7 @@ class Segmenter:
         prepared = time.perf_counter()
         scores = self.backend.run(tensor)
         inferred = time.perf_counter()
-        score_map = ScoreMap(scores[0], self.backend.output, self.card.output)
+        score_map = self._steadier(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
         labels = score_map.labels(frame.shape[:2])
         done = time.perf_counter()
         timing = {

@@ -92,7 +92,7 @@ def _write_frames(
     show_progress: Progress,
 ) -> None:
     with VideoFile(path, pipeline.info.size_wh, pipeline.info.fps or 30.0) as file:
-        while not pipeline.exhausted:
+        while not pipeline.exhausted():
             item = pipeline.take(WAIT_S)
             if item is None:
                 continue

@@ -26,7 +26,7 @@ def request(folder: Path, live: bool = True) -> SourceRequest:
 
 
 def drain(pipeline: Pipeline) -> None:
-    while not pipeline.exhausted:
+    while not pipeline.exhausted():
         pipeline.take(5)
 
 
@@ -106,7 +106,7 @@ def test_every_frame_of_what_is_not_live_comes_out_in_order(tmp_path: Path, segm
     (tmp_path / "finite").touch()
     values = []
     with Pipeline(request(tmp_path, live=False), segmenter, print, OPENER) as pipeline:
-        while not pipeline.exhausted:
+        while not pipeline.exhausted():
             item = pipeline.take(1)
             if item is not None:
                 time.sleep(0.002)
