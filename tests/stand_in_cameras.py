@@ -14,11 +14,11 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import cv2
 import numpy as np
@@ -100,7 +100,6 @@ class HttpCamera:
             if self.mode == "reset":
                 client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if self.mode in ("reset", "close"):
-                client.connection.close() if self.mode == "reset" else None
                 return
             number = int((time.monotonic() - self._began) * self.fps)
             if self.mode == "send" and number > last:
@@ -130,6 +129,100 @@ class HttpCamera:
         self.close()
 
 
+class FakeVideoCapture:
+    """A webcam by V4L2 as OpenCV's class shows it, so far as sources use that; `test_opencv.py` compares the methods.
+
+    Like the real driver it takes the nearest size and rate it has, and keeps its format when asked for one it hasn't.
+    Tests set the class's attributes, through `fake_webcam`.
+
+    Attributes:
+        formats: By fourcc and size_wh: the highest rate. The first is what it starts in.
+        opens: Whether `open` works.
+        events: What the next `grab`s do: "frame", "lost" (and from then on), "bad" (a JPEG that can't be decoded),
+            "grey"; frames when used up.
+        stamp: The driver's timestamp of the next frame by the time it is grabbed; None: the time itself.
+        made: All that were made, newest last.
+    """
+
+    formats: ClassVar[dict[str, dict[tuple[int, int], float]]] = {"YUYV": {(640, 480): 30.0}}
+    opens: ClassVar[bool] = True
+    events: ClassVar[list[str]] = []
+    stamp: ClassVar[Callable[[float], float] | None] = None
+    made: ClassVar[list[FakeVideoCapture]] = []
+
+    def __init__(self) -> None:
+        self.opened, self.released = False, 0
+        self.fourcc, self.size_wh, self.fps = next(iter(self.formats)), (640, 480), 30.0
+        self.asked_wh = [640, 480]
+        self.number, self.event, self.grabbed_at = 0, "frame", 0.0
+        self.made.append(self)
+
+    def open(self, filename: str, apiPreference: int) -> bool:
+        assert apiPreference == cv2.CAP_V4L2
+        self.opened = self.opens
+        self._nearest()
+        return self.opened
+
+    def _nearest(self) -> None:
+        sizes = self.formats[self.fourcc]
+        self.size_wh = min(sizes, key=lambda wh: abs(wh[0] - self.asked_wh[0]) + abs(wh[1] - self.asked_wh[1]))
+
+    def get(self, propId: int) -> float:
+        return {
+            cv2.CAP_PROP_FOURCC: lambda: float(int.from_bytes(self.fourcc.encode(), "little")),
+            cv2.CAP_PROP_FRAME_WIDTH: lambda: float(self.size_wh[0]),
+            cv2.CAP_PROP_FRAME_HEIGHT: lambda: float(self.size_wh[1]),
+            cv2.CAP_PROP_FPS: lambda: min(self.fps, self.formats[self.fourcc][self.size_wh]),
+            cv2.CAP_PROP_POS_MSEC: lambda: 1000 * (type(self).stamp or float)(self.grabbed_at),
+        }[propId]()
+
+    def set(self, propId: int, value: float) -> bool:
+        if propId == cv2.CAP_PROP_FOURCC:
+            fourcc = int(value).to_bytes(4, "little").decode()
+            self.fourcc = fourcc if fourcc in self.formats else self.fourcc
+        elif propId == cv2.CAP_PROP_FPS:
+            self.fps = value
+        else:
+            self.asked_wh[(cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT).index(propId)] = int(value)
+        self._nearest()
+        return True
+
+    def grab(self) -> bool:
+        if not self.opened:
+            return False
+        time.sleep(0.002)
+        if self.event != "lost":
+            self.event = self.events.pop(0) if self.events else "frame"
+        self.number += 1
+        self.grabbed_at = time.monotonic()
+        return self.event != "lost"
+
+    def retrieve(self) -> tuple[bool, np.ndarray | None]:
+        if self.event == "bad":
+            return True, None
+        picture = numbered(self.number, self.size_wh)
+        return True, picture[..., 0].copy() if self.event == "grey" else picture
+
+    def release(self) -> None:
+        self.opened = False
+        self.released += 1
+
+
+def fake_webcam(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> str:
+    """The name of a webcam that is a FakeVideoCapture with these attributes, /dev/video7, for this test."""
+    from seg_edge.board import Camera
+    from seg_edge.sources import opencv
+
+    device = "/dev/video7"
+    fake = type("Fake", (FakeVideoCapture,), {"made": [], "events": [], **attributes})
+    real = {name: getattr(os, name) for name in ("access",)} | {"exists": os.path.exists}
+    monkeypatch.setattr(opencv.cv2, "VideoCapture", fake)
+    monkeypatch.setattr(opencv, "find_cameras", lambda machine: [Camera(device, "Fake Cam", True)])
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) == device or real["access"](path, mode))
+    monkeypatch.setattr(os.path, "exists", lambda path: str(path) == device or real["exists"](path))
+    return device
+
+
 # For Debian's Python: GStreamer's bindings don't come from PyPI.
 _RTSP_SERVER = """
 import sys, gi
@@ -140,7 +233,8 @@ width, height, fps = sys.argv[1:4]
 server = GstRtspServer.RTSPServer(); server.set_address("127.0.0.1"); server.set_service("0")
 factory = GstRtspServer.RTSPMediaFactory(); factory.set_shared(True)
 factory.set_launch(f"( videotestsrc is-live=true pattern=smpte ! video/x-raw,width={width},height={height},"
-                   f"framerate={fps}/1,format=I420 ! openh264enc gop-size=10 ! rtph264pay config-interval=-1 name=pay0 )")
+                   f"framerate={fps}/1,format=I420 ! openh264enc gop-size=10"
+                   " ! rtph264pay config-interval=-1 name=pay0 )")
 server.get_mount_points().add_factory("/cam", factory)
 server.attach(None)
 print(server.get_bound_port(), flush=True)

@@ -20,6 +20,8 @@ from typing import Any
 # (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
+# A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too.
+NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,31 @@ class Board:
     def is_raspberry_pi(self) -> bool:
         """Whether it is one."""
         return self.model.startswith("Raspberry Pi")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that the kernel knows, such as a USB webcam.
+
+    Attributes:
+        device: Its node, such as `/dev/video0`.
+        name: As it calls itself; may be empty.
+        allowed: Whether this user may use it.
+    """
+
+    device: str
+    name: str
+    allowed: bool
+
+
+def find_cameras(machine: Machine) -> list[Camera]:
+    """The /dev/video* nodes that are cameras, by number."""
+    cameras = []
+    for node in sorted((machine.root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
+        name = machine.text(f"sys/class/video4linux/{node.name}/name")
+        if not NOT_A_CAMERA.match(name):
+            cameras.append(Camera(f"/dev/{node.name}", name, os.access(node, os.R_OK | os.W_OK)))
+    return cameras
 
 
 def read_board(machine: Machine) -> Board:

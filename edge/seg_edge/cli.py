@@ -148,7 +148,7 @@ def image(
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
     if not match:
-        raise typer.BadParameter(f"{text!r} is no size; write it as 640x480.")
+        raise UsageError(f"--size {text} is no size; write it as 640x480.")
     return int(match[1]), int(match[2])
 
 
@@ -168,9 +168,7 @@ def camera(
     source: Annotated[
         str, typer.Option(help="auto, picamera2, a number, /dev/videoN, a file, a folder, a URL, or synthetic.")
     ] = "auto",
-    size: Annotated[
-        tuple[int, int] | None, typer.Option(parser=_size, metavar="WxH", help="The picture's size.")
-    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="The picture's size, such as 640x480.")] = None,
     fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Frames a second to ask of the camera.")] = None,
     effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
@@ -205,7 +203,7 @@ def camera(
 
     settings = CameraSettings(
         source=source,
-        size_wh=size,
+        size_wh=_size(size) if size else None,
         fps=fps,
         effect=effect.value,
         background=read_photo(background) if background else None,

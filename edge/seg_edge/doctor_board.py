@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from seg_edge import interpreter, models
-from seg_edge.board import Machine, read_board
+from seg_edge.board import Machine, find_cameras, read_board
 
 # Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
 INT8_SPEED = (
     (("i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
     (("asimd", "neon", "avx2"), "no 8-bit dot products, so int8 may be no faster than float"),
 )
-# A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too.
-NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")
 HOT_C = 80.0  # where a Raspberry Pi starts to lower its clock
 TIMING_RUNS = 10
 TIMING_SECONDS = 1.5
@@ -84,21 +82,15 @@ def _delegation(backend: interpreter.LiteRT) -> tuple[bool, list[str]] | None:
 
 def check_camera(machine: Machine) -> Answer:
     """The /dev/video* nodes that are cameras, and the permission to use them."""
-    cameras = []
-    nodes = (machine.root / "dev").glob("video[0-9]*")
-    for node in sorted(nodes, key=lambda path: int(path.name[5:])):
-        name = machine.text(f"sys/class/video4linux/{node.name}/name")
-        if not NOT_A_CAMERA.match(name):
-            allowed = os.access(node, os.R_OK | os.W_OK)
-            cameras.append({"device": f"/dev/{node.name}", "name": name, "allowed": allowed})
-    data = {"cameras": cameras}
+    cameras = find_cameras(machine)
+    data = {"cameras": [asdict(camera) for camera in cameras]}
     if not cameras:
         advice = "plug in a USB camera; for a camera module see 'libcamera'; photos need none"
         return "note", "no USB camera", advice, data
     found = ", ".join(
-        f"{camera['device']} {camera['name']}{'' if camera['allowed'] else ' (no permission)'}" for camera in cameras
+        f"{camera.device} {camera.name}{'' if camera.allowed else ' (no permission)'}" for camera in cameras
     )
-    refused = sum(not camera["allowed"] for camera in cameras)
+    refused = sum(not camera.allowed for camera in cameras)
     if refused:
         status = "problem" if refused == len(cameras) else "note"
         return status, found, "sudo usermod -aG video $USER, then log out and in again", data

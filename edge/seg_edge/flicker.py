@@ -44,10 +44,9 @@ class FlickerMeter:
         if last is None or last[1].shape != picture.shape:
             return
         change = cv2.cvtColor(cv2.absdiff(picture, last[1]), cv2.COLOR_RGB2GRAY)
-        still = cv2.compare(cv2.dilate(change, REACH), NOISE, cv2.CMP_LE)
-        flickered = cv2.bitwise_and(cv2.compare(labels, last[0], cv2.CMP_NE), still)
-        self._still += cv2.countNonZero(still)
-        self._flickered += cv2.countNonZero(flickered)
+        still = cv2.dilate(change, REACH) <= NOISE
+        self._still += int(np.count_nonzero(still))
+        self._flickered += int(np.count_nonzero(still & (labels != last[0])))
 
     def reset(self) -> None:
         """Forgets the last frame, as after a gap in the stream; the score goes on."""

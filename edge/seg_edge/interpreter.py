@@ -115,6 +115,7 @@ class LiteRT:
         input: Spec of the one input, shape (1, height, width, 3).
         output: Spec of the one output, shape (1, height, width, channels).
         runtime: Which runtime runs it.
+        threads: As given.
 
     Raises:
         ModelError: It can't be loaded, or it isn't a model from one image to one score map.
@@ -123,7 +124,7 @@ class LiteRT:
     def __init__(self, content: bytes, threads: int, where: str):
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more.")
-        self.runtime = find_runtime()
+        self.runtime, self.threads = find_runtime(), threads
         try:
             with without_native_log():
                 self._interpreter = self.runtime.interpreter(model_content=content, num_threads=threads)

@@ -140,10 +140,12 @@ def draw_legend(
 
 def draw_message(picture: np.ndarray, letters: Lettering, text: str) -> None:
     """A message in the middle, in as many lines as it takes."""
-    lines = wrap_words(letters, [[(word, False)] for word in text.split()], round(picture.shape[1] * 0.8))
+    words: list[Words] = [[(word, False)] for word in text.split()]
+    by_width = [wrap_words(letters, words, round(picture.shape[1] * share)) for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    lines = next(wrapped for wrapped in by_width if len(wrapped) == len(by_width[-1]))  # of even length
     gap = letters.size // 3
     top = (picture.shape[0] - letters.line * len(lines)) // 2
-    for row, words in enumerate(lines):
-        line = " ".join(word for word, _ in words)
+    for row, parts in enumerate(lines):
+        line = " ".join(word for word, _ in parts)
         left = (picture.shape[1] - letters.width(line)) // 2
         letters.write(picture, line, (max(gap, left), top + row * letters.line))

@@ -6,6 +6,7 @@ it can be, that happens on the quantised numbers: every channel of an output sha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -35,11 +36,14 @@ class ScoreMap:
         channels = self.stored.shape[2]
         if channels <= 2:
             plane, threshold = self._margin()
-            return (_upsample(plane, shape_hw) > threshold).view(np.uint8)
-        best = _upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
+            upsampled = upsample(plane, shape_hw)
+            if upsampled.dtype != np.float32:  # to compare them with a real number, NumPy would make each pixel one
+                threshold = math.floor(threshold)
+            return (upsampled > threshold).view(np.uint8)
+        best = upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
         labels = np.zeros(shape_hw, np.uint8)
         for index in range(1, channels):
-            plane = _upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
+            plane = upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
             labels[plane > best] = index
             best = cv2.max(best, plane)
         return labels
@@ -59,28 +63,33 @@ class ScoreMap:
 
     def probabilities(self, shape_hw: tuple[int, int]) -> np.ndarray:
         """Probability of each class, float32 (`shape_hw`, classes), background first."""
-        scores = _upsample(self.spec.dequantise(self.stored), shape_hw).reshape(*shape_hw, -1)
-        if scores.shape[2] == 1:
-            foreground = scores if self.kind == "probabilities" else _sigmoid(scores)
-            return np.concatenate([1 - foreground, foreground], axis=2)
+        scores = upsample(self.spec.dequantise(self.stored), shape_hw).reshape(*shape_hw, -1)
+        channels = scores.shape[2]
         if self.kind == "probabilities":
-            return scores
-        exponent = np.exp(scores - scores.max(axis=2, keepdims=True))
-        return exponent / exponent.sum(axis=2, keepdims=True)
+            return np.concatenate([1 - scores, scores], axis=2) if channels == 1 else scores
+        if channels <= 2:
+            # The softmax of two is the sigmoid of their difference, and a tenth of the work.
+            foreground = _sigmoid(scores[..., 0] if channels == 1 else scores[..., 1] - scores[..., 0])
+            return cv2.merge([1 - foreground, foreground])
+        # Sums over the first axis are sums of planes; over the last they would be many short ones.
+        planes = np.ascontiguousarray(np.moveaxis(scores, 2, 0))
+        exponent = np.exp(planes - planes.max(axis=0))
+        return np.moveaxis(exponent / exponent.sum(axis=0), 0, 2)
 
     def alpha(self, shape_hw: tuple[int, int]) -> np.ndarray:
         """How much of each pixel is foreground, uint8 `shape_hw`, 255 for all: for soft edges."""
         foreground = 1 - self.probabilities(self.stored.shape[:2])[..., 0]
-        return _upsample(np.round(foreground * 255).astype(np.uint8), shape_hw)
+        return upsample(np.round(foreground * 255).astype(np.uint8), shape_hw)
 
 
-def _upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+def upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+    """Stretches (h, w) or (h, w, channels) of the model's size to (height, width), bilinearly; int8 becomes int16."""
     if plane.dtype == np.int8:
         plane = plane.astype(np.int16)  # OpenCV does not resize int8
     if plane.shape[:2] == shape_hw:
         return plane
     if plane.ndim == 3 and plane.shape[2] > MAX_CHANNELS:
-        return np.dstack([_upsample(np.ascontiguousarray(layer), shape_hw) for layer in np.moveaxis(plane, 2, 0)])
+        return np.dstack([upsample(np.ascontiguousarray(layer), shape_hw) for layer in np.moveaxis(plane, 2, 0)])
     return cv2.resize(plane, shape_hw[::-1], interpolation=cv2.INTER_LINEAR)
 
 

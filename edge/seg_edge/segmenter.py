@@ -74,6 +74,9 @@ class Segmentation:
 class Segmenter:
     """Segments frames with one model. Make it once, call it for every frame, from one thread at a time.
 
+    Attributes:
+        threads: CPU threads of one inference; None where the backend decides.
+
     Args:
         model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
             numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
@@ -90,7 +93,11 @@ class Segmenter:
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
         self._steadier = Steadier(smooth)
         file = open_model(model)
-        self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
+        backend = LiteRT(file.content, threads or default_threads(), file.path.name)
+        self.threads = backend.threads
+        self._start(backend, file)
+
+    threads: int | None = None
 
     @classmethod
     def around(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:

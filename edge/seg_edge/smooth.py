@@ -22,6 +22,7 @@ TOLERANCE = 5.0
 # The median change is taken for the camera's exposure, up to so many levels: what moves covers less than half of the
 # picture, or differs by more.
 EXPOSURE = 8.0
+NEAR = np.ones((3, 3), np.uint8)
 # How far a memory still holds, by the picture's difference: flat within the noise, nothing at twice the tolerance.
 TRUST = np.exp(-((np.arange(256, dtype=np.float32) / TOLERANCE) ** 4))
 
@@ -88,11 +89,12 @@ class _Memory:
         exposure = min(max(_median(change[::8, ::8]), -EXPOSURE), EXPOSURE)
         moved = cv2.convertScaleAbs(change, beta=-exposure).reshape(picture.shape)
         # The grey of the colours' differences, unlike the difference of their greys, sees a change of hue alone.
-        moved = cv2.dilate(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None)
-        cv2.multiply(self._frames, cv2.LUT(moved, TRUST), dst=self._frames)
-        cv2.add(self._frames, 1.0, dst=self._frames)
-        cv2.min(self._frames, limit, dst=self._frames)
-        cv2.divide(1.0, self._frames, dst=self._weight)
+        moved = cv2.dilate(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), NEAR)
+        frames = self._frames
+        frames *= cv2.LUT(moved, TRUST)
+        frames += 1
+        np.minimum(frames, limit, out=frames)
+        np.reciprocal(frames, out=self._weight)
         self._picture.follow(self._weight)
         self._scores.compare(scores)
         self._scores.follow(self._weight)
@@ -125,7 +127,10 @@ class _Mean:
 
     def stored(self, dtype: np.dtype) -> np.ndarray:
         """The mean in a new array; rounded for integers, whose range it can't leave."""
-        return self._mean.copy() if dtype == np.float32 else np.rint(self._mean, out=self._room).astype(dtype)
+        if dtype == np.float32:
+            cv2.patchNaNs(self._mean)  # a model's one NaN or infinity would stay in a mean for ever
+            return self._mean.copy()
+        return np.rint(self._mean, out=self._room).astype(dtype)
 
 
 def _median(values: np.ndarray) -> float:

@@ -66,7 +66,7 @@ class RunStats:
             "reconnects": pipeline.reconnects,
             "seconds": round(seconds, 3),
             "cpu_share": round((_cpu_s() - self._cpu_before) / seconds / (os.cpu_count() or 1), 4),
-            "peak_rss_mb": {"program": _peak_mb(resource.RUSAGE_SELF), "capture": _peak_mb(resource.RUSAGE_CHILDREN)},
+            "peak_rss_mb": round(_peak_mb(resource.RUSAGE_SELF) + _peak_mb(resource.RUSAGE_CHILDREN), 1),
             "throttled": {"now": board.throttled_now, "since_boot": board.throttled_since_boot} if told else None,
             "load": board.load,
             "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
@@ -81,4 +81,4 @@ def _cpu_s() -> float:
 
 def _peak_mb(who: int) -> float:
     """The largest resident set so far, in 10^6 bytes; of children, the largest among them."""
-    return round(resource.getrusage(who).ru_maxrss * 1024 / 1e6, 1)
+    return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux gives KiB

@@ -12,7 +12,7 @@ import pytest
 
 from seg_edge import Segmentation, Segmenter
 from seg_edge.card import ModelCard, make_classes
-from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.errors import ModelError, SegEdgeError, UsageError
 from seg_edge.interpreter import TensorSpec
 from tests import tiny
 
@@ -214,6 +214,48 @@ def test_around_takes_any_backend() -> None:
     assert answer.areas == {"thing": pytest.approx(0.5, abs=0.05)}
     with pytest.raises(ModelError, match=r"^oracle: its card says input"):
         Segmenter.around(Oracle(), replace(card, input_size_wh=(8, 16)))
+
+
+class Fickle(Oracle):
+    """Sure of the whole picture at first, then less sure of the opposite."""
+
+    answers = (100, -10, -10, -10)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return np.full((1, 8, 16, 1), self.answers[(self.calls - 1) % 4], np.float32)
+
+
+def test_smooth_steadies_what_stands_still_until_reset() -> None:
+    card = ModelCard("oracle", make_classes(["background", "thing"]), (16, 8))
+    frame = tiny.noise((32, 64))
+    plain, steady = Segmenter.around(Fickle(), card), Segmenter.around(Fickle(), card, smooth=1)
+    assert [plain(frame).areas["thing"] for _ in range(4)] == [1, 0, 0, 0]
+    answers = [steady(frame) for _ in range(4)]
+    assert [answer.areas["thing"] for answer in answers] == [1, 1, 1, 1]
+    assert [answer.alpha().min() > 127 for answer in answers] == [True, True, True, True]
+    steady.reset()
+    assert steady(frame).areas["thing"] == 1
+    steady.reset()
+    assert steady(frame).areas["thing"] == 0
+
+
+def test_smooth_forgets_where_the_picture_changes(tmp_path: Path) -> None:
+    segment = Segmenter(tiny.carded(tiny.TWO_UINT8, tmp_path), threads=1, smooth=1)
+    for _ in range(10):
+        segment(tiny.grey_frame((64, 96), 40))
+    square = tiny.bright_square()
+    np.testing.assert_array_equal(segment(square).labels, Segmenter(segment.file.path, threads=1)(square).labels)
+
+
+@pytest.mark.parametrize("smooth", [-0.01, 1.01])
+def test_smooth_outside_its_range_is_refused(smooth: float) -> None:
+    with pytest.raises(UsageError, match="smooth is"):
+        Segmenter(tiny.TWO_UINT8, smooth=smooth)
 
 
 @pytest.mark.parametrize(("channels", "fits"), [(256, True), (257, False)])

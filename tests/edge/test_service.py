@@ -1,12 +1,21 @@
 """What systemd hears, over a socket like its own."""
 
+import configparser
+import re
+import shlex
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from seg_edge.live import STUCK_S
 from seg_edge.service import ServiceManager
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -61,3 +70,31 @@ def test_without_a_manager_nothing_happens(environment: dict[str, str]) -> None:
     manager.ready()
     manager.alive("")
     manager.stopping()
+
+
+def test_the_unit_in_the_docs_asks_for_what_the_program_does(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "seg-edge-camera.service").read_text()
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(text)
+    service = unit["Service"]
+    assert (service["Type"], service["Restart"]) == ("notify", "always")
+    assert int(service["WatchdogSec"]) > 2 * STUCK_S, "a frame that is merely slow must not restart it"
+    arguments = shlex.split(service["ExecStart"])[1:]
+    options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    assert arguments[0] == "camera"
+    options |= {"--source": str(tmp_path / "nothing.mp4"), "--stats": str(tmp_path / "stats.json")}
+    command = [sys.executable, "-m", "seg_edge.cli", "camera", *(part for pair in options.items() for part in pair)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, "the options are right, the camera isn't there"
+    assert "nothing.mp4" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "seg-edge-camera.service").read_text()
+    text = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", text).replace("User=pi", "User=root")
+    (tmp_path / "seg-edge-camera.service").write_text(text)
+    command = ["systemd-analyze", "verify", str(tmp_path / "seg-edge-camera.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

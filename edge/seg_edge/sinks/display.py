@@ -105,9 +105,9 @@ def prepare_qt(environment: MutableMapping[str, str] = os.environ) -> None:
 
     Its warnings (no font folder, no XDG_RUNTIME_DIR, a Wayland session) mean nothing here and would fill the terminal.
     """
-    environment.setdefault("QT_LOGGING_RULES", "default.warning=false")
-    if "xcb" not in environment.get("QT_QPA_PLATFORM", "xcb") and _qt_has_only_x11():
-        environment["QT_QPA_PLATFORM"] = "xcb"  # many Wayland desktops set `wayland`, which OpenCV's Qt lacks
+    environment.setdefault("QT_LOGGING_RULES", "default.warning=false;default.info=false")
+    if "xcb" not in environment.get("QT_QPA_PLATFORM", "") and _qt_has_only_x11():
+        environment["QT_QPA_PLATFORM"] = "xcb"  # Wayland desktops ask for a plugin that OpenCV's Qt lacks
 
 
 def _qt_plugins() -> list[Path]:

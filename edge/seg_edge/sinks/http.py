@@ -82,7 +82,7 @@ class HttpView:
         self._closed = False
         self._threads = [
             threading.Thread(target=self._feed.encode_for_ever, name="http encoder", daemon=True),
-            threading.Thread(target=self._server.serve_forever, args=(0.2,), name="http server", daemon=True),
+            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -209,7 +209,7 @@ class _Site:
         self.page = PAGE.read_bytes()
         # The page's one style and one script, by their hashes, and nothing else: no text can become code.
         self.policy = (
-            "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+            "default-src 'none'; img-src 'self' data:; connect-src 'self' data:; "
             f"style-src {_hashes(self.page, b'style')}; script-src {_hashes(self.page, b'script')}; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )

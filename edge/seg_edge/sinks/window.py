@@ -158,7 +158,7 @@ class Window:
     def _keys(self) -> list[Words]:
         keys = [("m", "mirror"), ("s", "snapshot"), ("l", "legend"), ("f", "full screen"), ("h", "keys"), ("q", "quit")]
         if len(self._effects) > 1:
-            keys = [("e", "effect"), (f"1-{len(self._effects)}", "effects"), *keys]
+            keys = [(f"e 1-{len(self._effects)}", "effect"), *keys]
         return [[(key, True), (does, False), ("", False)] for key, does in keys]
 
     def _say(self, notice: str) -> None:

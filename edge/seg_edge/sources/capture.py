@@ -250,24 +250,29 @@ class _Child:
 
     def __init__(self, request: SourceRequest, opener: str):
         self.name = request.name
-        memory_fd = os.memfd_create("seg-edge frames")
         try:
-            os.ftruncate(memory_fd, MEMORY_BYTES)
-            self.memory = mmap.mmap(memory_fd, MEMORY_BYTES)
-            self._pipe, theirs = Pipe()
-            command = [sys.executable, "-m", "seg_edge.sources.capture_child", str(theirs.fileno()), str(memory_fd)]
+            memory_fd = os.memfd_create("seg-edge frames")
+            try:
+                self._start(memory_fd)
+            finally:
+                os.close(memory_fd)
+        except OSError as error:
+            raise SourceError(f"{request.name}: no capture process can be started ({error.strerror}).") from error
+        self._send(Start(request, opener, os.getpid()))
+
+    def _start(self, memory_fd: int) -> None:
+        os.ftruncate(memory_fd, MEMORY_BYTES)
+        self.memory = mmap.mmap(memory_fd, MEMORY_BYTES)
+        self._pipe, theirs = Pipe()
+        with theirs:
             # Its own session: Ctrl-C in the terminal reaches the program alone, which then ends it in order.
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "seg_edge.sources.capture_child", str(theirs.fileno()), str(memory_fd)],
                 pass_fds=(theirs.fileno(), memory_fd),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
             )
-            theirs.close()
-        finally:
-            os.close(memory_fd)
-        self._send(Start(request, opener, os.getpid()))
 
     def wait_until_open(self, seconds: float, closing: threading.Event | None = None) -> SourceInfo:
         message = self.receive(seconds, closing)

@@ -55,7 +55,7 @@ class Picamera2Source:
 
         Args:
             request: `name` is `picamera2` or `picamera2:N`, N counting the cameras from 0. The size is 640x480 if
-                None, and becomes even; the rate is 30 if None, and the mode's highest if that is less.
+                None, and becomes even; the rate is 30 if None, and what the sensor can do if that is less.
             controls: libcamera's controls by name, such as `{"ExposureTime": 8000, "AnalogueGain": 2.0}`.
 
         Raises:
@@ -78,16 +78,21 @@ class Picamera2Source:
 
     def _start(self, request: SourceRequest, controls: dict[str, object], colour_space: object) -> None:
         camera, fps = self._camera, request.fps or _FPS
-        main = {"format": "RGB888", "size": request.size_wh or _SIZE_WH}  # B, G, R in memory
+        size_wh = request.size_wh or _SIZE_WH
         old = camera.platform.name == "VC4"
         wanted = _checked(controls, camera.camera_controls, self._name, fps)
-        sensor = _widest_mode(camera, main["size"], fps)
-        lores = _lores(main["size"], request.input_size_wh, "YUV420" if old else "BGR888")
+        sensor = _widest_mode(camera, size_wh, fps)
+        lores = _lores(size_wh, request.input_size_wh, "YUV420" if old else "BGR888")
         for small in (lores, None) if lores else (None,):
             # Without the raw stream, which nobody reads, there are fewer buffers. YUV is BT.601 with limited range, as
             # OpenCV takes it to be; by default picamera2 makes it BT.709 for larger pictures.
             config = camera.create_video_configuration(
-                main=dict(main), lores=small, raw=None, colour_space=colour_space, controls=wanted, sensor=sensor
+                main={"format": "RGB888", "size": size_wh},  # B, G, R in memory
+                lores=small,
+                raw=None,
+                colour_space=colour_space,
+                controls=wanted,
+                sensor=sensor,
             )
             camera.configure(config)
             config = camera.camera_configuration()
@@ -214,14 +219,15 @@ def _checked(controls: dict[str, object], available: Mapping[str, Any], name: st
 
 
 def _widest_mode(camera: Any, size_wh: tuple[int, int], fps: float) -> dict[str, object]:
-    """The sensor's mode that sees most at this rate, the smallest of those that have the picture's pixels."""
+    """The sensor's mode that sees most at this rate; of equals, the smallest that has the picture's pixels."""
     try:
         modes = [mode for mode in camera.sensor_modes if "crop_limits" in mode]
     except (KeyError, RuntimeError):  # a sensor that doesn't tell all: picamera2 chooses
         return {}
-    modes = [mode for mode in modes if mode["fps"] >= fps - 0.1] or modes
     if not modes:
         return {}
+    fastest = max(modes, key=lambda mode: mode["fps"])
+    modes = [mode for mode in modes if mode["fps"] >= fps - 0.1] or [fastest]
     seen = max(mode["crop_limits"][2] * mode["crop_limits"][3] for mode in modes)
     modes = [mode for mode in modes if mode["crop_limits"][2] * mode["crop_limits"][3] > 0.95 * seen]
 

@@ -125,13 +125,14 @@ class SyntheticSource:
         self._closed.set()
 
     def _draw(self, picture: np.ndarray, stroke: _Stroke, bgr: tuple[int, int, int]) -> None:
-        ends = [tuple(round(v * self._unit * 2**FINE) for v in point) for point in (stroke.start, stroke.end)]
-        cv2.line(picture, *ends, bgr, max(1, round(stroke.width * self._unit)), cv2.LINE_AA, FINE)
+        start, end = ([round(v * self._unit * 2**FINE) for v in point] for point in (stroke.start, stroke.end))
+        cv2.line(picture, start, end, bgr, max(1, round(stroke.width * self._unit)), cv2.LINE_AA, FINE)
 
     def _pose(self, index: int) -> tuple[list[_Stroke], list[tuple[Sprite, int]], int]:
         """The strokes that make the arms, the painted parts with their x, and the parts' y, x and y in pixels."""
         seconds = index / self._fps % TOUR_S
-        share = float(np.interp(seconds, *zip(*WAY, strict=True)))
+        times, shares = zip(*WAY, strict=True)
+        share = float(np.interp(seconds, times, shares))
         # Whole pixels for everything, so that the arms stay where the shoulders are.
         left = round(share * self._room.shape[1] + 12 * self._unit * _swing(seconds, 4))
         top = round(3 * self._unit * _swing(seconds, 2))

@@ -6,6 +6,7 @@ line at the picture's top.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,9 +44,9 @@ class _Canvas:
         """An empty outline to draw into, uint8."""
         return np.zeros(self._bgr.shape[:2], np.uint8)
 
-    def polygon(self, points: list[tuple[float, float]], rounding: float = 0) -> np.ndarray:
+    def polygon(self, points: Sequence[tuple[float, float]], rounding: float = 0) -> np.ndarray:
         """The outline of a polygon, its corners rounded by about so many pixels."""
-        mask = cv2.fillPoly(self.mask(), [np.int32(np.float32(points) * 2)], 255)
+        mask = cv2.fillPoly(self.mask(), [(np.array(points) * 2).astype(np.int32)], 255)
         if rounding:
             mask = cv2.GaussianBlur(mask, (0, 0), 2 * rounding, borderType=cv2.BORDER_REPLICATE)
             mask = cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]
@@ -84,7 +85,7 @@ class _Canvas:
             distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (2 * depth)
             light *= 0.62 + 0.38 * np.sqrt(np.clip(distance, 0, 1))
         share = strength * (cv2.GaussianBlur(mask, (0, 0), 2 * soft) / np.float32(255))[..., np.newaxis]
-        self._bgr[window] += share * (np.float32(bgr) * light[..., np.newaxis] - self._bgr[window])
+        self._bgr[window] += share * (np.array(bgr, np.float32) * light[..., np.newaxis] - self._bgr[window])
         self._opacity[window] += share * (1 - self._opacity[window])
 
     def sprite(self, unit: float, origin: tuple[float, float]) -> Sprite:
@@ -152,7 +153,7 @@ def paint_room(width: int, height: int) -> np.ndarray:
     """A wall with a window and a shelf of books, a little out of focus: BGR uint8 (height, width, 3)."""
     random = np.random.default_rng(3)
     room = np.empty((480, 640, 3), np.float32)
-    room[:] = np.float32((168, 182, 190)) * np.linspace(1.0, 0.78, 640, dtype=np.float32)[:, np.newaxis]
+    room[:] = np.array((168, 182, 190), np.float32) * np.linspace(1.0, 0.78, 640, dtype=np.float32)[:, np.newaxis]
     room *= np.linspace(1.02, 0.86, 480, dtype=np.float32)[:, np.newaxis, np.newaxis]
     # The window: frame, sky, a line of trees, crossbars.
     room[40:300, 30:190] = (205, 210, 212)
@@ -163,13 +164,13 @@ def paint_room(width: int, height: int) -> np.ndarray:
     room[52:288, 106:114] = room[166:174, 42:178] = (200, 206, 208)
     room[300:312, 20:200] = (190, 196, 200)
     # The shelf.
-    room[60:480, 470:640] = (78, 98, 122)
+    room[60:480, 470:640] = (104, 124, 144)
     for top in range(72, 480, 104):
-        room[top : top + 92, 480:640] = (50, 62, 78)
+        room[top : top + 92, 480:640] = (84, 98, 112)
         x = 482
         while x < 632:
             thick, tall = int(random.integers(9, 20)), int(random.integers(60, 86))
-            room[top + 92 - tall : top + 92, x : x + thick] = 80 + 0.45 * (random.uniform(40, 150, 3) - 60)
+            room[top + 92 - tall : top + 92, x : x + thick] = np.array((118, 130, 142)) + random.uniform(-26, 26, 3)
             x += thick + 1
     room = cv2.GaussianBlur(room, (0, 0), 2.6) * _clouds(room.shape, 0.015)[..., np.newaxis]
     room = cv2.resize(np.clip(room, 0, 255), (width, height), interpolation=cv2.INTER_LINEAR)

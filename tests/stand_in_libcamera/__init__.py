@@ -264,14 +264,14 @@ class Camera:
 
     def start(self, controls: dict[ControlId, Any]) -> None:
         self.started_with = {control.name: value for control, value in controls.items()}
-        self._apply(controls)
+        self.apply(controls)
         self.running = True
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def queue_request(self, request: Request) -> None:
         self.set_later |= {control.name: value for control, value in request.controls.items()}
-        self._apply(request.controls)
+        self.apply(request.controls)
         self.queue.append(request)
 
     def stop(self) -> None:
@@ -280,7 +280,7 @@ class Camera:
         while self.queue:
             self.queue.popleft().status = Request.Status.Cancelled
 
-    def _apply(self, controls: dict[ControlId, Any]) -> None:
+    def apply(self, controls: dict[ControlId, Any]) -> None:
         def plain(crop: Rectangle) -> tuple[int, int, int, int]:
             return crop.x, crop.y, crop.width, crop.height
 
@@ -294,10 +294,10 @@ class Camera:
             time.sleep(1 / self.frames_a_second)
             if self.queue and not self.silent:
                 request = self.queue.popleft()
-                self._expose(request)
+                self.expose(request)
                 self.manager.hand_over(request)
 
-    def _expose(self, request: Request) -> None:
+    def expose(self, request: Request) -> None:
         assert self.configured is not None
         self.sequence += 1
         outputs = [stream for stream in self.configured if stream.role != StreamRole.Raw]
@@ -394,7 +394,11 @@ def _module(name: str, **attributes: Any) -> ModuleType:
     return module
 
 
-def _libcamera(manager: CameraManager) -> dict[str, ModuleType]:
+_current: list[CameraManager] = []  # picamera2 is loaded once and asks for the manager again and again
+_loaded: dict[str, ModuleType] = {}
+
+
+def _libcamera() -> dict[str, ModuleType]:
     draft = SimpleNamespace(NoiseReductionModeEnum=enum.Enum("NoiseReductionModeEnum", "Off Fast HighQuality Minimal"))
     controls = _module("libcamera.controls", draft=draft, **_CONTROLS)
     classes = (
@@ -402,7 +406,7 @@ def _libcamera(manager: CameraManager) -> dict[str, ModuleType]:
         *(FrameMetadata, SensorConfiguration, CameraConfiguration, Request, Camera),
     )
     names: dict[str, Any] = {kind.__name__: kind for kind in classes}
-    names["CameraManager"] = SimpleNamespace(singleton=lambda: manager)
+    names["CameraManager"] = SimpleNamespace(singleton=lambda: _current[-1])
     arrangements = SimpleNamespace(ColorFilterArrangementEnum=enum.Enum("ColorFilterArrangementEnum", "MONO"))
     bindings = _module("libcamera._libcamera", **names)
     package = _module("libcamera", _libcamera=bindings, controls=controls, **names)
@@ -423,7 +427,7 @@ def _unused() -> dict[str, ModuleType]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.split(".")[0] in {"picamera2", "libcamera", "kms", *(key.split(".")[0] for key in _unused())}
+    return name.split(".")[0] in {"picamera2", "libcamera", "pykms", "prctl", "piexif", "simplejpeg", "pidng"}
 
 
 @contextlib.contextmanager
@@ -439,15 +443,19 @@ def installed(monkeypatch: pytest.MonkeyPatch, pisp: bool) -> Iterator[CameraMan
     before = {name: module for name, module in sys.modules.items() if _is_ours(name)}
     for name in before:
         del sys.modules[name]
-    sys.modules |= _libcamera(manager) | _unused()
+    sys.modules |= _loaded or (_libcamera() | _unused())
+    _current.append(manager)
     try:
         import picamera2.picamera2 as real
         from picamera2.platform import Platform
 
+        _loaded.update({name: module for name, module in sys.modules.items() if _is_ours(name)})
+        real.Picamera2._cm.reset()
         monkeypatch.setattr(real, "DmaAllocator", Allocator)
         monkeypatch.setattr(real.Picamera2, "platform", Platform.PISP if pisp else Platform.VC4)
         yield manager
     finally:
+        _current.remove(manager)
         for name in [name for name in sys.modules if _is_ours(name)]:
             del sys.modules[name]
         sys.modules |= before

@@ -1,0 +1,128 @@
+"""Which source a name means, and which camera `auto` chooses.
+
+A named source is that source or an error, never another. Backends are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from seg_edge.board import Machine, find_cameras
+from seg_edge.errors import SourceError
+from seg_edge.sources.source import Source, SourceRequest
+
+KINDS = "auto, picamera2, a camera's number, /dev/videoN, a video, a photo, a folder of photos, a URL or synthetic"
+# Seconds a cold Raspberry Pi gets to import picamera2 and ask libcamera.
+PICAMERA2_S = 20.0
+_ASK_PICAMERA2 = "from picamera2 import Picamera2; print('cameras:', len(Picamera2.global_camera_info()))"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# A password with a stray / or @ in it doesn't work, but must not be shown either.
+_USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
+_SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+def open_source(request: SourceRequest) -> Source:
+    """Opens what `request.name` names.
+
+    Raises:
+        SourceError: It can't be opened, or the name means nothing.
+    """
+    name = request.name
+    if re.fullmatch(r"picamera2(:\d+)?", name):
+        from seg_edge.sources.picamera import Picamera2Source
+
+        return Picamera2Source(request)
+    if name == "synthetic":
+        from seg_edge.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(request)
+    if camera_device(name) or is_url(name):
+        from seg_edge.sources.opencv import OpenCVSource
+
+        return OpenCVSource(request)
+
+    from seg_edge.sources.photo import PHOTO_SUFFIXES
+
+    path = Path(name)
+    if name and (path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES):
+        from seg_edge.sources.still import StillSource
+
+        return StillSource(request)
+    if name and path.exists():
+        from seg_edge.sources.opencv import OpenCVSource
+
+        return OpenCVSource(request)
+    shown = name if name.isprintable() else ascii(name)
+    raise SourceError(f"source {shown!r}: there is no such file; a source is {KINDS}.")
+
+
+def choose_source(machine: Machine) -> str:
+    """The name of the camera that `auto` means: a camera module, else the first USB camera that may be used.
+
+    Raises:
+        SourceError: There is none; the synthetic one is never chosen.
+    """
+    module = _camera_modules(machine)
+    if module == "":
+        return "picamera2"
+    cameras = find_cameras(machine)
+    for camera in cameras:
+        if camera.allowed:
+            return camera.device
+    if cameras:
+        found = ", ".join(f"{camera.device} ({camera.name})" for camera in cameras)
+        usb = f"{found}: no permission (sudo usermod -aG video $USER, then log out and in again)"
+    else:
+        usb = "USB: none (plug one in)"
+    raise SourceError(
+        f"no camera found. Camera module: {module}. {usb}. `seg-edge doctor` looks closer; "
+        "`--source FILE` takes a video or photos, `--source synthetic` shows a demo."
+    )
+
+
+def camera_device(name: str) -> str | None:
+    """The device a name means: `/dev/video0` of `0`, of itself, of a link such as `/dev/v4l/by-id/...`; else None."""
+    if re.fullmatch(r"[0-9]+", name):
+        return f"/dev/video{int(name)}"
+    target = str(Path(name).resolve()) if name.startswith("/dev/") else ""
+    return target if re.fullmatch(r"/dev/video[0-9]+", target) else None
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is an address, `scheme://...`."""
+    return _URL.match(name) is not None
+
+
+def shown_name(name: str) -> str:
+    """A source's name as it may be shown and logged: without the user, password or key in a URL."""
+    if not is_url(name):
+        return name
+    return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
+
+
+def _camera_modules(machine: Machine) -> str:
+    """Empty if picamera2 sees a camera, else why not.
+
+    Asked in a process of its own: libcamera may crash, and this program need not keep its threads.
+    """
+    try:
+        if find_spec("picamera2") is None:
+            return "picamera2 is not installed here"
+    except ValueError:  # a module without a spec, as a test may put it there
+        pass
+    try:
+        command = [sys.executable, "-c", _ASK_PICAMERA2]
+        answer = machine.run(command, capture_output=True, text=True, timeout=PICAMERA2_S)
+    except subprocess.TimeoutExpired:
+        return f"picamera2 did not answer within {PICAMERA2_S:.0f} s"
+    except OSError as error:
+        return f"picamera2 could not be asked ({error.strerror})"
+    count = re.search(r"^cameras: (\d+)$", answer.stdout, re.MULTILINE)
+    if count is None:
+        said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+        return f"picamera2 does not work here ({said[-1]})"
+    return "" if int(count[1]) else "picamera2 sees none (check the ribbon cable)"

@@ -1,0 +1,254 @@
+"""Cameras by V4L2, video files and network streams, all by OpenCV's VideoCapture.
+
+What is said here of VideoCapture was seen with OpenCV 5.0, or read in its modules/videoio/src/cap_v4l.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from seg_edge.board import Machine, find_cameras
+from seg_edge.errors import SourceError
+from seg_edge.sources.open import camera_device, is_url, shown_name
+from seg_edge.sources.photo import quiet_opencv
+from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.still import Pace, fit_inside
+
+CAMERA_SIZE_WH = (640, 480)
+FPS = 30.0
+TIMEOUT_S = 4
+# One False from read() is a bad JPEG or a broken frame, after which pictures go on; where a stream or a file has ended
+# they come without delay, for ever.
+STREAM_TRIES, FILE_TRIES = 10, 50
+PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
+MJPG = int.from_bytes(b"MJPG", "little")
+# Read when the first capture is opened. A user's own settings stay.
+ENVIRONMENT = {
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # UDP loses packets, which shows as grey smears
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(TIMEOUT_S),  # its READ_TIMEOUT_MSEC is not for V4L2
+}
+
+
+class OpenCVSource:
+    """A camera (`0`, `/dev/video0`), a video file or a URL.
+
+    A camera is asked for `request.size_wh` (640x480) at `request.fps` (30) and gives what it can, which `info` says.
+    Files and streams have their own size, and are scaled down in proportion to fit `request.size_wh` where it is given.
+    A live file comes at `request.fps`, else at its own rate; a stream at the rate its camera sends.
+
+    Raises:
+        SourceError: It can't be opened, or gives no picture.
+    """
+
+    info: SourceInfo
+
+    def __init__(self, request: SourceRequest):
+        for variable, value in ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
+        self._request, self._name = request, shown_name(request.name)
+        self._fit_wh = request.size_wh
+        self._finite = self._stamped = self._closed = False
+        self._last = 0.0
+        self._pace: Pace | None = None
+        self._capture = cv2.VideoCapture()
+        try:
+            with quiet_opencv():
+                if device := camera_device(request.name):
+                    self._open_camera(device)
+                elif is_url(request.name):
+                    self._open_url(request.name)
+                else:
+                    self._open_file(Path(request.name))
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_camera(self, device: str) -> None:
+        self._name, self._fit_wh, self._stamped = device, None, True
+        cameras = {camera.device: camera for camera in find_cameras(Machine())}
+        if not os.path.exists(device):
+            others = ", ".join(f"{camera.device} ({camera.name})" for camera in cameras.values()) or "none"
+            raise SourceError(f"{device}: there is no such camera; plug it in. Cameras here: {others}.")
+        if not os.access(device, os.R_OK | os.W_OK):
+            raise SourceError(f"{device}: no permission; sudo usermod -aG video $USER, then log out and in again.")
+        if not self._capture.open(device, cv2.CAP_V4L2):
+            advice = f"another program may have it (`fuser -v {device}` names it), or it is no camera"
+            raise SourceError(f"{device}: can't be opened; {advice}.")
+        wanted_wh, wanted_fps = self._request.size_wh or CAMERA_SIZE_WH, self._request.fps or FPS
+        self._set_camera(wanted_wh, wanted_fps)
+        fourcc = self._number(cv2.CAP_PROP_FOURCC) & 0x7F7F7F7F  # the highest bit says big-endian
+        first = self._first("opens but gives no picture; unplug it and plug it in again, or try another port")
+        size_wh, fps = (first.shape[1], first.shape[0]), self._rate()
+        said = f"{device} ({cameras[device].name})" if device in cameras and cameras[device].name else device
+        said += (
+            f", {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}, {fourcc.to_bytes(4, 'little').decode().strip()}"
+        )
+        if size_wh != wanted_wh:
+            said += f"; {_size(wanted_wh)} was asked for"
+        if fps and abs(fps - wanted_fps) > 0.5:
+            said += f"; {wanted_fps:g} fps were asked for"
+        self.info = SourceInfo(said, size_wh, fps)
+
+    def _set_camera(self, wanted_wh: tuple[int, int], wanted_fps: float) -> None:
+        """Sets size and rate, raw if that will do: MJPG costs a decoding for each picture."""
+        raw = self._number(cv2.CAP_PROP_FOURCC)
+        got = self._try_format(raw, wanted_wh, wanted_fps)
+        if got < (True, 1.0) and raw != MJPG and self._try_format(MJPG, wanted_wh, wanted_fps) <= got:
+            self._try_format(raw, wanted_wh, wanted_fps)
+
+    def _try_format(self, fourcc: int, wanted_wh: tuple[int, int], wanted_fps: float) -> tuple[bool, float]:
+        """Whether the camera then has the size, and which share of the rate, at most 1; 1 where it doesn't say."""
+        # The rate last: the others start the driver anew. Its four buffers stay: of fewer, one is still being read when
+        # the camera wants to fill it, which halves the rate; and what is taken at once doesn't get old in four.
+        self._capture.set(cv2.CAP_PROP_FOURCC, fourcc)
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted_wh[0])
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted_wh[1])
+        self._capture.set(cv2.CAP_PROP_FPS, wanted_fps)
+        size_wh = (self._number(cv2.CAP_PROP_FRAME_WIDTH), self._number(cv2.CAP_PROP_FRAME_HEIGHT))
+        return size_wh == wanted_wh, min(1.0, round((self._rate() or wanted_fps) / wanted_fps, 1))
+
+    def _open_url(self, url: str) -> None:
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_S * 1000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_S * 1000]
+        if not self._capture.open(url, cv2.CAP_FFMPEG, timeouts):
+            raise SourceError(f"{self._name}: {_why_not(url)}.")
+        if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0:  # below 0 for a camera
+            self._set_file("gives no picture that can be decoded")
+            return
+        first = self._first("connects but gives no picture; check its path, and that the camera is on")
+        size_wh = (first.shape[1], first.shape[0])
+        # Of JPEGs over HTTP, which carry no time, FFmpeg says 25.
+        fps = 0.0 if self._number(cv2.CAP_PROP_FOURCC) == MJPG else self._rate()
+        self.info = SourceInfo(f"{self._name}, {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}", size_wh, fps)
+
+    def _open_file(self, path: Path) -> None:
+        if not os.access(path, os.R_OK):
+            missing = "can't be read; check its permissions" if path.exists() else "doesn't exist; check its name"
+            raise SourceError(f"{self._name}: {missing}.")
+        # Absolute, since FFmpeg takes `a:b.mp4` for a URL. Not CAP_ANY, which takes `photo01.gif` for a series.
+        opened = self._capture.open(os.path.abspath(path), cv2.CAP_FFMPEG)
+        # FFmpeg draws any .txt as a video.
+        if not opened or self._number(cv2.CAP_PROP_FOURCC) == int.from_bytes(b"ansi", "little"):
+            raise SourceError(
+                f"{self._name}: is no video that can be decoded, or is cut short; copy it again, or convert it."
+            )
+        self._set_file("holds no picture that can be decoded; copy it again, or convert it")
+
+    def _set_file(self, otherwise: str) -> None:
+        self._finite = True
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones store the turn, not turned pictures
+        own = self._rate()
+        fps = self._request.fps or own or FPS
+        first = self._first(otherwise)
+        size_wh = (first.shape[1], first.shape[0])
+        said = f"{self._name}, {_size(size_wh)} at {fps:g} fps"
+        if not own and not self._request.fps:
+            said += " (it gives no rate that can be true)"
+        if self._request.live:
+            self._pace = Pace(fps)
+        frames = self._number(cv2.CAP_PROP_FRAME_COUNT)
+        self.info = SourceInfo(said, size_wh, fps, frames if frames > 0 else None, endless=False)
+
+    def _first(self, otherwise: str) -> np.ndarray:
+        self._held = self._read()
+        if self._held is None:
+            raise SourceError(f"{self._name}: {otherwise}.")
+        return self._held.frame
+
+    def _number(self, prop: int) -> int:
+        value = self._capture.get(prop)
+        return int(value) if math.isfinite(value) else 0
+
+    def _rate(self) -> float:
+        """Frames a second as the driver or the container says; 0 where that can't be true."""
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        return round(fps, 3) if 0 < fps < 1000 else 0.0  # a NaN isn't either; 1000 and 90000 are clocks, not rates
+
+    def _read(self) -> Shot | None:
+        """The next frame; None when there are no more, for whatever reason."""
+        began = time.monotonic()
+        for _ in range(FILE_TRIES if self._finite else STREAM_TRIES):
+            with quiet_opencv():
+                grabbed = self._capture.grab()
+                captured = self._when_captured()
+                good, frame = self._capture.retrieve() if grabbed else (False, None)
+            if good and frame is not None and frame.size:
+                return Shot(fit_inside(_as_bgr(frame), self._fit_wh), None, captured)
+            if not self._finite and time.monotonic() - began >= TIMEOUT_S:
+                break
+        return None
+
+    def _when_captured(self) -> float:
+        """When the picture just grabbed was taken: now, or what V4L2 says, which knows how long it lay in the queue."""
+        now = time.monotonic()
+        if self._stamped:
+            # The kernel's monotonic clock, but some drivers and cameras put something else there.
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            self._last = max(self._last, stamp if now - 1 < stamp <= now else now)
+            return self._last
+        return now
+
+    def __iter__(self) -> Iterator[Shot]:
+        """The frames.
+
+        Raises:
+            SourceError: The camera is gone, the stream broke off.
+        """
+        # A camera's first picture is from before anybody wanted one.
+        shot = self._held if self._finite else self._read()
+        self._held = None
+        while shot is not None:
+            yield shot if self._pace is None else shot._replace(captured=self._pace.wait())
+            if self._closed:
+                return
+            shot = self._read()
+        if not self._finite and not self._closed:
+            stream = is_url(self._request.name)
+            raise SourceError(
+                f"{self._name}: {'the stream broke off' if stream else 'the camera gives no more pictures'}."
+            )
+
+    def close(self) -> None:
+        """Frees the device; ends the iteration."""
+        self._closed = True
+        self._held = None
+        self._capture.release()
+
+
+def _as_bgr(frame: np.ndarray) -> np.ndarray:
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    codes = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}
+    return cv2.cvtColor(frame, codes[channels]) if channels in codes else np.ascontiguousarray(frame)
+
+
+def _size(size_wh: tuple[int, int]) -> str:
+    return f"{size_wh[0]}x{size_wh[1]}"
+
+
+def _why_not(url: str) -> str:
+    """What can be found out about a URL that won't open: OpenCV doesn't tell."""
+    answers = "gives no video; check its path, its user and password, and that the camera is on"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORTS.get(parts.scheme.lower())
+        if not parts.hostname or port is None:
+            return answers
+        socket.create_connection((parts.hostname, port), 1).close()
+    except socket.gaierror:
+        return f"there is no host {parts.hostname}; check the name"
+    except ConnectionRefusedError:
+        return f"nothing answers on port {port} of {parts.hostname}; check the port, and that the camera is on"
+    except ValueError:  # its text would show a part of the password
+        return "is no address; write / and @ in a password as %2F and %40"
+    except OSError as error:
+        return f"can't be reached ({error}); check the address and the network"
+    return answers

@@ -1,0 +1,111 @@
+"""A photo shown as if by a camera, or a folder's photos in turn; and the pace for what has none of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import PhotoError, SourceError
+from seg_edge.sources.photo import find_photos, read_photo
+from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+
+PHOTO_FPS = 10.0
+FOLDER_FPS = 1.0
+
+
+class Pace:
+    """A beat of `fps` a second that neither drifts nor, after a delay, makes up for it in a burst."""
+
+    def __init__(self, fps: float):
+        self._period = 1 / fps
+        self._due: float | None = None
+
+    def wait(self) -> float:
+        """Sleeps until the next beat is due; returns that moment, `time.monotonic()` seconds."""
+        now = time.monotonic()
+        due = now if self._due is None else self._due + self._period
+        if due < now - self._period:
+            due = now  # whole beats were missed; they are gone, as a camera's frames would be
+        elif due > now:
+            time.sleep(due - now)
+        self._due = due
+        return due
+
+
+def fit_inside(frame: np.ndarray, size_wh: tuple[int, int] | None) -> np.ndarray:
+    """The frame scaled down, in proportion, to fit inside `size_wh`; itself if it does already or None is given."""
+    height, width = frame.shape[:2]
+    if size_wh is None or (width <= size_wh[0] and height <= size_wh[1]):
+        return frame
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    smaller = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(frame, smaller, interpolation=cv2.INTER_AREA)
+
+
+class StillSource:
+    """A photo or a folder of photos.
+
+    Live, a photo is repeated for ever at `request.fps` (10) and a folder's photos come once each, in their natural
+    order, `request.fps` (1) a second. Not live, every photo comes once. `request.size_wh` scales down what is larger,
+    in proportion. A folder's photos that can't be read are left out and named in an error when the others are through.
+
+    Raises:
+        SourceError: There is no photo, or none that can be read.
+    """
+
+    info: SourceInfo
+
+    def __init__(self, request: SourceRequest):
+        self._request = request
+        self._closed = False
+        self._failures: list[str] = []
+        paths, failures = find_photos([request.name])
+        for failure in failures.values():
+            raise SourceError(str(failure))
+        self._paths = iter(paths)
+        first = self._next()
+        if first is None:
+            raise SourceError(self._failures[0])
+        self._first: np.ndarray | None = first
+        folder = Path(request.name).is_dir()
+        self._fps = request.fps or (FOLDER_FPS if folder else PHOTO_FPS)
+        self._repeated = request.live and not folder
+        size_wh = (first.shape[1], first.shape[0])
+        said = f", {size_wh[0]}x{size_wh[1]}" if not folder else f", {len(paths)} photos"
+        said += f" at {self._fps:g} a second" if request.live else ""
+        frames = None if self._repeated else len(paths)
+        self.info = SourceInfo(request.name + said, size_wh, self._fps, frames, self._repeated)
+
+    def _next(self) -> np.ndarray | None:
+        for path in self._paths:
+            try:
+                return fit_inside(read_photo(path), self._request.size_wh)
+            except PhotoError as error:
+                self._failures.append(str(error))
+        return None
+
+    def __iter__(self) -> Iterator[Shot]:
+        """The photos.
+
+        Raises:
+            SourceError: At the end: some of the folder's photos could not be read.
+        """
+        photo, self._first = self._first, None
+        pace = Pace(self._fps)
+        while photo is not None and not self._closed:
+            captured = pace.wait() if self._request.live else time.monotonic()
+            # The photo stays here only where it is shown again; the taker may write into what it gets.
+            yield Shot(photo.copy() if self._repeated else photo, None, captured)
+            if not self._repeated:
+                photo = self._next()
+        if self._failures and not self._closed:
+            more = f" And {len(self._failures) - 1} more photos could not be read." if self._failures[1:] else ""
+            raise SourceError(f"{self._failures[0]}{more}")
+
+    def close(self) -> None:
+        """Ends the iteration."""
+        self._closed = True

@@ -1,0 +1,526 @@
+"""The page as browsers, other programs and strangers see it: a real server, real sockets."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.errors import OutputError, UsageError
+from seg_edge.sinks import http as view_module
+from seg_edge.sinks.http import HttpView
+from seg_edge.sinks.sink import Controls
+from tests.edge.sinks.published import make_published
+
+SOON = 10.0  # seconds that anything may take on a busy machine
+
+
+class Camera:
+    """Publishes grey pictures, 50 a second, and keeps how long each call took."""
+
+    def __init__(self, view: HttpView, shape_hw: tuple[int, int] = (48, 64)):
+        self.view, self.shape_hw = view, shape_hw
+        self.took_ms: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        items = [make_published(1 + i, self.shape_hw) for i in range(100)]
+        for i in range(100_000):
+            if self._stop.wait(0.02):
+                return
+            began = time.perf_counter()
+            self.view.publish(items[i % 100])
+            self.took_ms.append((time.perf_counter() - began) * 1000)
+
+    def __enter__(self) -> Camera:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def controls() -> Controls:
+    return Controls()
+
+
+@pytest.fixture
+def view(controls: Controls) -> Iterator[HttpView]:
+    view = HttpView("127.0.0.1", 0, controls)
+    yield view
+    view.close()
+
+
+def port_of(view: HttpView) -> int:
+    return int(view.url.rstrip("/").rpartition(":")[2])
+
+
+def ask(
+    view: HttpView,
+    path: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(host, port_of(view), timeout=SOON)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response, content
+
+
+def change(view: HttpView, document: object, **headers: str) -> int:
+    kinds = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(view, "/control", "POST", json.dumps(document).encode(), kinds)[0].status
+
+
+def raw(view: HttpView, request: bytes) -> bytes:
+    """What the server says to these bytes, until it hangs up."""
+    with socket.create_connection(("127.0.0.1", port_of(view)), timeout=SOON) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+@contextmanager
+def streaming(view: HttpView) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(view), timeout=SOON)
+    connection.request("GET", "/stream.mjpg")
+    response = connection.getresponse()
+    try:
+        yield response
+    finally:
+        response.close()
+        connection.close()
+
+
+def next_picture(response: http.client.HTTPResponse) -> np.ndarray:
+    """The next part of a multipart stream, read as strictly as a parser does."""
+    assert response.readline().strip() == b"--seg-edge-frame"
+    head = {}
+    while line := response.readline().strip():
+        name, _, value = line.partition(b": ")
+        head[name] = value
+    assert head[b"Content-Type"] == b"image/jpeg"
+    content = response.read(int(head[b"Content-Length"]))
+    assert response.read(2) == b"\r\n"
+    return decode(content)
+
+
+def decode(content: bytes) -> np.ndarray:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < until, "it didn't happen"
+        time.sleep(0.01)
+
+
+def client_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
+
+
+def stats_of(view: HttpView) -> dict:
+    return json.loads(ask(view, "/stats.json")[1])
+
+
+def test_a_watcher_sees_what_is_published(view: HttpView) -> None:
+    view.publish(make_published(1, value=40))
+    with streaming(view) as stream:
+        assert stream.status == 200
+        assert stream.getheader("Content-Type", "").startswith("multipart/x-mixed-replace; boundary=")
+        assert abs(float(next_picture(stream).mean()) - 40) < 3
+        view.publish(make_published(2, value=200))
+        assert abs(float(next_picture(stream).mean()) - 200) < 3
+
+
+def test_opencv_reads_the_stream(view: HttpView) -> None:
+    view.publish(make_published())  # OpenCV scales all that comes to the size of the first
+    with Camera(view):
+        capture = cv2.VideoCapture(view.url + "stream.mjpg", cv2.CAP_FFMPEG)
+        assert capture.isOpened()
+        assert [capture.read()[1].shape for _ in range(3)] == [(48, 64, 3)] * 3
+        capture.release()
+
+
+def test_the_snapshot_is_the_newest_picture(view: HttpView) -> None:
+    view.publish(make_published(1, value=30))
+    assert abs(float(decode(ask(view, "/snapshot.jpg")[1]).mean()) - 30) < 3
+    view.publish(make_published(2, value=220))
+    response, content = ask(view, "/snapshot.jpg")
+    assert response.getheader("Content-Type") == "image/jpeg"
+    assert abs(float(decode(content).mean()) - 220) < 3
+
+
+def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -> None:
+    controls.mirror = True
+    view.publish(make_published(7, age_ms=21.04, fps=29.9))
+    assert stats_of(view) == {
+        "frame": 7,
+        "fps": 29.9,
+        "age_ms": 21.0,
+        "size_wh": [64, 48],
+        "classes": [
+            {"name": info.name, "colour": "#{:02x}{:02x}{:02x}".format(*info.colour), "share": share}
+            for info, share in zip(make_published().answer.classes[1:], (0.5, 0.0), strict=True)
+        ],
+        "message": "",
+        "effect": "overlay",
+        "effects": ["overlay", "mask", "cutout", "blur"],
+        "mirror": True,
+        "watchers": 0,
+    }
+
+
+def test_before_the_first_picture_there_is_one_that_says_why(view: HttpView) -> None:
+    view.idle("")
+    assert "first picture" in stats_of(view)["message"]
+    assert stats_of(view)["frame"] is None
+    with streaming(view) as stream:
+        assert next_picture(stream).shape == (480, 640, 3)
+        view.idle("The camera is gone.")
+        assert next_picture(stream).shape == (480, 640, 3)
+        view.publish(make_published(1))
+        assert next_picture(stream).shape == (48, 64, 3)
+    assert stats_of(view)["message"] == ""
+
+
+def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "REPEAT", 0.05)
+    view.publish(make_published(1, value=77))
+    with streaming(view) as stream:
+        next_picture(stream)
+        view.idle("The camera is gone; trying again in 4 s.")
+        for _ in range(5):  # repeated, so that nobody's time runs out
+            assert abs(float(next_picture(stream).mean()) - 77) < 3
+        assert stats_of(view)["message"] == "The camera is gone; trying again in 4 s."
+        assert ask(view, "/healthz")[0].status == 200
+        monkeypatch.setattr(view_module, "HEALTHY", 0.0)
+        assert ask(view, "/healthz")[0].status == 503
+        view.publish(make_published(2, value=180))
+        wait_until(lambda: abs(float(next_picture(stream).mean()) - 180) < 3)
+
+
+def test_without_a_frame_it_is_not_healthy(view: HttpView) -> None:
+    response, content = ask(view, "/healthz")
+    assert response.status == 503
+    assert json.loads(content)["ok"] is False
+
+
+def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
+    view: HttpView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = view_module._encode
+    monkeypatch.setattr(view_module, "_encode", lambda picture: (encoded.append(1), encode(picture))[1])
+    for number in range(1, 20):
+        view.publish(make_published(number))
+    time.sleep(0.2)
+    assert not encoded
+    with streaming(view) as first, streaming(view) as second, streaming(view) as third:
+        for number in range(20, 25):
+            view.publish(make_published(number, value=number))
+            for stream in (first, second, third):
+                wait_until(lambda s=stream, n=number: abs(float(next_picture(s).mean()) - n) < 0.9)
+        assert 5 <= len(encoded) <= 6  # the one from before they came, and five
+
+
+def test_clients_that_do_not_read_or_vanish_slow_nobody(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < (view_module._Handler.timeout or 0) <= 30
+    monkeypatch.setattr(view_module._Handler, "timeout", 1.0)
+    stuck = []
+    with Camera(view, (480, 640)) as camera:
+        for _ in range(3):
+            connection = socket.create_connection(("127.0.0.1", port_of(view)))
+            connection.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            stuck.append(connection)
+        for _ in range(3):
+            with streaming(view) as stream:
+                next_picture(stream)
+        with streaming(view) as reader:
+            for _ in range(30):
+                next_picture(reader)
+            # Those who stay and read go on watching, those who don't lose their threads.
+            wait_until(lambda: stats_of(view)["watchers"] == 1)
+            next_picture(reader)
+        wait_until(lambda: stats_of(view)["watchers"] == 0)
+        taken = sorted(camera.took_ms)
+    for connection in stuck:
+        connection.close()
+    assert taken[len(taken) // 2] < 5
+    assert taken[-1] < 1000
+
+
+def test_publishing_costs_next_to_nothing_when_nobody_watches(view: HttpView) -> None:
+    items = [make_published(number, (480, 640)) for number in range(1, 21)]
+    began = time.perf_counter()
+    for item in items:
+        view.publish(item)
+    assert (time.perf_counter() - began) / len(items) < 0.01
+
+
+def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_STREAMS", 2)
+    with streaming(view) as first, streaming(view) as second:
+        next_picture(first)
+        next_picture(second)
+        assert ask(view, "/stream.mjpg")[0].status == 503
+        assert ask(view, "/")[0].status == 200
+    wait_until(lambda: ask(view, "/stats.json")[0].status == 200 and stats_of(view)["watchers"] == 0)
+
+
+def test_there_is_a_limit_to_connections(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_CONNECTIONS", 3)
+    held = [socket.create_connection(("127.0.0.1", port_of(view))) for _ in range(3)]
+    wait_until(lambda: len(client_threads()) == 3)
+    assert ask(view, "/")[0].status == 503
+    for connection in held:
+        connection.close()
+    wait_until(lambda: not client_threads())
+    assert ask(view, "/")[0].status == 200
+
+
+def test_the_buttons_work(view: HttpView, controls: Controls) -> None:
+    assert change(view, {"effect": "blur"}) == 200
+    assert (controls.effect, controls.mirror) == ("blur", False)
+    assert change(view, {"mirror": True}, Origin=view.url.rstrip("/")) == 200
+    assert (controls.effect, controls.mirror) == ("blur", True)
+    assert change(view, {"effect": "mask", "mirror": False}) == 200
+    assert (controls.effect, controls.mirror) == ("mask", False)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"effect": "replace"},
+        {"effect": "nonsense"},
+        {"effect": ["overlay"]},
+        {"effect": None},
+        {"mirror": "yes"},
+        {"mirror": 1},
+        {"effect": "blur", "mirror": 1},
+        {"effect": "blur", "stop": True},
+        {},
+        [],
+        "blur",
+        None,
+    ],
+)
+def test_nonsense_changes_nothing(view: HttpView, controls: Controls, document: object) -> None:
+    assert change(view, document) == 400
+    assert (controls.effect, controls.mirror) == ("overlay", False)
+
+
+def test_replace_is_offered_where_there_is_a_background(controls: Controls) -> None:
+    view = HttpView("127.0.0.1", 0, controls, ["overlay", "replace"])
+    assert change(view, {"effect": "replace"}) == 200
+    assert change(view, {"effect": "mask"}) == 400
+    assert stats_of(view)["effects"] == ["overlay", "replace"]
+    view.close()
+
+
+def test_other_sites_can_neither_change_nor_see_anything(view: HttpView, controls: Controls) -> None:
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://[", "https://localhost"):
+        assert change(view, {"effect": "mask"}, Origin=origin) == 403
+    form = {"Content-Type": "text/plain"}
+    assert ask(view, "/control", "POST", b'{"effect": "mask"}', form)[0].status == 415
+    assert controls.effect == "overlay"
+    for path in ("/", "/stats.json", "/snapshot.jpg", "/stream.mjpg", "/healthz"):
+        for host in (
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+        ):
+            assert ask(view, path, headers={"Host": host})[0].status == 403
+    assert change(view, {"effect": "mask"}, Host="evil.example") == 403
+    for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:1234", "[::1]:9"):
+        assert ask(view, "/stats.json", headers={"Host": host})[0].status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/stats.json", "/snapshot.jpg", "/stream.mjpg", "/nothing"])
+def test_every_answer_has_the_headers_that_keep_others_out(view: HttpView, path: str) -> None:
+    view.publish(make_published())
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(view), timeout=SOON)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
+    assert response.getheader("Cache-Control") == "no-store"
+    assert response.getheader("Cross-Origin-Resource-Policy") == "same-origin"
+    assert "default-src 'none'" in response.getheader("Content-Security-Policy", "")
+    assert "Python" not in response.getheader("Server", "")
+    response.close()
+    connection.close()
+
+
+def test_the_page_needs_nothing_else_and_its_policy_fits_it(view: HttpView) -> None:
+    response, content = ask(view, "/")
+    page, policy = content.decode(), response.getheader("Content-Security-Policy", "")
+    assert response.getheader("Content-Type") == "text/html; charset=utf-8"
+    assert not re.search(r"https?://|@import|url\(|<link(?! rel=\"icon\" href=\"data:)| style=| on\w+=", page)
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET / HTTP/1.x\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
+        (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET //[ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n", 411),
+        (
+            b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: -1\r\n\r\n",
+            400,
+        ),
+        (
+            b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 200000\r\n\r\n" + b"a" * 200_000,
+            413,
+        ),
+        (
+            b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n" + b"[" * 1000,
+            400,
+        ),
+    ],
+)
+def test_bad_requests_are_refused_quietly(
+    view: HttpView, request_bytes: bytes, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = raw(view, request_bytes)
+    assert re.match(rb"HTTP/1\.[01] %d " % status, answer), answer[:200]
+    assert ask(view, "/")[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_body_that_never_comes_ends(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module._Handler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", port_of(view)), timeout=SOON) as connection:
+        connection.sendall(
+            b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
+        )
+        assert connection.recv(100) == b""
+    wait_until(lambda: not client_threads())
+
+
+def test_a_connection_serves_many_requests(view: HttpView) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(view), timeout=SOON)
+    for _ in range(5):
+        connection.request("GET", "/stats.json")
+        assert connection.getresponse().read().startswith(b"{")
+    assert len(client_threads()) == 1
+    connection.close()
+
+
+def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
+    before = set(threading.enumerate())
+    view = HttpView("127.0.0.1", 0, controls)
+    stuck = socket.create_connection(("127.0.0.1", port_of(view)))
+    stuck.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    silent = socket.create_connection(("127.0.0.1", port_of(view)))
+    with Camera(view, (480, 640)), streaming(view) as reader:
+        next_picture(reader)
+        time.sleep(0.5)
+    began = time.monotonic()
+    view.close()
+    view.close()
+    assert time.monotonic() - began < 5
+    time.sleep(0.1)  # a thread that has hung up may still be on its way out
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(OSError, match="refused"):
+        ask(view, "/")
+    stuck.close()
+    silent.close()
+
+
+def test_a_program_that_ends_without_closing_still_ends() -> None:
+    code = (
+        "import urllib.request; from seg_edge.sinks.http import HttpView; from seg_edge.sinks.sink import Controls;"
+        "view = HttpView('127.0.0.1', 0, Controls());"
+        "stream = urllib.request.urlopen(view.url + 'stream.mjpg'); stream.read(100)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView, capfd: pytest.CaptureFixture[str]) -> None:
+    with streaming(view) as stream:
+        next_picture(stream)
+        view.publish(make_published(1, (1, 70_000)))  # a JPEG's sides have 16 bits
+        wait_until(lambda: not any(thread.name == "http encoder" for thread in threading.enumerate()))
+        with pytest.raises(OutputError, match="can't be encoded"):
+            view.publish(make_published(2))
+
+
+def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:
+    with pytest.raises(UsageError, match=rf"port {port_of(view)} .*--port N"):
+        HttpView("127.0.0.1", port_of(view), controls)
+
+
+@pytest.mark.parametrize(("host", "port"), [("no-such-host.invalid", 0), ("192.0.2.1", 0), ("127.0.0.1", 65536)])
+def test_a_place_where_nothing_can_listen_is_refused(controls: Controls, host: str, port: int) -> None:
+    with pytest.raises(UsageError, match="--host|--port"):
+        HttpView(host, port, controls)
+
+
+def test_ipv6_works(controls: Controls) -> None:
+    try:
+        view = HttpView("::1", 0, controls)
+    except UsageError:
+        pytest.skip("this machine has no IPv6")
+    assert view.url.startswith("http://[::1]:")
+    assert ask(view, "/stats.json", host="::1")[0].status == 200
+    assert ask(view, "/stats.json", headers={"Host": "evil.example"}, host="::1")[0].status == 403
+    view.close()
+
+
+def test_open_to_the_network_any_name_of_the_machine_serves(controls: Controls) -> None:
+    view = HttpView("0.0.0.0", 0, controls)
+    assert "0.0.0.0" not in view.url
+    assert ask(view, "/stats.json", headers={"Host": "raspberrypi.local:8080"})[0].status == 200
+    assert change(view, {"effect": "mask"}, Host="pi.local:80", Origin="http://pi.local:80") == 200
+    assert change(view, {"effect": "blur"}, Host="pi.local:80", Origin="http://evil.example") == 403
+    view.close()

@@ -1,0 +1,243 @@
+"""Recording: as long as it took, whatever came between."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.errors import OutputError, UsageError
+from seg_edge.sinks.record import Pace, Record
+from seg_edge.sinks.sink import Published, Sink
+from seg_edge.sinks.video_file import FORMATS, VideoFile
+from tests.edge.sinks.published import make_published
+
+needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: apt install ffmpeg")
+
+
+def item(at_s: float, value: int = 100, shape_hw: tuple[int, int] = (48, 64)) -> Published:
+    return replace(make_published(1, shape_hw, value=value), captured=5000 + at_s)
+
+
+def record(sink: Record, *items: Published) -> None:
+    for one in items:
+        sink.publish(one)
+        while not sink._queue.empty():
+            threading.Event().wait(0.001)
+    sink.close()
+
+
+def play(path: Path) -> list[np.ndarray]:
+    film = cv2.VideoCapture(str(path))
+    frames = []
+    while (taken := film.read())[0]:
+        frames.append(taken[1])
+    return frames
+
+
+def shades(path: Path) -> list[int]:
+    """Each frame's grey, to the nearest ten."""
+    return [round(frame.mean() / 10) * 10 for frame in play(path)]
+
+
+def test_it_is_a_sink(tmp_path: Path) -> None:
+    sink: Sink = Record(tmp_path / "clip.mkv", 10)
+    assert sink.name == f"--record {tmp_path / 'clip.mkv'}"
+    sink.idle("the camera is lost")
+    sink.close()
+    sink.close()
+    assert threading.active_count() == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_pictures_at_the_files_rate_are_all_there(tmp_path: Path, suffix: str) -> None:
+    if not FORMATS[suffix].cut_short and not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed: apt install ffmpeg")
+    path = tmp_path / "new" / f"clip{suffix}"
+    sink = Record(path, 10)
+    values = [20, 60, 100, 140, 180, 220, 30, 90, 150, 200]
+    record(sink, *(item(number / 10, value) for number, value in enumerate(values)))
+    assert shades(path) == values
+    assert (sink.frames, sink.dropped) == (10, 0)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_slow_machine_repeats_pictures_and_keeps_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    record(Record(path, 10), item(0, 20), item(0.3, 100), item(0.5, 200), item(0.6, 50))
+    assert shades(path) == [20, 20, 20, 100, 100, 200, 50]
+
+
+def test_a_fast_camera_leaves_pictures_out(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    sink = Record(path, 10)
+    record(sink, *(item(number / 40) for number in range(80)))
+    assert len(play(path)) == pytest.approx(20, abs=2)
+    assert sink.dropped == 0
+
+
+def test_a_lost_camera_lasts_ten_seconds_and_then_time_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    record(Record(path, 5), item(0, 20), item(3600, 200), item(3600.2, 100), item(3600.4, 50))
+    assert shades(path) == [20] * 51 + [200, 100, 50]
+
+
+def test_another_size_is_fitted(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    record(Record(path, 10), item(0, 20), item(0.1, 100, (96, 100)), item(0.3, 200, (20, 30)))
+    assert shades(path) == [20, 100, 100, 200]
+    assert {frame.shape for frame in play(path)} == {(48, 64, 3)}
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.01, 0.015])
+def test_jitter_repeats_and_leaves_out_nothing(jitter_s: float) -> None:
+    rng = np.random.default_rng(7)
+    pace = Pace(30, 100.0)
+    times = 100 + np.arange(1, 3000) / 30 + rng.uniform(-jitter_s, jitter_s, 2999)
+    assert pace.repeats(100.0) == 0
+    assert {pace.repeats(float(at)) for at in times} == {0}
+
+
+@pytest.mark.parametrize("camera_fps", [29.97, 30.1, 7.3, 14, 55, 120])
+def test_an_hour_plays_an_hour(camera_fps: float) -> None:
+    pace, written = Pace(30, 50.0), 0
+    for number in range(int(3600 * camera_fps)):
+        written += pace.repeats(50 + number / camera_fps) + 1
+    assert written / 30 == pytest.approx(3600, abs=0.2)
+
+
+class Stuck(VideoFile):
+    """A disk that takes nothing until it is let."""
+
+    gate = threading.Event()
+
+    def write(self, frame: np.ndarray) -> None:
+        assert self.gate.wait(60)
+        super().write(frame)
+
+
+def test_a_slow_disk_costs_pictures_but_neither_the_camera_nor_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seg_edge.sinks.record.VideoFile", Stuck)
+    path = tmp_path / "clip.avi"
+    sink = Record(path, 10)
+    for number in range(50):
+        sink.publish(item(number / 10, 50))
+    assert sink.dropped >= 40
+    Stuck.gate.set()
+    while not sink._queue.empty():
+        threading.Event().wait(0.001)
+    sink.publish(item(5, 200))
+    sink.close()
+    assert shades(path) == [50] * 50 + [200]
+
+
+def test_what_fails_on_the_thread_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(film: VideoFile, frame: np.ndarray) -> None:
+        raise OutputError(f"{film.path}: the disk is full.")
+
+    monkeypatch.setattr(VideoFile, "write", full)
+    sink = Record(tmp_path / "clip.avi", 10)
+    with pytest.raises(OutputError, match="clip.avi: the disk is full"):
+        for number in range(1000):
+            sink.publish(item(number / 10))
+            threading.Event().wait(0.01)
+    for number in range(30):
+        sink.publish(item(number))
+    sink.close()
+    assert threading.active_count() == 1
+
+
+def test_what_fails_at_the_end_is_told_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg_edge.sinks.video_file._plays", lambda _: False)
+    sink = Record(tmp_path / "clip.mkv", 10)
+    sink.publish(item(0))
+    with pytest.raises(OutputError, match="doesn't play"):
+        sink.close()
+    sink.close()
+
+
+def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    path.write_bytes(b"before")
+    with pytest.raises(OutputError, match=r"clip\.avi: exists; .* --force"):
+        Record(path, 10)
+    assert path.read_bytes() == b"before"
+    record(Record(path, 10, force=True), item(0))
+    assert len(play(path)) == 1
+
+
+@needs_ffmpeg
+def test_what_a_killed_recording_left_is_kept_unless_forced(tmp_path: Path) -> None:
+    left = tmp_path / "clip.recording.ts"
+    left.write_bytes(b"an hour")
+    with pytest.raises(OutputError, match=r"clip\.recording\.ts: exists"):
+        Record(tmp_path / "clip.mp4", 10)
+    assert left.read_bytes() == b"an hour"
+
+
+def test_a_place_that_can_not_be_written_to_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "clip.avi", Path("/proc/none/clip.avi")):
+        with pytest.raises(OutputError, match=r"clip\.avi: can't be written \("):
+            Record(path, 10)
+    with pytest.raises(OutputError, match=r"exists"):
+        (tmp_path / "clip.avi").mkdir()
+        Record(tmp_path / "clip.avi", 10, force=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "reason"),
+    [("clip.txt", 30, "ends with one of"), ("clip.mkv", 0, "--fps"), ("clip.mkv", float("nan"), "--fps")],
+)
+def test_what_makes_no_sense_is_refused_at_once(tmp_path: Path, name: str, fps: float, reason: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: .*{reason}"):
+        Record(tmp_path / name, fps)
+    assert threading.active_count() == 1
+
+
+def test_mp4_needs_ffmpeg_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"clip\.mp4: .*apt install ffmpeg\); or name it clip\.mkv"):
+        Record(tmp_path / "clip.mp4", 10)
+
+
+CAMERA = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from seg_edge.sinks.record import Record
+from tests.edge.sinks.published import make_published
+sink = Record(Path(sys.argv[1]), 30)
+for number in range(90):
+    sink.publish(replace(make_published(number, (240, 320)), captured=number / 30))
+    time.sleep(0.02)
+print(sink.dropped, flush=True)
+time.sleep(600)
+"""
+
+
+@needs_ffmpeg
+def test_a_killed_mp4_leaves_what_plays(tmp_path: Path) -> None:
+    camera = subprocess.Popen(
+        [sys.executable, "-c", CAMERA, str(tmp_path / "clip.mp4")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert camera.stdout is not None
+    dropped = int(camera.stdout.readline())
+    camera.send_signal(signal.SIGKILL)
+    camera.communicate()
+    assert dropped < 60
+    assert len(play(tmp_path / "clip.recording.ts")) >= 90 - dropped - 20

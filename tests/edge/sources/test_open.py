@@ -1,0 +1,178 @@
+"""Which source a name means, and what `auto` chooses."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from seg_edge.board import Machine
+from seg_edge.errors import SourceError
+from seg_edge.sources import open as opening
+from seg_edge.sources import opencv, still
+from seg_edge.sources.open import camera_device, choose_source, is_url, open_source, shown_name
+from seg_edge.sources.source import SourceRequest
+
+Make = Callable[..., Machine]
+
+
+@pytest.fixture
+def backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each backend's class replaced by a function that says its name."""
+    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource")):
+        monkeypatch.setattr(module, name, lambda request, name=name: (name, request.name))
+    for module_name, name in (("picamera", "Picamera2Source"), ("synthetic", "SyntheticSource")):
+        module = ModuleType(f"seg_edge.sources.{module_name}")
+        setattr(module, name, lambda request, name=name: (name, request.name))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.mark.usefixtures("backends")
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("0", "OpenCVSource"),
+        ("12", "OpenCVSource"),
+        ("/dev/video0", "OpenCVSource"),
+        ("http://127.0.0.1:8080/cam.mjpg", "OpenCVSource"),
+        ("https://host/photo.jpg", "OpenCVSource"),
+        ("rtsp://me:secret@host/stream", "OpenCVSource"),
+        ("udp://@:1234", "OpenCVSource"),
+        ("clip.mp4", "OpenCVSource"),
+        ("extensionless", "OpenCVSource"),
+        ("picamera2", "Picamera2Source"),
+        ("picamera2:1", "Picamera2Source"),
+        ("synthetic", "SyntheticSource"),
+        ("photo.JPG", "StillSource"),
+        ("missing.png", "StillSource"),
+        ("folder", "StillSource"),
+        (".", "StillSource"),
+    ],
+)
+def test_what_a_name_means(name: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("clip.mp4", "extensionless", "photo.JPG"):
+        (tmp_path / file).touch()
+    (tmp_path / "folder").mkdir()
+    assert open_source(SourceRequest(name, (32, 24))) == (backend, name)
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "auto", "missing.mp4", "-1", "picamera", "picamera2:x", "a\nb"])
+def test_a_name_that_means_nothing_is_refused_with_what_could_be_said(name: str) -> None:
+    with pytest.raises(SourceError, match="picamera2, a camera's number, /dev/videoN, a video") as raised:
+        open_source(SourceRequest(name, (32, 24)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_camera_that_is_not_there_is_not_replaced() -> None:
+    with pytest.raises(SourceError, match="/dev/video98: there is no such camera"):
+        open_source(SourceRequest("98", (32, 24)))
+
+
+def test_devices() -> None:
+    assert [camera_device(name) for name in ("0", "007", "/dev/video3")] == [
+        "/dev/video0",
+        "/dev/video7",
+        "/dev/video3",
+    ]
+    assert [camera_device(name) for name in ("x", "/dev/null", "video0", "", "/dev/video", "0x1")] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("clip@home.mp4", "clip@home.mp4"),
+        ("rtsp://host:554/a@b", "rtsp://host:554/a@b"),
+        ("rtsp://me:secret@host/s", "rtsp://***@host/s"),
+        ("rtsp://me:sec@ret@host/s", "rtsp://***@host/s"),
+        ("rtsp://me:se/cr@et@host/s", "rtsp://***@host/s"),
+        ("http://host:80/a@b", "http://host:80/a@b"),
+        ("http://host/v?user=me&password=secret&n=1", "http://host/v?user=me&password=***&n=1"),
+        ("http://host/v?Token=secret#x", "http://host/v?Token=***#x"),
+        ("udp://@:1234", "udp://***@:1234"),
+    ],
+)
+def test_no_secret_is_shown(name: str, shown: str) -> None:
+    assert shown_name(name) == shown
+
+
+def test_urls() -> None:
+    assert all(map(is_url, ("http://x", "rtsp://x", "HTTPS://x", "srt+x://y")))
+    assert not any(map(is_url, ("clip.mp4", "/a://b", "c:/video", "")))
+
+
+# auto
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A machine with these USB cameras, and with picamera2 answering so; None where it isn't installed."""
+
+    def make(cameras: list[str], answer: str | Exception | None = None, code: int = 0) -> Machine:
+        for number, name in enumerate(cameras):
+            for file, text in ((f"dev/video{number}", ""), (f"sys/class/video4linux/video{number}/name", name)):
+                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / file).write_text(text)
+
+        def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+            assert set(options) == {"capture_output", "text", "timeout"}
+            if isinstance(answer, Exception):
+                raise answer
+            return subprocess.CompletedProcess(command, code, answer if code == 0 else "", answer if code else "")
+
+        monkeypatch.setattr(opening, "find_spec", lambda name: None if answer is None else object())
+        return Machine(root=tmp_path, run=run)
+
+    return make
+
+
+def test_a_camera_module_comes_first(make: Make) -> None:
+    assert choose_source(make(["Webcam"], "INFO libcamera\ncameras: 2\n")) == "picamera2"
+
+
+@pytest.mark.parametrize("answer", [None, "cameras: 0", OSError(2, "gone"), subprocess.TimeoutExpired("python", 20)])
+def test_else_the_first_usb_camera(answer: str | Exception | None, make: Make) -> None:
+    assert choose_source(make(["bcm2835-isp-output0", "Webcam", "Other"], answer)) == "/dev/video1"
+
+
+def test_the_first_that_may_be_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name == "video2")
+    assert choose_source(make(["A", "B", "C"])) == "/dev/video2"
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(SourceError, match=r"/dev/video0 \(A\).*usermod -aG video"):
+        choose_source(make(["A"]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (None, 0, "picamera2 is not installed"),
+        ("cameras: 0", 0, "ribbon cable"),
+        ("Traceback\nModuleNotFoundError: No module named 'libcamera'", 1, "No module named 'libcamera'"),
+        (subprocess.TimeoutExpired("python", 20), 0, "did not answer within 20 s"),
+    ],
+)
+def test_without_a_camera_it_says_what_was_looked_for(
+    answer: str | Exception | None, code: int, said: str, make: Make
+) -> None:
+    with pytest.raises(SourceError) as raised:
+        choose_source(make([], answer, code))
+    for part in (said, "plug one in", "--source FILE", "--source synthetic"):
+        assert part in str(raised.value)
+
+
+def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "picamera2.py").write_text(
+        "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return [{'Model': 'imx708'}]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", opening._ASK_PICAMERA2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stdout == "cameras: 1\n"

@@ -1,0 +1,136 @@
+"""What every kind of source promises, held against each that can be opened here."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.sources.open import open_source
+from seg_edge.sources.source import Shot, Source, SourceRequest
+from tests.stand_in_cameras import HttpCamera, fake_webcam, numbered, rtsp_camera, write_clip
+
+INPUT_WH = (32, 24)
+TAKEN = 6
+Prepare = Callable[[contextlib.ExitStack, Path, pytest.MonkeyPatch], str]
+
+
+def photos(folder: Path, count: int = 3) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        cv2.imwrite(str(folder / f"photo{number}.png"), numbered(number, (64 + 2 * number, 48)))
+    return folder
+
+
+def synthetic() -> str:
+    if find_spec("seg_edge.sources.synthetic") is None:
+        pytest.skip("there is no synthetic source yet")
+    return "synthetic"
+
+
+KINDS: dict[str, Prepare] = {
+    "file": lambda stack, path, monkeypatch: str(write_clip(path / "clip.avi")),
+    "http": lambda stack, path, monkeypatch: stack.enter_context(HttpCamera(fps=60)).url,
+    "rtsp": lambda stack, path, monkeypatch: stack.enter_context(rtsp_camera()),
+    "photo": lambda stack, path, monkeypatch: str(photos(path / "photos") / "photo1.png"),
+    "folder": lambda stack, path, monkeypatch: str(photos(path / "photos")),
+    "synthetic": lambda stack, path, monkeypatch: synthetic(),
+    "v4l2": lambda stack, path, monkeypatch: fake_webcam(monkeypatch),
+}
+ENDLESS = {"http", "rtsp", "photo", "synthetic", "v4l2"}
+FINITE = sorted(set(KINDS) - {"http", "rtsp", "synthetic", "v4l2"})
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], SourceRequest]]:
+    """Sets a kind's stand-in up and returns the request that opens it, live and quick."""
+    with contextlib.ExitStack() as stack:
+        yield lambda kind: SourceRequest(KINDS[kind](stack, tmp_path, monkeypatch), INPUT_WH, fps=60)
+
+
+def take(source: Source, count: int = TAKEN) -> list[Shot]:
+    return list(itertools.islice(iter(source), count))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_keeps_its_promises(kind: str, ask: Callable[[str], SourceRequest]) -> None:
+    # One opening for all of it: a stream takes a second to open.
+    request = ask(kind)
+    began = time.monotonic()
+    source = open_source(request)
+    try:
+        info, shots, kept, now = source.info, [], [], []
+        for shot in itertools.islice(source, TAKEN):
+            shots.append(shot)
+            now.append(time.monotonic())
+            kept.append(shot.frame.copy())
+
+        assert len(shots) == (3 if kind == "folder" else TAKEN)
+        for shot in shots:
+            assert shot.frame.dtype == np.uint8
+            assert shot.frame.flags.c_contiguous
+            assert shot.frame.shape[2:] == (3,)
+            if shot.small is not None:
+                assert (shot.small.dtype, shot.small.shape) == (np.uint8, (INPUT_WH[1], INPUT_WH[0], 3))
+        sizes = [(shot.frame.shape[1], shot.frame.shape[0]) for shot in shots]
+        assert sizes[0] == info.size_wh
+        assert kind == "folder" or set(sizes) == {info.size_wh}
+
+        captured = [shot.captured for shot in shots]
+        assert captured == sorted(captured)
+        assert all(began <= at <= seen for at, seen in zip(captured, now, strict=True))
+
+        assert info.endless == (kind in ENDLESS)
+        assert info.frames == {"file": 20, "folder": 3}.get(kind)
+        assert info.fps == pytest.approx({"http": 0, "rtsp": 30, "v4l2": 30}.get(kind, 60))
+        assert info.description
+        assert kind != "synthetic" or "synthetic" in info.description.lower()
+
+        # The taker keeps the frames, and may write into them.
+        for one, other in itertools.combinations(shots, 2):
+            assert not np.shares_memory(one.frame, other.frame)
+        for shot, as_it_came in zip(shots, kept, strict=True):
+            np.testing.assert_array_equal(shot.frame, as_it_came)
+            shot.frame[:] = 7
+    finally:
+        source.close()
+        source.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rtsp"])
+def test_closing_amid_the_frames_ends_them(kind: str, ask: Callable[[str], SourceRequest]) -> None:
+    source = open_source(ask(kind))
+    frames = iter(source)
+    next(frames)
+    source.close()
+    assert list(frames) == []
+    source.close()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rtsp"])
+def test_closing_before_the_first_frame_leaves_none(kind: str, ask: Callable[[str], SourceRequest]) -> None:
+    source = open_source(ask(kind))
+    source.close()
+    assert take(source) == []
+
+
+@pytest.mark.parametrize("kind", FINITE)
+def test_what_is_not_live_gives_everything_and_ends(kind: str, ask: Callable[[str], SourceRequest]) -> None:
+    source = open_source(replace(ask(kind), live=False))
+    with contextlib.closing(source):
+        shots = list(source)
+        assert not source.info.endless
+        assert len(shots) == source.info.frames == {"file": 20, "folder": 3, "photo": 1}[kind]
+        assert list(source) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_live_and_has_an_end_ends(kind: str, ask: Callable[[str], SourceRequest]) -> None:
+    with contextlib.closing(open_source(ask(kind))) as source:
+        assert len(list(source)) == source.info.frames
