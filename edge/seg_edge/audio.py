@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -70,7 +71,7 @@ def run_ffmpeg(*arguments: str) -> str:
     """Runs ffmpeg, however long it takes; existing files are replaced.
 
     Returns:
-        The last line of its complaint; empty when all went well.
+        The first line of its complaint, which is the cause; empty when all went well.
     """
     command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments]
     try:
@@ -80,7 +81,8 @@ def run_ffmpeg(*arguments: str) -> str:
     if done.returncode == 0:
         return ""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else f"ffmpeg ended with {done.returncode}"
+    # Without "[mp4 @ 0x55d0c8e4d2c0]", the part of FFmpeg that speaks.
+    return re.sub(r"^\[.*? @ 0x\w+\] ", "", lines[0]).rstrip(".") if lines else f"ffmpeg ended with {done.returncode}"
 
 
 def _name(path: Path) -> str:

@@ -225,12 +225,12 @@ class _Sinks:
 
 
 def _choose_view(tell: Tell) -> str:
-    from seg_edge.sinks.display import why_no_window
+    from seg_edge.sinks.display import look_for_windows
 
-    reason = why_no_window(Machine())
-    if reason is None:
+    why_not = look_for_windows(Machine()).why_not
+    if not why_not:
         return "window"
-    tell(f"no window ({reason}), so the picture is on a page")
+    tell(f"no window, as {why_not}; the picture is on a page")
     return "http"
 
 
@@ -270,7 +270,7 @@ def _open_sinks(
     if view != "none":
         from seg_edge.sinks.snapshots import Snapshots
 
-        yield Snapshots(settings.snapshots, controls)
+        yield Snapshots(settings.snapshots, controls, lambda path: tell(f"snapshot: {path}"))
 
 
 @contextmanager

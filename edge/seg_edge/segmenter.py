@@ -74,15 +74,15 @@ class Segmentation:
 class Segmenter:
     """Segments frames with one model. Make it once, call it for every frame, from one thread at a time.
 
-    Attributes:
-        threads: CPU threads of one inference; None where the backend decides.
-
     Args:
         model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
             numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
         threads: CPU threads; by default the cores there are, at most 4.
         smooth: For video: steadies the masks over time, from 0 (each frame on its own) to 1; `seg_edge.smooth`
             tells how. Unless it is 0, the frames must come in order and from one stream.
+
+    Attributes:
+        threads: CPU threads of one inference; None where the backend decides.
 
     Raises:
         ModelError: The model can't be used.
@@ -93,11 +93,7 @@ class Segmenter:
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
         self._steadier = Steadier(smooth)
         file = open_model(model)
-        backend = LiteRT(file.content, threads or default_threads(), file.path.name)
-        self.threads = backend.threads
-        self._start(backend, file)
-
-    threads: int | None = None
+        self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
 
     @classmethod
     def around(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
@@ -113,6 +109,7 @@ class Segmenter:
 
     def _start(self, backend: Backend, file: ModelFile) -> None:
         self.backend, self.file = backend, file
+        self.threads: int | None = getattr(backend, "threads", None)
         self.card = file.card or _card_of_a_stranger(backend, file.name)
         _check_card(self.card, backend, file.name)
         self._preprocess = Preprocessor(backend.input, self.card.scale, self.card.offset)

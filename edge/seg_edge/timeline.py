@@ -64,7 +64,7 @@ class Timeline:
     def to_json(self) -> dict[str, Any]:
         """`frame_age_ms` with p50, p95 and p99; `stages_ms` with p50, p95 and mean of each stage.
 
-        `unaccounted_ms` is the part of a frame's age that no stage explains: near 0, or the stages are not to be trusted.
+        `unaccounted_ms` is the part of a frame's age that no stage explains: near 0, or the stages are wrong.
         """
         stages = {stage: {**_percentiles(times, 50, 95), "mean": _mean(times)} for stage, times in self.stages.items()}
         return {

@@ -11,7 +11,7 @@ import pytest
 
 from seg_edge.audio import NO_FFMPEG, copy_audio, rewrap, run_ffmpeg
 from seg_edge.errors import OutputError
-from seg_edge.sinks.video_file import FORMATS, VideoFile
+from seg_edge.sinks.video_file import VideoFile
 from tests.tiny import noise
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: apt install ffmpeg")
@@ -131,13 +131,13 @@ def test_an_mp4_has_its_index_first(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_rewrapping_changes_the_container_alone(tmp_path: Path, suffix: str) -> None:
     source, out = film(tmp_path / "silent.ts"), tmp_path / f"out{suffix}"
     rewrap(source, out)
     assert source.exists()
     assert frames(out) == 10 * SECONDS
-    assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FPS) == pytest.approx(10) or suffix == ".ts"
+    assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FPS) == pytest.approx(10)
 
 
 @needs_ffmpeg

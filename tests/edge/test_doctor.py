@@ -208,6 +208,15 @@ def test_window(
     assert said in finding.advice
 
 
+def test_window_on_a_display_that_is_gone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    refused = SimpleNamespace(stderr="", returncode=3)
+    finding = run_check("window", make(environment={"DISPLAY": ":10"}, run=lambda *args, **kwargs: refused))
+    assert (finding.status, finding.found) == ("note", "QT5 windows, but nothing answers at the display :10")
+    assert "ssh -X" in finding.advice
+
+
 @pytest.mark.parametrize(("plugins", "status"), [(["libqxcb.so"], "note"), ([], "ok")])
 def test_wayland_alone_does_not_serve_the_wheels_qt(
     plugins: list[str], status: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -107,6 +107,8 @@ def test_the_lower_class_wins_a_tie(channels: int, dtype: type[np.generic], shap
         ("probabilities", 1 / 255, 0, [127, 128, 129], [0, 1, 1]),
         ("logits", 0.1, 255, [253, 254, 255], [0, 0, 0]),
         ("logits", 0.1, 0, [0, 1, 2], [0, 1, 1]),
+        ("probabilities", 1 / 1000, 0, [0, 254, 255], [0, 0, 0]),
+        ("probabilities", 1 / 100, -200, [0, 1, 255], [1, 1, 1]),
     ],
 )
 def test_where_the_threshold_of_one_channel_lies(
@@ -199,6 +201,20 @@ def test_probabilities_worked_out_by_hand(logits: list[float], expected: list[fl
     for shape_hw in ((2, 3), (5, 9)):
         result = scores.probabilities(shape_hw)
         np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_are_the_softmax(channels: int, dtype: type[np.generic]) -> None:
+    stored = np.random.default_rng(channels).integers(0, 120, (6, 7, channels)).astype(dtype)
+    scores = score_map(stored)
+    real = scores.spec.dequantise(stored).astype(np.float64)
+    if channels == 1:
+        real = np.dstack([np.zeros_like(real), real])
+    share = np.exp(real - real.max(axis=2, keepdims=True))
+    expected = share / share.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(scores.probabilities((6, 7)), expected, atol=1e-6)
+    np.testing.assert_allclose(scores.alpha((6, 7)), 255 * (1 - expected[..., 0]), atol=0.51)
 
 
 @pytest.mark.parametrize("channels", [5, 128, 129, 256])

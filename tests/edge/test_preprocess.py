@@ -91,6 +91,17 @@ def test_halving_first_gives_the_same_mean() -> None:
     np.testing.assert_allclose(resize_to_input(frame, (96, 64)), means, atol=1.6)  # each of three halvings rounds
 
 
+@pytest.mark.parametrize("shape_hw", [(720, 1280), (960, 1280), (864, 1536), (1280, 720), (1520, 2028)])
+def test_camera_sizes_of_other_proportions_are_averaged_as_by_area(shape_hw: tuple[int, int]) -> None:
+    photo = cv2.resize(read_photo(tiny.GRACE_HOPPER), shape_hw[::-1])
+    areas = cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA)[..., ::-1]
+    assert np.abs(resize_to_input(photo, (256, 256)).astype(float) - areas).mean() < 1
+    stripes = np.zeros((*shape_hw, 3), np.uint8)
+    stripes[::2] = 255  # sampled, they would be black, white or moiré
+    stripes[:, ::2] = 255 - stripes[:, ::2]
+    assert np.abs(resize_to_input(stripes, (256, 256)) - 127.5).max() < 40
+
+
 @pytest.mark.parametrize("side", [64, 128, 320])
 def test_a_checkerboard_turns_grey(side: int) -> None:
     """Sampling, or bilinear without area averaging, gives black, white or moiré."""

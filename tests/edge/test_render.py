@@ -11,7 +11,7 @@ from seg_edge.card import ClassInfo
 from seg_edge.errors import UsageError
 from seg_edge.interpreter import TensorSpec
 from seg_edge.postprocess import ScoreMap
-from seg_edge.render import EFFECTS, blend, colour_map, render
+from seg_edge.render import EFFECTS, GREEN, blend, colour_map, cover, flatten, render
 from tests import tiny
 
 EMPTY = np.zeros((1, 1, 3), np.uint8)
@@ -108,15 +108,44 @@ def test_a_background_that_is_no_frame_is_refused_with_got_and_expected(
     assert str(background.shape) in str(refusal.value)
 
 
-def test_overlay_tints_the_classes_and_nothing_else() -> None:
-    picture = render(FRAME, ANSWER)
-    np.testing.assert_array_equal(picture, render(FRAME, ANSWER, "overlay"))
-    np.testing.assert_array_equal(picture[~INSIDE], FRAME[~INSIDE])
-    for label, bgr in ((1, (0, 100, 200)), (2, (240, 60, 0))):
-        there = ANSWER.labels == label
+def one_class(labels: np.ndarray) -> Segmentation:
+    """`sharp` of a model with one foreground class."""
+    logits = np.where(labels[..., np.newaxis] == np.arange(2), 40, 0).astype(np.float32)
+    scores = ScoreMap(logits, TensorSpec("out", (1, *logits.shape), np.float32), "logits")
+    return Segmentation(labels, CLASSES[:2], scores, EMPTY, {})
+
+
+@pytest.mark.parametrize("segmentation", [SHARP, one_class((SHARP.labels == 1).astype(np.uint8))], ids=["two", "one"])
+def test_overlay_tints_the_classes_and_nothing_else(segmentation: Segmentation) -> None:
+    picture = render(FRAME, segmentation)
+    np.testing.assert_array_equal(picture, render(FRAME, segmentation, "overlay"))
+    outside = segmentation.labels == 0
+    np.testing.assert_array_equal(picture[outside], FRAME[outside])
+    for label, bgr in enumerate([(0, 100, 200), (240, 60, 0)][: len(segmentation.classes) - 1], 1):
+        there = segmentation.labels == label
         assert there.any()
         expected = FRAME[there] / 2 + np.array(bgr) / 2
-        np.testing.assert_allclose(picture[there], expected, atol=0.51)
+        np.testing.assert_allclose(picture[there], expected, atol=1.51)  # three roundings
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_overlay_is_as_strong_as_the_model_is_sure(classes: int) -> None:
+    """Black under a class that is three quarters sure: three quarters of half its colour."""
+    logits = np.zeros((12, 16, classes), np.float32)
+    logits[..., 1] = np.log(3)
+    logits[..., 2:] = -40
+    scores = ScoreMap(logits, TensorSpec("out", (1, *logits.shape), np.float32), "logits")
+    segmentation = Segmentation(scores.labels(SHAPE), CLASSES[:classes], scores, EMPTY, {})
+    picture = render(tiny.grey_frame(SHAPE), segmentation)
+    np.testing.assert_allclose(picture, np.broadcast_to([0, 100 * 3 / 8, 200 * 3 / 8], picture.shape), atol=1)
+
+
+def test_an_overlay_has_soft_edges_without_a_dark_line() -> None:
+    """On white, no pixel is darker than the tint and the frame it lies between."""
+    picture = render(tiny.grey_frame(SHAPE, 255), ANSWER).astype(int)
+    row = picture[48, 8:64]  # across the cat
+    assert np.unique(row[:, 0]).size > 6
+    assert (row[:, 2] >= (255 + 200) // 2 - 2).all()
 
 
 def test_mask_is_the_colours_alone() -> None:
@@ -212,3 +241,40 @@ def test_blend_worked_out_by_hand() -> None:
     same = np.dstack([every] * 3)
     np.testing.assert_array_equal(blend(np.zeros_like(same), same, np.full_like(every, 255)), same)
     np.testing.assert_array_equal(blend(same, np.zeros_like(same), np.zeros_like(every)), same)
+
+
+def test_blend_is_the_mixture_to_one_in_255() -> None:
+    below, above = tiny.noise(SHAPE, 3), tiny.noise(SHAPE, 4)
+    alpha = np.zeros(SHAPE, np.uint8)
+    alpha[20:70, 30:90] = tiny.noise((50, 60), 5)[..., 0]
+    weight = alpha[..., np.newaxis] / 255
+    np.testing.assert_allclose(blend(below, above, alpha), above * weight + below * (1 - weight), atol=1.01)
+
+
+def test_a_flattened_cutout_stands_before_green() -> None:
+    cutout = render(FRAME, SHARP, "cutout")
+    picture = flatten(cutout)
+    assert (picture.shape, picture.dtype) == (FRAME.shape, np.uint8)
+    np.testing.assert_array_equal(picture[INSIDE], FRAME[INSIDE])
+    assert (picture[~INSIDE] == GREEN[::-1]).all()
+    assert GREEN == (0, 177, 64)
+    half = np.dstack([tiny.grey_frame((2, 2), 100), np.full((2, 2), 51, np.uint8)])
+    np.testing.assert_allclose(flatten(half)[0, 0], np.array(GREEN[::-1]) * 0.8 + 20, atol=1.01)
+
+
+@pytest.mark.parametrize("effect", ["overlay", "mask", "blur", "replace"])
+def test_what_holds_no_transparency_is_flat_already(effect: str) -> None:
+    picture = render(FRAME, ANSWER, effect, BACKGROUND)
+    assert flatten(picture) is picture
+
+
+@pytest.mark.parametrize("size_hw", [(20, 40), (60, 20), (300, 500), SHAPE])
+def test_a_background_covered_once_serves_every_frame(size_hw: tuple[int, int]) -> None:
+    background = tiny.noise(size_hw, seed=9)
+    covered = cover(background, SHAPE)
+    assert covered.shape == (*SHAPE, 3)
+    assert cover(covered, SHAPE) is covered
+    kept = covered.copy()
+    picture = render(FRAME, ANSWER, "replace", covered)
+    np.testing.assert_array_equal(picture, render(FRAME, ANSWER, "replace", background))
+    np.testing.assert_array_equal(covered, kept)

@@ -140,7 +140,7 @@ def test_a_moving_thing_does_not_trail(smooth: float, speed: float) -> None:
 
 @pytest.mark.parametrize("smooth", SETTINGS)
 def test_a_mask_somewhat_wider_than_what_moves_does_not_trail_either(smooth: float) -> None:
-    steadier, wider = Steadier(smooth), np.ones((5, 5), np.uint8)
+    steadier, wider = Steadier(smooth), np.ones((3, 3), np.uint8)
     for mask, picture in moving(1, 40):
         wide = cv2.dilate(mask.astype(np.uint8), wider) > 0
         np.testing.assert_array_equal(labels_of(steadier(scores_of(wide), picture)), wide)

@@ -60,7 +60,7 @@ class Record:
         _check_place(path, self._live, force)
         self._queue: queue.Queue[tuple[np.ndarray, float] | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
-        self._closed = False
+        self._closed = self._ended = False
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
 
@@ -114,11 +114,16 @@ class Record:
             self._encode()
         except Exception as error:
             self._error = error
-            while self._queue.get() is not None:
-                pass
+            while not self._ended:
+                self._next()
+
+    def _next(self) -> tuple[np.ndarray, float] | None:
+        taken = self._queue.get()
+        self._ended = taken is None
+        return taken
 
     def _encode(self) -> None:
-        first = self._queue.get()
+        first = self._next()
         if first is None:
             return
         last, began = first
@@ -134,7 +139,7 @@ class Record:
                     last = picture if picture.shape[1::-1] == film.size_wh else cv2.resize(picture, film.size_wh)
                     film.write(last)
                 self.frames = film.frames
-                waiting = self._queue.get()
+                waiting = self._next()
 
 
 class Pace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +13,6 @@ import numpy as np
 from seg_edge.errors import OutputError
 from seg_edge.photos import write_picture
 from seg_edge.sinks.sink import Controls, Published
-
-REMEMBERED = 100
 
 
 class Snapshots:
@@ -27,16 +25,15 @@ class Snapshots:
     Args:
         folder: Where to; made when the first picture comes.
         controls: Whose `snapshot` is looked at.
+        saved: Takes each file when it is written, on the writing thread.
 
     Attributes:
         name: `--snapshots FOLDER`.
-        saved: The last 100 files written, oldest first.
     """
 
-    def __init__(self, folder: Path, controls: Controls):
+    def __init__(self, folder: Path, controls: Controls, saved: Callable[[Path], None]):
         self.name = f"--snapshots {folder}"
-        self.saved: list[Path] = []
-        self._folder, self._controls = folder, controls
+        self._folder, self._controls, self._saved = folder, controls, saved
         self._writer = ThreadPoolExecutor(1, "snapshots")
         self._writing: Future[None] | None = None
 
@@ -82,7 +79,7 @@ class Snapshots:
             with suppress(OSError):
                 path.unlink()
             raise
-        self.saved = [*self.saved, path][-REMEMBERED:]
+        self._saved(path)
 
     def _reserve(self, stem: str) -> Path:
         """An empty file of a name that nothing had, so that two programs in one folder don't take the same."""

@@ -25,6 +25,8 @@ from seg_edge.preprocess import check_frame
 SPARE_BYTES = 32 << 20
 CHECK_EVERY_S = 1.0
 
+_STDERR = threading.Lock()
+
 
 class Format(NamedTuple):
     """What a suffix stands for.
@@ -239,11 +241,12 @@ def _plays(path: Path) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """OpenCV's FFmpeg prints to stderr when it opens a file, past every log level; the errors here say it better."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+    with _STDERR:
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)

@@ -22,6 +22,7 @@ from multiprocessing.connection import Pipe
 import numpy as np
 
 from seg_edge.errors import SourceError
+from seg_edge.sources.open import shown_name
 from seg_edge.sources.source import SourceInfo, SourceRequest
 
 OPENER = "seg_edge.sources.open:open_source"
@@ -249,7 +250,7 @@ class _Child:
     """One capture process with its memory."""
 
     def __init__(self, request: SourceRequest, opener: str):
-        self.name = request.name
+        self.name = shown_name(request.name)
         try:
             memory_fd = os.memfd_create("seg-edge frames")
             try:
@@ -257,7 +258,7 @@ class _Child:
             finally:
                 os.close(memory_fd)
         except OSError as error:
-            raise SourceError(f"{request.name}: no capture process can be started ({error.strerror}).") from error
+            raise SourceError(f"{self.name}: no capture process can be started ({error.strerror}).") from error
         self._send(Start(request, opener, os.getpid()))
 
     def _start(self, memory_fd: int) -> None:
@@ -270,6 +271,7 @@ class _Child:
                 [sys.executable, "-m", "seg_edge.sources.capture_child", str(theirs.fileno()), str(memory_fd)],
                 pass_fds=(theirs.fileno(), memory_fd),
                 stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # drivers and codecs chatter; what matters comes over the pipe
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
             )

@@ -23,6 +23,7 @@ import numpy as np
 from seg_edge.errors import SegEdgeError
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.capture import MEMORY_BYTES, SLOTS, Ended, Failed, FrameReady, Opened, Start, slot_views
+from seg_edge.sources.open import shown_name
 from seg_edge.sources.source import Shot, Source
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -50,7 +51,9 @@ def main() -> None:
     except Exception as error:  # a driver may raise anything: one sentence in the program, not a traceback beside it
         said = str(error).strip().splitlines() or [type(error).__name__]
         with contextlib.suppress(OSError):
-            pipe.send(Failed(f"{start.request.name}: the capture failed ({type(error).__name__}: {said[0]})."))
+            pipe.send(
+                Failed(f"{shown_name(start.request.name)}: the capture failed ({type(error).__name__}: {said[0]}).")
+            )
 
 
 def _die_with(parent: int) -> None:

@@ -134,7 +134,7 @@ class OpenCVSource:
         if not os.access(path, os.R_OK):
             missing = "can't be read; check its permissions" if path.exists() else "doesn't exist; check its name"
             raise SourceError(f"{self._name}: {missing}.")
-        # Absolute, since FFmpeg takes `a:b.mp4` for a URL. Not CAP_ANY, which takes `photo01.gif` for a series.
+        # Absolute, since FFmpeg takes `a:b.mp4` for a URL. Not CAP_ANY, which tries a series of numbered pictures too.
         opened = self._capture.open(os.path.abspath(path), cv2.CAP_FFMPEG)
         # FFmpeg draws any .txt as a video.
         if not opened or self._number(cv2.CAP_PROP_FOURCC) == int.from_bytes(b"ansi", "little"):

@@ -107,7 +107,7 @@ class Picamera2Source:
         shortest_us = camera.camera_controls.get("FrameDurationLimits", (0,))[0]
         fps = min(fps, 1e6 / shortest_us) if shortest_us else fps
         width, height = config["main"]["size"]
-        description = f"{self._name}, {width}x{height} at {fps:.3g} fps"
+        description = f"{self._name}, {width}x{height} at {fps:.4g} fps"
         if self._small_wh:
             description += ", model-sized stream by the ISP"
         self.info = SourceInfo(description, (width, height), fps)
@@ -171,7 +171,10 @@ def _import_picamera2() -> tuple[Any, object]:
 
 def _model(picamera2: Any, number: int) -> str:
     """The sensor's name, such as imx708."""
-    cameras = picamera2.global_camera_info()
+    try:
+        cameras = picamera2.global_camera_info()
+    except Exception as error:  # as in Picamera2Source
+        raise SourceError(f"libcamera can't look for cameras ({_reason(error)}); {_LIST}.") from error
     if not cameras:
         raise SourceError(f"No Raspberry Pi camera is found; check its ribbon cable with the power off; {_LIST}.")
     models = [str(camera.get("Model", "unnamed")) for camera in cameras]

@@ -93,8 +93,8 @@ class SyntheticSource:
                 return
             yield Shot(frame, None, time.monotonic())
             index += 1
-            if self._live:  # what is past is past: no burst of old frames
-                index = max(index, math.ceil((time.monotonic() - began) * self._fps))
+            if self._live:  # what is past is past: one frame may be late, none come in a burst
+                index = max(index, math.floor((time.monotonic() - began) * self._fps))
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index`, always the same: BGR uint8 (height, width, 3)."""

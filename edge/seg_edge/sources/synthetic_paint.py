@@ -85,6 +85,8 @@ class _Canvas:
             distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (2 * depth)
             light *= 0.62 + 0.38 * np.sqrt(np.clip(distance, 0, 1))
         share = strength * (cv2.GaussianBlur(mask, (0, 0), 2 * soft) / np.float32(255))[..., np.newaxis]
+        if strength < 1:  # a shade lies on what is there, and not beside it
+            share *= self._opacity[window]
         self._bgr[window] += share * (np.array(bgr, np.float32) * light[..., np.newaxis] - self._bgr[window])
         self._opacity[window] += share * (1 - self._opacity[window])
 

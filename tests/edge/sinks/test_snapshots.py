@@ -30,7 +30,8 @@ def keep(sink: Snapshots, controls: Controls, number: int, value: int = 100) -> 
 
 def test_the_next_picture_is_kept_once(tmp_path: Path, controls: Controls) -> None:
     folder = tmp_path / "new" / "folder"
-    sink = Snapshots(folder, controls)
+    saved: list[Path] = []
+    sink = Snapshots(folder, controls, saved.append)
     sink.publish(make_published(1, value=10))
     sink.idle("")
     assert not folder.exists()
@@ -38,19 +39,20 @@ def test_the_next_picture_is_kept_once(tmp_path: Path, controls: Controls) -> No
     assert not controls.snapshot.is_set()
     sink.publish(make_published(3, value=200))
     sink.close()
-    (path,) = sink.saved
+    (path,) = saved
     assert list(folder.iterdir()) == [path]
     assert abs(float(cv2.imread(str(path)).mean()) - 90) < 2
 
 
 def test_its_name_is_the_local_time_of_the_picture(tmp_path: Path, controls: Controls) -> None:
-    sink = Snapshots(tmp_path, controls)
+    saved: list[Path] = []
+    sink = Snapshots(tmp_path, controls, saved.append)
     item = make_published(1)
     hour_ago = time.time() - 3600
     controls.snapshot.set()
     sink.publish(replace(item, captured=time.monotonic() - 3600))
     sink.close()
-    name = sink.saved[0].name
+    name = saved[0].name
     assert re.fullmatch(r"seg-edge-\d{8}-\d{6}\.jpg", name)
     stamp = time.mktime(time.strptime(name, "seg-edge-%Y%m%d-%H%M%S.jpg"))
     assert abs(stamp - hour_ago) < 60
@@ -60,7 +62,8 @@ def test_nothing_is_overwritten(tmp_path: Path, controls: Controls, monkeypatch:
     monkeypatch.setattr(snapshots.time, "strftime", lambda *_: "seg-edge-20260102-030405")
     (tmp_path / "seg-edge-20260102-030405-2.jpg").write_bytes(b"precious")
     for value in (50, 150):
-        sink = Snapshots(tmp_path, controls)
+        saved: list[Path] = []
+        sink = Snapshots(tmp_path, controls, saved.append)
         keep(sink, controls, 1, value)
         sink.close()
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -77,7 +80,8 @@ def test_a_slow_card_does_not_stop_the_camera(
 ) -> None:
     go, write = threading.Event(), snapshots.write_picture
     monkeypatch.setattr(snapshots, "write_picture", lambda *args: (go.wait(10), write(*args)))
-    sink = Snapshots(tmp_path, controls)
+    saved: list[Path] = []
+    sink = Snapshots(tmp_path, controls, saved.append)
     keep(sink, controls, 1)
     began = time.monotonic()
     keep(sink, controls, 2)
@@ -89,18 +93,19 @@ def test_a_slow_card_does_not_stop_the_camera(
         assert time.monotonic() < until
         sink.publish(make_published(3))
     sink.close()
-    assert len(sink.saved) == 2
+    assert len(saved) == 2
 
 
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path, controls: Controls) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
-    sink = Snapshots(file / "below", controls)
+    saved: list[Path] = []
+    sink = Snapshots(file / "below", controls, saved.append)
     keep(sink, controls, 1)
     with pytest.raises(OutputError, match=r"below: can't be written"):
         sink.close()
     sink.close()
-    assert not sink.saved
+    assert not saved
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(
@@ -110,7 +115,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    sink = Snapshots(tmp_path, controls)
+    saved: list[Path] = []
+    sink = Snapshots(tmp_path, controls, saved.append)
     keep(sink, controls, 1)
     until = time.monotonic() + 10
     with pytest.raises(OutputError, match="No space left"):  # noqa: PT012
@@ -119,15 +125,3 @@ def test_a_full_disk_is_said_and_leaves_nothing(
             time.sleep(0.01)
     sink.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_only_so_many_are_remembered(tmp_path: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "REMEMBERED", 2)
-    sink = Snapshots(tmp_path, controls)
-    for number in range(4):
-        keep(sink, controls, number)
-        while sink._writing is not None and not sink._writing.done():
-            time.sleep(0.005)
-    sink.close()
-    assert len(sink.saved) == 2
-    assert len(list(tmp_path.iterdir())) == 4

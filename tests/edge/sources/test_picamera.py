@@ -263,6 +263,15 @@ def test_there_is_no_such_camera(manager: CameraManager) -> None:
         Picamera2Source(ask())
 
 
+def test_libcamera_itself_fails(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("Failed to start CameraManager")
+
+    monkeypatch.setattr(sys.modules["picamera2"].Picamera2, "global_camera_info", fail)
+    with pytest.raises(SourceError, match=r"can't look for cameras \(Failed to start CameraManager\)"):
+        Picamera2Source(ask())
+
+
 def test_a_usb_camera_is_sent_elsewhere(camera: Camera) -> None:
     camera.id = r"/base/axi/pcie@120000/rp1/usb@200000-1:1.0-046d:0825"
     with pytest.raises(SourceError, match=r"is a USB camera; name it /dev/videoN instead"):

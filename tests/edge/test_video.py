@@ -1,0 +1,187 @@
+"""`seg-edge video`: every frame, in order, the length kept; whole or not there."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge import cli
+from seg_edge.errors import OutputError, SourceError, UsageError
+from seg_edge.segmenter import Segmenter
+from seg_edge.video import segment_video
+from tests.tiny import TWO_UINT8, bright_square, carded
+
+FRAMES = 45
+
+
+def make_clip(path: Path, frames: int = FRAMES, shape_hw: tuple[int, int] = (64, 96), fps: float = 25) -> Path:
+    """A bright square whose brightness tells the frame's number; the model finds it in every frame."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, shape_hw[::-1])
+    for number in range(frames):
+        frame = bright_square(shape_hw)
+        frame[:8] = 2 * number % 256
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
+    video = cv2.VideoCapture(str(path))
+    frames = []
+    while (frame := video.read()[1]) is not None:
+        frames.append(frame)
+    return frames, video.get(cv2.CAP_PROP_FPS)
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return Segmenter(carded(TWO_UINT8, tmp_path), threads=1)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.avi")
+
+
+def test_every_frame_comes_out_in_order_with_its_own_mask(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
+    out = tmp_path / "new folder" / "out.mp4"
+    shown: list[tuple[int, int | None]] = []
+    outcome = segment_video(clip, out, segmenter, "overlay", None, False, lambda *done: shown.append(done))
+    frames, fps = read_clip(out)
+    assert len(frames) == FRAMES
+    assert fps == pytest.approx(25, abs=0.01)
+    numbers = [frame[:6].mean() / 2 for frame in frames]
+    assert np.allclose(numbers, range(FRAMES), atol=2)
+    square = np.array([frame[32, 48] for frame in frames])
+    assert np.ptp(square[0]) > 60, "the square is tinted, not white"
+    assert np.all(np.abs(square.astype(int) - square[0]) < 25)
+    assert shown == [(done, FRAMES) for done in range(1, FRAMES + 1)]
+    assert outcome.stats["frames"] == {
+        "captured": FRAMES, "segmented": FRAMES, "published": FRAMES, "dropped": 0,
+    }  # fmt: skip
+    assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("effect", ["mask", "cutout", "blur"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_every_effect_in_every_container(
+    clip: Path, tmp_path: Path, segmenter: Segmenter, effect: str, suffix: str
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    segment_video(clip, out, segmenter, effect, None, False)
+    frames, _ = read_clip(out)
+    assert len(frames) == FRAMES
+
+
+def test_an_odd_size(tmp_path: Path, segmenter: Segmenter) -> None:
+    clip = tmp_path / "odd.mkv"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"FFV1"), 25, (97, 65))
+    for _ in range(5):
+        writer.write(bright_square((65, 97)))
+    writer.release()
+    out = tmp_path / "out.mp4"
+    segment_video(clip, out, segmenter, "overlay", None, False)
+    frames, _ = read_clip(out)
+    assert len(frames) == 5
+    assert abs(frames[0].shape[0] - 65) <= 1
+    assert abs(frames[0].shape[1] - 97) <= 1
+
+
+def test_what_is_there_is_kept_unless_told_otherwise(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_text("precious")
+    with pytest.raises(OutputError, match="--force"):
+        segment_video(clip, out, segmenter, "overlay", None, False)
+    assert out.read_text() == "precious"
+    segment_video(clip, out, segmenter, "overlay", None, True)
+    assert len(read_clip(out)[0]) == FRAMES
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+    folder = tmp_path / "out"
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"no video at all" * 100)
+    for video in (tmp_path / "missing.mp4", tmp_path, junk):
+        with pytest.raises(SourceError, match=video.name) as raised:
+            segment_video(video, folder / "out.mp4", segmenter, "overlay", None, False)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(UsageError, match="the video itself"):
+        segment_video(clip, clip, segmenter, "overlay", None, True)
+    with pytest.raises(UsageError, match="--background"):
+        segment_video(clip, folder / "out.mp4", segmenter, "replace", None, False)
+    with pytest.raises(UsageError, match="mp4"):
+        segment_video(clip, folder / "out.docx", segmenter, "overlay", None, False)
+    assert not folder.exists() or not list(folder.iterdir())
+    assert len(read_clip(clip)[0]) == FRAMES
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: sudo apt install ffmpeg")
+def test_sound_is_kept_and_stays_in_step(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+    loud = tmp_path / "loud.mp4"
+    make = ["ffmpeg", "-v", "error", "-i", str(clip), "-f", "lavfi", "-i", "sine=frequency=440:duration=1.8"]
+    subprocess.run([*make, "-c:v", "mpeg4", "-c:a", "aac", str(loud)], check=True)
+    out = tmp_path / "out.mp4"
+    outcome = segment_video(loud, out, segmenter, "overlay", None, False)
+    probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type,duration", "-of", "json", str(out)]
+    streams = json.loads(subprocess.run(probe, check=True, capture_output=True).stdout)["streams"]
+    durations = {stream["codec_type"]: float(stream["duration"]) for stream in streams}
+    assert set(durations) == {"video", "audio"}
+    assert durations["video"] == pytest.approx(FRAMES / 25, abs=0.1)
+    assert durations["audio"] == pytest.approx(1.8, abs=0.1)
+    assert "sound" in outcome.sound
+
+
+def test_without_ffmpeg_it_says_that_there_is_no_sound(
+    tmp_path: Path, clip: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = segment_video(clip, tmp_path / "out.mp4", segmenter, "overlay", None, False)
+    assert "ffmpeg" in outcome.sound
+    assert len(read_clip(tmp_path / "out.mp4")[0]) == FRAMES
+
+
+def test_the_command(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model, out, stats = carded(TWO_UINT8, tmp_path), tmp_path / "out.mp4", tmp_path / "stats.json"
+    arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--stats", str(stats)]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    said, complaints = capfd.readouterr()
+    assert (stopped.value.code or 0, complaints) == (0, "")
+    assert f"{FRAMES} frames" in said
+    assert str(out) in said
+    assert json.loads(stats.read_text())["frames"]["dropped"] == 0
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 1
+    assert "--force" in capfd.readouterr()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_half_way_it_leaves_nothing(tmp_path: Path, number: int) -> None:
+    clip = make_clip(tmp_path / "clip.avi", frames=3000, shape_hw=(240, 320))
+    folder = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seg_edge.cli", "video", str(clip), "--out", str(folder / "out.mp4")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    deadline = time.monotonic() + 20
+    while not (folder.exists() and any(path.stat().st_size for path in folder.iterdir())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "stopped" in said
+    assert "Traceback" not in said
+    assert list(folder.iterdir()) == []
