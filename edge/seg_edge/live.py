@@ -17,13 +17,14 @@ import cv2
 import numpy as np
 
 from seg_edge.board import Machine
-from seg_edge.errors import OutputError, UsageError
+from seg_edge.errors import UsageError
 from seg_edge.files import write_file
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.pipeline import Pipeline, Segmented
-from seg_edge.render import EFFECTS, flatten, render
+from seg_edge.render import EFFECTS, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.service import ServiceManager
+from seg_edge.sinks.group import SinkGroup
 from seg_edge.sinks.sink import Controls, Published, Sink
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.capture import OPENER
@@ -117,7 +118,7 @@ def run_camera(
         pipeline = Pipeline(request, segmenter, tell, opener)
         stack.callback(pipeline.close)
         tell(f"camera: {pipeline.info.description}")
-        sinks = _Sinks(controls, tell)
+        sinks = SinkGroup(controls, tell)
         stack.callback(sinks.close)
         for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, tell):
             sinks.add(sink)
@@ -128,7 +129,7 @@ def run_camera(
         finally:
             sinks.close()
             if settings.stats:
-                document = stats.to_json(pipeline, segmenter)
+                document = {**stats.to_json(pipeline, segmenter), "left_out": sinks.left_out}
                 write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
     return Outcome(controls.reason, sinks.failures, stats.to_json(pipeline, segmenter))
 
@@ -137,12 +138,15 @@ def _publish_all(
     settings: CameraSettings,
     pipeline: Pipeline,
     controls: Controls,
-    sinks: _Sinks,
+    sinks: SinkGroup,
     stats: RunStats,
     show_status: Tell,
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
+    background = settings.background
+    if background is not None:
+        background = cover(background, pipeline.info.size_wh[::-1])
     next_status = 0.0
     while not controls.stopped.is_set() and stats.published != settings.frames:
         now = time.monotonic()
@@ -156,7 +160,7 @@ def _publish_all(
             show_status(status)
         item = pipeline.take(IDLE_S)
         if item is not None:
-            _publish(item, settings, controls, sinks, stats)
+            _publish(item, background, controls, sinks, stats)
             if stats.published == 1:
                 manager.ready()
         elif pipeline.exhausted():
@@ -166,9 +170,11 @@ def _publish_all(
     manager.stopping()
 
 
-def _publish(item: Segmented, settings: CameraSettings, controls: Controls, sinks: _Sinks, stats: RunStats) -> None:
+def _publish(
+    item: Segmented, background: np.ndarray | None, controls: Controls, sinks: SinkGroup, stats: RunStats
+) -> None:
     began = time.monotonic()
-    picture = flatten(render(item.shot.frame, item.answer, controls.effect, settings.background))
+    picture = flatten(render(item.shot.frame, item.answer, controls.effect, background))
     if controls.mirror:
         picture = cv2.flip(picture, 1)
     rendered = time.monotonic()
@@ -183,45 +189,6 @@ def _publish(item: Segmented, settings: CameraSettings, controls: Controls, sink
 def _status(stats: RunStats, pipeline: Pipeline) -> str:
     age = stats.timeline.age.percentile(50)
     return f"{stats.fps:.1f} frames/s, {age or 0:.0f} ms old, {pipeline.dropped} dropped"
-
-
-class _Sinks:
-    """Those that still work; one that fails is closed and reported, the others go on."""
-
-    def __init__(self, controls: Controls, tell: Tell):
-        self._controls, self._tell = controls, tell
-        self._open: list[Sink] = []
-        self.failures: list[str] = []
-
-    def add(self, sink: Sink) -> None:
-        self._open.append(sink)
-
-    def publish(self, item: Published) -> None:
-        for sink in tuple(self._open):
-            try:
-                sink.publish(item)
-            except OutputError as error:
-                self._open.remove(sink)
-                self._fail(error)
-                with contextlib.suppress(OutputError):  # it has said already what is wrong
-                    sink.close()
-                if not self._open:
-                    self._controls.stop("nothing is left to publish to")
-
-    def idle(self, message: str) -> None:
-        for sink in self._open:
-            sink.idle(message)
-
-    def close(self) -> None:
-        while self._open:
-            try:
-                self._open.pop().close()
-            except OutputError as error:
-                self._fail(error)
-
-    def _fail(self, error: OutputError) -> None:
-        self.failures.append(str(error))
-        self._tell(f"error: {error}")
 
 
 def _choose_view(tell: Tell) -> str:

@@ -50,6 +50,8 @@ class Segmentation:
     @cached_property
     def areas(self) -> dict[str, float]:
         """Share of the frame's pixels of each class but the background, 0..1."""
+        if len(self.classes) == 2:  # several times as quick as a histogram
+            return {self.classes[1].name: cv2.countNonZero(self.labels) / self.labels.size}
         counts = cv2.calcHist([self.labels], [0], None, [256], [0, 256]).ravel()
         return {info.name: float(counts[i]) / self.labels.size for i, info in enumerate(self.classes) if i}
 

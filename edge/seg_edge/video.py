@@ -14,7 +14,7 @@ from seg_edge.audio import copy_audio
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.files import whole_file
 from seg_edge.pipeline import Pipeline
-from seg_edge.render import flatten, render
+from seg_edge.render import cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.sources.source import SourceRequest
@@ -22,6 +22,8 @@ from seg_edge.stats import RunStats
 
 Progress = Callable[[int, int | None], None]
 
+FPS = 30.0  # of a file that doesn't say
+LONGEST_S = 60.0  # that one picture may be shown: a longer gap is a wrong time stamp
 WAIT_S = 0.2  # how soon Ctrl-C is heard while a frame takes long
 
 
@@ -91,7 +93,11 @@ def _write_frames(
     stats: RunStats,
     show_progress: Progress,
 ) -> None:
-    with VideoFile(path, pipeline.info.size_wh, pipeline.info.fps or 30.0) as file:
+    size_wh, fps = pipeline.info.size_wh, pipeline.info.fps or FPS
+    if background is not None:
+        background = cover(background, size_wh[::-1])
+    with VideoFile(path, size_wh, fps) as file:
+        before = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
         while not pipeline.exhausted():
             item = pipeline.take(WAIT_S)
             if item is None:
@@ -99,7 +105,13 @@ def _write_frames(
             began = time.monotonic()
             picture = flatten(render(item.shot.frame, item.answer, effect, background))
             rendered = time.monotonic()
+            # The file's rate is constant, a phone's is not: to keep pictures and sound in step, the picture before is
+            # written again for as long as it was shown.
+            missing = round((item.shot.at_s or 0) * fps) - file.frames
+            for _ in range(min(missing, round(LONGEST_S * fps))):
+                file.write(before)
             file.write(picture)
+            before = picture
             stats.add(item, (rendered - began) * 1000, (time.monotonic() - rendered) * 1000)
             stats.flicker.add(item.answer)
             show_progress(stats.published, pipeline.info.frames)

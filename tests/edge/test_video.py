@@ -185,3 +185,22 @@ def test_stopped_half_way_it_leaves_nothing(tmp_path: Path, number: int) -> None
     assert "stopped" in said
     assert "Traceback" not in said
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: sudo apt install ffmpeg")
+def test_a_phone_s_changing_rate_keeps_its_length(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+    phone = tmp_path / "phone.mkv"
+    slower = "setpts='if(lt(N,20),N,20+(N-20)*4)/25/TB'"  # from the 20th frame on, a quarter of the rate
+    make = ["ffmpeg", "-v", "error", "-i", str(clip), "-vf", slower, "-vsync", "vfr", "-c:v", "mpeg4", "-q:v", "2"]
+    subprocess.run([*make, str(phone)], check=True)
+    originals, _ = read_clip(phone)
+    assert len(originals) == FRAMES
+    out = tmp_path / "out.mp4"
+    outcome = segment_video(phone, out, segmenter, "overlay", None, False)
+    frames, fps = read_clip(out)
+    assert outcome.stats["frames"]["published"] == FRAMES
+    shown = np.array([frame[:6].mean() / 2 for frame in frames])
+    expected = np.concatenate([np.arange(20), np.repeat(np.arange(20, FRAMES - 1), 4)])
+    assert fps == pytest.approx(25)
+    assert np.allclose(shown[: len(expected)], expected, atol=2.5), "each is shown when it was, and for as long"
+    assert shown[-1] == pytest.approx(FRAMES - 1, abs=2.5)

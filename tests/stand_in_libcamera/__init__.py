@@ -25,7 +25,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
-import cv2
 import numpy as np
 import pytest
 
@@ -304,7 +303,7 @@ class Camera:
         for config, crop in zip(outputs, self.crops, strict=True):
             picture = scene(crop, (config.size.width, config.size.height), self.sequence)
             memory = np.frombuffer(request.buffers[config.stream].memory, np.uint8)
-            write(picture, config.pixel_format, config.stride, memory)
+            write(picture, config.pixel_format, config.stride, memory, config.color_space)
         request.metadata = {_SENSOR_TIMESTAMP: time.clock_gettime_ns(self.clock)}
         if self.has_scaler_crops and len(self.crops) == 2:
             request.metadata[_CONTROLS["ScalerCrops"]] = [Rectangle(*crop) for crop in self.crops]
@@ -322,20 +321,32 @@ def scene(crop: tuple[int, int, int, int], size_wh: tuple[int, int], sequence: i
     return picture
 
 
-def write(picture: np.ndarray, fmt: str, stride: int, memory: np.ndarray) -> None:
+def write(picture: np.ndarray, fmt: str, stride: int, memory: np.ndarray, colour_space: ColorSpace | None) -> None:
     """Lays a BGR picture out as the ISP does; the padding is white noise to whoever takes it for picture."""
     height, width = picture.shape[:2]
     if fmt == "YUV420":
-        planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420).ravel()
         whole = np.full(stride * height * 3 // 2, 255, np.uint8)
-        y, uv = whole[: stride * height].reshape(height, stride), whole[stride * height :].reshape(height, stride // 2)
-        y[:, :width] = planes[: width * height].reshape(height, width)
-        uv[:, : width // 2] = planes[width * height :].reshape(height, width // 2)
+        y, uv = whole[: stride * height].reshape(height, stride), whole[stride * height :].reshape(-1, stride // 2)
+        planes = yuv(picture, colour_space)
+        y[:, :width] = planes[..., 0]
+        uv[:, : width // 2] = np.concatenate([planes[::2, ::2, 1], planes[::2, ::2, 2]])
     else:
         rows = picture if fmt == "RGB888" else picture[..., ::-1]
         whole = np.full((height, stride), 255, np.uint8)
         whole[:, : width * 3] = rows.reshape(height, -1)
     memory[:] = whole.ravel()
+
+
+def yuv(picture: np.ndarray, colour_space: ColorSpace | None) -> np.ndarray:
+    """Y, U, V uint8 (height, width, 3), with the formulas of ITU-R BT.601 or BT.709."""
+    assert colour_space is not None
+    of_red, of_blue = (0.2126, 0.0722) if colour_space.ycbcrEncoding.name == "Rec709" else (0.299, 0.114)
+    blue, green, red = (picture[..., channel] / 255 for channel in range(3))
+    luma = of_red * red + (1 - of_red - of_blue) * green + of_blue * blue
+    planes = np.stack([luma, (blue - luma) / (2 - 2 * of_blue), (red - luma) / (2 - 2 * of_red)], axis=2)
+    full = colour_space.range.name == "Full"
+    scale, offset = ((255, 255, 255), (0, 128, 128)) if full else ((219, 224, 224), (16, 128, 128))
+    return np.clip(np.rint(planes * scale + offset), 0, 255).astype(np.uint8)
 
 
 class CameraManager:

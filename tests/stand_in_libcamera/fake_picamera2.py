@@ -107,6 +107,7 @@ class FakePicamera2:
         return {
             "main": {"preserve_ar": True} | even(main),
             "lores": {"preserve_ar": False} | even(lores) if lores else None,
+            "colour_space": colour_space or ColorSpace.Rec709(),
             "controls": {"FrameDurationLimits": (33333, 33333)} | controls,
             "sensor": sensor,
         }
@@ -123,6 +124,7 @@ class FakePicamera2:
         for name, stream in self.streams.items():
             stream.size = Size(*camera_config[name]["size"])
             stream.pixel_format = PixelFormat(camera_config[name]["format"])
+            stream.color_space = camera_config["colour_space"]
         configured.validate()
         for name, stream in self.streams.items():
             camera_config[name]["stride"] = stream.stride

@@ -60,7 +60,8 @@ class FrameReady:
     """From it: a frame lies in `slot`, which is given back by sending its number.
 
     `captured` and `read_at` (when the source had handed the frame out) are `time.monotonic()` seconds; `resize_s` is
-    what the model-sized picture took; `missed` counts the frames since the start for which no slot was free.
+    what the model-sized picture took; `at_s` is as in `Shot`; `missed` counts the frames since the start for which no
+    slot was free.
     """
 
     slot: int
@@ -68,6 +69,7 @@ class FrameReady:
     captured: float
     read_at: float
     resize_s: float
+    at_s: float | None
     missed: int
 
 
@@ -112,6 +114,7 @@ class Captured:
         captured: `time.monotonic()` when it was taken, in seconds.
         arrived: When it was here.
         resize_s: What the model-sized picture took, seconds, between the two.
+        at_s: Of a file: when it is to be shown, in seconds from the file's start; None where that isn't known.
     """
 
     frame: np.ndarray
@@ -119,6 +122,7 @@ class Captured:
     captured: float
     arrived: float
     resize_s: float
+    at_s: float | None = None
 
 
 class Capture:
@@ -227,7 +231,7 @@ class Capture:
             self.reconnects += 1
             self._tell(f"the camera is back after {time.monotonic() - self._lost_at:.1f} s")
             self._lost_at = None
-        self._deliver(Captured(frame, small, message.captured, time.monotonic(), message.resize_s))
+        self._deliver(Captured(frame, small, message.captured, time.monotonic(), message.resize_s, message.at_s))
 
     def _recover(self, error: SourceError) -> None:
         """Opens the source again, however long that takes; returns when it is open or nobody wants it any more."""

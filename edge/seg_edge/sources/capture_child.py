@@ -86,7 +86,7 @@ def _store(shot: Shot, read_at: float, slot: int, missed: int, start: Start, mem
     frame_view, small_view = slot_views(memory, slot, shot.frame.shape, (height, width, 3))
     np.copyto(frame_view, shot.frame)
     np.copyto(small_view, small)
-    return FrameReady(slot, shot.frame.shape, shot.captured, read_at, resized - began, missed)
+    return FrameReady(slot, shot.frame.shape, shot.captured, read_at, resized - began, shot.at_s, missed)
 
 
 if __name__ == "__main__":

@@ -180,9 +180,10 @@ class OpenCVSource:
             with quiet_opencv():
                 grabbed = self._capture.grab()
                 captured = self._when_captured()
+                at_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._finite else None
                 good, frame = self._capture.retrieve() if grabbed else (False, None)
             if good and frame is not None and frame.size:
-                return Shot(fit_inside(_as_bgr(frame), self._fit_wh), None, captured)
+                return Shot(fit_inside(_as_bgr(frame), self._fit_wh), None, captured, at_s)
             if not self._finite and time.monotonic() - began >= TIMEOUT_S:
                 break
         return None

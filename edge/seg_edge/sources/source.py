@@ -59,11 +59,13 @@ class Shot(NamedTuple):
         frame: BGR uint8 (height, width, 3), the taker's to keep.
         small: The same picture, RGB uint8 (input_h, input_w, 3), where the camera itself makes it; else None.
         captured: `time.monotonic()` at the moment the picture was taken, as near as the source can tell, in seconds.
+        at_s: Of a file: when it is to be shown, in seconds from the file's start; None where that isn't known.
     """
 
     frame: np.ndarray
     small: np.ndarray | None
     captured: float
+    at_s: float | None = None
 
 
 class Source(Protocol):

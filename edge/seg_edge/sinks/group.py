@@ -1,0 +1,72 @@
+"""All sinks of a camera as one: what one can't do is no reason for the others to stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from seg_edge.errors import OutputError
+from seg_edge.sinks.sink import Controls, Published, Sink
+
+
+class SinkGroup:
+    """The sinks that still work; one that fails is closed and reported, the others go on.
+
+    When none is left, the camera is stopped.
+
+    Args:
+        controls: Of the camera.
+        tell: Takes news for the user.
+
+    Attributes:
+        failures: What went wrong, one sentence each.
+        left_out: By name, how many frames those sinks could not take in time that tell.
+    """
+
+    def __init__(self, controls: Controls, tell: Callable[[str], None]):
+        self._controls, self._tell = controls, tell
+        self._open: list[Sink] = []
+        self.failures: list[str] = []
+        self.left_out: dict[str, int] = {}
+
+    def add(self, sink: Sink) -> None:
+        """Has it take frames from now on, and closes it in the end."""
+        self._open.append(sink)
+
+    def publish(self, item: Published) -> None:
+        """Gives every sink the frame."""
+        for sink in tuple(self._open):
+            try:
+                sink.publish(item)
+            except OutputError as error:
+                self._fail(error)
+                with contextlib.suppress(OutputError):  # it has said already what is wrong
+                    self._close(sink)
+                if not self._open:
+                    self._controls.stop("nothing is left to publish to")
+
+    def idle(self, message: str) -> None:
+        """Tells every sink that there is no frame, and why."""
+        for sink in self._open:
+            sink.idle(message)
+
+    def close(self) -> None:
+        """Closes all. May be called twice."""
+        while self._open:
+            try:
+                self._close(self._open[-1])
+            except OutputError as error:
+                self._fail(error)
+
+    def _close(self, sink: Sink) -> None:
+        self._open.remove(sink)
+        try:
+            sink.close()
+        finally:
+            if dropped := getattr(sink, "dropped", 0):
+                self.left_out[sink.name] = dropped
+                self._tell(f"{sink.name} left out {dropped} frames: it could not keep up")
+
+    def _fail(self, error: OutputError) -> None:
+        self.failures.append(str(error))
+        self._tell(f"error: {error}")
