@@ -10,6 +10,8 @@ STAMPS := $(VENV)/.stamps
 
 # On a Raspberry Pi the environment sees the system's packages: picamera2 and libcamera come with the system.
 ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
+# The real package's Python code, for tests of our calls; what drives a camera isn't there, and a Pi has its system's.
+PICAMERA2 := picamera2==0.3.38 videodev2==0.0.4
 VENV_OPTIONS := $(if $(ON_A_PI),--system-site-packages,)
 
 .PHONY: demo test check format clean
@@ -49,4 +51,5 @@ $(STAMPS)/run: $(STAMPS)/venv pyproject.toml
 
 $(STAMPS)/dev: $(STAMPS)/run pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(if $(ON_A_PI),,$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PICAMERA2))
 	@touch $@

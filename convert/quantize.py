@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import json
 import platform
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -30,6 +31,7 @@ from convert.verify import accuracy_drop, check_full_integer, gate
 from seg_edge import Segmenter, __version__
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, ModelError, OutputError, SegEdgeError
+from seg_edge.files import write_file
 from seg_edge.interpreter import find_runtime, without_native_log
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
@@ -128,10 +130,10 @@ def quantize(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=notes,
     )
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_bytes(append_card(content, card))
-    try:
-        before, after = _score_both(model, temporary, data, "val", log)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        unscored = Path(scratch, out.name)
+        unscored.write_bytes(append_card(content, card))
+        before, after = _score_both(model, unscored, data, "val", log)
         refusal = gate(before, after)
         if refusal and not accept_drop:
             raise ModelError(
@@ -139,24 +141,21 @@ def quantize(
                 "(--calibration), or take it as it is with --accept-drop."
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
-        tested_before, tested_after = _score_both(model, temporary, data, "test", log)
-        scores = {
-            "val": {
-                "float": before.summary(),
-                "int8": after.summary(),
-                "drop": drop,
-            },
-            "test": {"float": tested_before.summary(), "int8": tested_after.summary()},
-        }
-        recipe = {
-            **card.recipe,
-            "quantisation": {**card.recipe["quantisation"], "drop_accepted": refusal},
-        }
-        final = ModelCard(**{**vars(card), "scores": scores, "recipe": recipe})
-        temporary.write_bytes(append_card(content, final))
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+        tested_before, tested_after = _score_both(model, unscored, data, "test", log)
+    scores = {
+        "val": {
+            "float": before.summary(),
+            "int8": after.summary(),
+            "drop": drop,
+        },
+        "test": {"float": tested_before.summary(), "int8": tested_after.summary()},
+    }
+    recipe = {
+        **card.recipe,
+        "quantisation": {**card.recipe["quantisation"], "drop_accepted": refusal},
+    }
+    final = ModelCard(**{**vars(card), "scores": scores, "recipe": recipe})
+    write_file(out, append_card(content, final))
     return scores
 
 

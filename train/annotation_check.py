@@ -31,8 +31,8 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
     found = sorted({region.label for of_photo in regions.values() for region in of_photo})
     if not found:
         raise DataError("No photo has a region, so there is no class to learn.")
-    if classes is not None and (len(set(classes)) < len(classes) or "" in classes):
-        raise UsageError(f"--classes names a class twice or not at all: {', '.join(classes)}.")
+    if classes is not None and (not classes or len(set(classes)) < len(classes) or "" in classes):
+        raise UsageError(f"--classes names a class twice or not at all: {', '.join(classes)!r}; give each once.")
     if left_out := sorted(set(found) - set(classes or found)):
         raise DataError(f"Annotated, but not among --classes: {', '.join(left_out)}.")
     names = tuple(classes or found)

@@ -15,6 +15,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from seg_edge.errors import OutputError, SegEdgeError
+from seg_edge.files import whole_file, write_file
 from train.dataset import Dataset
 from train.losses import DiceCoefficient
 
@@ -51,16 +52,15 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
             path.unlink(missing_ok=True)
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     data.save_split(out / "split.json")
-    temporary = out / "recipe.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(state)
+    write_file(state, text.encode())
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Logs each epoch, keeps the best model and what is needed to continue.
 
     The state to continue from is one file, renamed into place, which also says how many epochs it has seen: the
-    optimiser doesn't count the steps that overflow under loss scaling.
+    optimiser doesn't count the steps that overflow under loss scaling. The model and the state don't go through
+    `whole_file`: under one name, what a kill leaves of these hundreds of megabytes is overwritten by the next save.
 
     Args:
         out: The run folder.
@@ -124,12 +124,10 @@ class Checkpoint(keras.callbacks.Callback):
         each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
         row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
         self.rows.append(row)
-        temporary = self.log.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
+        with whole_file(self.log) as place, place.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(self.log)
         temporary = self.last.with_name("saving.weights.h5")
         self.model.save_weights(temporary, overwrite=True)
         with h5py.File(temporary, "a") as file:
@@ -196,7 +194,6 @@ def plot_curves(log: Path, picture: Path) -> None:
         axis.grid(alpha=0.3)
     axes[1].set_ylim(0, 1)
     axes[0].legend()
-    temporary = picture.with_suffix(".tmp")
-    figure.savefig(temporary, dpi=110, format="png")
+    with whole_file(picture) as place:
+        figure.savefig(place, dpi=110)
     plt.close(figure)
-    temporary.replace(picture)

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
+from seg_edge.files import write_file
 from train.augment import Augmentation, augment
 from train.folder import PARTS, Example, check_examples, class_names, find_examples, given_parts
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
@@ -48,9 +49,7 @@ class Dataset:
             "classes": list(self.classes),
             "parts": {part: [e.name for e in examples] for part, examples in self.parts.items()},
         }
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write_file(path, json.dumps(document, indent=1).encode())
 
 
 def open_dataset(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ import typer
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import DataError, ModelError, SegEdgeError
-from seg_edge.files import write_file
+from seg_edge.files import whole_file, write_file
 from seg_edge.interpreter import TensorSpec
 from seg_edge.metrics import IGNORE, boundary_f, confusion_matrix, dice, iou, mean_foreground
 from seg_edge.photos import write_picture
@@ -34,6 +33,7 @@ from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
 from train.folder import PARTS, Example, check_examples, class_names, find_examples
+from train.options import words
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)
@@ -207,10 +207,9 @@ def draw_confusion(scores: Scores, path: Path) -> None:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
-    picture = BytesIO()
-    figure.savefig(picture, dpi=110, format="png")
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=110)
     plt.close(figure)
-    write_file(path, picture.getvalue())
 
 
 def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores, path: Path, count: int = 8) -> None:
@@ -271,8 +270,7 @@ def main(
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
     try:
         if part == "all":
-            given = [name.strip() for name in classes.split(",") if name.strip()]
-            examples, names = find_examples(data), class_names(data, given or None)
+            examples, names = find_examples(data), class_names(data, words(classes) or None)
             check_examples(examples, names)
         else:
             dataset = open_split(data, split or model.parent / "split.json")

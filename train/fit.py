@@ -27,10 +27,12 @@ import tensorflow as tf
 
 from seg_edge import __version__
 from seg_edge.errors import DataError, SegEdgeError
+from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import LOSSES, DiceCoefficient
-from train.recipes import RECIPES, Recipe, add_options, given_values, words
+from train.options import words
+from train.recipes import RECIPES, Recipe, add_options, given_values
 from train.unet import unet
 
 
@@ -188,9 +190,7 @@ def _write_run(
             "epoch": int(best["epoch"]),
         },
     }
-    temporary = out / "run.tmp"
-    temporary.write_text(json.dumps(run, indent=2), encoding="utf-8")
-    temporary.replace(out / "run.json")
+    write_file(out / "run.json", json.dumps(run, indent=2).encode())
     return run
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from train.augment import Augmentation
+from train.options import words
 from train.unet import FULL_WIDTHS
 
 
@@ -158,11 +159,6 @@ def given_values(given: argparse.Namespace) -> dict[str, Any]:
     """Those of these options that were given, for `Recipe.replace`."""
     names = [value.name for value in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))]
     return {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The parts of a list as in `a,b`."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _parser_of(name: str, example: object) -> Any:

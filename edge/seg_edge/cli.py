@@ -5,6 +5,7 @@ What needs NumPy, OpenCV or LiteRT is imported inside the commands: where one of
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import re
@@ -152,6 +153,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _control(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise UsageError(f"--control {text} is not NAME=VALUE with a number, True, False or (a, b).") from None
+
+
 SmoothOption = Annotated[
     float | None,
     typer.Option(
@@ -170,6 +179,10 @@ def camera(
     ] = "auto",
     size: Annotated[str | None, typer.Option(metavar="WxH", help="The picture's size, such as 640x480.")] = None,
     fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Frames a second to ask of the camera.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A control of a Pi's camera module, such as ExposureTime=8000."),
+    ] = None,
     effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
     mirror: Annotated[
@@ -205,6 +218,7 @@ def camera(
         source=source,
         size_wh=_size(size) if size else None,
         fps=fps,
+        controls=dict(_control(text) for text in control or ()),
         effect=effect.value,
         background=read_photo(background) if background else None,
         mirror=mirror,

@@ -15,13 +15,16 @@ from seg_edge.errors import OutputError
 def whole_file(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; at the block's end it is renamed to `path`, on an error removed.
 
-    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made.
+    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. A folder or
+    a device that is there is refused at once: the one fails at the end, the other would be replaced by a file.
 
     Raises:
         OutputError: It can't be written; any OSError inside the block is taken for that.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another place.")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)

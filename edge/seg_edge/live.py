@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class CameraSettings:
     """Everything `seg-edge camera` was asked for; see its options.
 
     Attributes:
+        controls: See `SourceRequest`.
         background: BGR uint8 picture for the effect `replace`.
         view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
         seconds: End after so long, counted from the start.
@@ -53,6 +54,7 @@ class CameraSettings:
     source: str = "auto"
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
+    controls: Mapping[str, object] = field(default_factory=dict)
     effect: str = "overlay"
     background: np.ndarray | None = field(default=None, compare=False)
     mirror: bool = False
@@ -110,7 +112,9 @@ def run_camera(
         from seg_edge.sources.open import choose_source
 
         source = choose_source(Machine())
-    request = SourceRequest(source, segmenter.card.input_size_wh, settings.size_wh, settings.fps)
+    request = SourceRequest(
+        source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
+    )
     controls = Controls(settings.effect, settings.mirror)
     view = settings.view or _choose_view(tell)
     with contextlib.ExitStack() as stack:

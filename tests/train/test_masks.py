@@ -179,6 +179,8 @@ def test_classes_that_can_t_be_are_refused(cls: Class) -> None:
     cls.photo("a.jpg", ("a", SQUARE), ("b", SQUARE))
     assert cls.refuse(classes=["a"]) == "Annotated, but not among --classes: b."
     assert "twice" in cls.refuse(classes=["a", "b", "a"])
+    for none in ([], [""], ["a", "", "b"]):
+        assert "not at all" in cls.refuse(classes=none)
     assert "'background' can't be a class" in cls.refuse(classes=["a", "b", "background"])
     assert "can't be printed" in cls.refuse(classes=["a", "b", "c\u200b"])
     cls.annotate("a.jpg", ("background", SQUARE))
@@ -378,6 +380,14 @@ def test_the_command(cls: Class) -> None:
     assert run(cls.csv, "--photos", cls.photos).returncode == 2
     wrong = run(cls.csv, "--photos", cls.photos, "--out", cls.out.parent / "x", "--classes", "a,a")
     assert wrong.returncode == 2
+    empty = run(cls.csv, "--photos", cls.photos, "--out", cls.out.parent / "x", "--classes", ",")
+    assert (empty.returncode, "not at all" in empty.stderr) == (2, True)
+
+
+def test_the_command_needs_no_tensorflow() -> None:
+    code = "import sys, train.masks; print(*{'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_cohort(tmp_path: Path) -> None:

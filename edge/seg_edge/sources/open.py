@@ -18,7 +18,11 @@ from seg_edge.sources.source import Source, SourceRequest
 KINDS = "auto, picamera2, a camera's number, /dev/videoN, a video, a photo, a folder of photos, a URL or synthetic"
 # Seconds a cold Raspberry Pi gets to import picamera2 and ask libcamera.
 PICAMERA2_S = 20.0
-_ASK_PICAMERA2 = "from picamera2 import Picamera2; print('cameras:', len(Picamera2.global_camera_info()))"
+# USB cameras, which libcamera sees too, are V4L2's.
+_ASK_PICAMERA2 = """
+from picamera2 import Picamera2
+print("cameras:", sum("/usb" not in camera["Id"] for camera in Picamera2.global_camera_info()))
+"""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # A password with a stray / or @ in it doesn't work, but must not be shown either.
 _USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
@@ -35,7 +39,9 @@ def open_source(request: SourceRequest) -> Source:
     if re.fullmatch(r"picamera2(:\d+)?", name):
         from seg_edge.sources.picamera import Picamera2Source
 
-        return Picamera2Source(request)
+        return Picamera2Source(request, controls=request.controls)
+    if request.controls:
+        raise SourceError(f"{shown_name(name)}: --control sets what a Raspberry Pi's camera module has; leave it out.")
     if name == "synthetic":
         from seg_edge.sources.synthetic import SyntheticSource
 

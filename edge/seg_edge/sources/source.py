@@ -7,8 +7,8 @@ runs it in a process of its own, does all that for every kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ class SourceRequest:
         size_wh: The picture's size; None takes what the source has, for a camera 640x480.
         fps: Frames a second; None takes what the source has, for a camera 30.
         live: Frames come at their pace, as from a camera, a file's too. Else as fast as they are taken, every one.
+        controls: libcamera's controls by name, such as `{"ExposureTime": 8000}`; for `picamera2` alone.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SourceRequest:
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
     live: bool = True
+    controls: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -12,19 +13,22 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.sinks import http as view_module
+from seg_edge.sinks import http_feed, http_handler, http_server, http_site
 from seg_edge.sinks.http import HttpView
 from seg_edge.sinks.sink import Controls
 from tests.edge.sinks.published import make_published
 
+EFFECTS = ["overlay", "mask", "cutout", "blur"]
 SOON = 10.0  # seconds that anything may take on a busy machine
 
 
@@ -62,7 +66,7 @@ def controls() -> Controls:
 
 @pytest.fixture
 def view(controls: Controls) -> Iterator[HttpView]:
-    view = HttpView("127.0.0.1", 0, controls)
+    view = HttpView("127.0.0.1", 0, controls, EFFECTS)
     yield view
     view.close()
 
@@ -191,7 +195,7 @@ def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -
         ],
         "message": "",
         "effect": "overlay",
-        "effects": ["overlay", "mask", "cutout", "blur"],
+        "effects": EFFECTS,
         "mirror": True,
         "watchers": 0,
     }
@@ -211,7 +215,7 @@ def test_before_the_first_picture_there_is_one_that_says_why(view: HttpView) -> 
 
 
 def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module, "REPEAT", 0.05)
+    monkeypatch.setattr(http_feed, "REPEAT", 0.05)
     view.publish(make_published(1, value=77))
     with streaming(view) as stream:
         next_picture(stream)
@@ -220,7 +224,7 @@ def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, m
             assert abs(float(next_picture(stream).mean()) - 77) < 3
         assert stats_of(view)["message"] == "The camera is gone; trying again in 4 s."
         assert ask(view, "/healthz")[0].status == 200
-        monkeypatch.setattr(view_module, "HEALTHY", 0.0)
+        monkeypatch.setattr(http_feed, "HEALTHY", 0.0)
         assert ask(view, "/healthz")[0].status == 503
         view.publish(make_published(2, value=180))
         wait_until(lambda: abs(float(next_picture(stream).mean()) - 180) < 3)
@@ -236,8 +240,8 @@ def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
     view: HttpView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
-    encode = view_module._encode
-    monkeypatch.setattr(view_module, "_encode", lambda picture: (encoded.append(1), encode(picture))[1])
+    encode = http_feed.encode
+    monkeypatch.setattr(http_feed, "encode", lambda picture: (encoded.append(1), encode(picture))[1])
     for number in range(1, 20):
         view.publish(make_published(number))
     time.sleep(0.2)
@@ -251,8 +255,8 @@ def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
 
 
 def test_clients_that_do_not_read_or_vanish_slow_nobody(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0 < (view_module._Handler.timeout or 0) <= 30
-    monkeypatch.setattr(view_module._Handler, "timeout", 1.0)
+    assert 0 < (http_handler.Handler.timeout or 0) <= 30
+    monkeypatch.setattr(http_handler.Handler, "timeout", 1.0)
     stuck = []
     with Camera(view, (480, 640)) as camera:
         for _ in range(3):
@@ -285,7 +289,7 @@ def test_publishing_costs_next_to_nothing_when_nobody_watches(view: HttpView) ->
 
 
 def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module, "MAX_STREAMS", 2)
+    monkeypatch.setattr(http_handler, "MAX_STREAMS", 2)
     with streaming(view) as first, streaming(view) as second:
         next_picture(first)
         next_picture(second)
@@ -295,7 +299,7 @@ def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.Monkey
 
 
 def test_there_is_a_limit_to_connections(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 3)
     held = [socket.create_connection(("127.0.0.1", port_of(view))) for _ in range(3)]
     wait_until(lambda: len(client_threads()) == 3)
     assert ask(view, "/")[0].status == 503
@@ -437,7 +441,7 @@ def test_bad_requests_are_refused_quietly(
 
 
 def test_a_body_that_never_comes_ends(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module._Handler, "timeout", 0.2)
+    monkeypatch.setattr(http_handler.Handler, "timeout", 0.2)
     with socket.create_connection(("127.0.0.1", port_of(view)), timeout=SOON) as connection:
         connection.sendall(
             b"POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
@@ -457,7 +461,7 @@ def test_a_connection_serves_many_requests(view: HttpView) -> None:
 
 def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
     before = set(threading.enumerate())
-    view = HttpView("127.0.0.1", 0, controls)
+    view = HttpView("127.0.0.1", 0, controls, EFFECTS)
     stuck = socket.create_connection(("127.0.0.1", port_of(view)))
     stuck.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
     silent = socket.create_connection(("127.0.0.1", port_of(view)))
@@ -479,7 +483,7 @@ def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
 def test_a_program_that_ends_without_closing_still_ends() -> None:
     code = (
         "import urllib.request; from seg_edge.sinks.http import HttpView; from seg_edge.sinks.sink import Controls;"
-        "view = HttpView('127.0.0.1', 0, Controls());"
+        "view = HttpView('127.0.0.1', 0, Controls(), ['overlay']);"
         "stream = urllib.request.urlopen(view.url + 'stream.mjpg'); stream.read(100)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -490,25 +494,27 @@ def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView, capfd: pytest.
     with streaming(view) as stream:
         next_picture(stream)
         view.publish(make_published(1, (1, 70_000)))  # a JPEG's sides have 16 bits
-        wait_until(lambda: not any(thread.name == "http encoder" for thread in threading.enumerate()))
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            stream.read()  # until the server hangs up
         with pytest.raises(OutputError, match="can't be encoded"):
             view.publish(make_published(2))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:
     with pytest.raises(UsageError, match=rf"port {port_of(view)} .*--port N"):
-        HttpView("127.0.0.1", port_of(view), controls)
+        HttpView("127.0.0.1", port_of(view), controls, EFFECTS)
 
 
 @pytest.mark.parametrize(("host", "port"), [("no-such-host.invalid", 0), ("192.0.2.1", 0), ("127.0.0.1", 65536)])
 def test_a_place_where_nothing_can_listen_is_refused(controls: Controls, host: str, port: int) -> None:
     with pytest.raises(UsageError, match="--host|--port"):
-        HttpView(host, port, controls)
+        HttpView(host, port, controls, EFFECTS)
 
 
 def test_ipv6_works(controls: Controls) -> None:
     try:
-        view = HttpView("::1", 0, controls)
+        view = HttpView("::1", 0, controls, EFFECTS)
     except UsageError:
         pytest.skip("this machine has no IPv6")
     assert view.url.startswith("http://[::1]:")
@@ -518,7 +524,7 @@ def test_ipv6_works(controls: Controls) -> None:
 
 
 def test_open_to_the_network_any_name_of_the_machine_serves(controls: Controls) -> None:
-    view = HttpView("0.0.0.0", 0, controls)
+    view = HttpView("0.0.0.0", 0, controls, EFFECTS)
     assert "0.0.0.0" not in view.url
     assert ask(view, "/stats.json", headers={"Host": "raspberrypi.local:8080"})[0].status == 200
     assert change(view, {"effect": "mask"}, Host="pi.local:80", Origin="http://pi.local:80") == 200

@@ -26,7 +26,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, lambda request, name=name: (name, request.name))
     for module_name, name in (("picamera", "Picamera2Source"), ("synthetic", "SyntheticSource")):
         module = ModuleType(f"seg_edge.sources.{module_name}")
-        setattr(module, name, lambda request, name=name: (name, request.name))
+        setattr(module, name, lambda request, controls=None, name=name: (name, request.name, *(controls or ())))
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
@@ -58,6 +58,15 @@ def test_what_a_name_means(name: str, backend: str, tmp_path: Path, monkeypatch:
         (tmp_path / file).touch()
     (tmp_path / "folder").mkdir()
     assert open_source(SourceRequest(name, (32, 24))) == (backend, name)
+
+
+@pytest.mark.usefixtures("backends")
+def test_controls_reach_a_camera_module_and_nothing_else() -> None:
+    controls = {"ExposureTime": 8000}
+    request = SourceRequest("picamera2", (32, 24), controls=controls)
+    assert open_source(request) == ("Picamera2Source", "picamera2", "ExposureTime")
+    with pytest.raises(SourceError, match="--control"):
+        open_source(SourceRequest("/dev/video0", (32, 24), controls=controls))
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "auto", "missing.mp4", "-1", "picamera", "picamera2:x", "a\nb"])
@@ -166,7 +175,8 @@ def test_without_a_camera_it_says_what_was_looked_for(
 
 def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path: Path) -> None:
     (tmp_path / "picamera2.py").write_text(
-        "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return [{'Model': 'imx708'}]\n"
+        "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return [{'Id': '/base/soc/i2c0mux/imx708@1a'}, "
+        "{'Id': '/base/scb/pcie/usb@0,0-1.3:1.0'}]\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", opening._ASK_PICAMERA2],

@@ -1,0 +1,8 @@
+"""How the commands of this folder read a value; imports nothing heavy, for masks.py needs no TensorFlow."""
+
+from __future__ import annotations
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
