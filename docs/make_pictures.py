@@ -9,7 +9,10 @@ import cv2
 import numpy as np
 
 from seg_edge import Segmenter
+from seg_edge.legend import Lettering, draw_legend, draw_words
 from seg_edge.sources.photo import read_photo
+from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT = 360
@@ -21,7 +24,7 @@ def chequered(shape_hw: tuple[int, int], side: int = 12) -> np.ndarray:
     return np.where(((rows + columns) % 2)[..., np.newaxis], 255, 215).astype(np.uint8).repeat(3, axis=2)
 
 
-def main() -> None:
+def portrait() -> np.ndarray:
     """Photo, overlay, cut-out on squares, blurred background, side by side."""
     frame = read_photo(ROOT / "tests" / "data" / "grace_hopper.jpg")
     answer = Segmenter("person")(frame)
@@ -32,8 +35,26 @@ def main() -> None:
         answer.draw(frame, "blur"),
     ]
     row = np.hstack(shown)
-    row = cv2.resize(row, (round(row.shape[1] * HEIGHT / row.shape[0]), HEIGHT), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(ROOT / "docs" / "pictures" / "portrait.jpg"), row, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return cv2.resize(row, (round(row.shape[1] * HEIGHT / row.shape[0]), HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def camera() -> np.ndarray:
+    """What the window of `seg-edge camera --source synthetic` shows, with a made-up rate and age."""
+    segmenter = Segmenter("person")
+    frame = SyntheticSource(SourceRequest("synthetic", segmenter.card.input_size_wh)).frame(60)
+    answer = segmenter(frame)
+    picture = answer.draw(frame)
+    letters = Lettering(picture.shape[0])
+    margin = letters.size // 2
+    draw_words(picture, letters, [[("30 fps", True), ("9 ms", False)]], (margin, margin))
+    draw_legend(picture, letters, segmenter.classes, answer.areas)
+    return picture
+
+
+def main() -> None:
+    """Writes them all."""
+    for name, picture in (("portrait", portrait()), ("camera", camera())):
+        cv2.imwrite(str(ROOT / "docs" / "pictures" / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "holiday").mkdir()
     for name in ("one.jpg", "two.jpg"):
         shutil.copy(GRACE_HOPPER, folder / "holiday" / name)
+    writer = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 30, (320, 240))
+    for _ in range(20):
+        writer.write(cv2.resize(cv2.imread(str(GRACE_HOPPER)), (320, 240)))
+    writer.release()
     cv2.imwrite(str(folder / "beach.jpg"), np.full((300, 500, 3), (230, 200, 120), np.uint8))
     for name in ("train", "convert"):
         (folder / name).symlink_to(ROOT / name)
@@ -71,8 +75,8 @@ def test_the_lists_above_match_the_readme() -> None:
 
 
 def test_the_commands_on_a_photo(home: Path) -> None:
-    lines = [line for line in commands() if line.startswith("seg-edge") and "--model runs/" not in line]
-    assert len(lines) == 5
+    lines = [line for line in commands() if line.startswith("seg-edge image") and "--model runs/" not in line]
+    assert len(lines) == 4
     for line in lines:
         run(shlex.split(line), home)
     for name in ("overlay.jpg", "blur.jpg", "cutout.png", "labels.png", "via.json"):
@@ -80,9 +84,16 @@ def test_the_commands_on_a_photo(home: Path) -> None:
     assert sorted(path.name for path in (home / "beach").iterdir()) == ["one.replace.jpg", "two.replace.jpg"]
 
 
+def test_the_commands_on_a_camera_and_a_video(home: Path) -> None:
+    camera, video = (line for line in commands() if line.startswith(("seg-edge camera", "seg-edge video")))
+    run(shlex.split(camera), home)
+    assert "20 frames" in run(shlex.split(video), home)
+    assert cv2.VideoCapture(str(home / "clip.blur.mp4")).read()[0]
+
+
 def test_the_commands_in_the_text() -> None:
     inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
-    assert inline == {"seg-edge models person", "seg-edge doctor"}
+    assert inline == {"seg-edge models person", "seg-edge doctor", "seg-edge camera"}  # a camera isn't everywhere
     assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
     assert "python benchmarks/cold_start.py PHOTO" in README
     assert "ai-edge-litert" in run(["python", "benchmarks/cold_start.py", str(GRACE_HOPPER), "--runs", "1"], ROOT)

@@ -125,7 +125,7 @@ def encode(picture: np.ndarray) -> bytes:
     """BGR uint8 (height, width, 3) as a JPEG.
 
     Raises:
-        OutputError: OpenCV can't, as with a side of more than 65,535 pixels.
+        OutputError: OpenCV can't, as with a side of more than 65,500 pixels.
     """
     try:
         done, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -84,8 +84,11 @@ class Window:
         self._show(picture)
 
     def idle(self, message: str) -> None:
-        """Keeps the window alive: the last picture, darkened, with the message on it."""
+        """Keeps the window alive: the last picture, darkened, with the message on it; as it is without a message."""
         if self._closed:
+            return
+        if not message and self._last is not None:  # the next frame of a slow camera isn't due yet
+            self._see_to_keys()
             return
         if self._last is None:
             picture: np.ndarray = np.full((480, 640, 3), 32, np.uint8)
@@ -133,6 +136,9 @@ class Window:
             scale = min(1.0, LARGEST_WH[0] / width, LARGEST_WH[1] / height)
             cv2.resizeWindow(self._title, round(width * scale), round(height * scale))
         cv2.imshow(self._title, picture)
+        self._see_to_keys()
+
+    def _see_to_keys(self) -> None:
         key = cv2.pollKey()
         if self._was_closed():  # looked at before the next imshow, which would open it again
             self._closed = True

@@ -55,7 +55,7 @@ class _Stroke:
 
 
 class SyntheticSource:
-    """An endless moving person before a still room. The word "synthetic" stands in the picture's corner.
+    """An endless moving person before a still room. The word "synthetic" stands in its lower left corner.
 
     Args:
         request: `size_wh` is 640x480 unless given, `fps` 30. Where `live`, frames keep to an absolute clock, and those
@@ -104,7 +104,7 @@ class SyntheticSource:
             self._draw(picture, stroke, stroke.bgr)
         for part, x in parts:
             _place(picture, part, x, y)
-        sign = picture[: self._sign.shape[0], : self._sign.shape[1]]
+        sign = picture[-self._sign.shape[0] :, : self._sign.shape[1]]
         cv2.add(sign, self._sign[: sign.shape[0], : sign.shape[1]], sign)
         # Offsets that look random and need no state.
         top, left = index * 37 % 64, index * 23 % 64

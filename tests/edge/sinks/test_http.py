@@ -395,6 +395,17 @@ def test_the_page_needs_nothing_else_and_its_policy_fits_it(view: HttpView) -> N
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
+def test_the_page_goes_into_the_wheel() -> None:
+    # hatch packs whatever lies in its packages, less what its configuration or git leaves out.
+    root = Path(__file__).parents[3]
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    wheel = build["targets"]["wheel"]
+    assert (root / wheel["packages"][0] / "sinks" / "page.html").samefile(http_site.PAGE)
+    assert not {"include", "only-include", "exclude"} & (build.keys() | wheel.keys())
+    if (root / ".git").exists():
+        assert subprocess.run(["git", "check-ignore", "-q", http_site.PAGE], cwd=root, check=False).returncode == 1
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -438,6 +449,16 @@ def test_bad_requests_are_refused_quietly(
     assert re.match(rb"HTTP/1\.[01] %d " % status, answer), answer[:200]
     assert ask(view, "/")[0].status == 200
     assert capfd.readouterr() == ("", "")
+
+
+def test_errors_are_plain_text_that_quotes_nothing(view: HttpView) -> None:
+    for request, status in ((b"BREW / HTTP/1.1", b"405"), (b"GET /<b>secret HTTP/1.1", b"404"), (b"<b>secret", b"400")):
+        head, _, body = raw(view, request + b"\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
+        assert b"Content-Type: text/plain" in head
+        assert (b"\r\nAllow: GET, POST\r\n" in head) == (status == b"405")
+        assert body.startswith(status)
+        assert b"secret" not in head + body
+        assert b"BREW" not in head + body
 
 
 def test_a_body_that_never_comes_ends(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +511,7 @@ def test_a_program_that_ends_without_closing_still_ends() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView) -> None:
     with streaming(view) as stream:
         next_picture(stream)
         view.publish(make_published(1, (1, 70_000)))  # a JPEG's sides have 16 bits
@@ -498,7 +519,6 @@ def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView, capfd: pytest.
             stream.read()  # until the server hangs up
         with pytest.raises(OutputError, match="can't be encoded"):
             view.publish(make_published(2))
-    assert capfd.readouterr() == ("", "")
 
 
 def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:

@@ -175,8 +175,8 @@ def test_without_a_camera_it_says_what_was_looked_for(
 
 def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path: Path) -> None:
     (tmp_path / "picamera2.py").write_text(
-        "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return [{'Id': '/base/soc/i2c0mux/imx708@1a'}, "
-        "{'Id': '/base/scb/pcie/usb@0,0-1.3:1.0'}]\n"
+        "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n"
+        "        return [{'Id': '/base/soc/i2c0mux/imx708@1a'}, {'Id': '/base/scb/pcie/usb@0,0-1.3:1.0'}]\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", opening._ASK_PICAMERA2],
