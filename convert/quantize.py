@@ -32,7 +32,8 @@ from seg_edge import Segmenter, __version__
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, ModelError, OutputError, SegEdgeError
 from seg_edge.files import write_file
-from seg_edge.interpreter import find_runtime, without_native_log
+from seg_edge.interpreter import find_runtime
+from seg_edge.native_log import without_native_log
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset, open_split

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from seg_edge.errors import ModelError, RuntimeMissingError, UsageError
+from seg_edge.native_log import without_native_log
 
 # The successor first: it has wheels for current Pythons and is about twice as fast as the last tflite-runtime.
 RUNTIMES = (
@@ -177,21 +177,3 @@ def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpe
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def without_native_log() -> Iterator[None]:
-    """Hides what LiteRT's C++ writes to stderr inside the block ("INFO: Created ... delegate"); it has no switch."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # stderr is closed, as under some service managers
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -10,7 +9,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, NoReturn
@@ -19,13 +17,12 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError, UsageError
+from seg_edge.native_log import without_native_log
 from seg_edge.preprocess import check_frame
 
 # An MP4's index is written last: room for it must be left, 16 bytes a frame, and for whatever else the machine writes.
 SPARE_BYTES = 32 << 20
 CHECK_EVERY_S = 1.0
-
-_STDERR = threading.Lock()
 
 
 class Format(NamedTuple):
@@ -102,7 +99,7 @@ class VideoFile:
         except OSError as error:
             raise _not_written(path, error.strerror or str(error)) from error
         fourcc = cv2.VideoWriter.fourcc(*form.fourcc)
-        with _quiet():
+        with without_native_log():
             self._writer = cv2.VideoWriter(target, cv2.CAP_FFMPEG, fourcc, fps, size_wh)
         if self._pump:
             self._pump.start()
@@ -230,23 +227,9 @@ def _not_written(path: Path, why: str) -> OutputError:
 
 
 def _plays(path: Path) -> bool:
-    with _quiet():
+    with without_native_log():
         film = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         try:
             return film.read()[0]
         finally:
             film.release()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV's FFmpeg prints to stderr when it opens a file, past every log level; the errors here say it better."""
-    with _STDERR:
-        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nothing, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nothing)
