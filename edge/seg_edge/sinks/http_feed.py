@@ -111,7 +111,7 @@ class Feed:
             return encode(picture)
         except OutputError as error:
             with self._changed:
-                self._failure = str(error)
+                pass
             raise
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ _STRANGERS: tuple[tuple[bytes, str, str], ...] = (
         f"{_TO_JPEG} (phones take JPEG with Camera > Formats > 'Most Compatible')",
     ),
     (rb"....ftypcrx ", "a camera's raw file (CR3)", _TO_JPEG),
-    (rb"....ftyp", "a video or sound", "save one frame of it as JPEG or PNG"),
+    (rb"....ftyp", "a video or sound", "a video is for 'seg-edge video'"),
     (rb"GIF8", "a GIF animation", "save one frame as PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_JPEG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", _TO_JPEG),
