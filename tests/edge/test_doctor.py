@@ -429,3 +429,15 @@ def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None])
     bundle(None)
     assert run_check("model", make()).found == "no bundled model"
     assert run_check("threads", make()).status == "problem"
+
+
+def test_ffmpeg_is_looked_for_on_the_path(make: Make, tmp_path: Path) -> None:
+    missing = run_check("ffmpeg", make())
+    assert (missing.status, missing.advice) == ("note", "sudo apt install ffmpeg")
+    assert "sound" in missing.found
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    found = run_check("ffmpeg", make(environment={"PATH": str(program.parent)}))
+    assert (found.status, found.found) == ("ok", str(program))

@@ -95,7 +95,7 @@ class Feed:
             OutputError: It can't be encoded; `publish` says so too.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._serial != than, REPEAT)
+            self._changed.wait_for(lambda: self._closed or self._serial != than)
         with self._encoding:
             with self._changed:
                 if self._closed:
@@ -111,7 +111,7 @@ class Feed:
             return encode(picture)
         except OutputError as error:
             with self._changed:
-                pass
+                self._failure = str(error)
             raise
 
     def close(self) -> None:
