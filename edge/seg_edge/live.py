@@ -118,9 +118,9 @@ def run_camera(
     controls = Controls(settings.effect, settings.mirror)
     view = settings.view or _choose_view(tell)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_stopped_by_signals(controls))
-        pipeline = Pipeline(request, segmenter, tell, opener)
+        pipeline = Pipeline(request, segmenter, tell, opener)  # until it is open, Ctrl-C is the ordinary one
         stack.callback(pipeline.close)
+        stack.enter_context(_stopped_by_signals(controls))
         tell(f"camera: {pipeline.info.description}")
         sinks = SinkGroup(controls, tell)
         stack.callback(sinks.close)

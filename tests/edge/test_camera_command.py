@@ -35,10 +35,10 @@ cli.main(sys.argv[1:])
 class Camera:
     """A running `seg-edge camera`; its stderr goes to a file, which the test may read meanwhile."""
 
-    def __init__(self, folder: Path, *options: object, stand_in: bool = False, **more: object):
+    def __init__(self, folder: Path, *options: object, stand_in: bool = False, state: str = "works", **more: object):
         self.stats, self.log = folder / "stats.json", folder / "log.txt"
         start = [sys.executable, "-c", WITH_STAND_IN] if stand_in else [sys.executable, "-m", "seg_edge.cli"]
-        source = set_state(folder, "works") if stand_in else "synthetic"
+        source = set_state(folder, state) if stand_in else "synthetic"
         command = [*start, "camera", "--source", source, "--stats", self.stats, *options]
         environment = {"DISPLAY", "WAYLAND_DISPLAY", "NOTIFY_SOCKET"}
         env = {name: value for name, value in os.environ.items() if name not in environment}
@@ -270,3 +270,16 @@ def test_under_systemd_it_says_that_it_is_ready_and_pets_the_watchdog(
         while "STOPPING=1" not in heard:
             heard += manager.recv(4096).decode() + "\n"
     assert "frames/s" in heard
+
+
+def test_ctrl_c_while_the_camera_is_still_being_opened(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, state="hangs")
+    cameras.append(camera)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = camera.children()
+    camera.end(signal.SIGINT, 6)
+    assert "Traceback" not in camera.said()
+    assert gone(children)

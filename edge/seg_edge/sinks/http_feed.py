@@ -95,7 +95,7 @@ class Feed:
             OutputError: It can't be encoded; `publish` says so too.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._serial != than)
+            self._changed.wait_for(lambda: self._closed or self._serial != than, REPEAT)
         with self._encoding:
             with self._changed:
                 if self._closed:
