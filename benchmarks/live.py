@@ -182,6 +182,7 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     return {
         "stats": json.loads(stats.read_text()),
         "watched_frames": watcher.frames,
+        "misread": watcher.misread if sent else None,
         "end_to_end_ms": {
             "p50": round(statistics.median(latency), 1) if latency else None,
             "p95": round(float(np.percentile(latency, 95)), 1) if latency else None,
