@@ -41,7 +41,7 @@ def bare_rate(segmenter: Segmenter, pictures: list[np.ndarray]) -> float:
 
 def drawn_rate(segmenter: Segmenter, clip: Path) -> float:
     """Frames a second from the file to the drawn picture, from the first one that comes out to the last."""
-    times = []
+    times: list[float] = []
     request = SourceRequest(str(clip), segmenter.card.input_size_wh, live=False)
     with Pipeline(request, segmenter, lambda news: None) as pipeline:
         while not pipeline.exhausted():

@@ -2,7 +2,8 @@
 
 `request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
 (a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
-whole process), `hangs` (open never returns), `ends`.
+whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many there are before it
+fails.
 """
 
 import os
@@ -35,6 +36,8 @@ class Moody:
         self.folder, self.live = Path(request.name), request.live
         (self.folder / "pid").write_text(str(os.getpid()))
         self.check()
+        limit = self.folder / "frames"
+        self.most = int(limit.read_text()) if limit.exists() else None
         endless = not (self.folder / "finite").exists()
         self.info = SourceInfo("moody camera", (SHAPE[1], SHAPE[0]), FPS, None, endless)
 
@@ -56,6 +59,8 @@ class Moody:
     def __iter__(self) -> Iterator[Shot]:
         number = 0
         while self.check():
+            if self.most is not None and number >= self.most:
+                raise SourceError("moody camera: it is gone again.")
             yield Shot(np.full(SHAPE, number % 256, np.uint8), None, time.monotonic())
             number += 1
             if self.live:

@@ -38,7 +38,8 @@ def copy_audio(original: Path, silent: Path, out: Path) -> str:
     if found:
         _move(silent, out)
         return "the original has no sound" if "matches no streams" in found else f"its sound can't be read ({found})"
-    both = ("-i", _name(silent), "-i", _name(original), "-map", "0:v", "-map", "1:a", "-c:v", "copy")
+    pictures, sound = ("-itsoffset", str(_lead_s(original)), "-i", _name(silent)), ("-i", _name(original))
+    both = (*pictures, *sound, "-map", "0:v", "-map", "1:a", "-c:v", "copy")
     end = (*_options(out), _name(out))
     codec = "libopus" if out.suffix.lower() == ".webm" else "aac"
     why = ""
@@ -83,6 +84,17 @@ def run_ffmpeg(*arguments: str) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     # Without "[mp4 @ 0x55d0c8e4d2c0]", the part of FFmpeg that speaks.
     return re.sub(r"^\[.*? @ 0x\w+\] ", "", lines[0]).rstrip(".") if lines else f"ffmpeg ended with {done.returncode}"
+
+
+def _lead_s(original: Path) -> float:
+    """How many seconds its sound begins before its pictures; below 0 for the opposite, 0 where it can't be told."""
+    command = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type,start_time", "-of", "csv=p=0"]
+    try:
+        done = subprocess.run([*command, _name(original)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError:
+        return 0.0
+    starts = dict(re.findall(r"^(video|audio),(-?[\d.]+)", done.stdout, re.MULTILINE))
+    return float(starts["video"]) - float(starts["audio"]) if len(starts) == 2 else 0.0
 
 
 def _name(path: Path) -> str:

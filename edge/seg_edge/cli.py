@@ -6,8 +6,10 @@ What needs NumPy, OpenCV or LiteRT is imported inside the commands: where one of
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import signal
 import sys
@@ -147,7 +149,7 @@ def image(
 
 
 def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
     if not match:
         raise UsageError(f"--size {text} is no size; write it as 640x480.")
     return int(match[1]), int(match[2])
@@ -167,7 +169,7 @@ SmoothOption = Annotated[
         min=0,
         max=1,
         help="How steady masks are held where the picture stands still; 0 leaves them.",
-        show_default="the model's flicker halved",
+        show_default="0.5",
     ),
 ]
 
@@ -195,12 +197,16 @@ def camera(
         str, typer.Option(help="Address of the page; others than this machine's show it to everybody.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8000,
-    record: Annotated[Path | None, typer.Option(help="Also into this video file.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Also into this video file; %Y%m%d-%H%M%S in its name is the time.")
+    ] = None,
     virtual_camera: Annotated[
         str | None, typer.Option(help="Also as a camera for other programs: a v4l2loopback device.", metavar="DEV")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print areas and outlines, one JSON object a frame.")] = False,
-    snapshots: Annotated[Path, typer.Option(help="Folder for snapshots.", show_default="here")] = Path(),
+    snapshots: Annotated[
+        Path, typer.Option(help="Folder for snapshots: key s in the window, or SIGUSR1.", show_default="here")
+    ] = Path(),
     smooth: SmoothOption = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
@@ -251,7 +257,7 @@ def camera(
 @app.command()
 def video(
     file: Annotated[Path, typer.Argument(help="A video file.", metavar="IN")],
-    out: Annotated[Path, typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi or .webm.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi, .webm or .ts.")],
     effect: Annotated[Effect, typer.Option(help="What to make of each frame.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
     smooth: SmoothOption = None,
@@ -264,16 +270,20 @@ def video(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from seg_edge.files import write_file
+    from seg_edge.files import check_place, write_file
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
     from seg_edge.sources.photo import read_photo
     from seg_edge.video import segment_video
 
+    if stats:
+        check_place(stats)
     segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
     picture = read_photo(background) if background else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("Segmenting", total=None)
@@ -288,10 +298,12 @@ def video(
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
+    published, rate = outcome.stats["frames"]["published"], outcome.stats["fps"] or 0
+    typer.echo(_printable(f"{file}: {published} frames, {rate:.0f} a second -> {out}; {outcome.sound}"))
     if stats:
         write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
-    published = outcome.stats["frames"]["published"]
-    typer.echo(_printable(f"{file}: {published} frames, {outcome.stats['fps']:.0f} a second -> {out}; {outcome.sound}"))
+    if outcome.undecoded:
+        _fail(f"{file}: {outcome.undecoded} of its frames are damaged and could not be decoded; the rest was done.", 1)
 
 
 @app.command()
@@ -398,12 +410,15 @@ class _StatusLine:
     def __init__(self) -> None:
         self._in_terminal = sys.stderr.isatty()
 
+    # A terminal that was closed, or a log on a full disk, is no reason to stop filming.
     def show(self, text: str) -> None:
         if self._in_terminal:
-            typer.echo(f"{ERASE_LINE}{_printable(text)}", err=True, nl=False)
+            with contextlib.suppress(OSError):
+                typer.echo(f"{ERASE_LINE}{_printable(text)}", err=True, nl=False)
 
     def tell(self, text: str) -> None:
-        _note(f"{ERASE_LINE if self._in_terminal else ''}{_printable(text)}")
+        with contextlib.suppress(OSError):
+            _note(f"{ERASE_LINE if self._in_terminal else ''}{_printable(text)}")
 
 
 def _note(message: str) -> None:
@@ -415,14 +430,29 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _open_standard_streams() -> None:
+    """Puts /dev/null where one of the three is closed, or the next file opened would be taken for it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # Python has none where they were closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one line and an exit code (1 failed, 2 wrong usage)."""
+    _open_standard_streams()
     try:
         app(args=arguments, prog_name="seg-edge")
     except UsageError as error:
         _fail(str(error), 2)
     except SegEdgeError as error:
         _fail(str(error), 1)
+    except OSError as error:  # such as standard output on a full disk
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}.", 1)
     except ImportError as error:
         _fail(f"a package that seg-edge needs does not load ({error}); 'seg-edge doctor' says what to do.", 1)
 

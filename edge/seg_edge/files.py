@@ -11,6 +11,22 @@ from pathlib import Path
 from seg_edge.errors import OutputError
 
 
+def check_place(path: Path) -> None:
+    """Refuses a place that can't be written to, before hours of work go there. Missing folders are made.
+
+    Raises:
+        OutputError: It is a folder or a device, or its folder can't be made or written to.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another place.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: can't be written (no permission in its folder); choose another place.")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; at the block's end it is renamed to `path`, on an error removed.
@@ -23,9 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
-        if path.exists() and not path.is_file():
-            raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another place.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_place(path)
         yield temporary
         temporary.replace(path)
     except OSError as error:

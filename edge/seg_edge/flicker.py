@@ -48,10 +48,6 @@ class FlickerMeter:
         self._still += int(np.count_nonzero(still))
         self._flickered += int(np.count_nonzero(still & (labels != last[0])))
 
-    def reset(self) -> None:
-        """Forgets the last frame, as after a gap in the stream; the score goes on."""
-        self._last = None
-
     @property
     def score(self) -> float | None:
         """Share of still pixels that changed class, 0..1, over all frames so far; None while there were none."""

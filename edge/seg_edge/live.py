@@ -18,7 +18,7 @@ import numpy as np
 
 from seg_edge.board import Machine
 from seg_edge.errors import UsageError
-from seg_edge.files import write_file
+from seg_edge.files import check_place, write_file
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.pipeline import Pipeline, Segmented
 from seg_edge.render import EFFECTS, cover, flatten, render
@@ -32,7 +32,7 @@ from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.stats import RunStats
 
 IDLE_S = 0.05  # how often a window is kept alive while no frame comes
-STUCK_S = 10.0  # a frame that takes longer is not slow: the watchdog is no longer told that all is well
+STUCK_S = 10.0  # a frame that takes longer is not slow: systemd is no longer told that all is well
 STATUS_S = 1.0
 
 Tell = Callable[[str], None]
@@ -76,8 +76,8 @@ class CameraSettings:
     def __post_init__(self) -> None:
         if (self.effect == "replace") != (self.background is not None):
             raise UsageError("--effect replace and --background FILE go together; give both or neither.")
-        if self.stats and self.stats.is_dir():
-            raise UsageError(f"--stats {self.stats} is a folder; give a file's name.")
+        if self.stats:
+            check_place(self.stats)
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,8 @@ def run_camera(
         OutputError: A sink can't be opened, or the stats can't be written.
     """
     segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
-    source = settings.source
-    if source == "auto":
-        from seg_edge.sources.open import choose_source
-
-        source = choose_source(Machine())
     request = SourceRequest(
-        source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
+        settings.source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
     )
     controls = Controls(settings.effect, settings.mirror)
     view = settings.view or _choose_view(tell)
@@ -131,11 +126,11 @@ def run_camera(
             with pipeline:
                 _publish_all(settings, pipeline, controls, sinks, stats, show_status)
         finally:
-            sinks.close()
-            if settings.stats:
-                document = {**stats.to_json(pipeline, segmenter), "left_out": sinks.left_out}
+            document = stats.to_json(pipeline, segmenter)
+            if settings.stats:  # before the sinks are closed: a long recording takes its time
                 write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
-    return Outcome(controls.reason, sinks.failures, stats.to_json(pipeline, segmenter))
+            sinks.close()
+    return Outcome(controls.reason, sinks.failures, document)
 
 
 def _publish_all(
@@ -151,26 +146,27 @@ def _publish_all(
     background = settings.background
     if background is not None:
         background = cover(background, pipeline.info.size_wh[::-1])
-    next_status = 0.0
+    manager.ready()
+    status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
     while not controls.stopped.is_set() and stats.published != settings.frames:
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             break
-        status = pipeline.trouble or _status(stats, pipeline)
-        if pipeline.stuck_s() < STUCK_S:
-            manager.alive(status)
-        if now >= next_status and stats.published:
-            next_status = now + STATUS_S
-            show_status(status)
         item = pipeline.take(IDLE_S)
         if item is not None:
+            last = now
             _publish(item, background, controls, sinks, stats)
-            if stats.published == 1:
-                manager.ready()
         elif pipeline.exhausted():
             break
         else:
             sinks.idle(pipeline.trouble)
+        if now >= next_status:
+            next_status = now + STATUS_S
+            status = pipeline.trouble or _status(stats, pipeline)
+            show_status(status)
+        # A lost camera is being seen to, and a slow one is waited for; a frame that never gets done is neither.
+        if pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
+            manager.alive(status)
     manager.stopping()
 
 
@@ -191,8 +187,7 @@ def _publish(
 
 
 def _status(stats: RunStats, pipeline: Pipeline) -> str:
-    age = stats.timeline.age.percentile(50)
-    return f"{stats.fps:.1f} frames/s, {age or 0:.0f} ms old, {pipeline.dropped} dropped"
+    return f"{stats.fps:.1f} frames/s, {stats.age_ms:.0f} ms old, {pipeline.dropped} dropped"
 
 
 def _choose_view(tell: Tell) -> str:
@@ -219,7 +214,7 @@ def _open_sinks(
     if settings.record:
         from seg_edge.sinks.record import Record
 
-        yield Record(settings.record, fps, settings.force)
+        yield Record(Path(time.strftime(str(settings.record))), fps, settings.force)
     if settings.virtual_camera:
         from seg_edge.sinks.virtual_camera import VirtualCamera
 
@@ -238,15 +233,14 @@ def _open_sinks(
         from seg_edge.sinks.window import Window
 
         yield Window(controls, segmenter.classes, effects)
-    if view != "none":
-        from seg_edge.sinks.snapshots import Snapshots
+    from seg_edge.sinks.snapshots import Snapshots
 
-        yield Snapshots(settings.snapshots, controls, lambda path: tell(f"snapshot: {path}"))
+    yield Snapshots(settings.snapshots, controls, lambda path: tell(f"snapshot: {path}"))
 
 
 @contextmanager
 def _stopped_by_signals(controls: Controls) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the camera in order; a second one ends it at once."""
+    """Ctrl-C, SIGTERM and a closed terminal end the camera in order, a second one at once; SIGUSR1 takes a snapshot."""
 
     def stop(number: int, frame: object) -> None:
         controls.stop()
@@ -255,6 +249,7 @@ def _stopped_by_signals(controls: Controls) -> Iterator[None]:
     # What whoever started us had ignored, as nohup does, stays ignored.
     caught = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in caught}
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: controls.snapshot.set())
     try:
         yield
     finally:

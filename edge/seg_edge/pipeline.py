@@ -110,7 +110,6 @@ class Pipeline:
         self._frames: Handoff[Captured] = Handoff(keep_all=not request.live)
         self._answers: Handoff[Segmented] = Handoff(keep_all=not request.live)
         self._failure: Exception | None = None
-        self._busy_since: float | None = None
         self._capture = Capture(request, self._frames.put, self._frames.end, tell, opener)
         self._thread = threading.Thread(target=self._segment, name="segment", daemon=True)
         self.segmented = 0
@@ -156,10 +155,10 @@ class Pipeline:
         """Why there is no new frame, for the user; empty when all is well."""
         return self._capture.trouble
 
-    def stuck_s(self) -> float:
-        """How long the frame that is being segmented has been, in seconds; 0 while there is none."""
-        since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - since
+    @property
+    def stall_s(self) -> float | None:
+        """Without a frame for so many seconds the source is taken for lost; None where it may take for ever."""
+        return self._capture.stall_s
 
     def take(self, seconds: float) -> Segmented | None:
         """The newest answer, or the next one of a source that is read whole; None when there is none in time."""
@@ -184,9 +183,8 @@ class Pipeline:
     def _segment(self) -> None:
         try:
             while (shot := self._frames.take()) is not None:
-                self._busy_since = began = time.monotonic()
+                began = time.monotonic()
                 answer = self._segmenter(shot.frame, shot.small)
-                self._busy_since = None
                 self.segmented += 1
                 self._answers.put(Segmented(shot, answer, _stages_ms(shot, began, answer), time.monotonic()))
         except Exception as error:  # raised again where the answers are taken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import statistics
 import time
 from collections import deque
 from typing import Any
@@ -23,7 +24,7 @@ class RunStats:
     def __init__(self) -> None:
         self.timeline, self.flicker = Timeline(), FlickerMeter()
         self.published = 0
-        self._recent: deque[float] = deque()
+        self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age then
         self._began, self._cpu_before = time.monotonic(), _cpu_s()
         self._first = self._last = 0.0
 
@@ -33,18 +34,23 @@ class RunStats:
         self._first = self._first or now
         self._last = now
         self.published += 1
-        self._recent.append(now)
-        while now - self._recent[0] > RATE_WINDOW_S:
+        age_ms = (now - item.shot.captured) * 1000
+        self._recent.append((now, age_ms))
+        while now - self._recent[0][0] > RATE_WINDOW_S:
             self._recent.popleft()
-        stages = {**item.stages_ms, "render": render_ms, "publish": publish_ms}
-        self.timeline.add(stages, (now - item.shot.captured) * 1000)
+        self.timeline.add({**item.stages_ms, "render": render_ms, "publish": publish_ms}, age_ms)
 
     @property
     def fps(self) -> float:
         """Published frames a second, over the last two seconds."""
         if len(self._recent) < 2:
             return 0.0
-        return (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
+        return (len(self._recent) - 1) / (self._recent[-1][0] - self._recent[0][0])
+
+    @property
+    def age_ms(self) -> float:
+        """The median age of published frames over the last two seconds, in milliseconds; 0 without any."""
+        return statistics.median(age for _, age in self._recent) if self._recent else 0.0
 
     def to_json(self, pipeline: Pipeline, segmenter: Segmenter) -> dict[str, Any]:
         """The stats contract, in full once the pipeline is closed: `docs/camera.md` says what each entry means."""

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.stand_in_sources import set_state
+from seg_edge import live
+from tests.stand_in_sources import OPENER, set_state
 from tests.tiny import TWO_UINT8, carded
 
 ROOT = Path(__file__).parents[2]
@@ -235,7 +236,105 @@ def test_wrong_usage_is_2(tmp_path: Path, cameras: list[Camera], options: tuple[
     assert said in camera.said()
 
 
-def test_a_file_ends_by_itself_and_a_photo_does_not(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+def test_a_photo_is_shown_until_somebody_ends_it(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((6000, 6000, 3), np.uint8))  # larger than 8K video
+    camera = Camera(tmp_path, "--view", "none", "--source", tmp_path / "large.png", "--model", model)
+    cameras.append(camera)
+    camera.wait_for("4320x4320")
+    time.sleep(1.5)
+    assert camera.end(signal.SIGINT) == 0
+    assert camera.results()["frames"]["published"] > 2
+
+
+def test_sigusr1_takes_a_snapshot(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, "--snapshots", tmp_path / "kept", stand_in=True)
+    cameras.append(camera)
+    camera.wait_for("moody camera")
+    time.sleep(0.7)
+    camera.process.send_signal(signal.SIGUSR1)
+    path = camera.wait_for(r"snapshot: (\S+\.jpg)")[1]
+    assert cv2.imread(path).shape == (48, 64, 3)
+    assert camera.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_are_no_reason_to_fail(
+    tmp_path: Path, model: str, cameras: list[Camera], closed: tuple[int, ...]
+) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    camera = Camera(tmp_path, "--view", "none", "--frames", 3, "--model", model, stand_in=True, preexec_fn=close)
+    cameras.append(camera)
+    assert camera.end() == 0
+    assert camera.results()["frames"]["published"] == 3
+
+
+def test_a_log_that_is_full_is_no_reason_to_stop(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    def full() -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, preexec_fn=full)
+    cameras.append(camera)
+    time.sleep(2)
+    set_state(tmp_path, "unplugged")
+    time.sleep(1)
+    set_state(tmp_path, "works")
+    time.sleep(3)
+    assert camera.end(signal.SIGTERM) == 0
+    assert camera.results()["reconnects"] == 1
+
+
+def test_statistics_that_can_t_be_written_are_refused_before_the_camera_starts(
+    tmp_path: Path, cameras: list[Camera]
+) -> None:
+    (tmp_path / "file").touch()
+    camera = Camera(tmp_path, "--view", "none", "--stats", tmp_path / "file" / "stats.json")
+    cameras.append(camera)
+    assert camera.end() == 1
+    assert "file/stats.json" in camera.said()
+    assert "synthetic" not in camera.said()
+
+
+def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    for _ in range(2):
+        options = ("--view", "none", "--frames", 20, "--model", model, "--record", tmp_path / "clip-%Y%m%d-%H%M%S.ts")
+        camera = Camera(tmp_path, *options, stand_in=True)
+        cameras.append(camera)
+        assert camera.end() == 0
+        time.sleep(1)
+    assert len(list(tmp_path.glob("clip-2*.ts"))) == 2
+
+
+def test_systemd_is_not_told_that_all_is_well_when_a_frame_never_gets_done(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+
+    class Hanging(live.Segmenter):
+        frames = 0
+
+        def __call__(self, frame, small=None):
+            self.frames += 1
+            if self.frames == 10:
+                time.sleep(4)
+            return super().__call__(frame, small)
+
+    monkeypatch.setattr(live, "Segmenter", Hanging)
+    monkeypatch.setattr(live, "STUCK_S", 0.5)
+    monkeypatch.setattr("seg_edge.sources.capture.STALL_S", 0.5)
+    monkeypatch.setattr(live.ServiceManager, "alive", lambda self, status: told.append(time.monotonic()))
+    began = time.monotonic()
+    settings = live.CameraSettings(set_state(tmp_path, "works"), view="none", seconds=3.5, model=model)
+    live.run_camera(settings, lambda text: None, opener=OPENER)
+    assert told
+    assert max(told) - min(told) < 2.5
+    assert time.monotonic() - max(told) > 1
+    assert began < min(told)
+
+
+def test_a_file_ends_by_itself(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
     clip = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
     for value in range(30):

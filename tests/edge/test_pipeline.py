@@ -139,7 +139,7 @@ def test_a_defect_while_segmenting_is_raised_not_lost(tmp_path: Path, segmenter:
         drain(pipeline)
 
 
-def test_a_segmentation_that_hangs_shows_and_does_not_keep_the_end_away(
+def test_a_segmentation_that_hangs_does_not_keep_the_end_away(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seg_edge.pipeline.STOP_S", 0.5)
@@ -156,6 +156,5 @@ def test_a_segmentation_that_hangs_shows_and_does_not_keep_the_end_away(
     began = time.monotonic()
     with Pipeline(request(tmp_path), Hanging(), print, OPENER) as pipeline:
         assert pipeline.take(1.0) is None
-        assert 0.5 < pipeline.stuck_s() < 5
     assert time.monotonic() - began < 6
     release.set()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from seg_edge import cli
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.segmenter import Segmenter
-from seg_edge.video import segment_video
-from tests.tiny import TWO_UINT8, bright_square, carded
+from seg_edge.video import constant_rate, segment_video
+from tests.tiny import GRACE_HOPPER, TWO_UINT8, bright_square, carded
 
 FRAMES = 45
 
@@ -164,7 +165,7 @@ def test_the_command(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert "--force" in capfd.readouterr()[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_half_way_it_leaves_nothing(tmp_path: Path, number: int) -> None:
     clip = make_clip(tmp_path / "clip.avi", frames=3000, shape_hw=(240, 320))
     folder = tmp_path / "out"
@@ -204,3 +205,89 @@ def test_a_phone_s_changing_rate_keeps_its_length(tmp_path: Path, clip: Path, se
     assert fps == pytest.approx(25)
     assert np.allclose(shown[: len(expected)], expected, atol=3.5), "each is shown when it was, and for as long"
     assert shown[-1] == pytest.approx(FRAMES - 1, abs=3.5)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: sudo apt install ffmpeg")
+@pytest.mark.parametrize("expression", ["if(lt(t,2),not(mod(n,15)),1)", "if(gt(t,2),not(mod(n,15)),1)"])
+def test_slow_then_quick_and_quick_then_slow_last_as_long_as_their_sound(
+    tmp_path: Path, segmenter: Segmenter, expression: str
+) -> None:
+    phone, out = tmp_path / "phone.mp4", tmp_path / "out.mp4"
+    sources = ["-f", "lavfi", "-i", "testsrc=s=96x64:d=4:r=30", "-f", "lavfi", "-i", "sine=duration=4"]
+    make = ["ffmpeg", "-v", "error", *sources, "-vf", f"select='{expression}'", "-vsync", "vfr", "-c:v", "mpeg4"]
+    subprocess.run([*make, str(phone)], check=True)
+    segment_video(phone, out, segmenter, "overlay", None, False)
+    probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type,duration", "-of", "json", str(out)]
+    streams = json.loads(subprocess.run(probe, check=True, capture_output=True).stdout)["streams"]
+    for stream in streams:
+        assert float(stream["duration"]) == pytest.approx(4, abs=0.6), stream
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: sudo apt install ffmpeg")
+def test_pictures_that_begin_after_the_sound_still_do(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+    late, out = tmp_path / "late.mkv", tmp_path / "out.mkv"
+    sources = ["-itsoffset", "1", "-i", str(clip), "-f", "lavfi", "-i", "sine=duration=3"]
+    subprocess.run(
+        ["ffmpeg", "-v", "error", *sources, "-map", "0:v", "-map", "1:a", "-c:v", "copy", str(late)], check=True
+    )
+    segment_video(late, out, segmenter, "overlay", None, False)
+    probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type,start_time", "-of", "csv=p=0", str(out)]
+    said = subprocess.run(probe, check=True, capture_output=True, text=True).stdout
+    starts = dict(line.split(",")[:2] for line in said.split())
+    assert float(starts["video"]) - float(starts["audio"]) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        (np.arange(100) / 25, None),
+        (np.round(np.arange(100) / 30, 3), None),  # a container that counts milliseconds
+        (np.concatenate([np.arange(50) / 2, 25 + np.arange(50) / 30]), 30),
+        (np.concatenate([np.arange(50) / 2, 25 + np.arange(50) / 1000]), 120),
+        (np.zeros(10), None),
+        (np.zeros(0), None),
+        (np.zeros(1), None),
+    ],
+)
+def test_the_rate_at_which_uneven_frames_are_written(times: np.ndarray, rate: float | None) -> None:
+    assert constant_rate(times) == (None if rate is None else pytest.approx(rate, rel=0.01))
+
+
+def test_one_frame_and_a_photo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model, clip = carded(TWO_UINT8, tmp_path), make_clip(tmp_path / "one.avi", frames=1)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["video", str(clip), "--out", str(tmp_path / "out.mkv"), "--model", str(model)])
+    assert (stopped.value.code or 0) == 0
+    assert "1 frames" in capfd.readouterr()[0]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["video", str(GRACE_HOPPER), "--out", str(tmp_path / "photo.mkv"), "--model", str(model)])
+    assert stopped.value.code == 1
+    assert "seg-edge image" in capfd.readouterr()[1]
+
+
+def test_damaged_frames_are_not_passed_over_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model, clip = carded(TWO_UINT8, tmp_path), make_clip(tmp_path / "clip.avi")
+    content = bytearray(clip.read_bytes())
+    middle = content.index(b"\xff\xd8", len(content) // 2)
+    content[middle : middle + 40] = bytes(40)
+    clip.write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["video", str(clip), "--out", str(tmp_path / "out.mkv"), "--model", str(model)])
+    said, complaint = capfd.readouterr()
+    assert stopped.value.code == 1
+    done, damaged = re.search(r"(\d+) frames", said), re.search(r"(\d+) of its frames are damaged", complaint)
+    assert done
+    assert damaged
+    assert int(damaged[1]) >= 1
+    assert int(done[1]) + int(damaged[1]) == FRAMES
+
+
+def test_messages_name_the_file_the_user_named(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+    for out in (tmp_path / "x.gif", tmp_path / "noext"):
+        with pytest.raises(UsageError, match=rf"^{out}: a video's name"):
+            segment_video(clip, out, segmenter, "overlay", None, False)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match=f"^{tmp_path / 'folder.mp4'}"):
+        segment_video(clip, tmp_path / "folder.mp4", segmenter, "overlay", None, True)
+    with pytest.raises(SourceError, match="a folder"):
+        segment_video(tmp_path, tmp_path / "out.mp4", segmenter, "overlay", None, False)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from seg_edge.errors import OutputError
 from seg_edge.sinks.sink import Controls, Published, Sink
+from seg_edge.sinks.snapshots import Snapshots
 
 
 class SinkGroup:
     """The sinks that still work; one that fails is closed and reported, the others go on.
 
-    When none is left, the camera is stopped.
+    When none is left but the snapshots, the camera is stopped.
 
     Args:
         controls: Of the camera.
@@ -20,14 +21,12 @@ class SinkGroup:
 
     Attributes:
         failures: What went wrong, one sentence each.
-        left_out: By name, how many frames those sinks could not take in time that tell.
     """
 
     def __init__(self, controls: Controls, tell: Callable[[str], None]):
         self._controls, self._tell = controls, tell
         self._open: list[Sink] = []
         self.failures: list[str] = []
-        self.left_out: dict[str, int] = {}
 
     def add(self, sink: Sink) -> None:
         """Has it take frames from now on, and closes it in the end."""
@@ -42,7 +41,7 @@ class SinkGroup:
                 self._fail(error)
                 with contextlib.suppress(OutputError):  # it has said already what is wrong
                     self._close(sink)
-                if not self._open:
+                if all(isinstance(other, Snapshots) for other in self._open):
                     self._controls.stop("nothing is left to publish to")
 
     def idle(self, message: str) -> None:
@@ -64,7 +63,6 @@ class SinkGroup:
             sink.close()
         finally:
             if dropped := getattr(sink, "dropped", 0):
-                self.left_out[sink.name] = dropped
                 self._tell(f"{sink.name} left out {dropped} frames: it could not keep up")
 
     def _fail(self, error: OutputError) -> None:

@@ -23,7 +23,7 @@ class HttpView:
     `POST /control` takes `{"effect": NAME, "mirror": BOOL}` or either; `/healthz` is 200 while frames come, else 503.
 
     Args:
-        host: Name or address to listen on. On a loopback address only requests for localhost are answered, so that
+        host: Name or address to listen on. Only requests for this machine's names and addresses are answered, so that
             no web site can reach the camera through a name of its own (DNS rebinding).
         port: To listen on; 0 takes a free one.
         controls: What the page's buttons change.
@@ -34,7 +34,8 @@ class HttpView:
         url: Where the page is.
 
     Raises:
-        UsageError: Nothing can listen there.
+        UsageError: It is no port, or no address of this machine.
+        OutputError: The port is taken, or not allowed.
     """
 
     def __init__(self, host: str, port: int, controls: Controls, effects: Sequence[str]) -> None:

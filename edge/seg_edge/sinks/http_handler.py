@@ -83,8 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         if len(hosts) != 1:
             self.send_error(400, explain="one Host was expected")
             return False
-        if self.server.names and re.sub(r":[0-9]*$", "", hosts[0].strip().lower()) not in self.server.names:
-            self.send_error(403, explain="the camera is open to this machine alone; ask for localhost")
+        if not self.server.answers_to(re.sub(r":[0-9]*$", "", hosts[0].strip())):
+            self.send_error(403, explain="this is no name of the camera's machine; ask for its address")
             return False
         return True
 

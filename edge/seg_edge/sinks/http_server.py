@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
@@ -12,7 +13,7 @@ from contextlib import suppress
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import Any
 
-from seg_edge.errors import UsageError
+from seg_edge.errors import OutputError, UsageError
 
 MAX_CONNECTIONS = 64  # a browser keeps a few open beside its stream
 LOG = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def listen(host: str, port: int, handler: MakeHandler) -> Server:
         handler: Serves one connection, and is done when it is made.
 
     Raises:
-        UsageError: Nothing can listen there.
+        UsageError: It is no port, or no address of this machine.
+        OutputError: The port is taken, or not allowed.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port} is no port; choose one of 1 to 65535, or 0 for any that is free.")
@@ -39,8 +41,10 @@ def listen(host: str, port: int, handler: MakeHandler) -> Server:
     except (socket.gaierror, UnicodeError) as error:
         raise UsageError(f"--host {host!r} is no address of this machine ({error}); try 127.0.0.1.") from error
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"--host {host} is no address of this machine; try 127.0.0.1.") from error
         reason = error.strerror or error
-        raise UsageError(f"can't listen on {host} port {port} ({reason}); choose another with --port N.") from error
+        raise OutputError(f"can't listen on {host} port {port} ({reason}); choose another with --port N.") from error
 
 
 # Not `HTTPServer`, which asks the DNS for this machine's name: that takes seconds where there is no network.
@@ -48,7 +52,7 @@ class Server(ThreadingMixIn, TCPServer):
     """Knows its connections, to limit and to end them.
 
     Attributes:
-        names: Host names it answers to, lower case; empty for all.
+        names: Host names it answers to, lower case. Off loopback any address beside, as no web site has one for a name.
     """
 
     allow_reuse_address = True
@@ -61,7 +65,22 @@ class Server(ThreadingMixIn, TCPServer):
         self._changed = threading.Condition()
         super().__init__(address, handler)
         loopback = ipaddress.ip_address(str(self.server_address[0]).partition("%")[0]).is_loopback
-        self.names = {"localhost", "127.0.0.1", "[::1]", host.lower()} if loopback else set()
+        self.names = {"localhost", "127.0.0.1", "[::1]", host.lower()}
+        self._any_address = not loopback
+        if not loopback:
+            name = socket.gethostname().lower()
+            self.names |= {name, f"{name}.local"}
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a Host header, without its port, is one of this machine's names.
+
+        Others may be a web site's own, which it has led here (DNS rebinding) to read the camera in a visitor's browser.
+        """
+        if host.lower() in self.names:
+            return True
+        with suppress(ValueError):
+            return self._any_address and bool(ipaddress.ip_address(host.strip("[]")))
+        return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts the connection's thread, or refuses it where there are too many."""

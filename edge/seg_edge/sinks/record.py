@@ -113,7 +113,8 @@ class Record:
         try:
             self._encode()
         except Exception as error:
-            self._error = error
+            kept = isinstance(error, OutputError) and self.frames
+            self._error = OutputError(f"{error} What was recorded until then is kept.") if kept else error
             while not self._ended:
                 self._next()
 

@@ -72,6 +72,7 @@ class VideoFile:
         path: Its suffix chooses the format, see `FORMATS`.
         size_wh: Of the frames. The codecs need even sides: of an odd one the last column or row is left out.
         fps: Frames a second, kept to a thousandth.
+        called: What messages call it, where that isn't `path`.
 
     Raises:
         UsageError: Unknown suffix, or a size or rate that is none.
@@ -83,11 +84,12 @@ class VideoFile:
         frames: Written so far.
     """
 
-    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float):
+    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float, called: str = ""):
         form = video_format(path)
         if min(size_wh) < 2 or not 0 < fps <= 1000:
-            raise UsageError(f"{path}: {size_wh[0]}x{size_wh[1]} at {fps:g} frames a second is no video.")
+            raise UsageError(f"{called or path}: {size_wh[0]}x{size_wh[1]} at {fps:g} frames a second is no video.")
         self.path, self.size_wh, self.frames = path, size_wh, 0
+        self._called = called or str(path)
         self._checked, self._failed = -math.inf, False
         self._pump: _Pump | None = None
         # An absolute path, for FFmpeg takes what stands before a colon as a protocol.
@@ -97,7 +99,7 @@ class VideoFile:
                 self._pump = _Pump(path)
                 target = self._pump.place
         except OSError as error:
-            raise _not_written(path, error.strerror or str(error)) from error
+            raise self._not_written(error.strerror or str(error)) from error
         fourcc = cv2.VideoWriter.fourcc(*form.fourcc)
         with without_native_log():
             self._writer = cv2.VideoWriter(target, cv2.CAP_FFMPEG, fourcc, fps, size_wh)
@@ -106,7 +108,7 @@ class VideoFile:
         if not self._writer.isOpened():
             self._failed = True
             self.close()
-            raise _not_written(path, f"OpenCV can't write {path.suffix} there, or has no {form.fourcc} encoder")
+            raise self._not_written(f"OpenCV can't write {path.suffix} there, or has no {form.fourcc} encoder")
 
     def write(self, frame: np.ndarray) -> None:
         """Adds one frame, BGR uint8 (height, width, 3) of the file's size.
@@ -145,9 +147,9 @@ class VideoFile:
         # Only in a pipe every byte was seen to arrive.
         if self._pump:
             if self._pump.error:
-                raise _not_written(self.path, self._pump.error.strerror or str(self._pump.error))
+                raise self._not_written(self._pump.error.strerror or str(self._pump.error))
         elif not _plays(self.path):
-            raise _not_written(self.path, "what was written doesn't play, the disk may be full")
+            raise self._not_written("what was written doesn't play, the disk may be full")
 
     def __enter__(self) -> VideoFile:
         return self
@@ -166,7 +168,10 @@ class VideoFile:
 
     def _fail(self, why: str) -> NoReturn:
         self._failed = True
-        raise OutputError(f"{self.path}: the video stops after {self.frames} frames ({why}); what was written is kept.")
+        raise OutputError(f"{self._called}: the video stops after {self.frames} frames ({why}).")
+
+    def _not_written(self, why: str) -> OutputError:
+        return OutputError(f"{self._called}: the video can't be written ({why}); choose another place.")
 
 
 class _Pump:
@@ -220,10 +225,6 @@ class _Pump:
                 block = block[self._file.write(block) :]
             except OSError as error:
                 self.error = error
-
-
-def _not_written(path: Path, why: str) -> OutputError:
-    return OutputError(f"{path}: the video can't be written ({why}); choose another place.")
 
 
 def _plays(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """The capture process: runs one source and hands its frames to the program through shared memory.
 
 A camera's driver may block for ever in a call, or crash; in a process of its own it can be killed, or has crashed
-alone. `seg_edge.sources.capture` starts it and says in which words the two talk. It also makes the model-sized picture,
+alone. `capture_process.py` starts it and says in which words the two talk. It also makes the model-sized picture,
 so that this costs the program's own threads nothing.
 """
 
@@ -22,7 +22,16 @@ import numpy as np
 
 from seg_edge.errors import SegEdgeError
 from seg_edge.preprocess import resize_to_input
-from seg_edge.sources.capture import MEMORY_BYTES, SLOTS, Ended, Failed, FrameReady, Opened, Start, slot_views
+from seg_edge.sources.capture_process import (
+    MEMORY_BYTES,
+    SLOTS,
+    Ended,
+    Failed,
+    FrameReady,
+    Opened,
+    Start,
+    slot_views,
+)
 from seg_edge.sources.open import shown_name
 from seg_edge.sources.source import Shot, Source
 
@@ -39,6 +48,8 @@ def main() -> None:
     try:
         source: Source = getattr(importlib.import_module(module), function)(start.request)
         with contextlib.closing(source):
+            width, height = source.info.size_wh
+            slot_views(memory, 0, (height, width, 3), (1, 1, 3))  # too large a frame is refused before anything starts
             pipe.send(Opened(source.info))
             pipe.recv()  # the program is ready: what was taken before would be old when it gets there
             _hand_over(source, start, pipe, memory)
@@ -68,17 +79,16 @@ def _hand_over(source: Source, start: Start, pipe: Connection, memory: mmap.mmap
     free: deque[int] = deque(range(SLOTS))
     missed = 0
     for shot in source:
-        read_at = time.monotonic()
         while pipe.poll():
             free.append(pipe.recv())
         if not free and start.request.live:
             missed += 1
             continue
         slot = free.popleft() if free else pipe.recv()
-        pipe.send(_store(shot, read_at, slot, missed, start, memory))
+        pipe.send(_store(shot, slot, missed, start, memory))
 
 
-def _store(shot: Shot, read_at: float, slot: int, missed: int, start: Start, memory: mmap.mmap) -> FrameReady:
+def _store(shot: Shot, slot: int, missed: int, start: Start, memory: mmap.mmap) -> FrameReady:
     width, height = start.request.input_size_wh
     began = time.monotonic()
     small = resize_to_input(shot.frame, (width, height)) if shot.small is None else shot.small
@@ -86,7 +96,7 @@ def _store(shot: Shot, read_at: float, slot: int, missed: int, start: Start, mem
     frame_view, small_view = slot_views(memory, slot, shot.frame.shape, (height, width, 3))
     np.copyto(frame_view, shot.frame)
     np.copyto(small_view, small)
-    return FrameReady(slot, shot.frame.shape, shot.captured, read_at, resized - began, shot.at_s, missed)
+    return FrameReady(slot, shot.frame.shape, shot.captured, resized - began, shot.at_s, missed)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,12 +31,13 @@ _SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|aut
 
 
 def open_source(request: SourceRequest) -> Source:
-    """Opens what `request.name` names.
+    """Opens what `request.name` names; for `auto`, the camera that is there now.
 
     Raises:
         SourceError: It can't be opened, or the name means nothing.
     """
-    name = request.name
+    name = choose_source(Machine()) if request.name == "auto" else request.name
+    request = replace(request, name=name)
     if re.fullmatch(r"picamera2(:\d+)?", name):
         from seg_edge.sources.picamera import Picamera2Source
 
@@ -121,7 +123,7 @@ def _camera_modules(machine: Machine) -> str:
     except ValueError:  # a module without a spec, as a test may put it there
         pass
     try:
-        command = [sys.executable, "-c", _ASK_PICAMERA2]
+        command = [sys.executable, "-P", "-c", _ASK_PICAMERA2]
         answer = machine.run(command, capture_output=True, text=True, timeout=PICAMERA2_S)
     except subprocess.TimeoutExpired:
         return f"picamera2 did not answer within {PICAMERA2_S:.0f} s"

@@ -58,6 +58,7 @@ class OpenCVSource:
         self._request, self._name = request, shown_name(request.name)
         self._fit_wh = request.size_wh
         self._finite = self._stamped = self._closed = False
+        self._own_fps = FPS
         self._last = 0.0
         self._pace: Pace | None = None
         self._capture = cv2.VideoCapture()
@@ -121,7 +122,8 @@ class OpenCVSource:
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_S * 1000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_S * 1000]
         if not self._capture.open(url, cv2.CAP_FFMPEG, timeouts):
             raise SourceError(f"{self._name}: {_why_not(url)}.")
-        if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0:  # below 0 for a camera
+        # Below 0 for a camera; a recorder that tells how much it has is one all the same.
+        if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0 and not url.lower().startswith(("rtsp", "rtmp")):
             self._set_file("gives no picture that can be decoded")
             return
         first = self._first("connects but gives no picture; check its path, and that the camera is on")
@@ -147,6 +149,7 @@ class OpenCVSource:
         self._finite = True
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones store the turn, not turned pictures
         own = self._rate()
+        self._own_fps = own or FPS
         fps = self._request.fps or own or FPS
         first = self._first(otherwise)
         size_wh = (first.shape[1], first.shape[0])
@@ -207,12 +210,16 @@ class OpenCVSource:
         # A camera's first picture is from before anybody wanted one.
         shot = self._held if self._finite else self._read()
         self._held = None
+        reached_s = 0.0
         while shot is not None:
+            reached_s = shot.at_s or 0.0
             yield shot if self._pace is None else shot._replace(captured=self._pace.wait())
             if self._closed:
                 return
             shot = self._read()
-        if not self._finite and not self._closed:
+        # A file's count may be wrong, so only much less than it is taken for a download that broke off.
+        cut = self._finite and is_url(self._request.name) and reached_s < 0.8 * (self.info.frames or 0) / self._own_fps
+        if (cut or not self._finite) and not self._closed:
             stream = is_url(self._request.name)
             raise SourceError(
                 f"{self._name}: {'the stream broke off' if stream else 'the camera gives no more pictures'}."

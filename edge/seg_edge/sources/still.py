@@ -15,6 +15,7 @@ from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
 
 PHOTO_FPS = 10.0
 FOLDER_FPS = 1.0
+LARGEST_WH = (7680, 4320)  # as video goes; photos may be larger
 
 
 class Pace:
@@ -50,8 +51,9 @@ class StillSource:
     """A photo or a folder of photos.
 
     Live, a photo is repeated for ever at `request.fps` (10) and a folder's photos come once each, in their natural
-    order, `request.fps` (1) a second. Not live, every photo comes once. `request.size_wh` scales down what is larger,
-    in proportion. A folder's photos that can't be read are left out and named in an error when the others are through.
+    order, `request.fps` (1) a second. Not live, every photo comes once. `request.size_wh` (7680x4320) scales down
+    what is larger, in proportion. A folder's photos that can't be read are left out and named in an error when the
+    others are through.
 
     Raises:
         SourceError: There is no photo, or none that can be read.
@@ -61,6 +63,7 @@ class StillSource:
 
     def __init__(self, request: SourceRequest):
         self._request = request
+        self._fit_wh = request.size_wh or LARGEST_WH
         self._closed = False
         self._failures: list[str] = []
         paths, failures = find_photos([request.name])
@@ -83,7 +86,7 @@ class StillSource:
     def _next(self) -> np.ndarray | None:
         for path in self._paths:
             try:
-                return fit_inside(read_photo(path), self._request.size_wh)
+                return fit_inside(read_photo(path), self._fit_wh)
             except PhotoError as error:
                 self._failures.append(str(error))
         return None

@@ -522,7 +522,7 @@ def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView) -> None:
 
 
 def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:
-    with pytest.raises(UsageError, match=rf"port {port_of(view)} .*--port N"):
+    with pytest.raises(OutputError, match=rf"port {port_of(view)} .*--port N"):
         HttpView("127.0.0.1", port_of(view), controls, EFFECTS)
 
 
@@ -543,10 +543,14 @@ def test_ipv6_works(controls: Controls) -> None:
     view.close()
 
 
-def test_open_to_the_network_any_name_of_the_machine_serves(controls: Controls) -> None:
+def test_open_to_the_network_its_names_and_addresses_serve(controls: Controls) -> None:
     view = HttpView("0.0.0.0", 0, controls, EFFECTS)
     assert "0.0.0.0" not in view.url
-    assert ask(view, "/stats.json", headers={"Host": "raspberrypi.local:8080"})[0].status == 200
-    assert change(view, {"effect": "mask"}, Host="pi.local:80", Origin="http://pi.local:80") == 200
-    assert change(view, {"effect": "blur"}, Host="pi.local:80", Origin="http://evil.example") == 403
+    name = f"{socket.gethostname()}.local:8080"
+    for host in (name, name.upper(), "192.168.1.7:8080", "[fe80::1]:8080", "localhost"):
+        assert ask(view, "/stats.json", headers={"Host": host})[0].status == 200, host
+    for host in ("evil.example", "192.168.1.7.evil.example", "raspberrypi.evil.example"):
+        assert ask(view, "/stats.json", headers={"Host": host})[0].status == 403, host
+    assert change(view, {"effect": "mask"}, Host=name, Origin=f"http://{name}") == 200
+    assert change(view, {"effect": "blur"}, Host=name, Origin="http://evil.example") == 403
     view.close()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
-from seg_edge.sources import capture
+from seg_edge.sources import capture, capture_process
 from seg_edge.sources.capture import Capture, Captured
 from seg_edge.sources.source import SourceRequest
 from tests.stand_in_sources import OPENER, SHAPE, set_state
@@ -88,6 +88,62 @@ def test_closing_lets_the_source_close_its_device(run: Run) -> None:
     assert run.finished == 1
 
 
+def test_the_source_closes_its_device_after_a_reconnect_too(run: Run) -> None:
+    run.gets_frames()
+    set_state(run.folder, "crashes")
+    run.until(lambda: run.news, 5)
+    set_state(run.folder, "works")
+    run.gets_frames(10)
+    assert not (run.folder / "closed").exists()
+    run.capture.close()
+    assert (run.folder / "closed").exists()
+
+
+def test_a_camera_that_comes_and_goes_is_tried_ever_more_seldom_and_told_once(run: Run) -> None:
+    run.gets_frames()
+    (run.folder / "frames").write_text("1")  # from the next opening on: one frame, and it is gone
+    set_state(run.folder, "crashes")
+    run.until(lambda: run.news, 5)
+    set_state(run.folder, "works")
+    before = run.capture.reconnects
+    time.sleep(8)
+    assert 1 <= run.capture.reconnects - before <= 6
+    assert len(run.news) <= 2
+
+
+def test_no_memory_for_a_new_process_is_no_reason_to_give_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.gets_frames()
+
+    def refuse(name: str) -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seg_edge.sources.capture_process.os.memfd_create", refuse)
+        set_state(run.folder, "crashes")
+        run.until(lambda: run.news, 5)
+        set_state(run.folder, "works")
+        time.sleep(1.5)
+        assert run.finished == 0
+    run.gets_frames(10)
+
+
+def test_an_endless_source_that_ends_is_opened_again(run: Run) -> None:
+    run.gets_frames()
+    set_state(run.folder, "ends")
+    run.until(lambda: run.news, 5)
+    set_state(run.folder, "works")
+    run.gets_frames(10)
+
+
+def test_a_folder_s_own_modules_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("random", "cv2", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the folder was imported')")
+    monkeypatch.chdir(tmp_path)
+    run = Run(tmp_path)
+    run.gets_frames()
+    run.capture.close()
+
+
 @pytest.mark.parametrize("mood", ["stalls", "crashes", "unplugged", "is broken"])
 def test_a_camera_that_fails_is_noticed_within_5_s_and_back_within_10(run: Run, mood: str) -> None:
     run.gets_frames()
@@ -142,7 +198,12 @@ def test_closing_between_attempts_is_quick(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("mood", "said"),
-    [("unplugged", "plug it in"), ("crashes", "SIGSEGV"), ("is broken", "ZeroDivisionError"), ("hangs", "no picture")],
+    [
+        ("unplugged", "plug it in"),
+        ("crashes", "Segmentation fault"),
+        ("is broken", "ZeroDivisionError"),
+        ("hangs", "no picture"),
+    ],
 )
 def test_a_camera_that_can_t_be_opened_at_first_is_an_error(
     tmp_path: Path, mood: str, said: str, monkeypatch: pytest.MonkeyPatch
@@ -209,8 +270,8 @@ def test_a_frame_too_large_for_the_shared_memory_is_refused() -> None:
     import mmap
 
     memory = mmap.mmap(-1, 16)
-    with pytest.raises(SourceError, match="--size"):
-        capture.slot_views(memory, 0, (9000, 16000, 3), (32, 32, 3))
+    with pytest.raises(SourceError, match="larger than 8K"):
+        capture_process.slot_views(memory, 0, (9000, 16000, 3), (32, 32, 3))
 
 
 @pytest.mark.parametrize("mood", ["works", "stalls"])

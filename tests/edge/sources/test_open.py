@@ -69,7 +69,7 @@ def test_controls_reach_a_camera_module_and_nothing_else() -> None:
         open_source(SourceRequest("/dev/video0", (32, 24), controls=controls))
 
 
-@pytest.mark.parametrize("name", ["", "nonsense", "auto", "missing.mp4", "-1", "picamera", "picamera2:x", "a\nb"])
+@pytest.mark.parametrize("name", ["", "nonsense", "missing.mp4", "-1", "picamera", "picamera2:x", "a\nb"])
 def test_a_name_that_means_nothing_is_refused_with_what_could_be_said(name: str) -> None:
     with pytest.raises(SourceError, match="picamera2, a camera's number, /dev/videoN, a video") as raised:
         open_source(SourceRequest(name, (32, 24)))
