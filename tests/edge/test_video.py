@@ -268,8 +268,9 @@ def test_one_frame_and_a_photo(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 def test_damaged_frames_are_not_passed_over_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model, clip = carded(TWO_UINT8, tmp_path), make_clip(tmp_path / "clip.avi")
     content = bytearray(clip.read_bytes())
-    middle = content.index(b"\xff\xd8", len(content) // 2)
-    content[middle : middle + 40] = bytes(40)
+    chunk = content.index(b"00dc", len(content) // 2)  # a frame of an AVI: its mark, its size, its JPEG
+    size = int.from_bytes(content[chunk + 4 : chunk + 8], "little")
+    content[chunk + 8 : chunk + 8 + size] = bytes(size)
     clip.write_bytes(content)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["video", str(clip), "--out", str(tmp_path / "out.mkv"), "--model", str(model)])
