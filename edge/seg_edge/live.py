@@ -19,6 +19,7 @@ import numpy as np
 from seg_edge.board import Machine
 from seg_edge.errors import UsageError
 from seg_edge.files import check_place, write_file
+from seg_edge.memory import keep_freed_memory
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.pipeline import Pipeline, Segmented
 from seg_edge.render import EFFECTS, cover, flatten, render
@@ -106,6 +107,7 @@ def run_camera(
         SourceError: The source can't be opened, or one that has an end failed before it.
         OutputError: A sink can't be opened, or the stats can't be written.
     """
+    keep_freed_memory()
     segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
     request = SourceRequest(
         settings.source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls

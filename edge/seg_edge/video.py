@@ -14,6 +14,7 @@ import numpy as np
 from seg_edge.audio import copy_audio
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.files import check_place, whole_file
+from seg_edge.memory import keep_freed_memory
 from seg_edge.native_log import without_native_log
 from seg_edge.pipeline import Pipeline
 from seg_edge.render import cover, flatten, render
@@ -75,6 +76,7 @@ def segment_video(
     if (effect == "replace") != (background is not None):
         raise UsageError("--effect replace and --background FILE go together; give both or neither.")
     _check(video, out, force)
+    keep_freed_memory()
     times = frame_times(video)
     request = SourceRequest(str(video), segmenter.card.input_size_wh, live=False)
     stats = RunStats()

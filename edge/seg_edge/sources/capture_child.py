@@ -16,11 +16,12 @@ import signal
 import sys
 import time
 from collections import deque
-from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
 from seg_edge.errors import SegEdgeError
+from seg_edge.memory import keep_freed_memory
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.capture_process import (
     MEMORY_BYTES,
@@ -32,6 +33,7 @@ from seg_edge.sources.capture_process import (
     Start,
     slot_views,
 )
+from seg_edge.sources.channel import Channel
 from seg_edge.sources.open import shown_name
 from seg_edge.sources.source import Shot, Source
 
@@ -40,9 +42,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def main() -> None:
     """Speaks over the connection and the memory whose file descriptors are the two arguments."""
-    pipe = Connection(int(sys.argv[1]))
-    start: Start = pipe.recv()
+    pipe = Channel.of(int(sys.argv[1]))
+    start = pipe.receive()
+    assert isinstance(start, Start)
     _die_with(start.parent)
+    keep_freed_memory()
     memory = mmap.mmap(int(sys.argv[2]), MEMORY_BYTES)
     module, _, function = start.opener.partition(":")
     try:
@@ -51,7 +55,7 @@ def main() -> None:
             width, height = source.info.size_wh
             slot_views(memory, 0, (height, width, 3), (1, 1, 3))  # too large a frame is refused before anything starts
             pipe.send(Opened(source.info))
-            pipe.recv()  # the program is ready: what was taken before would be old when it gets there
+            pipe.receive()  # the program is ready: what was taken before would be old when it gets there
             _hand_over(source, start, pipe, memory)
         pipe.send(Ended())
     except SegEdgeError as error:
@@ -75,17 +79,19 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
-def _hand_over(source: Source, start: Start, pipe: Connection, memory: mmap.mmap) -> None:
-    free: deque[int] = deque(range(SLOTS))
+def _hand_over(source: Source, start: Start, pipe: Channel, memory: mmap.mmap) -> None:
+    free: deque[Any] = deque(range(SLOTS))
     missed = 0
     for shot in source:
-        while pipe.poll():
-            free.append(pipe.recv())
+        with contextlib.suppress(TimeoutError):
+            while True:
+                free.append(pipe.receive(0))
         if not free and start.request.live:
             missed += 1
             continue
-        slot = free.popleft() if free else pipe.recv()
-        pipe.send(_store(shot, slot, missed, start, memory))
+        if not free:
+            free.append(pipe.receive())
+        pipe.send(_store(shot, free.popleft(), missed, start, memory))
 
 
 def _store(shot: Shot, slot: int, missed: int, start: Start, memory: mmap.mmap) -> FrameReady:

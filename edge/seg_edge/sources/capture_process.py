@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import Pipe
 
 import numpy as np
 
 from seg_edge.errors import SourceError
+from seg_edge.sources.channel import channel_pair
 from seg_edge.sources.open import shown_name
 from seg_edge.sources.source import SourceInfo, SourceRequest
 
@@ -31,6 +31,7 @@ SLOT_BYTES = FRAME_BYTES + SMALL_BYTES
 MEMORY_BYTES = SLOTS * SLOT_BYTES
 
 
+LISTEN_S = 0.1  # how soon a stop is heard
 STOP_S = 1.0  # for the source to close its device of its own accord
 
 
@@ -123,8 +124,8 @@ class CaptureProcess:
     def _start(self, memory_fd: int) -> None:
         os.ftruncate(memory_fd, MEMORY_BYTES)
         self.memory = mmap.mmap(memory_fd, MEMORY_BYTES)
-        self._pipe, theirs = Pipe()
-        with theirs:
+        self._pipe, theirs = channel_pair()
+        with contextlib.closing(theirs):
             # -P: what lies in the current folder must not be taken for a module.
             # Its own session: Ctrl-C in the terminal reaches the program alone, which then ends it in order.
             self._process = subprocess.Popen(
@@ -156,22 +157,18 @@ class CaptureProcess:
             SourceError: There is none within `seconds`, or the process has died.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
-        while not self._readable():
-            if closing is not None and closing.is_set():
-                return None
-            if deadline is not None and time.monotonic() > deadline:
-                raise SourceError(f"{self.name}: no picture for {seconds:.0f} s.")
-        try:
-            message: Message = self._pipe.recv()
-            return message
-        except (EOFError, OSError):
-            raise SourceError(f"{self.name}: {self._how_it_died()}.") from None
-
-    def _readable(self) -> bool:
-        try:
-            return self._pipe.poll(0.1)
-        except OSError:
-            return True  # broken: reading says how
+        while closing is None or not closing.is_set():
+            try:
+                message = self._pipe.receive(LISTEN_S)
+            except TimeoutError:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise SourceError(f"{self.name}: no picture for {seconds:.0f} s.") from None
+            except (EOFError, OSError):
+                raise SourceError(f"{self.name}: {self._how_it_died()}.") from None
+            else:
+                assert isinstance(message, Message)
+                return message
+        return None
 
     def _how_it_died(self) -> str:
         try:
