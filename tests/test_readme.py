@@ -76,7 +76,7 @@ def test_the_lists_above_match_the_readme() -> None:
 
 def test_the_commands_on_a_photo(home: Path) -> None:
     lines = [line for line in commands() if line.startswith("seg-edge image") and "--model runs/" not in line]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         run(shlex.split(line), home)
     for name in ("overlay.jpg", "blur.jpg", "cutout.png", "labels.png", "via.json"):

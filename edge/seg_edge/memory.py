@@ -1,9 +1,11 @@
-"""Frames come and go, and the memory they leave is taken again at once: it need not be given back in between."""
+"""A process's memory: how much it had at most, and that what frames leave is kept for the next ones."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
+from pathlib import Path
 
 # glibc's malloc.h, and mallopt(3): blocks from so many bytes on are mapped one by one, and so much free memory at the
 # end of a heap is given back. By default both begin at 128 KiB and grow, and each 640x480 frame then costs 225 page
@@ -19,3 +21,16 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
         library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def peak_mb(pid: int | str = "self") -> float:
+    """The largest resident set a process has had, in 10^6 bytes; 0 for one that has ended, or without Linux's /proc.
+
+    Not `getrusage`, whose figure begins with that of the program that started this one.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    match = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 / 1e6 if match else 0.0

@@ -151,6 +151,11 @@ class Pipeline:
         return self._capture.reconnects
 
     @property
+    def capture_peak_mb(self) -> float:
+        """The largest resident set of the capture process, in 10^6 bytes."""
+        return self._capture.peak_mb
+
+    @property
     def trouble(self) -> str:
         """Why there is no new frame, for the user; empty when all is well."""
         return self._capture.trouble

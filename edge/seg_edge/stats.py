@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from typing import Any
 
 from seg_edge.board import Machine, read_board
 from seg_edge.flicker import FlickerMeter
+from seg_edge.memory import peak_mb
 from seg_edge.pipeline import Pipeline, Segmented
 from seg_edge.segmenter import Segmenter
 from seg_edge.timeline import Timeline
@@ -72,7 +72,7 @@ class RunStats:
             "reconnects": pipeline.reconnects,
             "seconds": round(seconds, 3),
             "cpu_share": round((_cpu_s() - self._cpu_before) / seconds / (os.cpu_count() or 1), 4),
-            "peak_rss_mb": round(_peak_mb(resource.RUSAGE_SELF) + _peak_mb(resource.RUSAGE_CHILDREN), 1),
+            "peak_rss_mb": round(peak_mb() + pipeline.capture_peak_mb, 1),
             "throttled": {"now": board.throttled_now, "since_boot": board.throttled_since_boot} if told else None,
             "load": board.load,
             "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
@@ -83,8 +83,3 @@ class RunStats:
 def _cpu_s() -> float:
     """CPU seconds of this process and of those of its children that have ended."""
     return sum(os.times()[:4])
-
-
-def _peak_mb(who: int) -> float:
-    """The largest resident set so far, in 10^6 bytes; of children, the largest among them."""
-    return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux gives KiB

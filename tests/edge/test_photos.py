@@ -117,7 +117,8 @@ def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tm
         return highest
 
     peak(4)
-    assert peak(60) < peak(15) + 2 * frame_bytes  # 45 photos more; held, they would be 45 frames more
+    # Held, 45 photos more would be 45 frames more; what the threads have at the same moment differs by a few.
+    assert peak(60) < peak(15) + 8 * frame_bytes
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seg_edge.errors import SourceError
+from seg_edge.memory import peak_mb
 from seg_edge.sources.capture_process import STOP_S, CaptureProcess, Ended, Failed, FrameReady, slot_views
 from seg_edge.sources.source import SourceRequest
 
@@ -24,6 +25,7 @@ REOPEN_S = 5.0  # after which another attempt is made: a camera that is back is 
 SLOWEST_REOPEN_S = 15.0
 STALL_S = 3.0  # without a frame for so long, the camera is taken for lost
 FINITE_STALL_S = 30.0  # what has an end is not opened again, so a photo that takes long to decode is given time
+PEAK_EVERY = 64  # frames between two looks at the capture process's memory
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0)
 STEADY_S = 10.0  # a camera that gave frames for so long is well again: the next trouble is a new one
 TELL_AGAIN_S = 60.0  # for one that comes and goes, news are given so often
@@ -66,6 +68,7 @@ class Capture:
         received: Frames that arrived.
         missed: Frames the source gave while there was no room for them.
         reconnects: How often it was opened again and gave frames.
+        peak_mb: The largest resident set of a capture process so far, in 10^6 bytes, looked at now and then.
         failure: Why it ended before its end, a SourceError or a defect of ours; None when all is well.
 
     Raises:
@@ -86,6 +89,7 @@ class Capture:
         self.failure: Exception | None = None
         self._closing = threading.Event()
         self._lost_at: float | None = None
+        self.peak_mb = 0.0
         self._attempts = 0
         self._flowing_since: float | None = None
         self._told_at = 0.0
@@ -166,6 +170,8 @@ class Capture:
         frame, small = (view.copy() for view in views)
         self._process.give_back(message.slot)
         self.received += 1
+        if self.received % PEAK_EVERY == 1:
+            self.peak_mb = max(self.peak_mb, peak_mb(self._process.pid))
         arrived = time.monotonic()
         self._flowing_since = self._flowing_since or arrived
         if self._lost_at is not None:

@@ -138,6 +138,11 @@ class CaptureProcess:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def wait_until_open(self, seconds: float, closing: threading.Event | None = None) -> SourceInfo:
         """What was opened.
 
