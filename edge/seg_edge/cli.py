@@ -98,11 +98,11 @@ def image(
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
     from seg_edge.photos import Wanted, is_result, segment_photos
+    from seg_edge.render import check_background
     from seg_edge.segmenter import Segmenter
     from seg_edge.sources.photo import find_photos, read_photo
 
-    if (effect is Effect.replace_) != (background is not None):
-        raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+    check_background(effect.value, background)
     wanted = Wanted(
         effect.value,
         read_photo(background) if background else None,

@@ -17,12 +17,11 @@ import cv2
 import numpy as np
 
 from seg_edge.board import Machine
-from seg_edge.errors import UsageError
 from seg_edge.files import check_place, write_file
 from seg_edge.memory import keep_freed_memory
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.pipeline import Pipeline, Segmented
-from seg_edge.render import EFFECTS, cover, flatten, render
+from seg_edge.render import EFFECTS, check_background, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.service import ServiceManager
 from seg_edge.sinks.group import SinkGroup
@@ -75,8 +74,7 @@ class CameraSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.effect == "replace") != (self.background is not None):
-            raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+        check_background(self.effect, self.background)
         if self.stats:
             check_place(self.stats)
 

@@ -22,6 +22,16 @@ BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer sid
 GREEN = (0, 177, 64)  # RGB: chroma key green, which programs that mix pictures look for
 
 
+def check_background(effect: str, background: object) -> None:
+    """Refuses `replace` without a background, and a background without `replace`; None is none.
+
+    Raises:
+        UsageError: One of the two is missing.
+    """
+    if (effect == "replace") != (background is not None):
+        raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+
+
 def render(
     frame: np.ndarray,
     segmentation: Segmentation,

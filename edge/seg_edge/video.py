@@ -17,7 +17,7 @@ from seg_edge.files import check_place, whole_file
 from seg_edge.memory import keep_freed_memory
 from seg_edge.native_log import without_native_log
 from seg_edge.pipeline import Pipeline
-from seg_edge.render import cover, flatten, render
+from seg_edge.render import check_background, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.video_file import VideoFile, video_format
 from seg_edge.sources.photo import PHOTO_SUFFIXES
@@ -73,8 +73,7 @@ def segment_video(
         OutputError: `out` can't be written.
         UsageError: The arguments don't fit together.
     """
-    if (effect == "replace") != (background is not None):
-        raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+    check_background(effect, background)
     _check(video, out, force)
     keep_freed_memory()
     times = frame_times(video)
