@@ -183,7 +183,6 @@ def _publish(
     sinks.publish(Published(number, item.shot.captured, age_ms, stats.fps, item.shot.frame, item.answer, picture))
     published = time.monotonic()
     stats.add(item, (rendered - began) * 1000, (published - rendered) * 1000)
-    stats.flicker.add(item.answer)
 
 
 def _status(stats: RunStats, pipeline: Pipeline) -> str:

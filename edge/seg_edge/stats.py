@@ -39,6 +39,7 @@ class RunStats:
         while now - self._recent[0][0] > RATE_WINDOW_S:
             self._recent.popleft()
         self.timeline.add({**item.stages_ms, "render": render_ms, "publish": publish_ms}, age_ms)
+        self.flicker.add(item.answer)
 
     @property
     def fps(self) -> float:

@@ -168,5 +168,4 @@ def _write_frames(
         file.write(picture)
         before = picture
         stats.add(item, (rendered - began) * 1000, (time.monotonic() - rendered) * 1000)
-        stats.flicker.add(item.answer)
         show_progress(stats.published, total)
