@@ -64,13 +64,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         out: The run folder.
+        kept: The model that is written; it shares its layers with the one that is trained.
         steps: In an epoch.
         dice: The metric that the model is compiled with; at an epoch's end it holds the validation's counts.
         classes: Class names, background first.
     """
 
-    def __init__(self, out: Path, steps: int, dice: DiceCoefficient, classes: Sequence[str]):
+    def __init__(self, out: Path, kept: keras.Model, steps: int, dice: DiceCoefficient, classes: Sequence[str]):
         super().__init__()
+        self.kept = kept
         self.log, self.last, self.best = (
             out / "log.csv",
             out / "last.weights.h5",
@@ -139,9 +141,9 @@ class Checkpoint(keras.callbacks.Callback):
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)
         # A twin without the optimiser, whose state is three times the weights, and in float32, which converters take.
-        uncompiled = keras.Model(model.inputs, model.outputs, name=model.name)
+        uncompiled = keras.Model(self.kept.input, self.kept.output, name=self.kept.name)
         twin = keras.models.clone_model(uncompiled, clone_function=_in_float32)
-        twin.set_weights(model.get_weights())
+        twin.set_weights(self.kept.get_weights())
         twin.save(temporary)
         for variable, value in zip(model.trainable_variables, raw, strict=True):
             variable.assign(value)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
-import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import train.quiet  # noqa: F401
 
@@ -25,15 +23,63 @@ import train.quiet  # noqa: F401
 import keras
 import tensorflow as tf
 
-from seg_edge import __version__
 from seg_edge.errors import DataError, SegEdgeError
 from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
-from train.losses import LOSSES, DiceCoefficient
+from train.losses import DiceCoefficient
 from train.options import words
 from train.recipes import RECIPES, Recipe, add_options, given_values
+from train.runs import RUN_NAME, parentage, versions
 from train.unet import unet
+
+
+class Lesson(Protocol):
+    """What a model learns from: batches, and how its answer is judged."""
+
+    about: dict[str, Any]
+
+    def pupil(self, model: keras.Model) -> keras.Model:
+        """The model as it is trained; it shares its layers with `model`, which is what is kept."""
+        ...
+
+    def training(self, skip_batches: int) -> tf.data.Dataset:
+        """Endless batches, from the one of this number on."""
+        ...
+
+    def validation(self) -> tf.data.Dataset:
+        """Batches of (image, mask) of the val part, unvaried."""
+        ...
+
+
+class Masks:
+    """The usual lesson: varied photos of the train part and their masks."""
+
+    def __init__(self, data: Dataset, recipe: Recipe, size_wh: tuple[int, int]):
+        self.data, self.recipe, self.size_wh = data, recipe, size_wh
+        self.about: dict[str, Any] = {}
+
+    def pupil(self, model: keras.Model) -> keras.Model:
+        """The model itself."""
+        return model
+
+    def training(self, skip_batches: int) -> tf.data.Dataset:
+        """See `train.dataset.training_stream`."""
+        width, height = self.size_wh
+        zoom = self.recipe.cache_zoom
+        return training_stream(
+            self.data.parts["train"],
+            size_wh=self.size_wh,
+            cache_size_wh=(round(width * zoom), round(height * zoom)),
+            batch=self.recipe.batch,
+            settings=self.recipe.augmentation,
+            seed=self.recipe.seed,
+            skip_batches=skip_batches,
+        )
+
+    def validation(self) -> tf.data.Dataset:
+        """See `train.dataset.fixed_stream`."""
+        return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
 def fit(
@@ -46,7 +92,7 @@ def fit(
     initial: Path | None = None,
     xla: bool = True,
 ) -> dict[str, Any]:
-    """Trains and writes the run folder; returns what `run.json` holds.
+    """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
 
     Args:
         data: The split photos.
@@ -58,46 +104,26 @@ def fit(
         xla: Compile the step with XLA where there is a GPU.
     """
     keras.utils.set_random_seed(recipe.seed)
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    keras.mixed_precision.set_global_policy("mixed_float16" if on_gpu else "float32")
-
-    size_wh, cached = (recipe.size, recipe.size), round(recipe.size * recipe.cache_zoom)
-    steps = math.ceil(len(data.parts["train"]) / recipe.batch)
-    dice = DiceCoefficient(len(data.classes))
-    model = _build(data, recipe, steps, dice, jit=on_gpu and xla)
+    keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
+    model = build(recipe, len(data.classes))
     if initial:
         _copy_weights(initial, model)
-    parent = _parentage(initial) if initial else None
-    about = {"recipe": dataclasses.asdict(recipe), "initial": parent["sha256"] if parent else None}
-    prepare_run(out, data, about, resume=resume, force=force)
-    checkpoint = Checkpoint(out, steps, dice, data.classes)
-    done = checkpoint.restore(model) if resume else 0
-    if done < recipe.epochs:
-        model.fit(
-            training_stream(
-                data.parts["train"],
-                size_wh=size_wh,
-                cache_size_wh=(cached, cached),
-                batch=recipe.batch,
-                settings=recipe.augmentation,
-                seed=recipe.seed,
-                skip_batches=done * steps,
-            ),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            validation_data=fixed_stream(data.parts["val"], size_wh, recipe.batch),
-            callbacks=_callbacks(checkpoint, recipe, out),
-            shuffle=False,  # the stream is shuffled
-            verbose=0,
-        )
-    plot_curves(out / "log.csv", out / "curves.png")
-    return _write_run(data, recipe, out, checkpoint, on_gpu, parent)
+    return _train(
+        model,
+        data,
+        recipe,
+        out,
+        Masks(data, recipe, (recipe.size, recipe.size)),
+        {"recipe": dataclasses.asdict(recipe), "initial": parentage(initial) if initial else None},
+        resume=resume,
+        force=force,
+        xla=xla,
+    )
 
 
-def _build(data: Dataset, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> keras.Model:
-    classes = len(data.classes)
-    model = unet(
+def build(recipe: Recipe, classes: int) -> keras.Model:
+    """The recipe's U-Net, untrained."""
+    return unet(
         (recipe.size, recipe.size),
         classes,
         recipe.widths,
@@ -105,6 +131,82 @@ def _build(data: Dataset, recipe: Recipe, steps: int, dice: DiceCoefficient, *, 
         decoder=recipe.decoder,
         dropout=recipe.dropout,
     )
+
+
+def train_model(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    parent: Mapping[str, Any] | None,
+    lesson: Lesson | None = None,
+    resume: bool = False,
+    force: bool = False,
+    xla: bool = True,
+) -> dict[str, Any]:
+    """Trains a model that is there already, as `fit` does, and writes the run folder.
+
+    Args:
+        model: Any segmentation network, with the weights it is to start from.
+        data: The split photos.
+        recipe: Values of the training; those of the architecture don't count.
+        out: The run folder; made when it isn't there.
+        parent: Where the model comes from, see `train.runs.parentage`.
+        lesson: What it learns from; the train part's masks by default.
+        resume: Continue the run that `out` holds.
+        force: Replace it.
+        xla: Compile the step with XLA where there is a GPU.
+
+    Returns:
+        What `run.json` holds.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    height, width = model.input_shape[1:3]
+    lesson = lesson or Masks(data, recipe, (width, height))
+    about = {"recipe": recipe.training_values(), **lesson.about, "parent": dict(parent) if parent else None}
+    return _train(model, data, recipe, out, lesson, about, resume=resume, force=force, xla=xla)
+
+
+def _train(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    lesson: Lesson,
+    about: dict[str, Any],
+    *,
+    resume: bool,
+    force: bool,
+    xla: bool,
+) -> dict[str, Any]:
+    steps = math.ceil(len(data.parts["train"]) / recipe.batch)
+    dice = DiceCoefficient(len(data.classes))
+    pupil = lesson.pupil(model)
+    _compile(pupil, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
+    prepare_run(out, data, about, resume=resume, force=force)
+    checkpoint = Checkpoint(out, model, steps, dice, data.classes)
+    done = checkpoint.restore(pupil) if resume else 0
+    if done < recipe.epochs:
+        pupil.fit(
+            lesson.training(done * steps),
+            steps_per_epoch=steps,
+            initial_epoch=done,
+            epochs=recipe.epochs,
+            validation_data=lesson.validation(),
+            callbacks=_callbacks(checkpoint, recipe, out),
+            shuffle=False,  # the stream is shuffled
+            verbose=0,
+        )
+    plot_curves(out / "log.csv", out / "curves.png")
+    return _write_run(data, recipe, out, checkpoint, about)
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> None:
     if recipe.optimizer not in ("adam", "adamw"):
         raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
     with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
@@ -115,12 +217,8 @@ def _build(data: Dataset, recipe: Recipe, steps: int, dice: DiceCoefficient, *, 
         ema_momentum=recipe.ema or 0.99,
         ema_overwrite_frequency=None,
     )
-    if recipe.loss not in LOSSES:
-        raise ValueError(f"loss is one of {', '.join(LOSSES)}, got {recipe.loss!r}")
-    loss = LOSSES[recipe.loss](classes, recipe.class_weights or None, **recipe.loss_options)
-    model.compile(optimizer, loss, metrics=[dice], jit_compile=jit)
+    model.compile(optimizer, recipe.make_loss(classes), metrics=[dice], jit_compile=jit)
     model.optimizer.build(model.trainable_variables)  # under mixed precision another, which scales the loss
-    return model
 
 
 def _schedule(recipe: Recipe, steps: int) -> Any:
@@ -155,17 +253,11 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
 
 
 def _write_run(
-    data: Dataset,
-    recipe: Recipe,
-    out: Path,
-    checkpoint: Checkpoint,
-    on_gpu: bool,
-    parent: dict[str, Any] | None,
+    data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     best = max(checkpoint.rows, key=lambda row: row["val_dice"])
     run = {
-        "recipe": dataclasses.asdict(recipe),
-        "initial": parent,
+        **about,
         "seed": recipe.seed,
         "classes": list(data.classes),
         "split": {
@@ -175,13 +267,8 @@ def _write_run(
             "names": data.names,
             **{part: len(examples) for part, examples in data.parts.items()},
         },
-        "versions": {
-            "seg-edge": __version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "python": platform.python_version(),
-        },
-        "gpu": on_gpu,
+        "versions": versions(),
+        "gpu": _on_gpu(),
         "seconds": round(sum(row["seconds"] for row in checkpoint.rows), 1),
         "scores": {
             "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
@@ -190,16 +277,8 @@ def _write_run(
             "epoch": int(best["epoch"]),
         },
     }
-    write_file(out / "run.json", json.dumps(run, indent=2).encode())
+    write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
     return run
-
-
-def _parentage(initial: Path) -> dict[str, Any]:
-    """The model a training started from: its SHA-256 and how it was trained itself, as far as that lies beside it."""
-    path = initial.parent / "run.json"
-    run = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    earlier = {key: run[key] for key in ("recipe", "initial", "split") if key in run}
-    return {"sha256": hashlib.sha256(initial.read_bytes()).hexdigest(), **earlier}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from train.augment import Augmentation
+from train.losses import LOSSES
 from train.options import words
 from train.unet import FULL_WIDTHS
+
+ARCHITECTURE = ("widths", "stem_stride", "decoder", "dropout", "size")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,16 @@ class Recipe:
         if self.loss == "tversky":
             return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
         return {"gamma": self.focal_gamma} if self.loss == "focal" else {}
+
+    def make_loss(self, classes: int) -> Callable[[Any, Any], Any]:
+        """The loss that it names, for this many classes."""
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is one of {', '.join(LOSSES)}, got {self.loss!r}")
+        return LOSSES[self.loss](classes, self.class_weights or None, **self.loss_options)
+
+    def training_values(self) -> dict[str, Any]:
+        """All values but the architecture's, for a model that comes from elsewhere."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ARCHITECTURE}
 
     def replace(self, **values: object) -> Recipe:
         """A copy with some values changed, those of the augmentation by their own names."""

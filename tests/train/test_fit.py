@@ -358,8 +358,9 @@ def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Che
     """A model as a process of its own has it, and its checkpoint; an epoch is one step."""
     keras.utils.set_random_seed(0)
     dice = DiceCoefficient(len(dataset.classes))
-    model = fit_script._build(dataset, recipe, 1, dice, jit=False)
-    checkpoint = Checkpoint(out, 1, dice, dataset.classes)
+    model = fit_script.build(recipe, len(dataset.classes))
+    fit_script._compile(model, len(dataset.classes), recipe, 1, dice, jit=False)
+    checkpoint = Checkpoint(out, model, 1, dice, dataset.classes)
     checkpoint.set_model(model)
     return model, checkpoint
 
