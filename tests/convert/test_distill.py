@@ -1,0 +1,210 @@
+"""A teacher's answers reach the student, view by view, and nothing of the held-out parts does."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import keras
+import tensorflow as tf
+
+from convert import distill as script
+from convert import teacher as teacher_module
+from convert.distill import Lesson, Teaching, distill, hint_loss, soft_label_loss
+from convert.teacher import Teacher, attention_map
+from seg_edge.errors import DataError, ModelError, UsageError
+from seg_edge.sources.photo import read_photo
+from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
+from train.dataset import Dataset, open_split
+from train.evaluate import keras_segmenter, load_keras
+from train.recipes import Recipe, default
+from train.runs import sha256_of
+
+Trained = tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def dataset(trained: Trained) -> Dataset:
+    data, run = trained
+    return open_split(data, run / "split.json")
+
+
+def small(**values: object) -> Recipe:
+    recipe = default().replace(size=64, widths=(8, 16), epochs=12, batch=2, ema=0.9, learning_rate=0.01)
+    return recipe.replace(**values)
+
+
+def logits_of(shape: tuple[int, ...], seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).normal(0, 3, shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_who_says_what_the_teacher_says_has_nothing_to_lose(temperature: float) -> None:
+    logits = logits_of((2, 8, 8, 3))
+    assert float(soft_label_loss(tf.nn.softmax(logits), logits, temperature)) == pytest.approx(0, abs=1e-3)
+    assert float(soft_label_loss(tf.nn.softmax(logits), logits + 7, temperature)) == pytest.approx(0, abs=1e-3)
+    assert float(soft_label_loss(tf.nn.softmax(logits), -logits, temperature)) > 1
+
+
+def test_soft_labels_at_temperature_one_are_the_divergence_of_kullback_and_leibler() -> None:
+    theirs, ours = tf.nn.softmax(logits_of((1, 4, 4, 3))), logits_of((1, 4, 4, 3), 1)
+    expected = np.mean(keras.losses.kl_divergence(theirs, tf.nn.softmax(ours)))
+    assert float(soft_label_loss(theirs, ours, 1.0)) == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_a_teacher_with_a_larger_answer_is_heard_too() -> None:
+    block = logits_of((1, 4, 4, 3))
+    larger = tf.nn.softmax(tf.image.resize(block, (8, 8), method="nearest"))
+    assert float(soft_label_loss(larger, block, 1.0)) < 0.3 * float(soft_label_loss(larger, -block, 1.0))
+
+
+def test_attention_has_no_channels_and_no_scale() -> None:
+    features = tf.abs(logits_of((2, 6, 6, 4)))
+    theirs = attention_map(features)
+    assert theirs.shape == (2, 6, 6)
+    assert np.linalg.norm(theirs.numpy()[0]) == pytest.approx(1, abs=1e-4)
+    doubled = tf.concat([features, features], axis=-1) * 3
+    assert float(hint_loss(theirs, doubled)) == pytest.approx(0, abs=1e-5)
+    assert float(hint_loss(theirs, tf.abs(logits_of((2, 6, 6, 4), 1)))) > 0.01
+
+
+def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+    _, run = trained
+    teaching = Teaching(weight=1.0, temperature=2.0, views=6)
+    made = distill(run / "model.keras", dataset, small(epochs=25), tmp_path, teaching=teaching)
+    ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
+    theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
+    frames = [read_photo(example.image) for example in dataset.parts["test"]]
+    assert np.mean([ours(frame).labels == theirs(frame).labels for frame in frames]) > 0.9
+    assert made["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
+    assert made["distillation"]["temperature"] == 2.0
+    assert made["parent"] is None
+
+
+def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
+    trained: Trained, dataset: Dataset, tmp_path: Path
+) -> None:
+    _, run = trained
+    student = run / "model.keras"
+    made = distill(run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=Teaching(views=1))
+    assert made["parent"]["sha256"] == sha256_of(student)
+    assert load_keras(tmp_path / "model.keras").count_params() == load_keras(student).count_params()
+    assert "widths" not in made["recipe"]
+
+
+@pytest.fixture
+def lesson(trained: Trained, dataset: Dataset, tmp_path: Path) -> Lesson:
+    _, run = trained
+    return Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, Teaching(views=2, hint="down1_b_relu"))
+
+
+def test_each_view_comes_with_the_teacher_s_answer_to_it(trained: Trained, dataset: Dataset, lesson: Lesson) -> None:
+    _, run = trained
+    teacher = Teacher(run / "model.keras", dataset.classes)
+    images, told = next(iter(lesson.training(0)))
+    for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
+        frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
+        np.testing.assert_allclose(teacher(frame)[0], answer, atol=2e-3)
+    assert told["hint"].shape == (2, 16, 16)
+
+
+def test_a_stream_goes_on_where_it_was(lesson: Lesson) -> None:
+    whole = [images.numpy() for images, _ in lesson.training(0).take(4)]
+    rest = [images.numpy() for images, _ in lesson.training(2).take(2)]
+    np.testing.assert_array_equal(whole[2:], rest)
+
+
+def test_every_view_is_seen_in_a_round(lesson: Lesson) -> None:
+    count = lesson.views.count
+    assert count == 2 * len(lesson.data.parts["train"])
+    images = np.concatenate([images.numpy() for images, _ in lesson.training(0).take(count // 2)])
+    assert len(np.unique(images.reshape(count, -1), axis=0)) == count
+
+
+def test_the_teacher_is_asked_once(
+    trained: Trained, dataset: Dataset, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = trained
+    asked = []
+
+    def answer(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(frame)
+        return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
+
+    monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
+    again = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, lesson.teaching)
+    np.testing.assert_array_equal(again.answers, lesson.answers)
+    assert asked == []
+    Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path, lesson.teaching)
+    assert len(asked) == lesson.views.count  # other views, other answers
+
+
+def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+    _, run = trained
+    photo = tmp_path / "more.jpg"
+    cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
+    lesson = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, Teaching(views=1), unlabelled=[photo])
+    assert lesson.views.count == len(dataset.parts["train"]) + 1
+    _, mask = lesson.views.draw(tf.constant(len(dataset.parts["train"]), tf.int64))
+    assert set(np.unique(mask)) == {255}
+    assert lesson.about["distillation"]["unlabelled photos"] == 1
+
+
+def test_a_held_out_photo_is_no_unlabelled_one(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+    _, run = trained
+    copied = tmp_path / "innocent.jpg"
+    shutil.copy(dataset.parts["test"][0].image, copied)
+    with pytest.raises(DataError, match=r"innocent\.jpg is a photo of the val or test part"):
+        distill(run / "model.keras", dataset, small(), tmp_path / "run", unlabelled=[copied])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> None:
+    frame = read_photo(dataset.parts["train"][0].image)
+    probabilities, _ = Teacher(FOUR_UINT8, dataset.classes)(frame)
+    assert probabilities.shape == (16, 16, 4)
+    assert probabilities.sum(axis=2) == pytest.approx(np.ones((16, 16)), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "hint", "says"),
+    [
+        (SIGMOID_FLOAT32, "", "knows the classes background, class 1; the data has"),
+        (FOUR_UINT8, "conv", "leave --hint away for a .tflite"),
+        (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
+    ],
+)
+def test_a_teacher_that_can_t_be_is_refused(
+    trained: Trained, dataset: Dataset, model: Path | None, hint: str, says: str
+) -> None:
+    _, run = trained
+    with pytest.raises(ModelError, match=says):
+        Teacher(model or run / "model.keras", dataset.classes, hint)
+
+
+@pytest.mark.parametrize("values", [{"weight": 1.5}, {"temperature": 0.0}, {"views": 0}])
+def test_values_that_make_no_sense_are_refused(values: dict) -> None:
+    with pytest.raises(UsageError, match="got"):
+        Teaching(**values)
+
+
+def test_the_command(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    data, run = trained
+    line = ["distill.py", str(run / "model.keras"), "--data", str(data), "--out", str(tmp_path / "small")]
+    line += ["--views", "1", "--size", "32", "--widths", "4,8", "--epochs", "1", "--batch", "4"]
+    monkeypatch.setattr(sys, "argv", [*line, "--unlabelled", str(data / "images")])
+    with pytest.raises(SystemExit, match="is a photo of the val or test part"):
+        script.main()
+    monkeypatch.setattr(sys, "argv", line)
+    script.main()
+    assert "best val dice" in capsys.readouterr().out
+    written = json.loads((tmp_path / "small" / "run.json").read_text())
+    assert written["recipe"]["epochs"] == 1
+    with pytest.raises(SystemExit, match="holds a run already"):
+        script.main()
