@@ -30,6 +30,7 @@ from seg_edge.sources.photo import find_photos
 from train.dataset import Dataset, fixed_stream, open_split
 from train.evaluate import load_keras
 from train.fit import Masks, build, train_model
+from train.options import use_threads
 from train.recipes import RECIPES, Recipe, add_options, given_values
 from train.runs import parentage, sha256_of
 
@@ -76,7 +77,7 @@ class Lesson:
         data: Dataset,
         recipe: Recipe,
         size_wh: tuple[int, int],
-        out: Path,
+        answers: Path,
         teaching: Teaching,
         unlabelled: Sequence[Path] = (),
     ):
@@ -92,9 +93,9 @@ class Lesson:
             "views": [self.views.count, size_wh, recipe.cache_zoom, asdict(recipe.augmentation), recipe.seed],
             "hint": teaching.hint_layers[0],
         }
-        out.mkdir(parents=True, exist_ok=True)
+        answers.parent.mkdir(parents=True, exist_ok=True)
         learned = Teacher(teacher, data.classes, teaching.hint_layers[0])
-        self.answers, self.hints = ask(learned, self.views, out / ANSWERS_NAME, asked)
+        self.answers, self.hints = ask(learned, self.views, answers, asked)
 
     def pupil(self, model: keras.Model) -> keras.Model:
         """The student with the loss of this lesson."""
@@ -191,6 +192,7 @@ def distill(
     student: Path | None = None,
     teaching: Teaching | None = None,
     unlabelled: Sequence[Path] = (),
+    answers: Path | None = None,
     resume: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -204,6 +206,7 @@ def distill(
         student: A `.keras` with the weights to start from.
         teaching: How the teacher is listened to; with weight 0 and no hint it isn't asked at all.
         unlabelled: Photos without masks; none may be in the val or test part.
+        answers: Where the teacher's answers are kept, so that several students can share them; by default in `out`.
         resume: Continue the run that `out` holds.
         force: Replace it.
     """
@@ -223,7 +226,7 @@ def distill(
         parent=parentage(student) if student else None,
         lesson=Masks(data, recipe, (width, height))
         if alone
-        else Lesson(teacher, data, recipe, (width, height), out, teaching, unlabelled),
+        else Lesson(teacher, data, recipe, (width, height), answers or out / ANSWERS_NAME, teaching, unlabelled),
         resume=resume,
         force=force,
     )
@@ -269,8 +272,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Runs the command; exits with 1 and one line when it can't."""
     given = parse_arguments()
-    tf.config.threading.set_intra_op_parallelism_threads(given.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(given.threads)
+    use_threads(given.threads)
     try:
         teaching = Teaching(given.teacher_weight, given.temperature, given.views, given.hint, given.hint_weight)
         run = distill(

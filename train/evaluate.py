@@ -62,9 +62,12 @@ def load_keras(path: Path) -> keras.Model:
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
+    # One that was saved with a list of one input warns whenever it is given the image itself.
+    alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
+    return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
 
 
 def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:

@@ -28,7 +28,7 @@ from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import DiceCoefficient
-from train.options import words
+from train.options import use_threads, words
 from train.recipes import RECIPES, Recipe, add_options, given_values
 from train.runs import RUN_NAME, parentage, versions
 from train.unet import unet
@@ -311,8 +311,7 @@ def _threads(text: str) -> int:
 def main() -> None:
     """Runs the command; exits with 1 and one line when it can't."""
     given = parse_arguments()
-    tf.config.threading.set_intra_op_parallelism_threads(given.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(given.threads)
+    use_threads(given.threads)
     try:
         recipe = RECIPES[given.recipe]().replace(**given_values(given))
         data = open_dataset(

@@ -6,3 +6,12 @@ from __future__ import annotations
 def words(text: str) -> tuple[str, ...]:
     """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def use_threads(threads: int) -> None:
+    """Limits TensorFlow to this many CPU threads; 0 leaves it all cores. Only before it has computed anything."""
+    if threads:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)

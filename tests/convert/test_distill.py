@@ -101,7 +101,14 @@ def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
 @pytest.fixture
 def lesson(trained: Trained, dataset: Dataset, tmp_path: Path) -> Lesson:
     _, run = trained
-    return Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, Teaching(views=2, hint="down1_b_relu"))
+    return Lesson(
+        run / "model.keras",
+        dataset,
+        small(),
+        (64, 64),
+        tmp_path / "teacher.npz",
+        Teaching(views=2, hint="down1_b_relu"),
+    )
 
 
 def test_each_view_comes_with_the_teacher_s_answer_to_it(trained: Trained, dataset: Dataset, lesson: Lesson) -> None:
@@ -138,10 +145,10 @@ def test_the_teacher_is_asked_once(
         return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
-    again = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, lesson.teaching)
+    again = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
     np.testing.assert_array_equal(again.answers, lesson.answers)
     assert asked == []
-    Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path, lesson.teaching)
+    Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
     assert len(asked) == lesson.views.count  # other views, other answers
 
 
@@ -149,7 +156,9 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
     _, run = trained
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
-    lesson = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path, Teaching(views=1), unlabelled=[photo])
+    lesson = Lesson(
+        run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", Teaching(views=1), unlabelled=[photo]
+    )
     assert lesson.views.count == len(dataset.parts["train"]) + 1
     _, mask = lesson.views.draw(tf.constant(len(dataset.parts["train"]), tf.int64))
     assert set(np.unique(mask)) == {255}

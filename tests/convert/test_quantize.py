@@ -1,6 +1,8 @@
 """A trained model becomes an int8 file that says the same, or is refused."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,14 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import typer
 from typer.testing import CliRunner
 
+from convert import methods as methods_module
 from convert import quantize as quantize_module
+from convert.methods import Method
 from convert.quantize import main
 from convert.verify import check_full_integer, gate, read_contents
 from seg_edge import Segmenter
-from seg_edge.card import read_card
-from seg_edge.errors import ModelError
+from seg_edge.card import read_card, strip_card
+from seg_edge.errors import ModelError, UsageError
 from seg_edge.sources.photo import read_photo
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
 from train.dataset import open_split
@@ -87,7 +91,7 @@ def test_only_the_train_part_calibrates(trained: Trained, tmp_path: Path, monkey
         read.append(path.stem)
         return read_photo(path)
 
-    monkeypatch.setattr(quantize_module, "read_photo", spy)
+    monkeypatch.setattr(methods_module, "read_photo", spy)
     done = CliRunner().invoke(app, convert_arguments(data, run, tmp_path / "a.tflite", "--calibration", "5"))
     assert done.exit_code == 0, done.output
     parts = open_split(data, run / "split.json").parts
@@ -133,6 +137,126 @@ def test_a_model_that_lost_accuracy_is_refused_and_not_written(
     assert "refused, mean Dice fell by" in done.stderr
     assert "--accept-drop" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_shows_and_names_the_layers_and_what_to_try(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = trained
+    spoil(monkeypatch)
+    done = CliRunner().invoke(app, convert_arguments(data, run, tmp_path / "a.tflite", "--calibration", "4"))
+    rows = done.stdout[done.stdout.index("rounded alone") :].splitlines()[1:]
+    assert len(rows) > 10
+    worst = rows[0][: rows[0].index(")") + 1]
+    assert worst in done.stderr
+    assert "of the noise" in done.stderr
+    assert "--ranges mse" in done.stderr
+    assert "--qat 5" in done.stderr
+
+
+def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    # So low a percentile costs accuracy: what is tested is that it gets into the file.
+    more = ["--ranges", "percentile", "--percentile", "90", "--calibration", "4", "--accept-drop"]
+    done = CliRunner().invoke(app, convert_arguments(data, run, out, *more))
+    assert done.exit_code == 0, done.output
+    check_full_integer(out.read_bytes())
+    backend = Segmenter(out).backend
+    assert (backend.input.dtype, backend.input.zero_point) == (np.uint8, 0)
+    assert backend.input.scale == pytest.approx(1 / 255)
+    assert backend.output.scale < 0.8 * Segmenter(converted).backend.output.scale
+    card = read_card(out.read_bytes(), out)
+    assert card is not None
+    done_to_it = card.recipe["quantisation"]
+    assert (done_to_it["ranges"], done_to_it["percentile"], done_to_it["calibration_photos"]) == ("percentile", 90, 4)
+
+
+def test_fine_tuning_is_kept_and_its_own_file_says_the_same(trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    more = ["--ranges", "mse", "--qat", "2", "--calibration", "8", "--accept-drop"]
+    arguments = convert_arguments(data, run, out, *more)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    check_full_integer(out.read_bytes())
+    card = read_card(out.read_bytes(), out)
+    assert card is not None
+    about = card.recipe["quantisation"]
+    assert about["method"].startswith("quantisation-aware")
+    assert about["qat"]["recipe"]["epochs"] == 2
+    assert about["qat"]["scores"]["val_dice"] > 0.8
+    assert card.parent_sha256 == hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    kept = json.loads((tmp_path / "a.qat" / "run.json").read_text())
+    assert kept["parent"]["sha256"] == card.parent_sha256
+    assert kept["recipe"]["learning_rate"] < card.recipe["training"]["learning_rate"]
+
+    dataset = open_split(data, run / "split.json")
+    rounding = keras_segmenter(load_keras(tmp_path / "a.qat" / "model.keras"), dataset.classes)
+    segment = Segmenter(out)
+    frames = [read_photo(example.image) for example in dataset.parts["test"]]
+    answers = [segment(frame) for frame in frames]
+    for frame, answer in zip(frames, answers, strict=True):
+        assert np.mean(answer.labels == rounding(frame).labels) > 0.99
+
+    out.unlink()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1
+    assert "--resume" in again.stderr
+    resumed = CliRunner().invoke(app, [*arguments, "--resume"])
+    assert resumed.exit_code == 0, resumed.output
+    segment = Segmenter(out)
+    for frame, answer in zip(frames, answers, strict=True):
+        assert np.array_equal(segment(frame).score_map.stored, answer.score_map.stored)
+
+
+@pytest.mark.parametrize(("kind", "bytes_a_weight"), [("float32", 4), ("float16", 2)])
+def test_float_files_to_compare_with(
+    converted: Path, trained: Trained, tmp_path: Path, kind: str, bytes_a_weight: int
+) -> None:
+    data, run = trained
+    out = tmp_path / "a.tflite"
+    done = CliRunner().invoke(app, convert_arguments(data, run, out, "--kind", kind))
+    assert done.exit_code == 0, done.output
+    content = out.read_bytes()
+    weights = load_keras(run / "model.keras").count_params()
+    assert bytes_a_weight * weights * 0.9 < len(strip_card(content)) < bytes_a_weight * weights + 40_000
+    card = read_card(content, out)
+    assert card is not None
+    assert card.scores["val"][kind]["mean_dice"] == pytest.approx(card.scores["val"]["float"]["mean_dice"], abs=0.002)
+    assert Segmenter(out).backend.input.dtype == np.float32
+
+
+def test_earlier_steps_are_in_the_card_as_they_are(trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    for name in ("model.keras", "split.json"):
+        shutil.copy(run / name, tmp_path / name)
+    steps = {"pruning": {"criterion": "l1", "kept": [8, 12]}, "distillation": {"temperature": 3.0}}
+    saved = {**json.loads((run / "run.json").read_text()), **steps, "parent": {"sha256": "abc"}}
+    (tmp_path / "run.json").write_text(json.dumps(saved))
+    out = tmp_path / "a.tflite"
+    done = CliRunner().invoke(app, convert_arguments(data, tmp_path, out, "--calibration", "4", "--accept-drop"))
+    assert done.exit_code == 0, done.output
+    card = read_card(out.read_bytes(), out)
+    assert card is not None
+    assert {key: card.recipe[key] for key in steps} == steps
+    assert card.recipe["parent"] == {"sha256": "abc"}
+    assert "seconds" not in card.recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"kind": "int4"}, "--kind"),
+        ({"ranges": "widest"}, "--ranges"),
+        ({"percentile": 20.0}, "--percentile"),
+        ({"qat": -1}, "--qat"),
+        ({"kind": "float16", "qat": 3}, "for int8"),
+    ],
+)
+def test_methods_that_make_no_sense_are_refused(values: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Method(**values)
 
 
 def test_an_accepted_drop_is_in_the_card(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

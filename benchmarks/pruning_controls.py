@@ -1,0 +1,126 @@
+"""Does pruning help? `python benchmarks/pruning_controls.py FULL.keras --data DIR --budget-mmac 8 --out OUT`.
+
+The honest controls. For each seed, at the same number of multiply-accumulates, trained for the same number of steps:
+
+- `pruned`: the channels that matter most (`--criterion`), with the weights they had;
+- `random`: channels drawn by lot, with the weights they had;
+- `scratch`: the architecture of `pruned` with new weights;
+
+and each of them with the masks alone and taught by FULL as well (`+ teacher`). Test Dice, one line a training; what is
+in OUT isn't trained again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+import train.quiet  # noqa: F401
+
+# isort: split
+
+import keras
+import typer
+
+from convert.cost import mmac
+from convert.distill import Teaching, distill
+from convert.prune_budget import Budget
+from convert.pruning import Pruning, prune
+from seg_edge.errors import SegEdgeError
+from seg_edge.files import whole_file, write_file
+from train.dataset import Dataset, open_split
+from train.evaluate import keras_segmenter, load_keras, score
+from train.options import use_threads
+from train.recipes import default
+from train.runs import read_run
+
+ARMS = ("pruned", "random", "scratch")
+
+
+def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
+    """The untrained student of an arm, as a `.keras`."""
+    model = out / "model.keras"
+    if model.is_file():
+        return model
+    criterion = "random" if arm == "random" else how.criterion
+    _, pruned = prune(full, data, out, Pruning(**{**vars(how), "criterion": criterion}), force=True, log=lambda _: None)
+    if arm == "scratch":
+        keras.utils.set_random_seed(how.seed)
+        fresh = keras.models.clone_model(pruned)  # the same layers with weights drawn anew
+        with whole_file(model) as place:
+            fresh.save(place)
+    return model
+
+
+def train_one(
+    arm: str, taught: bool, seed: int, full: Path, data: Dataset, out: Path, how: Pruning, epochs: int
+) -> Any:
+    """Trains one arm with one seed, unless it is done; its row of the table."""
+    folder = out / f"{arm}{'_taught' if taught else ''}_{seed}"
+    row = folder / "row.json"
+    if row.is_file():
+        return json.loads(row.read_text())
+    student = start(arm, full, data, out / f"{arm}_start_{seed}", how)
+    recipe = default().replace(epochs=epochs, seed=seed)
+    teaching = Teaching(weight=0.5 if taught else 0.0)
+    distill(
+        full,
+        data,
+        recipe,
+        folder,
+        student=student,
+        teaching=teaching,
+        answers=out / f"teacher_{seed}.npz",
+        resume=(folder / "last.weights.h5").is_file(),
+    )
+    model = load_keras(folder / "model.keras")
+    scores = score(keras_segmenter(model, data.classes), data.parts["test"])
+    result = {
+        "arm": arm + (" + teacher" if taught else ""),
+        "seed": seed,
+        "mmac": round(mmac(model), 3),
+        "val_dice": read_run(folder / "model.keras")["scores"]["val_dice"],
+        **scores.summary(),
+    }
+    write_file(row, json.dumps(result, indent=2).encode())
+    return result
+
+
+def main(
+    full: Annotated[Path, typer.Argument(help="A trained .keras.")],
+    data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the trainings.")],
+    budget_mmac: Annotated[float, typer.Option(min=0, help="Of every arm.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Of every training.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm.")] = 3,
+    criterion: Annotated[
+        str, typer.Option(help="Of the arm 'pruned' and of the architecture of 'scratch'.")
+    ] = "taylor",
+    halve: Annotated[bool, typer.Option(help="Drop the finest level.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+) -> None:
+    """Trains every arm with several seeds and compares them."""
+    use_threads(threads)
+    rows = []
+    try:
+        dataset = open_split(data, full.parent / "split.json")
+        for seed, arm, taught in itertools.product(range(seeds), ARMS, (False, True)):
+            how = Pruning(Budget("mmac", budget_mmac), criterion, halve=halve, seed=seed)
+            rows.append(train_one(arm, taught, seed, full, dataset, out, how, epochs))
+    except (SegEdgeError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{epochs} epochs, {budget_mmac:g} MMAC, {seeds} seeds, {len(dataset.parts['test'])} test photos")
+    typer.echo("| arm | Dice, mean | each seed | boundary F, mean |\n|---|---|---|---|")
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == arm]
+        each = ", ".join(f"{row['mean_dice']:.4f}" for row in mine)
+        means = [statistics.mean(row[figure] for row in mine) for figure in ("mean_dice", "boundary_f")]
+        typer.echo(f"| {arm} | {means[0]:.4f} | {each} | {means[1]:.4f} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)

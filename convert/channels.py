@@ -1,0 +1,246 @@
+"""Which channels of a Keras model go together, and the model without some of them.
+
+Every tensor of the functional graph carries an array of numbers, one a channel. A convolution makes new numbers; what
+treats each channel on its own (batch normalisation, activation, pooling, depthwise convolution) passes them on;
+concatenation joins them; addition ties them, element by element. Channels that are tied are a group: they leave
+together or not at all. `docs/decisions/channel-groups.md` says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from seg_edge.errors import ModelError
+
+# What makes channels of its own, and so is where a channel can be saved; by the axes of its last kernel.
+OUTPUT_AXIS = {layers.Conv2D: 3, layers.Conv2DTranspose: 2, layers.SeparableConv2D: 3}
+JOINING = (layers.Add, layers.Average, layers.Maximum, layers.Multiply, layers.Subtract)
+PASSING = (
+    layers.BatchNormalization,
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.ELU,
+    layers.Activation,
+    layers.Softmax,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.UpSampling2D,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+)
+STAYS = -1
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that leave together.
+
+    Attributes:
+        producers: The layers that make them, with the index of the channel there.
+        consumers: The layers whose kernels lose an input channel, or several.
+    """
+
+    producers: tuple[tuple[str, int], ...]
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The channel groups of a model.
+
+    Attributes:
+        groups: Those that can be removed. Channels of the model's input and output are in none.
+        inputs: For each layer with weights, the group number of each input channel, int (channels,); `STAYS` for one
+            that can't be removed.
+        outputs: The same of its output channels.
+        readers: For each layer, the names of those that read its output.
+    """
+
+    groups: tuple[Group, ...]
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+    readers: Mapping[str, tuple[str, ...]]
+
+    def by_layers(self) -> dict[tuple[str, ...], np.ndarray]:
+        """Group numbers, int (n,), by the layers that make them: one entry a layer, or a set of tied layers."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for number, group in enumerate(self.groups):
+            found.setdefault(tuple(name for name, _ in group.producers), []).append(number)
+        return {names: np.array(numbers) for names, numbers in found.items()}
+
+
+@dataclass
+class _Walk:
+    """What is known of the channels while the graph is walked."""
+
+    makers: list[tuple[str, int]] = field(default_factory=list)
+    ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    staying: list[np.ndarray] = field(default_factory=list)
+
+    def new(self, layer: str, count: int) -> np.ndarray:
+        first = len(self.makers)
+        self.makers += [(layer, index) for index in range(count)]
+        return np.arange(first, first + count)
+
+    def roots(self) -> np.ndarray:
+        """For each channel the first of those it is tied to, int (channels,)."""
+        root = np.arange(len(self.makers))
+        for some, others in self.ties:
+            for one, other in zip(some, others, strict=True):
+                if root[one] != root[other]:
+                    low, high = sorted((root[one], root[other]))
+                    root[root == high] = low
+        return root
+
+
+def find_channels(model: keras.Model) -> Channels:
+    """The channel groups of a functional model of convolutions.
+
+    Args:
+        model: One image in, one score map out, channels last, each layer used once.
+
+    Raises:
+        ModelError: A layer is of a kind whose channels nobody has described here, or the graph is of another shape;
+            with the layer's name.
+    """
+    walk = _Walk()
+    tensors: dict[str, np.ndarray] = {}
+    inputs: dict[str, np.ndarray] = {}
+    readers: dict[str, list[str]] = {}
+    for layer, sources in connections(model):
+        readers[layer.name] = []
+        for source in sources:
+            readers[source].append(layer.name)
+        given = [tensors[source] for source in sources]
+        tensors[layer.name] = _outgoing(layer, given, walk)
+        if layer.weights:
+            inputs[layer.name] = given[0]
+    walk.staying.append(tensors[_only_output(model)])
+
+    root = walk.roots()
+    stays = np.isin(root, root[np.concatenate(walk.staying)])
+    numbers = {int(r): number for number, r in enumerate(dict.fromkeys(root[~stays].tolist()))}
+    group_of = np.array([STAYS if stay else numbers[int(r)] for r, stay in zip(root, stays, strict=True)])
+    return Channels(
+        _groups(len(numbers), walk.makers, group_of, inputs, model),
+        {name: group_of[ids] for name, ids in inputs.items()},
+        {name: group_of[tensors[name]] for name in inputs},
+        {name: tuple(some) for name, some in readers.items()},
+    )
+
+
+def _groups(
+    count: int,
+    makers: list[tuple[str, int]],
+    group_of: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
+    model: keras.Model,
+) -> tuple[Group, ...]:
+    producers: list[list[tuple[str, int]]] = [[] for _ in range(count)]
+    consumers: list[list[str]] = [[] for _ in range(count)]
+    for maker, number in zip(makers, group_of, strict=True):
+        if number != STAYS:
+            producers[number].append(maker)
+    for name, ids in inputs.items():
+        if type(model.get_layer(name)) in OUTPUT_AXIS:
+            for number in set(group_of[ids].tolist()) - {STAYS}:
+                consumers[number].append(name)
+    return tuple(Group(tuple(p), tuple(c)) for p, c in zip(producers, consumers, strict=True))
+
+
+def _outgoing(layer: keras.Layer, given: list[np.ndarray], walk: _Walk) -> np.ndarray:
+    """The channels of a layer's output, from those of its inputs."""
+    kind = type(layer)
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ModelError(f"layer {layer.name!r} has its channels first; the channels come last here.")
+    if kind is layers.InputLayer:
+        ids = walk.new(layer.name, _image_channels(layer))
+        walk.staying.append(ids)
+        return ids
+    if kind in OUTPUT_AXIS:
+        if getattr(layer, "groups", 1) != 1:
+            raise ModelError(f"layer {layer.name!r} convolves in {layer.groups} groups; only 1 can be pruned.")
+        return _unless_softmax(layer, walk.new(layer.name, layer.filters), walk)
+    if kind is layers.DepthwiseConv2D:
+        return _unless_softmax(layer, np.repeat(given[0], layer.depth_multiplier), walk)
+    if kind is layers.Concatenate and layer.axis in (-1, 3):
+        return np.concatenate(given)
+    if kind in JOINING:
+        if len({len(ids) for ids in given}) != 1:
+            counts = ", ".join(str(len(ids)) for ids in given)
+            raise ModelError(f"layer {layer.name!r} joins tensors of {counts} channels; as many in each were expected.")
+        walk.ties += [(given[0], ids) for ids in given[1:]]
+        return given[0]
+    if kind in PASSING and getattr(layer, "axis", -1) in (-1, 3):
+        return _unless_softmax(layer, given[0], walk)
+    known = ", ".join(sorted(k.__name__ for k in (*OUTPUT_AXIS, *JOINING, *PASSING)))
+    raise ModelError(
+        f"layer {layer.name!r} is a {kind.__name__}, whose channels can't be followed; "
+        f"build the model from {known}, DepthwiseConv2D and Concatenate over channels."
+    )
+
+
+def _image_channels(layer: keras.Layer) -> int:
+    shape = layer.batch_shape
+    if len(shape) != 4 or None in shape[1:]:
+        raise ModelError(
+            f"layer {layer.name!r} takes {shape}; an image of a fixed size (height, width, 3) is expected."
+        )
+    return int(shape[3])
+
+
+def _unless_softmax(layer: keras.Layer, ids: np.ndarray, walk: _Walk) -> np.ndarray:
+    """A softmax shares 1 among its channels: without one of them the others change, so all stay."""
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    if type(layer) is layers.Softmax or activation in ("softmax", "log_softmax"):
+        walk.staying.append(ids)
+    return ids
+
+
+def connections(model: keras.Model) -> Iterator[tuple[keras.Layer, list[str]]]:
+    """Each layer in an order in which it can be computed, with the names of the layers it reads."""
+    config = model.get_config() if isinstance(model, keras.Model) else {}
+    if "input_layers" not in config or not hasattr(model, "operations"):
+        raise ModelError(f"model {model.name!r} is not a functional one, so its graph can't be read; build it as one.")
+    for described, layer in zip(config["layers"], model.operations, strict=True):
+        nodes, name = described["inbound_nodes"], layer.name
+        if len(nodes) > 1:
+            raise ModelError(f"layer {name!r} is used {len(nodes)} times; only layers used once can be pruned.")
+        sources = [s for node in nodes for s in _sources(node["args"])]
+        if any(True for node in nodes for _ in _sources(list(node["kwargs"].values()))):
+            raise ModelError(f"layer {name!r} is called with a tensor by keyword; give it as the first argument.")
+        if not sources and type(layer) is not layers.InputLayer:
+            raise ModelError(f"layer {name!r} reads no other layer; only a graph from one image can be pruned.")
+        yield layer, sources
+
+
+def _sources(value: Any) -> Iterator[str]:
+    """Names of the layers whose tensors are somewhere in a serialised call."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            yield value["config"]["keras_history"][0]
+        else:
+            yield from _sources(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _sources(item)
+
+
+def _only_output(model: keras.Model) -> str:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(
+            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs "
+            f"({', '.join(model.output_names)}); one of each is expected."
+        )
+    first = model.get_config()["output_layers"]
+    while not isinstance(first[0], str):
+        first = first[0]
+    return str(first[0])

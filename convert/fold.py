@@ -1,0 +1,97 @@
+"""Batch normalisation multiplied into the convolution before it, as the converter does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from seg_edge.errors import ModelError
+
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
+
+
+def fold_batch_norm(model: keras.Model) -> keras.Model:
+    """The same function without batch normalisation: each is multiplied into the convolution before it.
+
+    Args:
+        model: A functional model, each layer used once.
+
+    Returns:
+        A new model with the same layer names, less the batch normalisations'. Its output equals the model's at
+        inference but for float rounding.
+
+    Raises:
+        ModelError: One follows something that isn't a convolution of its own, or the graph is of another kind.
+    """
+    sources = sources_of(model)
+    folded: dict[str, str] = {}
+    for layer in model.layers:
+        if type(layer) is layers.BatchNormalization:
+            before = model.get_layer(sources[layer.name][0])
+            alone = sum(before.name in read for read in sources.values()) == 1
+            if type(before) not in CONVOLUTIONS or not alone or not is_linear(before):
+                raise ModelError(
+                    f"batch normalisation {layer.name!r} can't be folded: it follows {before.name!r}, which is no "
+                    "convolution that it has for itself; convert without --ranges and --qat."
+                )
+            folded[layer.name] = before.name
+
+    def rebuild(layer: keras.Layer) -> keras.Layer:
+        biased = {"use_bias": True} if layer.name in folded.values() else {}
+        return type(layer).from_config({**layer.get_config(), **biased})
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if layer.name in folded else layer(*args, **kwargs)
+
+    result = keras.models.clone_model(_uncompiled(model), clone_function=rebuild, call_function=call)
+    norms = {convolution: norm for norm, convolution in folded.items()}
+    for layer in result.layers:
+        if layer.weights:
+            original, norm = model.get_layer(layer.name), norms.get(layer.name)
+            layer.set_weights(_folded(original, model.get_layer(norm)) if norm else original.get_weights())
+    return result
+
+
+def _folded(convolution: Any, norm: Any) -> list[np.ndarray]:
+    """Kernel and bias of `norm(convolution(x))`; `norm` is `(x - mean) / sqrt(variance + epsilon) * gamma + beta`."""
+    mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
+    gamma = np.asarray(norm.gamma, np.float64) if norm.scale else np.ones_like(mean)
+    beta = np.asarray(norm.beta, np.float64) if norm.center else np.zeros_like(mean)
+    kernel, bias = convolution.get_weights()[0], (convolution.get_weights()[1] if convolution.use_bias else 0.0)
+    factor = gamma / np.sqrt(variance + norm.epsilon)
+    if type(convolution) is layers.DepthwiseConv2D:
+        along = factor.reshape(kernel.shape[2:])
+    else:
+        along = factor[:, np.newaxis] if type(convolution) is layers.Conv2DTranspose else factor
+    return [(kernel * along).astype(np.float32), ((bias - mean) * factor + beta).astype(np.float32)]
+
+
+def sources_of(model: keras.Model) -> dict[str, tuple[str, ...]]:
+    """For each layer the names of those it reads.
+
+    Raises:
+        ModelError: It isn't a functional model, or a layer in it is used twice.
+    """
+    config = model.get_config()
+    if "input_layers" not in config or any(len(layer["inbound_nodes"]) > 1 for layer in config["layers"]):
+        raise ModelError(
+            f"the graph of {model.name!r} can't be followed: every layer must be used once, in a functional model."
+        )
+    makers = {id(layer.output): layer.name for layer in model.layers}
+    return {
+        layer.name: tuple(makers[id(tensor)] for tensor in keras.tree.flatten(layer.input))
+        for layer in model.layers
+        if type(layer) is not layers.InputLayer
+    }
+
+
+def is_linear(layer: Any) -> bool:
+    """Has the layer no activation of its own?"""
+    return getattr(layer, "activation", None) in (None, keras.activations.linear)
+
+
+def _uncompiled(model: keras.Model) -> keras.Model:
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

@@ -1,0 +1,226 @@
+"""What each step of a compression cost and gained: a table, the same as JSON, and a plot of Dice over time and size."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convert.converter import convert_float
+from convert.narrow import at_size
+from convert.operators import operators
+from seg_edge import Segmenter
+from seg_edge.files import whole_file, write_file
+from seg_edge.latency import Timing, measure
+from seg_edge.metrics import dice
+from train.dataset import Dataset
+from train.evaluate import Scores, keras_segmenter, load_keras, score
+from train.runs import sha256_of
+
+THREADS = (1, 2)
+RUNS = 50
+SECONDS = 120.0  # for all models at one number of threads: a full U-Net takes a second an inference
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model to put into the table: its name there, and its `.keras` or `.tflite`."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        name: Of the variant.
+        path: Of its file.
+        content: The `.tflite` that was timed: the file, or the `.keras` as float32.
+        scored_wh: Input size that it was scored at, its own.
+        timed_wh: Input size that it was timed at.
+        times: By number of threads; the models of one number of threads were timed in turns.
+        val: On the part that chose epochs, which the gate looks at.
+        test: On the part that chose nothing.
+    """
+
+    name: str
+    path: Path
+    content: bytes
+    scored_wh: tuple[int, int]
+    timed_wh: tuple[int, int]
+    times: Mapping[int, Timing]
+    val: Scores
+    test: Scores
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the file itself."""
+        return self.path.stat().st_size
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of what runs, batch normalisation folded in."""
+        return sum(operator.parameters for operator in operators(self.content))
+
+    @property
+    def mmac(self) -> float:
+        """Millions of multiply-accumulates of an inference at `timed_wh`."""
+        return sum(operator.macs for operator in operators(self.content)) / 1e6
+
+
+def describe(
+    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Callable[[str], Any] = print
+) -> list[Row]:
+    """Scores every model on val and test, and times all of them in turns.
+
+    Args:
+        variants: The first is what the others are compared with.
+        data: The split photos.
+        size_wh: Input size that a `.keras` is timed at; None for its own. It is scored at its own.
+        log: Is given a line for each model.
+    """
+    contents, sizes, scores = {}, {}, {}
+    for variant in variants:
+        log(f"Scoring {variant.name}")
+        contents[variant.name], segment, sizes[variant.name] = _opened(variant.path, data, size_wh)
+        scores[variant.name] = [score(segment, data.parts[part]) for part in ("val", "test")]
+    log(f"Timing {len(variants)} models in turns")
+    times = {threads: measure(contents, threads, RUNS, seconds=SECONDS) for threads in THREADS}
+    return [
+        Row(
+            variant.name,
+            variant.path,
+            contents[variant.name],
+            *sizes[variant.name],
+            {threads: of_all[variant.name] for threads, of_all in times.items()},
+            *scores[variant.name],
+        )
+        for variant in variants
+    ]
+
+
+def _opened(
+    path: Path, data: Dataset, size_wh: tuple[int, int] | None
+) -> tuple[bytes, Segmenter, tuple[tuple[int, int], tuple[int, int]]]:
+    """What is timed, what is scored, and the input sizes of both."""
+    if path.suffix == ".tflite":
+        segment = Segmenter(path)
+        own = segment.card.input_size_wh
+        return path.read_bytes(), segment, (own, own)
+    model = load_keras(path)
+    own = (model.input_shape[2], model.input_shape[1])
+    timed = size_wh or own
+    return convert_float(at_size(model, timed), "float32"), keras_segmenter(model, data.classes), (own, timed)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The lines to print: sizes, times and their ratio to the first row's, and scores on the test part."""
+    names = rows[0].test.classes[1:]
+    head = f"{'model':<26}{'file':>10}{'parameters':>12}{'MMAC':>10}"
+    head += "".join(f"{f'ms, {n} thr.':>12}{'faster':>8}" for n in rows[0].times)
+    head += f"{'Dice':>8}{'edges':>8}" + "".join(f"{name[:10]:>11}" for name in names)
+    lines = [head]
+    for row in rows:
+        line = f"{row.name:<26}{row.file_bytes / 1e6:7.2f} MB{row.parameters:12,}{row.mmac:10,.0f}"
+        for threads, timing in row.times.items():
+            line += f"{timing.median_ms:12,.2f}{rows[0].times[threads].ratio_to(timing):7.0f}x"
+        line += f"{row.test.mean_dice:8.4f}{row.test.mean_boundary:8.4f}"
+        line += "".join(f"{value:11.4f}" for value in dice(row.test.matrix)[1:])
+        lines.append(line)
+    sizes = {row.timed_wh for row in rows}
+    at = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+    others = [row for row in rows if row.scored_wh != row.timed_wh]
+    scored = ", ".join(f"{row.name} scored at {row.scored_wh[0]}x{row.scored_wh[1]}" for row in others)
+    first = rows[0].times[THREADS[0]]
+    lines += [
+        "",
+        f"Timed at {at} in turns: medians of {', '.join(str(len(t.samples)) for t in rows[0].times.values())} runs, "
+        f"{platform.machine()}, {os.cpu_count()} cores, load {first.load[0][0] if first.load else float('nan'):.1f}; "
+        "a .keras as float32. 'faster': the median of each turn's ratio.",
+        f"Dice and edges (boundary F): means over the classes on the {len(rows[0].test.photos)} test photos"
+        + (f"; {scored}." if scored else "."),
+    ]
+    return "\n".join(lines)
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The same with every figure at full length, and what identifies each file."""
+    return [
+        {
+            "name": row.name,
+            "file": str(row.path),
+            "sha256": sha256_of(row.path),
+            "bytes": row.file_bytes,
+            "parameters": row.parameters,
+            "mmac": round(row.mmac, 3),
+            "scored_wh": row.scored_wh,
+            "timed_wh": row.timed_wh,
+            "ms": {
+                str(threads): {
+                    "median": timing.median_ms,
+                    "p5": timing.p5_ms,
+                    "p95": timing.p95_ms,
+                    "samples": len(timing.samples),
+                    "times_faster": rows[0].times[threads].ratio_to(timing),
+                    "load": timing.load,
+                }
+                for threads, timing in row.times.items()
+            },
+            "val": row.val.summary(),
+            "test": row.test.summary(),
+        }
+        for row in rows
+    ]
+
+
+def draw_pareto(rows: Sequence[Row], path: Path) -> None:
+    """Dice on the test part over the time of one thread, and over the file's size, both logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
+    for axis, what, values in (
+        (axes[0], "ms an inference, one thread", [row.times[THREADS[0]].median_ms for row in rows]),
+        (axes[1], "file in MB", [row.file_bytes / 1e6 for row in rows]),
+    ):
+        scores = [row.test.mean_dice for row in rows]
+        best = [i for i in range(len(rows)) if not any(_beats(values, scores, other, i) for other in range(len(rows)))]
+        front = sorted(best, key=lambda i: values[i])
+        axis.plot([values[i] for i in front], [scores[i] for i in front], color="tab:blue", linewidth=1, zorder=1)
+        for value, quality, row in zip(values, scores, rows, strict=True):
+            axis.scatter(value, quality, zorder=2, color=_colour(row.name))
+            axis.annotate(row.name, (value, quality), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axis.set(xscale="log", xlabel=what)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mean Dice, test part")
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=110)
+    plt.close(figure)
+
+
+def _beats(values: Sequence[float], scores: Sequence[float], one: int, other: int) -> bool:
+    """Whether `one` is no worse in both, and better in one."""
+    no_worse = values[one] <= values[other] and scores[one] >= scores[other]
+    return no_worse and (values[one] < values[other] or scores[one] > scores[other])
+
+
+def _colour(name: str) -> str:
+    steps = ("full", "pruned", "distilled", "int8")
+    return f"C{next((i for i, step in enumerate(steps) if name.startswith(step)), len(steps))}"
+
+
+def write_report(rows: Sequence[Row], out: Path) -> str:
+    """Writes `table.txt`, `table.json` and `pareto.png` into `out`; returns the table."""
+    text = table(rows)
+    write_file(out / "table.txt", f"{text}\n".encode())
+    write_file(out / "table.json", json.dumps(as_json(rows), indent=2).encode())
+    draw_pareto(rows, out / "pareto.png")
+    return text

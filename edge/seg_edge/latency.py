@@ -1,0 +1,163 @@
+"""How long one inference takes, several models compared in one run.
+
+On a machine that does anything else, a model timed now and another timed later tell more about the machine than about
+the models. So they take turns, A B C A B C ..., and two are compared by the median of the ratios of each turn.
+
+What is timed is `LiteRT.run`, which is what runs behind a camera: the input tensor copied in, the inference, the scores
+copied out. Resizing the picture and making labels of the scores are not in it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seg_edge.errors import ModelError, UsageError
+from seg_edge.interpreter import LiteRT, TensorSpec
+
+RUNS = 50
+WARMUP = 5
+MIN_RUNS = 3  # however short the time is
+WARMUP_SHARE = 0.2  # of the time, at most
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long something took, in turns with others.
+
+    Attributes:
+        samples: Milliseconds of each run, in the order of the turns.
+        threads: CPU threads of each inference.
+        load: `os.getloadavg` before the first and after the last run: 1, 5 and 15 minutes; empty where it isn't known.
+    """
+
+    samples: tuple[float, ...]
+    threads: int
+    load: tuple[tuple[float, float, float], ...] = ()
+
+    @property
+    def median_ms(self) -> float:
+        """The middle run; the figure to report."""
+        return float(np.median(self.samples))
+
+    @property
+    def p5_ms(self) -> float:
+        """One run of twenty was quicker: near what a quiet machine would take."""
+        return float(np.percentile(self.samples, 5))
+
+    @property
+    def p95_ms(self) -> float:
+        """One run of twenty was slower."""
+        return float(np.percentile(self.samples, 95))
+
+    @property
+    def min_ms(self) -> float:
+        """The quickest run."""
+        return min(self.samples)
+
+    def ratio_to(self, other: Timing) -> float:
+        """How many times as long as `other` this takes: the median of the ratios of each turn.
+
+        Raises:
+            ValueError: They were not measured together.
+        """
+        if len(self.samples) != len(other.samples) or self.threads != other.threads:
+            raise ValueError(
+                f"{len(self.samples)} runs at {self.threads} threads and {len(other.samples)} at {other.threads} "
+                "were not measured in turns"
+            )
+        return float(np.median(np.divide(self.samples, other.samples)))
+
+
+def measure(
+    models: Mapping[str, bytes | Path],
+    threads: int = 1,
+    runs: int = RUNS,
+    warmup: int = WARMUP,
+    seconds: float | None = None,
+) -> dict[str, Timing]:
+    """Times one inference of each model, in turns, on random pixels.
+
+    Args:
+        models: Contents or files of `.tflite` models from one image to one score map, with or without a card.
+        threads: CPU threads of each inference.
+        runs: Of each model.
+        warmup: Turns that don't count.
+        seconds: Stop after the turn that passes this, all models and the warm-up together, but not before
+            `MIN_RUNS` counted turns; then there are fewer samples than `runs`. None: no limit.
+
+    Returns:
+        A timing for each name, with equally many samples.
+
+    Raises:
+        ModelError: A file can't be read, or LiteRT can't run it.
+        UsageError: A number makes no sense.
+    """
+    inferences: dict[str, Callable[[], object]] = {}
+    for name, model in models.items():
+        backend = LiteRT(_content(model), threads, str(model) if isinstance(model, Path) else name)
+        tensor = random_tensor(backend.input)
+        inferences[name] = lambda backend=backend, tensor=tensor: backend.run(tensor)  # type: ignore[misc]
+    return time_in_turns(inferences, threads, runs, warmup, seconds)
+
+
+def time_in_turns(
+    actions: Mapping[str, Callable[[], object]],
+    threads: int = 1,
+    runs: int = RUNS,
+    warmup: int = WARMUP,
+    seconds: float | None = None,
+) -> dict[str, Timing]:
+    """Times anything in turns; see `measure`. `threads` is only noted."""
+    if runs < 1 or warmup < 0 or (seconds is not None and not seconds > 0):
+        raise UsageError(f"runs is {runs}, warmup {warmup}, seconds {seconds}; give 1 or more, 0 or more, above 0.")
+    began, before = time.perf_counter(), _load()
+    for _ in range(warmup):
+        _turn(actions)
+        if seconds is not None and time.perf_counter() - began > WARMUP_SHARE * seconds:
+            break
+    turns: list[list[float]] = []
+    while len(turns) < runs:
+        turns.append(_turn(actions))
+        if seconds is not None and len(turns) >= MIN_RUNS and time.perf_counter() - began > seconds:
+            break
+    load = before + _load()
+    return {
+        name: Timing(samples, threads, load) for name, samples in zip(actions, zip(*turns, strict=True), strict=True)
+    }
+
+
+def _turn(actions: Mapping[str, Callable[[], object]]) -> list[float]:
+    taken = []
+    for action in actions.values():
+        began = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken
+
+
+def random_tensor(spec: TensorSpec, seed: int = 0) -> np.ndarray:
+    """A tensor of `spec`'s shape and dtype, the same for the same seed: integers of its whole range, floats 0..1."""
+    random = np.random.default_rng(seed)
+    if spec.dtype == np.float32:
+        return random.random(spec.shape, np.float32)
+    bounds = np.iinfo(spec.dtype)  # type: ignore[type-var]
+    return random.integers(bounds.min, bounds.max, spec.shape, spec.dtype, endpoint=True)  # type: ignore[arg-type]
+
+
+def _content(model: bytes | Path) -> bytes:
+    if isinstance(model, bytes):
+        return model
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{model}: can't be read ({error.strerror}).") from error
+
+
+def _load() -> tuple[tuple[float, float, float], ...]:
+    return (os.getloadavg(),) if hasattr(os, "getloadavg") else ()

@@ -1,0 +1,132 @@
+"""A full model becomes one small file, step by step, and the report says what that cost."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import typer
+from typer.testing import CliRunner
+
+from convert import compress as script
+from convert.compress import main
+from convert.report import _beats
+from seg_edge import Segmenter
+from seg_edge.card import read_card
+from train.evaluate import load_keras
+from train.runs import read_run, sha256_of
+
+Trained = tuple[Path, Path]
+app = typer.Typer()
+app.command()(main)
+BUDGET = "3.5_mmac"
+
+
+def line(trained: Trained, out: Path, *more: str) -> list[str]:
+    """Of a net of 3.9 MMAC, which is taught gently, so that it stays what it was."""
+    data, run = trained
+    gently = ["--epochs", "4", "--views", "2", "--learning-rate", "0.001", "--batch", "2", "--no-halve"]
+    return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *gently, *more]
+
+
+@pytest.fixture(scope="module")
+def compressed(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compressed") / "small"
+    done = CliRunner().invoke(app, line(trained, out, "--budget-mmac", "3.5"))
+    assert done.exit_code == 0, done.output
+    assert f"{BUDGET}/model.tflite" in done.stdout
+    return out
+
+
+def test_the_file_runs_and_knows_its_ancestors(trained: Trained, compressed: Path) -> None:
+    data, run = trained
+    folder = compressed / BUDGET
+    card = read_card((folder / "model.tflite").read_bytes(), "model")
+    assert card is not None
+    assert card.parent_sha256 == sha256_of(folder / "distilled" / "model.keras")
+    taught, pruned = read_run(folder / "distilled" / "model.keras"), read_run(folder / "pruned" / "model.keras")
+    assert taught["parent"]["sha256"] == sha256_of(folder / "pruned" / "model.keras")
+    assert pruned["parent"]["sha256"] == taught["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
+    assert card.recipe["parent"]["pruning"]["criterion"] == "taylor"
+    assert card.recipe["distillation"]["views"] == 2
+    photo = next((data / "images").glob("*.jpg"))
+    assert Segmenter(folder / "model.tflite")(cv2.imread(str(photo))).labels.shape == cv2.imread(str(photo)).shape[:2]
+
+
+def test_the_report_has_every_step(compressed: Path) -> None:
+    rows = json.loads((compressed / "table.json").read_text())
+    assert [row["name"] for row in rows] == ["full", *(f"{step}, {BUDGET}" for step in ("pruned", "distilled", "int8"))]
+    full, pruned, distilled, int8 = rows
+    assert pruned["mmac"] <= 3.5 < full["mmac"]
+    assert pruned["parameters"] == distilled["parameters"] < full["parameters"]
+    assert int8["bytes"] < full["bytes"] / 4
+    for row in rows:
+        assert set(row["ms"]) == {"1", "2"}
+        assert len({threads["samples"] for threads in row["ms"].values()}) == 1
+        assert set(row["test"]["dice"]) == {"red", "green", "blue"}
+        assert len(row["sha256"]) == 64
+    text = (compressed / "table.txt").read_text()
+    assert text.splitlines()[1].startswith("full ")
+    assert cv2.imread(str(compressed / "pareto.png")).shape[1] > 600
+
+
+def test_what_is_done_isn_t_done_again(trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("this step was done")
+
+    for step in ("prune", "distill", "quantize"):
+        monkeypatch.setattr(script, step, never)
+    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5"))
+    assert done.exit_code == 0, done.output
+
+
+def test_a_result_of_another_model_isn_t_taken_for_this_one_s(
+    trained: Trained, compressed: Path, tmp_path: Path
+) -> None:
+    data, run = trained
+    other = tmp_path / "other" / "model.keras"
+    other.parent.mkdir()
+    model = load_keras(run / "model.keras")
+    model.get_layer("logits").bias.assign([1.0, 0.0, 0.0, 0.0])
+    model.save(other)
+    (other.parent / "split.json").write_bytes((run / "split.json").read_bytes())
+    arguments = line((data, other.parent), compressed, "--budget-mmac", "3.5")
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "was made of another file than" in done.stderr
+
+
+def test_what_lost_too_much_is_refused_with_the_report_to_see_why(
+    trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (compressed / "table.txt").unlink()
+    monkeypatch.setattr(script, "gate", lambda before, after: "mean Dice fell by 0.5")
+    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5"))
+    assert done.exit_code == 1
+    assert "model.tflite: mean Dice fell by 0.5" in done.stderr
+    assert (compressed / "table.txt").is_file()
+
+
+def test_an_impossible_budget_is_refused_before_anything_is_written(trained: Trained, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, line(trained, tmp_path / "small", "--budget-mmac", "0.01"))
+    assert done.exit_code == 1
+    assert "can't be met" in done.stderr
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"), [((), "give --budget-mmac"), (("--student", "huge"), "default, full, original, person")]
+)
+def test_wrong_use(trained: Trained, tmp_path: Path, more: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(app, line(trained, tmp_path / "small", *more))
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_the_front_of_the_plot_is_what_nothing_beats() -> None:
+    ms, scores = [10, 5, 5, 1], [0.9, 0.9, 0.8, 0.5]
+    beaten = [any(_beats(ms, scores, one, other) for one in range(4)) for other in range(4)]
+    assert beaten == [True, False, True, False]

@@ -1,0 +1,232 @@
+"""A trained model becomes narrower within its budget, and what it became of is written beside it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import keras
+import typer
+from typer.testing import CliRunner, Result
+
+from convert import pruning
+from convert.channels import find_channels
+from convert.cost import layer_costs, mmac, parameters
+from convert.narrow import narrow
+from convert.plan import SPREADS, Limits, choose, least_cost
+from convert.prune import main
+from convert.prune_budget import within_ms
+from convert.prune_table import ms_by_layer, table
+from seg_edge.errors import ModelError
+from tests.convert.test_channels import separable, shake, small
+from train.evaluate import load_keras
+from train.unet import unet
+
+Trained = tuple[Path, Path]
+app = typer.Typer()
+app.command()(main)
+
+
+def run(trained: Trained, out: Path, *more: str) -> Result:
+    data, source = trained
+    arguments = [str(source / "model.keras"), "--data", str(data), "--out", str(out), "--no-times", *more]
+    return CliRunner().invoke(app, arguments)
+
+
+def wide() -> keras.Model:
+    return shake(unet((32, 32), 3, (16, 24, 32), stem_stride=2, decoder="add"))
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("unit", ["params", "mmac"])
+@pytest.mark.parametrize("limits", [Limits(4, 1), Limits(3, 4)])
+@pytest.mark.parametrize(
+    "build", [wide, lambda: small("concatenate", 1, (8, 12, 16)), lambda: shake(separable((9, 14)))]
+)
+def test_the_budget_is_met_and_used(build: object, limits: Limits, unit: str, spread: str) -> None:
+    model = build()  # type: ignore[operator]
+    channels = find_channels(model)
+    cost = parameters if unit == "params" else mmac
+    scores = np.random.default_rng(0).random(len(channels.groups))
+    least = least_cost(model, channels, unit, limits)
+    budget = least + 0.4 * (cost(model) - least)
+    keep = choose(model, channels, scores, "random", budget=budget, unit=unit, spread=spread, limits=limits)
+    narrowed = narrow(model, keep, channels)
+    assert cost(narrowed) <= budget
+    for numbers in channels.by_layers().values():
+        kept = keep[numbers].sum()
+        assert kept == len(numbers) or (kept >= limits.minimum and kept % limits.multiple == 0)
+        if 0 < kept < len(numbers):  # the best stayed
+            assert scores[numbers][keep[numbers]].min() >= scores[numbers][~keep[numbers]].max()
+    if spread == "importance" and limits.multiple == 1:  # nothing that would still fit was left out
+        for number in np.flatnonzero(~keep):
+            more = keep.copy()
+            more[number] = True
+            assert cost(narrow(model, more, channels)) > budget
+    if spread == "even" and limits.multiple == 1:
+        shares = [keep[n].mean() for n in channels.by_layers().values() if keep[n].sum() > limits.minimum]
+        assert max(shares) - min(shares) < 0.15
+
+
+def test_by_importance_the_channels_that_matter_stay_wherever_they_are() -> None:
+    model = wide()
+    channels = find_channels(model)
+    scores = np.full(len(channels.groups), 1e-6)
+    precious = channels.by_layers()[("down2_a_conv",)]
+    scores[precious] = 1.0
+    keep = choose(model, channels, scores, "taylor", budget=12_000, unit="params", spread="importance")
+    assert keep[precious].all()
+    even = choose(model, channels, scores, "taylor", budget=12_000, unit="params", spread="even")
+    assert 0 < even[precious].mean() < 1
+
+
+def test_a_budget_that_the_model_holds_already_removes_nothing() -> None:
+    model = wide()
+    channels = find_channels(model)
+    for spread in SPREADS:
+        scores = np.ones(len(channels.groups))
+        assert choose(model, channels, scores, "l1", budget=mmac(model), unit="mmac", spread=spread).all()
+
+
+def test_a_budget_that_can_t_be_met_is_refused_with_the_least_that_can() -> None:
+    model = wide()
+    channels = find_channels(model)
+    with pytest.raises(ModelError, match="can't be met: with at least 4 channels") as caught:
+        choose(model, channels, np.ones(len(channels.groups)), "l1", budget=100, unit="params")
+    least = least_cost(model, channels, "params", Limits())
+    assert f"{least:,.6g}" in str(caught.value)
+    assert choose(model, channels, np.ones(len(channels.groups)), "l1", budget=least, unit="params").any()
+    with pytest.raises(ModelError, match="no number"):
+        choose(model, channels, np.full(len(channels.groups), np.nan), "l1", budget=1e6, unit="params")
+
+
+def test_a_time_is_met_by_the_largest_that_is_quick_enough() -> None:
+    model = wide()
+    channels = find_channels(model)
+
+    def at(most: float) -> keras.Model:
+        scores = np.arange(len(channels.groups), dtype=float)
+        return narrow(model, choose(model, channels, scores, "taylor", budget=most, unit="mmac"), channels)
+
+    low, high = least_cost(model, channels, "mmac", Limits()), mmac(model)
+    limit = (low + high) / 2
+    found, ms = within_ms(limit, (low, high), at, mmac, lambda line: None)
+    assert 0.9 * limit < mmac(found) == ms <= limit
+    assert within_ms(2 * high, (low, high), at, mmac, lambda line: None)[1] == high
+    with pytest.raises(ModelError, match="ms can't be met"):
+        within_ms(low / 2, (low, high), at, mmac, lambda line: None)
+
+
+def test_the_table_shows_every_convolution_and_its_time() -> None:
+    before = unet((32, 32), 3, (4, 6))
+    keep = np.ones(len(find_channels(before).groups), bool)
+    keep[0] = False
+    after = narrow(before, keep)
+    names = "functional_1/unet_1/{0}_relu_1/Relu;functional_1/unet_1/{0}_conv_1/convolution"
+    times = [
+        ("CONV_2D", names.format("down0_a"), 2.0),
+        ("MAX_POOL_2D", "functional_1/unet_1/down1_pool_1/MaxPool2d", 1.0),
+        ("TRANSPOSE_CONV", "functional_1_1/unet_1/up0_transpose_1/conv_transpose11", 4.0),
+        ("CONV_2D", "StatefulPartitionedCall_1:01", 3.0),
+    ]
+    layer_ms = ms_by_layer(times, after)
+    assert layer_ms == {"down0_a_conv": 2.0, "": 1.0, "up0_transpose": 4.0, "logits": 3.0}
+    text = table(before, after, layer_ms)
+    rows = {line.split()[0]: line for line in text.splitlines()}
+    assert {cost.name for cost in layer_costs(after) if cost.macs} <= set(rows)
+    assert "4 → 3" in rows["down0_a_conv"]
+    assert rows["up0_transpose"].endswith("40.0%")
+    assert rows["everything"].endswith("10.0%")
+    assert f"{parameters(before):,} → {parameters(after):,}" in text
+
+
+def test_the_command_prunes_and_says_how(trained: Trained, tmp_path: Path) -> None:
+    _, source = trained
+    before, out = load_keras(source / "model.keras"), tmp_path / "run"
+    budget = mmac(before) / 2
+    done = run(trained, out, "--budget-mmac", str(budget), "--size", "32", "--criterion", "taylor", "--photos", "6")
+    assert done.exit_code == 0, done.output
+    model = load_keras(out / "model.keras")
+    assert mmac(model) <= budget
+    assert model.input_shape == (None, 32, 32, 3)
+    written = json.loads((out / "run.json").read_text())
+    parent = json.loads((source / "run.json").read_text())
+    assert written["parent"]["sha256"] == hashlib.sha256((source / "model.keras").read_bytes()).hexdigest()
+    assert written["recipe"] == parent["recipe"] == written["parent"]["recipe"]
+    assert written["split"] == parent["split"]
+    assert str(source) not in json.dumps(written)
+    assert written["pruning"]["criterion"] == "taylor"
+    assert written["pruning"]["channels"]["down0_a_conv"][0] == 8
+    assert written["pruning"]["mmac"]["after"] == mmac(model)
+    assert (out / "split.json").read_bytes() == (source / "split.json").read_bytes()
+    assert "down0_a_conv" in done.output
+
+
+def test_pruned_in_steps_and_trained_between(trained: Trained, tmp_path: Path) -> None:
+    _, source = trained
+    before, out = load_keras(source / "model.keras"), tmp_path / "run"
+    goal = parameters(before) // 4
+    more = ["--budget-params", str(goal), "--criterion", "l1", "--steps", "2", "--epochs", "1", "--batch", "8"]
+    done = run(trained, out, *more)
+    assert done.exit_code == 0, done.output
+    middle, model = load_keras(out / "step_1" / "pruned.keras"), load_keras(out / "model.keras")
+    assert parameters(before) / 2.3 < parameters(middle) <= parameters(before) / 2
+    assert parameters(model) <= goal
+    written = json.loads((out / "run.json").read_text())
+    assert written["pruning"]["training"]["epochs"] == 1
+    assert written["scores"]["val_dice"] > 0
+    refused = run(trained, out, *more)
+    assert refused.exit_code == 1
+    assert "--force" in refused.stderr
+    again = run(trained, out, *more, "--force")
+    assert again.exit_code == 0, again.output
+
+
+def test_a_run_that_was_interrupted_goes_on(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+    more = ["--budget-params", "4000", "--criterion", "random", "--epochs", "1", "--batch", "8"]
+    with monkeypatch.context() as patched:
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise OSError("the power went")
+
+        patched.setattr(pruning, "train_model", interrupted)
+        assert run(trained, out, *more).exit_code == 1
+    begun = (out / "step_1" / "pruned.keras").read_bytes()
+    assert "--resume continues" in run(trained, out, *more).stderr
+    done = run(trained, out, *more, "--resume")
+    assert done.exit_code == 0, done.output
+    assert (out / "step_1" / "pruned.keras").read_bytes() == begun
+    assert (out / "model.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (["--budget-params", "10"], 1, "can't be met"),
+        (["--budget-mmac", "1", "--size", "50"], 1, "50x50 does not fit"),
+        (["--budget-mmac", "1", "--budget-ms", "1"], 2, "one of --budget-params"),
+        ([], 2, "one of --budget-params"),
+        (["--budget-mmac", "1", "--criterion", "size"], 2, "taylor"),
+    ],
+)
+def test_what_makes_no_sense_gets_a_sentence(
+    trained: Trained, tmp_path: Path, more: list[str], code: int, says: str
+) -> None:
+    done = run(trained, tmp_path / "run", "--photos", "2", *more)
+    assert done.exit_code == code
+    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_the_model_s_own_folder_is_never_written_to(trained: Trained) -> None:
+    _, source = trained
+    content = (source / "model.keras").read_bytes()
+    done = run(trained, source, "--budget-params", "4000", "--force")
+    assert done.exit_code == 1
+    assert "another --out" in done.stderr
+    assert (source / "model.keras").read_bytes() == content
