@@ -1,10 +1,12 @@
 """Does pruning help? `python benchmarks/pruning_controls.py FULL.keras --data DIR --budget-mmac 8 --out OUT`.
 
-The honest controls. For each seed, at the same number of multiply-accumulates, trained for the same number of steps:
+The honest controls. For each seed, at the same number of multiply-accumulates, trained for as many epochs in all:
 
-- `pruned`: the channels that matter most (`--criterion`), with the weights they had;
-- `random`: channels drawn by lot, with the weights they had;
-- `scratch`: the architecture of `pruned` with new weights;
+- `pruned`: the channels that matter most (`--criterion`), with the weights they had; in `--steps`, with half of the
+  epochs between them;
+- `random`: the same with channels drawn by lot;
+- `at once`: as `pruned`, in one step with all epochs after it;
+- `scratch`: the architecture of `at once` with new weights;
 
 and each of them with the masks alone and taught by FULL as well (`+ teacher`). Test Dice, one line a training; what is
 in OUT isn't trained again.
@@ -12,6 +14,7 @@ in OUT isn't trained again.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import statistics
@@ -34,19 +37,22 @@ from seg_edge.files import whole_file, write_file
 from train.dataset import Dataset, open_split
 from train.evaluate import keras_segmenter, load_keras, score
 from train.options import use_threads
-from train.recipes import default
+from train.recipes import Recipe, default
 from train.runs import read_run
 
-ARMS = ("pruned", "random", "scratch")
+ARMS = ("pruned", "random", "at once", "scratch")
 
 
 def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
-    """The untrained student of an arm, as a `.keras`."""
+    """The student of an arm before its last training, as a `.keras`."""
     model = out / "model.keras"
-    if model.is_file():
+    if read_run(model):
         return model
-    criterion = "random" if arm == "random" else how.criterion
-    _, pruned = prune(full, data, out, Pruning(**{**vars(how), "criterion": criterion}), force=True, log=lambda _: None)
+    if arm == "random":
+        how = dataclasses.replace(how, criterion="random")
+    if arm in ("at once", "scratch"):
+        how = dataclasses.replace(how, steps=1, epochs=0)
+    _, pruned = prune(full, data, out, how, force=True, log=lambda _: None)
     if arm == "scratch":
         keras.utils.set_random_seed(how.seed)
         fresh = keras.models.clone_model(pruned)  # the same layers with weights drawn anew
@@ -56,31 +62,33 @@ def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
 
 
 def train_one(
-    arm: str, taught: bool, seed: int, full: Path, data: Dataset, out: Path, how: Pruning, epochs: int
-) -> Any:
+    arm: str, taught: bool, full: Path, data: Dataset, out: Path, how: Pruning, recipe: Recipe
+) -> dict[str, Any]:
     """Trains one arm with one seed, unless it is done; its row of the table."""
-    folder = out / f"{arm}{'_taught' if taught else ''}_{seed}"
+    name = arm.replace(" ", "_")
+    folder = out / f"{name}{'_taught' if taught else ''}_{how.seed}"
     row = folder / "row.json"
     if row.is_file():
-        return json.loads(row.read_text())
-    student = start(arm, full, data, out / f"{arm}_start_{seed}", how)
-    recipe = default().replace(epochs=epochs, seed=seed)
-    teaching = Teaching(weight=0.5 if taught else 0.0)
+        done: dict[str, Any] = json.loads(row.read_text())
+        return done
+    student = start(arm, full, data, out / f"{name}_start_{how.seed}", how)
+    if arm in ("pruned", "random"):
+        recipe = recipe.replace(epochs=recipe.epochs - how.steps * how.epochs)
     distill(
         full,
         data,
         recipe,
         folder,
         student=student,
-        teaching=teaching,
-        answers=out / f"teacher_{seed}.npz",
+        teaching=Teaching(weight=0.5 if taught else 0.0),
+        answers=out / f"teacher_{how.seed}.npz",
         resume=(folder / "last.weights.h5").is_file(),
     )
     model = load_keras(folder / "model.keras")
     scores = score(keras_segmenter(model, data.classes), data.parts["test"])
     result = {
         "arm": arm + (" + teacher" if taught else ""),
-        "seed": seed,
+        "seed": how.seed,
         "mmac": round(mmac(model), 3),
         "val_dice": read_run(folder / "model.keras")["scores"]["val_dice"],
         **scores.summary(),
@@ -95,6 +103,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the trainings.")],
     budget_mmac: Annotated[float, typer.Option(min=0, help="Of every arm.")],
     epochs: Annotated[int, typer.Option(min=1, help="Of every training.")] = 30,
+    steps: Annotated[int, typer.Option(min=1, help="In which channels leave, of the arms 'pruned' and 'random'.")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = 2,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Of every training.")] = 0.003,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm.")] = 3,
     criterion: Annotated[
         str, typer.Option(help="Of the arm 'pruned' and of the architecture of 'scratch'.")
@@ -108,12 +119,24 @@ def main(
     try:
         dataset = open_split(data, full.parent / "split.json")
         for seed, arm, taught in itertools.product(range(seeds), ARMS, (False, True)):
-            how = Pruning(Budget("mmac", budget_mmac), criterion, halve=halve, seed=seed)
-            rows.append(train_one(arm, taught, seed, full, dataset, out, how, epochs))
+            how = Pruning(
+                Budget("mmac", budget_mmac),
+                criterion,
+                halve=halve,
+                steps=steps,
+                epochs=epochs // (2 * steps),
+                learning_rate=learning_rate,
+                batch=batch,
+                seed=seed,
+            )
+            recipe = default().replace(epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
+            rows.append(train_one(arm, taught, full, dataset, out, how, recipe))
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"{epochs} epochs, {budget_mmac:g} MMAC, {seeds} seeds, {len(dataset.parts['test'])} test photos")
+    typer.echo(
+        f"{epochs} epochs, batch {batch}, {budget_mmac:g} MMAC, {seeds} seeds, {len(dataset.parts['test'])} test photos"
+    )
     typer.echo("| arm | Dice, mean | each seed | boundary F, mean |\n|---|---|---|---|")
     for arm in dict.fromkeys(row["arm"] for row in rows):
         mine = [row for row in rows if row["arm"] == arm]

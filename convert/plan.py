@@ -138,13 +138,8 @@ def choose(
             f"the criterion {criterion} gives no number for some channels; are the model's weights finite?"
         )
     layout, limits = Layout(model, channels), limits or Limits()
+    require_possible(model, channels, budget, unit, limits)
     levels = [limits.levels(size) for size in layout.sizes]
-    least = _least(layout, limits, unit)
-    if least > budget:
-        raise ModelError(
-            f"a budget of {budget:,.6g} {UNITS[unit]} can't be met: with at least {limits.minimum} channels a layer "
-            f"(multiples of {limits.multiple}) it is {least:,.6g}; give more, or a smaller --minimum."
-        )
     plan = _Plan(layout, levels, comparable(criterion, scores, channels), budget, unit)
     counts = plan.even() if spread == "even" else plan.by_importance()
     keep = np.zeros(len(scores), bool)
@@ -155,11 +150,22 @@ def choose(
 
 def least_cost(model: keras.Model, channels: Channels, unit: str, limits: Limits) -> float:
     """What the model costs with the fewest channels that `limits` allow; see `choose`."""
-    return _least(Layout(model, channels), limits, unit)
-
-
-def _least(layout: Layout, limits: Limits, unit: str) -> float:
+    layout = Layout(model, channels)
     return float(layout.cost(np.array([limits.levels(size)[0] for size in layout.sizes]), unit))
+
+
+def require_possible(model: keras.Model, channels: Channels, budget: float, unit: str, limits: Limits) -> None:
+    """Says so when not even the fewest channels that `limits` allow are within the budget; see `choose`.
+
+    Raises:
+        ModelError: With the least that is possible.
+    """
+    least = least_cost(model, channels, unit, limits)
+    if least > budget:
+        raise ModelError(
+            f"a budget of {budget:,.6g} {UNITS[unit]} can't be met: with at least {limits.minimum} channels a layer "
+            f"(multiples of {limits.multiple}) it is {least:,.6g}; give more, or a smaller --minimum."
+        )
 
 
 class _Plan:

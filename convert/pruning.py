@@ -18,7 +18,7 @@ from convert.cost import mmac, parameters
 from convert.halve import carry_scores, halve
 from convert.importance import CRITERIA, Batches
 from convert.narrow import at_size, narrow
-from convert.plan import Limits, choose, least_cost
+from convert.plan import Limits, choose, least_cost, require_possible
 from convert.prune_budget import Budget, inference_ms, within_ms
 from convert.prune_table import channels_of
 from seg_edge.errors import DataError, ModelError, OutputError
@@ -98,9 +98,11 @@ def prune(
     if whole.output_shape[-1] != len(data.classes):
         raise ModelError(f"{source} has {whole.output_shape[-1]} classes, the data {len(data.classes)}.")
     before = at_size(whole, how.size_wh) if how.size_wh else whole
+    model, ms = halve(before, how.seed) if how.halve else before, None
+    if how.budget.unit != "ms":
+        require_possible(model, find_channels(model), how.budget.value, how.budget.unit, how.limits)
     recipe = _recipe(parent.get("recipe", {}), how, source)
     lineage = {"parent": parent, "pruning": dataclasses.asdict(how)}
-    model, ms = halve(before, how.seed) if how.halve else before, None
     scores: dict[str, Any] = {}
     for step in range(1, how.steps + 1):
         folder = out / f"step_{step}"

@@ -77,7 +77,7 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     teaching = Teaching(weight=1.0, temperature=2.0, views=6)
-    made = distill(run / "model.keras", dataset, small(epochs=25), tmp_path, teaching=teaching)
+    made = distill(run / "model.keras", dataset, small(epochs=16), tmp_path, teaching=teaching)
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
     frames = [read_photo(example.image) for example in dataset.parts["test"]]
