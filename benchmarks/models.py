@@ -15,7 +15,9 @@ from typing import Annotated
 
 import typer
 
-from convert.operators import Profile, not_delegated, operators, profile
+from convert.delegation import not_delegated
+from convert.operator_times import Profile, profile
+from convert.operators import operators
 from seg_edge.board import Machine, read_board
 from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import find_runtime

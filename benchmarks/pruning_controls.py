@@ -46,13 +46,15 @@ ARMS = ("pruned", "random", "at once", "scratch")
 def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
     """The student of an arm before its last training, as a `.keras`."""
     model = out / "model.keras"
-    if read_run(model):
+    if model.is_file() if arm == "scratch" else read_run(model):
         return model
     if arm == "random":
         how = dataclasses.replace(how, criterion="random")
     if arm in ("at once", "scratch"):
         how = dataclasses.replace(how, steps=1, epochs=0)
-    _, pruned = prune(full, data, out, how, force=True, log=lambda _: None)
+    # Elsewhere for `scratch`: interrupted here, the inherited weights would be taken for new ones.
+    place = out / "shape" if arm == "scratch" else out
+    _, pruned = prune(full, data, place, how, force=True, log=lambda _: None)
     if arm == "scratch":
         keras.utils.set_random_seed(how.seed)
         fresh = keras.models.clone_model(pruned)  # the same layers with weights drawn anew

@@ -73,12 +73,18 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> Difference:
 
 
 def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarray:
-    """The model's input for each photo and for `noise` frames of seeded noise: (frames, height, width, 3)."""
+    """The model's input for each photo and for `noise` frames of seeded noise: (frames, height, width, 3).
+
+    Raises:
+        UsageError: That is none at all.
+    """
     spec = LiteRT(content, 1, "the model").input
     height, width = spec.shape[1:3]
     pixels = [resize_to_input(read_photo(photo), (width, height)) for photo in photos]
     random = np.random.default_rng(NOISE_SEED)
     pixels += [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(noise)]
+    if not pixels:
+        raise UsageError("there is no photo and no noise to compare on; give --photos or --noise 1.")
     stacked = np.stack(pixels)
     # Pixels as they are into uint8; for others 0..1, whatever the card says: what counts is that both get the same.
     return stacked if spec.dtype == np.uint8 else spec.quantise(stacked / 255)
@@ -183,7 +189,7 @@ def make_tflite_environment(environment: Path) -> None:
     for line in ([python, "-m", "venv", "--clear", str(environment)], [*pip, *TFLITE_RUNTIME]):
         done = subprocess.run(line, capture_output=True, text=True)
         if done.returncode:
-            said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+            said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()[-1]
             raise SegEdgeError(f"{environment}: can't be made ({said}); see to that and start again.")
     stamp.write_text(" ".join(TFLITE_RUNTIME))
 

@@ -3,13 +3,15 @@
 For each budget: prunes the full model to it, lets the full model teach what is left, quantises that to int8, and
 refuses it if it lost accuracy. With `--student RECIPE` the full model teaches a new network of the family instead. Ends
 with a table of what each step cost and gained, and a plot. The same line again goes on where it was interrupted: a step
-whose result is there, made of the same parents, isn't repeated.
+whose result is there, made of the same parents with the same options, isn't repeated.
 
 OUT holds a folder for each result (`pruned/`, `distilled/`, `model.tflite`), `table.txt`, `table.json`, `pareto.png`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ import train.quiet  # noqa: F401
 import typer
 
 from convert.distill import Teaching, distill
+from convert.importance import CRITERIA
 from convert.methods import Method
 from convert.plan import Limits
 from convert.prune_budget import Budget
@@ -31,8 +34,9 @@ from convert.report import Row, Variant, describe, write_report
 from convert.teacher import ANSWERS_NAME
 from convert.verify import gate
 from seg_edge.card import read_card
-from seg_edge.errors import ModelError, OutputError, SegEdgeError
+from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
 from train.dataset import Dataset, open_split
+from train.evaluate import load_keras
 from train.options import use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 from train.runs import read_run, sha256_of
@@ -89,6 +93,8 @@ def compress(full: Path, data: Dataset, out: Path, plan: Plan, log: Log = print)
     for student in plan.students:
         own = RECIPES[student]()
         architecture = {name: getattr(own, name) for name in ARCHITECTURE if name != "size"}
+        if not plan.size_wh:
+            architecture["size"] = _side_of(full)
         variants += _small(full, data, out / student, plan, plan.recipe.replace(**architecture), None, log)
     rows = describe(variants, data, plan.size_wh, log)
     text = write_report(rows, out)
@@ -96,6 +102,14 @@ def compress(full: Path, data: Dataset, out: Path, plan: Plan, log: Log = print)
     if not plan.accept_drop:
         _refuse(rows)
     return text
+
+
+def _side_of(full: Path) -> int:
+    """Width and height of the model's input, which a recipe has as one number."""
+    height, width = load_keras(full).input_shape[1:3]
+    if height != width:
+        raise ModelError(f"{full} takes {width}x{height}, a new network a square; give its --size.")
+    return int(width)
 
 
 def _refuse(rows: Sequence[Row]) -> None:
@@ -121,7 +135,7 @@ def _small(
 
 def _pruned(full: Path, data: Dataset, out: Path, how: Pruning, log: Log) -> Path:
     model = out / "model.keras"
-    if not _is_made_of(model, {"parent": full}):
+    if not _is_done(model, {"parent": full}, {"pruning": dataclasses.asdict(how)}):
         log(f"Pruning {full} to {how.budget.value:g} {how.budget.unit}")
         prune(full, data, out, how, resume=_begun(out), log=log)
     return model
@@ -131,7 +145,8 @@ def _distilled(
     full: Path, student: Path | None, data: Dataset, out: Path, plan: Plan, recipe: Recipe, log: Log
 ) -> Path:
     model = out / "model.keras"
-    if not _is_made_of(model, {"parent": student} if student else {}):
+    options = {"recipe": dataclasses.asdict(recipe), "distillation": dataclasses.asdict(plan.teaching)}
+    if not _is_done(model, {"teacher": full, **({"parent": student} if student else {})}, options):
         log(f"{full} teaches {student or 'a new network'}")
         answers = out.parents[1] / ANSWERS_NAME  # the students share them
         distill(full, data, recipe, out, student=student, teaching=plan.teaching, answers=answers, resume=_begun(out))
@@ -140,7 +155,9 @@ def _distilled(
 
 def _quantised(distilled: Path, data: Dataset, out: Path, plan: Plan, log: Log) -> Path:
     card = read_card(out.read_bytes(), out) if out.is_file() else None
-    if card is None or card.parent_sha256 != sha256_of(distilled):
+    made = card.recipe.get("quantisation", {}) if card else {}
+    tuned = made.get("qat", {}).get("recipe", {}).get("epochs", 0)
+    if card is None or card.parent_sha256 != sha256_of(distilled) or tuned != plan.qat:
         log(f"Quantising {distilled}")
         name = distilled.resolve().parents[2].name
         # What counts is the loss against the full model, which the report shows for all results together.
@@ -148,14 +165,33 @@ def _quantised(distilled: Path, data: Dataset, out: Path, plan: Plan, log: Log) 
     return out
 
 
-def _is_made_of(model: Path, parents: Mapping[str, Path]) -> bool:
-    """Whether this step is done: its result is there, and was made of these files."""
-    if not model.is_file() or not read_run(model):
+def _is_done(model: Path, parents: Mapping[str, Path], options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether this step is done: its result is there.
+
+    Args:
+        model: The result.
+        parents: What it must have been made of.
+        options: What must be the same in its `run.json`, as far as that says.
+
+    Raises:
+        OutputError: It was made of other files, or with other options.
+    """
+    run = read_run(model) if model.is_file() else {}
+    if not run:
         return False
-    run = read_run(model)
+    taught = run.get("distillation", {"weight": 0.0})  # no teacher was asked
+    if "teacher" in taught:
+        run["teacher"] = taught["teacher"]
     for what, parent in parents.items():
-        if (run.get(what) or {}).get("sha256") != sha256_of(parent):
+        if (what in run or what == "parent") and (run.get(what) or {}).get("sha256") != sha256_of(parent):
             raise OutputError(f"{model} was made of another file than {parent}; give another --out.")
+    made = {**run, "distillation": taught}
+    asked = json.loads(json.dumps(options))  # lists for tuples, as in what was read
+    other = [
+        name for part in asked for name, value in asked[part].items() if made.get(part, {}).get(name, value) != value
+    ]
+    if other:
+        raise OutputError(f"{model} was made with another {' and '.join(other)}; give the same, or another --out.")
     return True
 
 
@@ -207,6 +243,8 @@ def main(
     strange = [name for name in student or () if name not in RECIPES]
     if strange:
         raise typer.BadParameter(f"{', '.join(RECIPES)}, got {strange[0]!r}", param_hint="--student")
+    if criterion not in CRITERIA:
+        raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     use_threads(threads)
     try:
         size_wh = (size, size) if size else None
@@ -232,6 +270,9 @@ def main(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same line continues", err=True)
         raise typer.Exit(130) from None
+    except UsageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
     except (SegEdgeError, ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -59,7 +59,7 @@ def convert_with_ranges(folded: keras.Model, ranges: Mapping[str, Range]) -> byt
         ranges: Of every tensor that is rounded, see `convert.ranges.choose_ranges`.
 
     Returns:
-        The flatbuffer, as `convert.quantize.convert_int8` gives it.
+        The flatbuffer, as `convert.methods.convert_int8` gives it.
 
     Raises:
         ModelError: What came out is not full-integer.

@@ -11,9 +11,11 @@ RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's answers.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import train.quiet  # noqa: F401
 # isort: split
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from convert.teacher import ANSWERS_NAME, Teacher, Views, ask, attention_map, layer_output
@@ -31,7 +34,7 @@ from train.dataset import Dataset, fixed_stream, open_split
 from train.evaluate import load_keras
 from train.fit import Masks, build, train_model
 from train.options import use_threads
-from train.recipes import RECIPES, Recipe, add_options, given_values
+from train.recipes import ARCHITECTURE, RECIPES, Recipe, add_options, given_values
 from train.runs import parentage, sha256_of
 
 
@@ -87,15 +90,24 @@ class Lesson:
         self.about: dict[str, Any] = {
             "distillation": {**asdict(teaching), "teacher": parentage(teacher), "unlabelled photos": len(unlabelled)}
         }
-        asked = {
+        if unlabelled:  # others can't continue a run
+            seen = "".join(map(sha256_of, unlabelled)).encode()
+            self.about["distillation"]["unlabelled sha256"] = hashlib.sha256(seen).hexdigest()
+        self._asked = {
             "teacher": sha256_of(teacher),
             "photos": [data.fingerprint, *(sha256_of(path) for path in unlabelled)],
             "views": [self.views.count, size_wh, recipe.cache_zoom, asdict(recipe.augmentation), recipe.seed],
             "hint": teaching.hint_layers[0],
         }
-        answers.parent.mkdir(parents=True, exist_ok=True)
-        learned = Teacher(teacher, data.classes, teaching.hint_layers[0])
-        self.answers, self.hints = ask(learned, self.views, answers, asked)
+        self._place, self._teacher = answers, Teacher(teacher, data.classes, teaching.hint_layers[0])
+
+    @cached_property
+    def told(self) -> tuple[np.ndarray, np.ndarray]:
+        """The teacher's answers and hints, see `ask`.
+
+        It takes hours, so it is asked at the first batch: when all is known to fit and there is something to train.
+        """
+        return ask(self._teacher, self.views, self._place, self._asked)
 
     def pupil(self, model: keras.Model) -> keras.Model:
         """The student with the loss of this lesson."""
@@ -106,14 +118,15 @@ class Lesson:
 
     def training(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image, {mask, teacher, hint}), all views in a new order in each round."""
+        answers, hints = self.told
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             image, mask = self.views.draw(number)
             answer, hint = tf.numpy_function(
-                lambda n: (self.answers[n], self.hints[n]), [number], (tf.float16, tf.float16), stateful=False
+                lambda n: (answers[n], hints[n]), [number], (tf.float16, tf.float16), stateful=False
             )
-            answer = tf.ensure_shape(answer, self.answers.shape[1:])
-            return image, {"mask": mask, "teacher": answer, "hint": tf.ensure_shape(hint, self.hints.shape[1:])}
+            answer = tf.ensure_shape(answer, answers.shape[1:])
+            return image, {"mask": mask, "teacher": answer, "hint": tf.ensure_shape(hint, hints.shape[1:])}
 
         return (
             tf.data.Dataset.range(self.views.count)
@@ -205,7 +218,8 @@ def distill(
         out: The run folder.
         student: A `.keras` with the weights to start from.
         teaching: How the teacher is listened to; with weight 0 and no hint it isn't asked at all.
-        unlabelled: Photos without masks; none may be in the val or test part.
+        unlabelled: Photos without masks; none may be in the val or test part. The same file is refused; one that was
+            saved anew, or the next of a burst, isn't known for one.
         answers: Where the teacher's answers are kept, so that several students can share them; by default in `out`.
         resume: Continue the run that `out` holds.
         force: Replace it.
@@ -229,6 +243,7 @@ def distill(
         else Lesson(teacher, data, recipe, (width, height), answers or out / ANSWERS_NAME, teaching, unlabelled),
         resume=resume,
         force=force,
+        xla=alone,  # which has no resizing with antialiasing
     )
 
 
@@ -254,7 +269,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--student", type=Path, help="a .keras to start from; else a new U-Net by the recipe")
     parser.add_argument("--split", type=Path, help="split.json; by default the one beside the teacher")
-    parser.add_argument("--unlabelled", type=Path, help="folder of photos without masks to learn from as well")
+    parser.add_argument(
+        "--unlabelled", type=Path, help="folder of photos without masks; none like those of val and test"
+    )
     parser.add_argument("--teacher-weight", type=float, default=Teaching.weight, help="0..1; the masks weigh the rest")
     parser.add_argument("--temperature", type=float, default=Teaching.temperature)
     parser.add_argument("--views", type=int, default=Teaching.views, help="varied views of each photo")
@@ -274,11 +291,15 @@ def main() -> None:
     given = parse_arguments()
     use_threads(given.threads)
     try:
+        values = given_values(given)
+        kept = [name for name in ARCHITECTURE if name in values]
+        if given.student and kept:
+            raise UsageError(f"--{kept[0].replace('_', '-')} is for a new U-Net; {given.student} has its own.")
         teaching = Teaching(given.teacher_weight, given.temperature, given.views, given.hint, given.hint_weight)
         run = distill(
             given.teacher,
             open_split(given.data, given.split or given.teacher.parent / "split.json"),
-            RECIPES[given.recipe]().replace(**given_values(given)),
+            RECIPES[given.recipe]().replace(**values),
             given.out,
             student=given.student,
             teaching=teaching,

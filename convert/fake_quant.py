@@ -49,7 +49,7 @@ class FakeQuant(layers.Layer):
     """
 
     def __init__(self, low: float, high: float, **options: Any):
-        super().__init__(**options)
+        super().__init__(**{"dtype": "float32", **options})  # the operation knows no other, whatever the policy
         self._initial = (float(low), float(high))
 
     def build(self, input_shape: Any) -> None:

@@ -36,11 +36,12 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
     if not {"down0_a_conv", "down0_b_conv", "down1_pool", "up1_b_relu", "logits"} <= names:
         raise ModelError(
             f"model {model.name!r} is no U-Net of train/fit.py with three levels or more, so its finest can't be "
-            "told from the rest; prune it as it is."
+            "told from the rest; prune it without --halve (of convert/compress.py: with --no-halve)."
         )
     if model.get_layer("down0_a_conv").strides != (1, 1):
         raise ModelError(
-            f"model {model.name!r} begins at half resolution already, so there is no finest level; prune it as it is."
+            f"model {model.name!r} begins at half resolution already, so there is no finest level; "
+            "prune it without --halve (of convert/compress.py: with --no-halve)."
         )
     tensors: dict[str, Any] = {}
     for layer, sources in connections(model):

@@ -22,7 +22,7 @@ import keras
 import typer
 
 from convert.importance import CRITERIA
-from convert.operators import operator_times
+from convert.operator_times import operator_times
 from convert.plan import SPREADS, Limits
 from convert.prune_budget import Budget, int8_of
 from convert.prune_table import ms_by_layer, table

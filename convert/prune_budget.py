@@ -36,7 +36,7 @@ class Budget:
     @property
     def name(self) -> str:
         """As a folder is called: `60_mmac`."""
-        return f"{self.value:g}_{self.unit}"
+        return f"{self.value:.12g}_{self.unit}"
 
 
 def int8_of(model: keras.Model, data: Dataset) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,8 +24,8 @@ import train.quiet  # noqa: F401
 import keras
 import typer
 
+from convert.delegation import not_delegated
 from convert.methods import Converted, Method, calibrated, convert_by, spread
-from convert.operators import not_delegated
 from convert.ranges import PERCENTILE
 from convert.sensitivity import guilty, sensitivities, table
 from convert.verify import accuracy_drop, gate
@@ -73,7 +74,7 @@ def quantize(
         method: How to convert; by default to int8 with the converter's own ranges.
         sensitivity: Show the table of the layers' sensitivity whether or not the gate refuses.
         resume: Continue a fine-tuning that was interrupted.
-        force: Replace one.
+        force: Replace one, unless `resume` continues it.
         log: Takes each line for the user.
 
     Raises:
@@ -84,11 +85,14 @@ def quantize(
     photos = spread(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
-    made = convert_by(method, model, source, data, photos, out.with_name(f"{out.stem}.qat"), resume=resume, force=force)
+    folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
+    made = convert_by(method, model, source, data, photos, folder, resume=resume, force=anew)
     left = not_delegated(made.content)
-    if left:
-        count = f"{len(left)} operator{'s' if len(left) > 1 else ''}"
-        log(f"XNNPACK leaves {count} to plain kernels: {', '.join(left)}")
+    slow = Counter(one.split()[0] for one in left)
+    del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
+    if slow:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
+        log(f"XNNPACK leaves {kinds} to plain kernels, which may be slow")
     card = _card(source, data, model, name, licence, notes)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
@@ -100,7 +104,9 @@ def quantize(
         if method.kind == "int8" and (sensitivity or refused):
             blamed = _show_sensitivity(made, method, model, photos, data, log)
         if refused:
-            raise ModelError(_refused(source, refusal, blamed, method))
+            raise ModelError(
+                _refused(source, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
+            )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
         tested_before, tested_after = _score_both(model, unscored, data, "test", method.kind, log)
     scores = {
@@ -155,7 +161,7 @@ def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
 def _show_sensitivity(
     made: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
 ) -> str:
-    """Shows the table; returns a sentence on the guilty places, empty where the network can't be looked into."""
+    """Shows the table; returns the guilty places in words, empty where the network can't be looked into."""
     try:
         if made.folded is None or made.ranges is None:  # the converter's own ranges aren't told; these are as it finds
             folded, ranges = calibrated(method, model, photos)
@@ -168,19 +174,22 @@ def _show_sensitivity(
         return ""
     log(table(rows))
     named = guilty(rows)
-    return f" Guilty: {', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise."
+    return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
 
 
-def _refused(source: Path, refusal: str, blamed: str, method: Method) -> str:
+def _refused(source: Path, refusal: str, blamed: str, method: Method, *, more_photos: bool) -> str:
     if method.kind != "int8":
         return f"{source}: refused, {refusal}. Look at what the converter did to it, or take it with --accept-drop."
     ways = []
-    if method.ranges == "minmax" and not method.qat:
+    if blamed and method.ranges == "minmax" and not method.qat:
         ways.append("choose the ranges otherwise (--ranges mse, or percentile)")
-    ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5})")
-    ways.append("calibrate on more photos (--calibration)")
-    because = f" {blamed[0].upper()}{blamed[1:]}." if blamed else ""
-    return f"{source}: refused, {refusal}.{because} You can {', '.join(ways)}, or take it as it is with --accept-drop."
+    if blamed:  # else the network can't be looked into, nor rounded
+        ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
+    if more_photos:
+        ways.append("calibrate on more photos (--calibration)")
+    ways.append(f"take it as it is with --accept-drop{' --resume' * bool(method.qat)}")
+    because = f" Guilty: {blamed}." if blamed else ""
+    return f"{source}: refused, {refusal}.{because} You can {', or '.join(ways)}."
 
 
 def _score_both(
@@ -207,7 +216,7 @@ def main(
     licence: Annotated[str, typer.Option(help="Of the model, for its card.")] = "",
     notes: Annotated[str, typer.Option(help="What a user should know, for its card.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fine-tuning.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace the file, and the fine-tuning, that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace the file, and without --resume the fine-tuning.")] = False,
 ) -> None:
     """Quantises a trained U-Net to int8, and refuses if it lost accuracy."""
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")

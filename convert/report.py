@@ -129,7 +129,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         line = f"{row.name:<26}{row.file_bytes / 1e6:7.2f} MB{row.parameters:12,}{row.mmac:10,.0f}"
         for threads, timing in row.times.items():
-            line += f"{timing.median_ms:12,.2f}{rows[0].times[threads].ratio_to(timing):7.0f}x"
+            line += f"{timing.median_ms:12,.2f}{_times(rows[0].times[threads].ratio_to(timing)):>8}"
         line += f"{row.test.mean_dice:8.4f}{row.test.mean_boundary:8.4f}"
         line += "".join(f"{value:11.4f}" for value in dice(row.test.matrix)[1:])
         lines.append(line)
@@ -147,6 +147,10 @@ def table(rows: Sequence[Row]) -> str:
         + (f"; {scored}." if scored else "."),
     ]
     return "\n".join(lines)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

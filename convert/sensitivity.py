@@ -58,12 +58,13 @@ def sensitivities(
     Args:
         folded: Without batch normalisation.
         ranges: Of the tensors, see `convert.ranges.choose_ranges`.
-        examples: Of the val part; at most `photos` of them are used, the first ones.
+        examples: Of the val part; at most `photos` of them are used, from all over it.
         classes: With the background.
         photos: See there.
     """
     height, width = folded.input_shape[1:3]
-    pairs = [example.load((width, height)) for example in examples[:photos]]
+    every = -(-len(examples) // photos)  # in order of their names, the first ones may all show the same
+    pairs = [example.load((width, height)) for example in examples[::every]]
     images = np.stack([image for image, _ in pairs]).astype(np.float32) / 255
     masks = np.stack([mask for _, mask in pairs])
     reference = _logits(folded, images)

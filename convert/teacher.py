@@ -168,17 +168,18 @@ def ask(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tu
     if kept:
         return kept
     frames = tf.data.Dataset.range(views.count).map(lambda n: _as_frame(views.draw(n)[0]), num_parallel_calls=2)
-    answers, hints = [], []
+    # One array from the start, as they are gigabytes: a list of them, and then the array, would be twice that.
+    answers, hints = np.empty(0, np.float16), np.empty(0, np.float16)
     label = f"Asking the teacher about {views.count} views"
     with typer.progressbar(frames.prefetch(2).as_numpy_iterator(), length=views.count, label=label) as shown:
-        for frame in shown:
+        for number, frame in enumerate(shown):
             answer, hint = teacher(frame)
-            answers.append(answer)
-            hints.append(hint)
-    stacked = np.stack(answers), np.stack(hints)
+            if not number:
+                answers, hints = (np.empty((views.count, *one.shape), np.float16) for one in (answer, hint))
+            answers[number], hints[number] = answer, hint
     with whole_file(path) as place, place.open("wb") as stream:
-        np.savez(stream, probabilities=stacked[0], hints=stacked[1], key=key)
-    return stacked
+        np.savez(stream, probabilities=answers, hints=hints, key=key)
+    return answers, hints
 
 
 def _as_frame(image: Any) -> Any:

@@ -19,7 +19,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Run by .ci/run, or there already where the tests run: they would make an environment or install into it.
 NOT_HERE = ("make demo", ". .venv/bin/activate", "pip install -e '.[train]'")
 # A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
-QUICKER = {"python train/fit.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9"}
+QUICKER = {
+    "python train/fit.py --data class --recipe full": "--size 64 --epochs 2 --widths 8,12,16",
+    "python train/fit.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
+    "python convert/compress.py": "--size 64 --epochs 1 --views 1 --accept-drop",
+}
 
 
 def commands() -> list[str]:
@@ -110,12 +114,15 @@ def test_the_python_example(home: Path) -> None:
 
 
 def test_from_annotations_to_one_s_own_model(annotated: Path) -> None:
-    lines = [line for line in commands() if (line not in NOT_HERE and "train/" in line) or "runs/class" in line]
+    ours = ("train/", "convert/", "runs/class")
+    lines = [line for line in commands() if line not in NOT_HERE and any(part in line for part in ours)]
     assert [line.split()[1] for line in lines if line.startswith("python")] == [
         "train/masks.py",
         "train/fit.py",
         "train/evaluate.py",
         "convert/quantize.py",
+        "train/fit.py",
+        "convert/compress.py",
     ]
     for line in lines:
         more = next((extra for start, extra in QUICKER.items() if line.startswith(start)), "")
@@ -124,6 +131,8 @@ def test_from_annotations_to_one_s_own_model(annotated: Path) -> None:
     assert (annotated / "runs" / "class" / "scores_test" / "worst.jpg").is_file()
     assert (annotated / "runs" / "class" / "curves.png").is_file()
     assert (annotated / "segmented" / "photo_001.overlay.jpg").is_file()
+    assert (annotated / "runs" / "small" / "default" / "model.tflite").is_file()
+    assert (annotated / "runs" / "small" / "pareto.png").is_file()
 
 
 def test_every_file_the_readme_points_to_is_there() -> None:

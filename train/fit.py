@@ -150,9 +150,9 @@ def train_model(
     Args:
         model: Any segmentation network, with the weights it is to start from.
         data: The split photos.
-        recipe: Values of the training; those of the architecture don't count.
+        recipe: Values of the training; those of the architecture don't count, but where there is no parent.
         out: The run folder; made when it isn't there.
-        parent: Where the model comes from, see `train.runs.parentage`.
+        parent: Where the model comes from, see `train.runs.parentage`; None for a new one of the recipe.
         lesson: What it learns from; the train part's masks by default.
         resume: Continue the run that `out` holds.
         force: Replace it.
@@ -164,7 +164,8 @@ def train_model(
     keras.utils.set_random_seed(recipe.seed)
     height, width = model.input_shape[1:3]
     lesson = lesson or Masks(data, recipe, (width, height))
-    about = {"recipe": recipe.training_values(), **lesson.about, "parent": dict(parent) if parent else None}
+    values = recipe.training_values() if parent else dataclasses.asdict(recipe)
+    about = {"recipe": values, **lesson.about, "parent": dict(parent) if parent else None}
     return _train(model, data, recipe, out, lesson, about, resume=resume, force=force, xla=xla)
 
 

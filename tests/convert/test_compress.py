@@ -16,7 +16,9 @@ from convert.compress import main
 from convert.report import _beats
 from seg_edge import Segmenter
 from seg_edge.card import read_card
+from seg_edge.errors import OutputError
 from train.evaluate import load_keras
+from train.recipes import Recipe
 from train.runs import read_run, sha256_of
 
 Trained = tuple[Path, Path]
@@ -83,6 +85,40 @@ def test_what_is_done_isn_t_done_again(trained: Trained, compressed: Path, monke
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--epochs", "3"), "distilled/model.keras was made with another epochs"),
+        (("--teacher-weight", "0"), "distilled/model.keras was made with another weight"),
+        (("--criterion", "l1"), "pruned/model.keras was made with another criterion"),
+        (("--size", "32"), "pruned/model.keras was made with another size_wh"),
+    ],
+)
+def test_a_result_of_other_options_isn_t_taken_for_this_one_s(
+    trained: Trained, compressed: Path, more: tuple[str, ...], says: str
+) -> None:
+    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop", *more))
+    assert done.exit_code == 1
+    assert says in done.stderr
+
+
+def test_a_new_network_has_the_full_one_s_size(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def distilled(
+        full: Path, student: None, data: object, out: Path, plan: object, recipe: Recipe, log: object
+    ) -> Path:
+        sizes.append(recipe.size)
+        raise OutputError("enough")
+
+    monkeypatch.setattr(script, "_distilled", distilled)
+    for more in ((), ("--size", "32")):
+        assert CliRunner().invoke(app, line(trained, tmp_path / "new", "--student", "default", *more)).exit_code == 1
+    assert sizes == [64, 32]
+
+
 def test_a_result_of_another_model_isn_t_taken_for_this_one_s(
     trained: Trained, compressed: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +158,13 @@ def test_an_impossible_budget_is_refused_before_anything_is_written(trained: Tra
 
 
 @pytest.mark.parametrize(
-    ("more", "says"), [((), "give --budget-mmac"), (("--student", "huge"), "default, full, original, person")]
+    ("more", "says"),
+    [
+        ((), "give --budget-mmac"),
+        (("--student", "huge"), "default, full, original, person"),
+        (("--budget-mmac", "3", "--criterion", "huge"), "l1, bn_scale, taylor, random"),
+        (("--budget-mmac", "3", "--teacher-weight", "2"), "--teacher-weight is from 0 to 1"),
+    ],
 )
 def test_wrong_use(trained: Trained, tmp_path: Path, more: tuple[str, ...], says: str) -> None:
     done = CliRunner().invoke(app, line(trained, tmp_path / "small", *more))

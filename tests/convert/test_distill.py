@@ -138,7 +138,7 @@ def test_the_teacher_is_asked_once(
     trained: Trained, dataset: Dataset, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run = trained
-    asked = []
+    first, asked = lesson.told[0], []
 
     def answer(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked.append(frame)
@@ -146,9 +146,10 @@ def test_the_teacher_is_asked_once(
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
     again = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
-    np.testing.assert_array_equal(again.answers, lesson.answers)
+    np.testing.assert_array_equal(again.told[0], first)
     assert asked == []
-    Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
+    other = Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
+    assert other.told[0].shape == (lesson.views.count, 32, 32, 4)
     assert len(asked) == lesson.views.count  # other views, other answers
 
 
@@ -215,5 +216,15 @@ def test_the_command(trained: Trained, tmp_path: Path, monkeypatch: pytest.Monke
     assert "best val dice" in capsys.readouterr().out
     written = json.loads((tmp_path / "small" / "run.json").read_text())
     assert written["recipe"]["epochs"] == 1
+    answers = tmp_path / "small" / "teacher.npz"
+    known = answers.read_bytes()
     with pytest.raises(SystemExit, match="holds a run already"):
+        script.main()
+    for other in (["--views", "2"], ["--size", "64"]):
+        monkeypatch.setattr(sys, "argv", [*line, "--resume", *other])
+        with pytest.raises(SystemExit, match="was trained with another recipe"):
+            script.main()
+    assert answers.read_bytes() == known  # nobody asked the teacher for a run that can't be
+    monkeypatch.setattr(sys, "argv", [*line, "--student", str(run / "model.keras")])
+    with pytest.raises(SystemExit, match="--widths is for a new U-Net"):
         script.main()

@@ -1,6 +1,7 @@
 """int8's rounding in a Keras graph: the same function without it, the converter's own file with it."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ import keras
 from keras import layers
 
 from convert.converter import convert_with_ranges
-from convert.fake_quant import IMAGE, fake_quant_kernel, kernel_names, range_points, take_apart, with_fake_quant
+from convert.fake_quant import IMAGE, Range, fake_quant_kernel, kernel_names, range_points, take_apart, with_fake_quant
 from convert.fold import fold_batch_norm
+from convert.operators import Graph
 from convert.ranges import choose_ranges
-from convert.verify import read_contents
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import LiteRT
 from train.unet import unet
@@ -58,6 +59,15 @@ def lived_in(build: Callable[[], keras.Model]) -> keras.Model:
                 some[0] *= 2 ** random.uniform(-3, 3, some[0].shape)
             layer.set_weights(some)
     return model
+
+
+@cache
+def quantised(build: Callable[[], keras.Model]) -> tuple[keras.Model, keras.Model, dict[str, Range], bytes]:
+    """The network, the same without batch normalisation, its ranges, and the file; none of them to be changed."""
+    model = lived_in(build)
+    folded = fold_batch_norm(model)
+    ranges = choose_ranges(folded, IMAGES, "minmax")
+    return model, folded, ranges, convert_with_ranges(folded, ranges)
 
 
 def answer(model: keras.Model, image: np.ndarray) -> np.ndarray:
@@ -116,11 +126,9 @@ def test_a_kernel_is_rounded_to_255_steps_of_each_channel_s_own_size(axes: tuple
 
 @FAMILY
 def test_the_converted_file_answers_as_the_rounding_graph(build: Callable[[], keras.Model]) -> None:
-    model = lived_in(build)
-    folded = fold_batch_norm(model)
-    ranges = choose_ranges(folded, IMAGES, "minmax")
+    model, folded, ranges, content = quantised(build)
     rounding = with_fake_quant(folded, ranges)
-    backend = LiteRT(convert_with_ranges(folded, ranges), 1, "test")
+    backend = LiteRT(content, 1, "test")
     assert (backend.input.dtype, backend.input.zero_point) == (np.uint8, 0)
     assert backend.input.scale == pytest.approx(1 / 255)
     off_graph, off_float = [], []
@@ -133,39 +141,52 @@ def test_the_converted_file_answers_as_the_rounding_graph(build: Callable[[], ke
 
 
 def test_the_ranges_are_those_in_the_file() -> None:
-    folded = fold_batch_norm(lived_in(adding))
-    ranges = {**choose_ranges(folded, IMAGES, "minmax"), "logits": (-3.0, 4.0)}
-    backend = LiteRT(convert_with_ranges(folded, ranges), 1, "test")
+    _, folded, ranges, _ = quantised(separable)
+    backend = LiteRT(convert_with_ranges(folded, {**ranges, "logits": (-3.0, 4.0)}), 1, "test")
     assert backend.output.scale == pytest.approx(7 / 255, rel=1e-3)
     assert backend.output.zero_point == round(3 / 7 * 255)
 
 
 def test_a_missing_range_is_refused() -> None:
-    folded = fold_batch_norm(lived_in(adding))
-    ranges = choose_ranges(folded, IMAGES, "minmax")
-    del ranges["up0_add"]
+    _, folded, ranges, _ = quantised(separable)
+    assert "r1" in ranges
     with pytest.raises(ModelError, match="not full-integer"):
-        convert_with_ranges(folded, ranges)
+        convert_with_ranges(folded, {name: range_ for name, range_ in ranges.items() if name != "r1"})
 
 
 def test_a_concatenation_has_one_scale() -> None:
-    folded = fold_batch_norm(lived_in(concatenating))
-    content = convert_with_ranges(folded, choose_ranges(folded, IMAGES, "mse"))
-    assert {"CONCATENATION", "TRANSPOSE_CONV"} <= set(read_contents(content).operators)
+    graph = Graph(quantised(concatenating)[3])
+    made = {one.outputs[0]: graph.kind(one) for one in graph.graph.operators}
+    joins = [one for one in graph.graph.operators if graph.kind(one) == "CONCATENATION"]
+    assert len(joins) == 2
+    for join in joins:
+        scales = {float(graph.tensors[i].quantization.scale[0]) for i in (*join.inputs, *join.outputs)}
+        assert len(scales) == 1
+        assert "TRANSPOSE_CONV" in {made[i] for i in join.inputs}, "no rounding of its own stands between"
 
 
 def test_rounding_at_no_place_changes_nothing() -> None:
-    folded = fold_batch_norm(lived_in(adding))
+    folded = quantised(adding)[1]
     assert np.array_equal(answer(with_fake_quant(folded, {}, ()), IMAGES[0]), answer(folded, IMAGES[0]))
 
 
+def test_it_rounds_in_float32_whatever_the_policy() -> None:
+    """Where there is a GPU, a training before in the same process leaves half floats as the default."""
+    _, folded, ranges, _ = quantised(separable)
+    expected = answer(with_fake_quant(folded, ranges), IMAGES[0])
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        assert np.array_equal(answer(with_fake_quant(folded, ranges), IMAGES[0]), expected)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
 def test_a_graph_is_saved_learns_and_is_taken_apart(tmp_path: Path) -> None:
-    folded = fold_batch_norm(lived_in(adding))
-    found = choose_ranges(folded, IMAGES, "minmax")
+    _, folded, found, _ = quantised(separable)
     before = {**found, "logits": (found["logits"][0] / 2, found["logits"][1] / 2)}  # what is clipped moves the range
     model = with_fake_quant(folded, before)
     model.compile(keras.optimizers.Adam(0.01), "mse")
-    model.fit(np.concatenate(IMAGES), np.zeros((4, 16, 16, 3)), epochs=3, verbose=0)
+    model.fit(np.concatenate(IMAGES), np.zeros((4, 16, 16, 2)), epochs=3, verbose=0)
     model.save(tmp_path / "a.keras")
     loaded = keras.saving.load_model(tmp_path / "a.keras", compile=False)
     assert np.array_equal(answer(loaded, IMAGES[0]), answer(model, IMAGES[0]))

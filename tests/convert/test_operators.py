@@ -15,8 +15,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
-from convert import operators as module
-from convert.operators import mmac, not_delegated, operator_times, operators, profile
+from convert import delegation as delegation_module
+from convert.delegation import not_delegated
+from convert.operator_times import operator_times, profile
+from convert.operators import Graph, mmac, operators
+from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
 from seg_edge.models import open_model
@@ -120,7 +123,7 @@ def test_only_the_conversion_of_the_dtype_is_left_of_an_int8_unet() -> None:
 
 def test_without_xnnpack_everything_is_left(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    monkeypatch.setattr(module, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
+    monkeypatch.setattr(delegation_module, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
     assert not_delegated(content) == [f"{one.kind} {one.name}" for one in operators(content)]
 
 
@@ -137,11 +140,11 @@ def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 @pytest.mark.parametrize("which", ["content", "half", "int8"])
 def test_the_pieces_in_order_are_the_model(which: str, request: pytest.FixtureRequest) -> None:
     content = PERSON if which == "int8" else request.getfixturevalue(which)
-    graph = module._Graph(content)
+    graph = Graph(content)
     first = graph.tensors[graph.graph.inputs[0]]
     random = np.random.default_rng(0).random(tuple(first.shape), np.float32)
     tensors = {first.name.decode(): (random * 255).astype(np.uint8) if which == "int8" else random}
-    whole = run(module.strip_card(content), tensors)
+    whole = run(strip_card(content), tensors)
     for piece in graph.pieces():
         tensors |= run(graph.cut(piece), tensors)
     for name, answer in whole.items():
