@@ -8,6 +8,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
+# As many processes as cores; a file's tests stay together, as they share what they made.
+PARALLEL := --numprocesses auto --dist loadfile
+
 # On a Raspberry Pi the environment sees the system's packages: picamera2 and libcamera come with the system.
 ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
 # The real package's Python code, for tests of our calls; what drives a camera isn't there, and a Pi has its system's.
@@ -23,13 +26,13 @@ demo: $(STAMPS)/run
 	@echo "Look at $(CURDIR)/demo/grace_hopper.overlay.jpg"
 
 test: $(STAMPS)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 format: $(STAMPS)/dev
 	$(BIN)/ruff format .

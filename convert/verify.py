@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from seg_edge.card import strip_card
@@ -111,6 +112,9 @@ def gate(before: Scores, after: Scores) -> str:
     """
     limits = {"mean_dice": MAX_DICE_DROP, "boundary_f": MAX_BOUNDARY_DROP}
     words = {"mean_dice": "mean Dice", "boundary_f": "boundary F"}
+    unknown = [name for name, value in (("before", before), ("after", after)) if not np.isfinite(value.mean_dice)]
+    if unknown:
+        return f"mean Dice is no number {' and '.join(unknown)}: no class is in any photo's mask or answer"
     drop = accuracy_drop(before, after)
     too_much = [
         f"{words[name]} fell by {drop[name]:.4f}, {limit} is allowed"
