@@ -32,7 +32,7 @@ from convert.cost import mmac
 from convert.distill import Teaching, distill
 from convert.prune_budget import Budget
 from convert.pruning import Pruning, prune
-from seg_edge.errors import SegEdgeError
+from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.files import whole_file, write_file
 from train.dataset import Dataset, open_split
 from train.evaluate import keras_segmenter, load_keras, score
@@ -70,8 +70,11 @@ def train_one(
     name = arm.replace(" ", "_")
     folder = out / f"{name}{'_taught' if taught else ''}_{how.seed}"
     row = folder / "row.json"
+    trained = {key: getattr(recipe, key) for key in ("epochs", "batch", "learning_rate")} | {"steps": how.steps}
     if row.is_file():
         done: dict[str, Any] = json.loads(row.read_text())
+        if done.get("trained", trained) != trained:
+            raise OutputError(f"{row} was trained with {done['trained']}, not {trained}; give another --out.")
         return done
     student = start(arm, full, data, out / f"{name}_start_{how.seed}", how)
     if arm in ("pruned", "random"):
@@ -91,6 +94,7 @@ def train_one(
     result = {
         "arm": arm + (" + teacher" if taught else ""),
         "seed": how.seed,
+        "trained": trained,
         "mmac": round(mmac(model), 3),
         "val_dice": read_run(folder / "model.keras")["scores"]["val_dice"],
         **scores.summary(),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +42,7 @@ from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 from train.runs import read_run, sha256_of
 
 Log = Callable[[str], Any]
+REFUSED = "refused.tflite"
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,27 @@ def compress(full: Path, data: Dataset, out: Path, plan: Plan, log: Log = print)
             architecture["size"] = _side_of(full)
         variants += _small(full, data, out / student, plan, plan.recipe.replace(**architecture), None, log)
     rows = describe(variants, data, plan.size_wh, log)
+    reasons = {} if plan.accept_drop else {row.name: reason for row in rows if (reason := _lost(row, rows[0]))}
+    rows = [_set_aside(row) if row.name in reasons else row for row in rows]
     text = write_report(rows, out)
     log(text)
-    if not plan.accept_drop:
-        _refuse(rows)
+    if reasons:
+        said = "; ".join(f"{row.path}: {reasons[row.name]}" for row in rows if row.name in reasons)
+        raise ModelError(
+            f"refused against {full}, on the val part: {said}. Give a larger budget or more --epochs, or take it as it "
+            "is with --accept-drop."
+        )
     return text
+
+
+def _lost(row: Row, full: Row) -> str:
+    """Why a result is refused; empty when it isn't, or is no result yet."""
+    return gate(full.val, row.val) if row.path.suffix == ".tflite" else ""
+
+
+def _set_aside(row: Row) -> Row:
+    """Takes a refused result its name."""
+    return dataclasses.replace(row, path=row.path.replace(row.path.with_name(REFUSED)))
 
 
 def _side_of(full: Path) -> int:
@@ -110,18 +127,6 @@ def _side_of(full: Path) -> int:
     if height != width:
         raise ModelError(f"{full} takes {width}x{height}, a new network a square; give its --size.")
     return int(width)
-
-
-def _refuse(rows: Sequence[Row]) -> None:
-    """Takes the name of each result that lost too much against the first row, the full model."""
-    reasons = {row.path: gate(rows[0].val, row.val) for row in rows if row.path.suffix == ".tflite"}
-    refused = {path.replace(path.with_name("refused.tflite")): reason for path, reason in reasons.items() if reason}
-    if refused:
-        said = "; ".join(f"{path}: {reason}" for path, reason in refused.items())
-        raise ModelError(
-            f"refused against {rows[0].path}, on the val part: {said}. Give a larger budget or more --epochs, or take "
-            "it as it is with --accept-drop."
-        )
 
 
 def _small(
@@ -162,6 +167,7 @@ def _quantised(distilled: Path, data: Dataset, out: Path, plan: Plan, log: Log) 
         name = distilled.resolve().parents[2].name
         # What counts is the loss against the full model, which the report shows for all results together.
         quantize(distilled, data, out, name=name, method=Method(qat=plan.qat), accept_drop=True, resume=True, log=log)
+        out.with_name(REFUSED).unlink(missing_ok=True)
     return out
 
 

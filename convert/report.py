@@ -203,6 +203,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
             axis.scatter(value, quality, zorder=2, color=_colour(row.name))
             axis.annotate(row.name, (value, quality), xytext=(5, 5), textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel=what)
+        axis.margins(x=0.2, y=0.1)  # room for the names
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mean Dice, test part")
     with whole_file(path) as place:

@@ -189,16 +189,19 @@ def _train(
     checkpoint = Checkpoint(out, model, steps, dice, data.classes)
     done = checkpoint.restore(pupil) if resume else 0
     if done < recipe.epochs:
-        pupil.fit(
-            lesson.training(done * steps),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            validation_data=lesson.validation(),
-            callbacks=_callbacks(checkpoint, recipe, out),
-            shuffle=False,  # the stream is shuffled
-            verbose=0,
-        )
+        try:
+            pupil.fit(
+                lesson.training(done * steps),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=recipe.epochs,
+                validation_data=lesson.validation(),
+                callbacks=_callbacks(checkpoint, recipe, out),
+                shuffle=False,  # the stream is shuffled
+                verbose=0,
+            )
+        except tf.errors.OpError as error:
+            raise DataError(_root_cause(error)) from error
     plot_curves(out / "log.csv", out / "curves.png")
     return _write_run(data, recipe, out, checkpoint, about)
 
@@ -339,8 +342,6 @@ def main() -> None:
         sys.exit(130)
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    except tf.errors.OpError as error:
-        sys.exit(f"error: {_root_cause(error)}")
     scores = run["scores"]
     print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
 

@@ -145,9 +145,11 @@ def test_what_lost_too_much_is_refused_with_the_report_to_see_why(
     assert "refused.tflite: mean Dice fell by 0.5" in " ".join(done.stderr.split())
     assert (compressed / "table.txt").is_file()
     assert not (compressed / BUDGET / "model.tflite").exists()
+    assert "refused.tflite" in (compressed / "table.json").read_text()
     again = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop"))
     assert again.exit_code == 0, again.output
     assert (compressed / BUDGET / "model.tflite").is_file()
+    assert not (compressed / BUDGET / "refused.tflite").exists()
 
 
 def test_an_impossible_budget_is_refused_before_anything_is_written(trained: Trained, tmp_path: Path) -> None:
