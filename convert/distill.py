@@ -33,7 +33,7 @@ from seg_edge.sources.photo import find_photos
 from train.dataset import Dataset, fixed_stream, open_split
 from train.evaluate import load_keras
 from train.fit import Masks, build, train_model
-from train.options import use_threads
+from train.options import thread_count, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, add_options, given_values
 from train.runs import parentage, sha256_of
 
@@ -278,7 +278,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--hint", default="", help="layer whose attention maps are to agree: NAME or THEIRS:OURS")
     parser.add_argument("--hint-weight", type=float, default=Teaching.hint_weight)
     parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for all cores")
+    parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="continue an interrupted run")
     going_on.add_argument("--force", action="store_true", help="replace the run that is there")

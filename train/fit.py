@@ -28,7 +28,7 @@ from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import DiceCoefficient
-from train.options import use_threads, words
+from train.options import thread_count, use_threads, words
 from train.recipes import RECIPES, Recipe, add_options, given_values
 from train.runs import RUN_NAME, parentage, versions
 from train.unet import unet
@@ -297,19 +297,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
-    parser.add_argument("--threads", type=_threads, default=0, help="CPU threads; 0 for all cores")
+    parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="continue an interrupted run")
     going_on.add_argument("--force", action="store_true", help="replace the run that is there")
     add_options(parser)
     return parser.parse_args(arguments)
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"0 or a number of threads was expected, got {text!r}")
-    return int(text)
 
 
 def main() -> None:

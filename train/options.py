@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+
 
 def words(text: str) -> tuple[str, ...]:
     """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def thread_count(text: str) -> int:
+    """A number of threads for `use_threads`, as an argparse type."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"0 or a number of threads was expected, got {text!r}")
+    return int(text)
 
 
 def use_threads(threads: int) -> None:
