@@ -17,7 +17,7 @@ import typer
 
 from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
-from convert.operators import operators
+from convert.operators import total
 from seg_edge.board import Machine, read_board
 from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import find_runtime
@@ -48,12 +48,10 @@ def look(files: list[ModelFile], threads: list[int], runs: int, seconds: float |
     timings = {count: measure(contents, count, runs, seconds=seconds) for count in threads}
     found = []
     for label, file in zip(labels, files, strict=True):
-        listed = operators(file.content)
         found.append(
             Measured(
                 file,
-                sum(operator.parameters for operator in listed),
-                sum(operator.macs for operator in listed) / 1e6,
+                *total(file.content),
                 not_delegated(file.content, threads[0]),
                 {count: timings[count][label] for count in threads},
                 profile(file.content, threads[0], runs, seconds),

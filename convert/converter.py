@@ -64,7 +64,15 @@ def convert_with_ranges(folded: keras.Model, ranges: Mapping[str, Range]) -> byt
     Raises:
         ModelError: What came out is not full-integer.
     """
-    converter = converter_of(with_fake_quant(folded, ranges, kernels=()))
+    return to_full_integer(converter_of(with_fake_quant(folded, ranges, kernels=())))
+
+
+def to_full_integer(converter: Any) -> bytes:
+    """The flatbuffer of a converter that finds the ranges somewhere, with uint8 in and out.
+
+    Raises:
+        ModelError: What came out is not full-integer.
+    """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8

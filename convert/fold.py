@@ -56,17 +56,24 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
 
 def _folded(convolution: Any, norm: Any) -> list[np.ndarray]:
-    """Kernel and bias of `norm(convolution(x))`; `norm` is `(x - mean) / sqrt(variance + epsilon) * gamma + beta`."""
-    mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
-    gamma = np.asarray(norm.gamma, np.float64) if norm.scale else np.ones_like(mean)
-    beta = np.asarray(norm.beta, np.float64) if norm.center else np.zeros_like(mean)
+    """Kernel and bias of `norm(convolution(x))`."""
     kernel, bias = convolution.get_weights()[0], (convolution.get_weights()[1] if convolution.use_bias else 0.0)
-    factor = gamma / np.sqrt(variance + norm.epsilon)
+    factor, shift = affine(norm)
     if type(convolution) is layers.DepthwiseConv2D:
         along = factor.reshape(kernel.shape[2:])
     else:
         along = factor[:, np.newaxis] if type(convolution) is layers.Conv2DTranspose else factor
-    return [(kernel * along).astype(np.float32), ((bias - mean) * factor + beta).astype(np.float32)]
+    return [(kernel * along).astype(np.float32), (bias * factor + shift).astype(np.float32)]
+
+
+def affine(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """A batch normalisation in use: factor and shift of `factor * x + shift`, each float64 (channels,).
+
+    It is `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, with the moving statistics.
+    """
+    mean, variance = norm.moving_mean.numpy().astype(np.float64), norm.moving_variance.numpy().astype(np.float64)
+    scale = (norm.gamma.numpy() if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    return scale, (norm.beta.numpy() if norm.center else 0.0) - mean * scale
 
 
 def sources_of(model: keras.Model) -> dict[str, tuple[str, ...]]:

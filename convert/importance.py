@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from convert.channels import OUTPUT_AXIS, Channels
+from convert.fold import affine
 from seg_edge.errors import DataError, ModelError
 from train.losses import cross_entropy_dice
 
@@ -166,15 +167,8 @@ def _folded(layer: keras.Layer, norm: keras.Layer | None) -> tuple[np.ndarray, n
     if norm is None:
         count = layer.output.shape[-1]
         return np.ones(count), np.broadcast_to(bias, count)
-    scale, shift = _affine(norm)
+    scale, shift = affine(norm)
     return scale, shift + bias * scale
-
-
-def _affine(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """A batch normalisation in use: y = scale x + shift, each float64 (channels,)."""
-    mean, variance = norm.moving_mean.numpy().astype(np.float64), norm.moving_variance.numpy().astype(np.float64)
-    scale = (norm.gamma.numpy() if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
-    return scale, (norm.beta.numpy() if norm.center else 0.0) - mean * scale
 
 
 def _later_constants(model: keras.Model, channels: Channels) -> dict[str, np.ndarray]:
@@ -191,7 +185,7 @@ def _later_constants(model: keras.Model, channels: Channels) -> dict[str, np.nda
     for name in channels.outputs:
         layer = model.get_layer(name)
         if type(layer) is layers.BatchNormalization and name not in folded:
-            constants[name] = np.abs(_affine(layer)[1])
+            constants[name] = np.abs(affine(layer)[1])
     return constants
 
 

@@ -11,12 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.converter import convert, convert_float, convert_with_ranges, converter_of
+from convert.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
 from convert.fake_quant import Range
 from convert.fold import fold_batch_norm
 from convert.qat import fine_tune, recipe_for
 from convert.ranges import METHODS, PERCENTILE, choose_ranges
-from convert.verify import check_full_integer
 from seg_edge.errors import DataError, UsageError
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
@@ -79,14 +78,9 @@ def convert_int8(model: keras.Model, photos: Sequence[Example]) -> bytes:
         ModelError: What came out is not full-integer.
     """
     converter = converter_of(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: _calibration_batches(model, photos)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
-    content = convert(converter)
-    check_full_integer(content)
-    return content
+    return to_full_integer(converter)
 
 
 def _calibration_batches(model: keras.Model, photos: Sequence[Example]) -> Iterator[list[np.ndarray]]:

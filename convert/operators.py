@@ -186,9 +186,10 @@ def operators(content: bytes) -> list[Operator]:
     return [graph.operator(position) for position in range(len(graph.graph.operators))]
 
 
-def mmac(content: bytes) -> float:
-    """Millions of multiplications with an addition in one inference; see `Operator.macs`."""
-    return sum(operator.macs for operator in operators(content)) / 1e6
+def total(content: bytes) -> tuple[int, float]:
+    """Parameters, and millions of multiplications with an addition in one inference; see `Operator`."""
+    listed = operators(content)
+    return sum(one.parameters for one in listed), sum(one.macs for one in listed) / 1e6
 
 
 def _pack(root: Any) -> bytes:

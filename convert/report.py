@@ -12,7 +12,7 @@ from typing import Any
 
 from convert.converter import convert_float
 from convert.narrow import at_size
-from convert.operators import operators
+from convert.operators import total
 from seg_edge import Segmenter
 from seg_edge.files import whole_file, write_file
 from seg_edge.latency import Timing, measure
@@ -41,7 +41,8 @@ class Row:
     Attributes:
         name: Of the variant.
         path: Of its file.
-        content: The `.tflite` that was timed: the file, or the `.keras` as float32.
+        parameters: Weights and biases of what runs, batch normalisation folded in.
+        mmac: Millions of multiply-accumulates of an inference at `timed_wh`.
         scored_wh: Input size that it was scored at, its own.
         timed_wh: Input size that it was timed at.
         times: By number of threads; the models of one number of threads were timed in turns.
@@ -51,7 +52,8 @@ class Row:
 
     name: str
     path: Path
-    content: bytes
+    parameters: int
+    mmac: float
     scored_wh: tuple[int, int]
     timed_wh: tuple[int, int]
     times: Mapping[int, Timing]
@@ -62,16 +64,6 @@ class Row:
     def file_bytes(self) -> int:
         """Size of the file itself."""
         return self.path.stat().st_size
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases of what runs, batch normalisation folded in."""
-        return sum(operator.parameters for operator in operators(self.content))
-
-    @property
-    def mmac(self) -> float:
-        """Millions of multiply-accumulates of an inference at `timed_wh`."""
-        return sum(operator.macs for operator in operators(self.content)) / 1e6
 
 
 def describe(
@@ -96,7 +88,7 @@ def describe(
         Row(
             variant.name,
             variant.path,
-            contents[variant.name],
+            *total(contents[variant.name]),
             *sizes[variant.name],
             {threads: of_all[variant.name] for threads, of_all in times.items()},
             *scores[variant.name],

@@ -63,7 +63,6 @@ class Teacher:
     """
 
     def __init__(self, path: Path, classes: Sequence[str], hint: str = ""):
-        self.hint = hint
         if path.suffix == ".keras":
             model = load_keras(path)
             self.segment = keras_segmenter(model, classes)
@@ -137,7 +136,6 @@ class Views:
         nothing_known = np.full(kept_wh[::-1], IGNORE, np.uint8)
         self.photos += [(resize_to_input(read_photo(path), kept_wh), nothing_known) for path in unlabelled]
         self.count = each * len(self.photos)
-        self.names = [example.name for example in examples] + [path.name for path in unlabelled]
 
     def draw(self, number: Any) -> tuple[Any, Any]:
         """View `number`, an int64 tensor: image float32 (h, w, 3) in 0..1, mask uint8 (h, w), 255 where unknown."""
