@@ -1,0 +1,1 @@
+"""The commands of `seg-edge`, one file each; `seg_edge.cli` puts them together."""

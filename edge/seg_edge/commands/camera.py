@@ -1,0 +1,118 @@
+"""`seg-edge camera`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seg_edge.commands.console import StatusLine
+from seg_edge.commands.options import Effect, ModelOption, SmoothOption, ThreadsOption
+from seg_edge.errors import UsageError
+from seg_edge.models import DEFAULT_MODEL
+
+
+class View(StrEnum):
+    """Where the live picture is shown."""
+
+    window = "window"
+    http = "http"
+    none = "none"
+
+
+def camera(
+    source: Annotated[
+        str, typer.Option(help="auto, picamera2, a number, /dev/videoN, a file, a folder, a URL, or synthetic.")
+    ] = "auto",
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="The picture's size, such as 640x480.")] = None,
+    fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Frames a second to ask of the camera.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A control of a Pi's camera module, such as ExposureTime=8000."),
+    ] = None,
+    effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
+    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Mirror the picture, as people expect of themselves.")
+    ] = False,
+    view: Annotated[
+        View | None, typer.Option(help="Where to show it.", show_default="a window where there can be one, else http")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address of the page; others than this machine's show it to everybody.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8000,
+    record: Annotated[
+        Path | None, typer.Option(help="Also into this video file; %Y%m%d-%H%M%S in its name is the time.")
+    ] = None,
+    virtual_camera: Annotated[
+        str | None, typer.Option(help="Also as a camera for other programs: a v4l2loopback device.", metavar="DEV")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print areas and outlines, one JSON object a frame.")] = False,
+    snapshots: Annotated[
+        Path, typer.Option(help="Folder for snapshots: key s in the window, or SIGUSR1.", show_default="here")
+    ] = Path(),
+    smooth: SmoothOption = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    stats: Annotated[Path | None, typer.Option(help="At the end, write what it took into this JSON file.")] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    threads: ThreadsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a recording that is there.")] = False,
+) -> None:
+    """Segment live, until you press q in the window or Ctrl-C."""
+    from seg_edge.live import CameraSettings, run_camera
+    from seg_edge.smooth import DEFAULT_SMOOTH
+    from seg_edge.sources.photo import read_photo
+
+    settings = CameraSettings(
+        source=source,
+        size_wh=_size(size) if size else None,
+        fps=fps,
+        controls=dict(_control(text) for text in control or ()),
+        effect=effect.value,
+        background=read_photo(background) if background else None,
+        mirror=mirror,
+        view=view.value if view else "",
+        host=host,
+        port=port,
+        record=record,
+        force=force,
+        virtual_camera=virtual_camera,
+        as_json=as_json,
+        snapshots=snapshots,
+        smooth=DEFAULT_SMOOTH if smooth is None else smooth,
+        seconds=seconds,
+        frames=frames,
+        stats=stats,
+        model=model,
+        threads=threads,
+    )
+    line = StatusLine()
+    outcome = run_camera(settings, line.tell, line.show)
+    counts = outcome.stats["frames"]
+    line.tell(
+        f"{outcome.reason or 'stopped'}: {counts['published']} frames in {outcome.stats['seconds']:.0f} s, "
+        f"{outcome.stats['fps'] or 0:.1f} a second, {counts['dropped']} dropped"
+    )
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
+    if not match:
+        raise UsageError(f"--size {text} is no size; write it as 640x480.")
+    return int(match[1]), int(match[2])
+
+
+def _control(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise UsageError(f"--control {text} is not NAME=VALUE with a number, True, False or (a, b).") from None

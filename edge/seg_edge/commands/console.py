@@ -1,0 +1,46 @@
+"""What the commands say and how they end: lines on stderr, one that is written over, and the exit with a message."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import NoReturn
+
+import typer
+
+ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end of the line
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: a stranger's card or file name may hold anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+class StatusLine:
+    """News for the user on stderr; in a terminal with a last line that is written over about once a second."""
+
+    def __init__(self) -> None:
+        self._in_terminal = sys.stderr.isatty()
+
+    # A terminal that was closed, or a log on a full disk, is no reason to stop filming.
+    def show(self, text: str) -> None:
+        """Writes the line anew; nothing where stderr is no terminal."""
+        if self._in_terminal:
+            with contextlib.suppress(OSError):
+                typer.echo(f"{ERASE_LINE}{printable(text)}", err=True, nl=False)
+
+    def tell(self, text: str) -> None:
+        """A line that stays."""
+        with contextlib.suppress(OSError):
+            note(f"{ERASE_LINE if self._in_terminal else ''}{printable(text)}")
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
+    typer.echo(message, err=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the program: one sentence on stderr, and the exit code."""
+    note(f"error: {message}")
+    sys.exit(code)

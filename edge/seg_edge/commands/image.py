@@ -1,0 +1,93 @@
+"""`seg-edge image`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seg_edge.commands.console import ERASE_LINE, note, printable
+from seg_edge.commands.options import Effect, JsonOption, ModelOption, ThreadsOption
+from seg_edge.models import DEFAULT_MODEL
+
+
+class PolygonFormat(StrEnum):
+    """How outlines are written."""
+
+    via = "via"
+    coco = "coco"
+
+
+def image(
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PHOTO...")],
+    model: ModelOption = DEFAULT_MODEL,
+    effect: Annotated[Effect, typer.Option(help="What to make of each photo.")] = Effect.overlay,
+    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; by default beside the photo.")] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.")] = False,
+    polygons: Annotated[PolygonFormat | None, typer.Option(help="Also write the outlines.")] = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
+) -> None:
+    """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
+    from seg_edge.photos import Wanted, is_result, segment_photos
+    from seg_edge.render import check_background
+    from seg_edge.segmenter import Segmenter
+    from seg_edge.sources.photo import find_photos, read_photo
+
+    check_background(effect.value, background)
+    wanted = Wanted(
+        effect.value,
+        read_photo(background) if background else None,
+        out,
+        labels,
+        polygons.value if polygons else None,
+        force,
+    )
+    segmenter = Segmenter(model, threads)
+    paths, failures = find_photos(photos)
+    named = {Path(photo) for photo in photos}
+    earlier = [path for path in paths if is_result(path) and path not in named]
+    paths = [path for path in paths if path not in earlier]
+    if earlier:
+        note(f"{len(earlier)} pictures that seg-edge made earlier are left out, first {earlier[0]}")
+    for argument, failure in failures.items():
+        _report(str(failure), as_json, {"photo": argument, "error": str(failure)})
+
+    done, failed = 0, len(failures)
+    shows_bar = len(paths) > 1 and sys.stderr.isatty()
+    with typer.progressbar(
+        segment_photos(paths, segmenter, wanted),
+        length=len(paths),
+        label=f"Segmenting {len(paths)} photos",
+        file=sys.stderr,
+        hidden=not shows_bar,
+    ) as results:
+        for result in results:
+            if result.error:
+                failed += 1
+                _report(result.error, as_json, result.to_json(segmenter), over_bar=shows_bar)
+                continue
+            done += 1
+            if as_json:
+                typer.echo(json.dumps(result.to_json(segmenter), ensure_ascii=False))
+            elif not (shows_bar and sys.stdout.isatty()):
+                found = ", ".join(f"{name} {share:.1%}" for name, share in result.areas.items())
+                files = ", ".join(str(path) for path in result.outputs.values())
+                typer.echo(printable(f"{result.photo}: {found} -> {files}"))
+    if shows_bar and sys.stdout.isatty():
+        typer.echo(f"{done} photos segmented; the pictures are {f'in {out}' if out else 'beside them'}")
+    if failed or not done:
+        raise typer.Exit(1)
+
+
+def _report(message: str, as_json: bool, document: dict[str, Any], over_bar: bool = False) -> None:
+    """A photo's failure: a line on stderr, where the progress bar was, and with --json its object on stdout as well."""
+    note(f"{ERASE_LINE if over_bar else ''}error: {printable(message)}")
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
