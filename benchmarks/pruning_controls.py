@@ -34,8 +34,9 @@ from convert.prune_budget import Budget
 from convert.pruning import Pruning, prune
 from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.files import whole_file, write_file
+from seg_edge.scores import score
 from train.dataset import Dataset, open_split
-from train.evaluate import keras_segmenter, load_keras, score
+from train.evaluate import keras_segmenter, load_keras
 from train.options import use_threads
 from train.recipes import Recipe, default
 from train.runs import read_run

@@ -17,11 +17,11 @@ from convert.fold import fold_batch_norm
 from convert.qat import fine_tune, recipe_for
 from convert.ranges import METHODS, PERCENTILE, choose_ranges
 from seg_edge.errors import DataError, UsageError
+from seg_edge.labelled import Example
 from seg_edge.preprocess import Preprocessor
 from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset
 from train.evaluate import KerasBackend
-from train.folder import Example
 from train.runs import parentage, read_run
 
 KINDS = ("int8", "float16", "float32")

@@ -34,9 +34,10 @@ from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
 from seg_edge.files import write_file
 from seg_edge.interpreter import find_runtime
+from seg_edge.labelled import Example
+from seg_edge.scores import Scores, score
 from train.dataset import Dataset, open_split
-from train.evaluate import Scores, keras_segmenter, load_keras, score
-from train.folder import Example
+from train.evaluate import keras_segmenter, load_keras
 from train.runs import read_run, sha256_of, versions
 
 CALIBRATION_PHOTOS = 200

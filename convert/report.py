@@ -17,8 +17,9 @@ from seg_edge import Segmenter
 from seg_edge.files import whole_file, write_file
 from seg_edge.latency import Timing, measure
 from seg_edge.metrics import dice
+from seg_edge.scores import Scores, score
 from train.dataset import Dataset
-from train.evaluate import Scores, keras_segmenter, load_keras, score
+from train.evaluate import keras_segmenter, load_keras
 from train.runs import sha256_of
 
 THREADS = (1, 2)

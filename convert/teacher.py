@@ -21,12 +21,12 @@ import typer
 from seg_edge import Segmenter
 from seg_edge.errors import DataError, ModelError
 from seg_edge.files import whole_file
+from seg_edge.labelled import Example
 from seg_edge.metrics import IGNORE
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.photo import read_photo
 from train.augment import Augmentation, augment
 from train.evaluate import KerasBackend, keras_segmenter, load_keras
-from train.folder import Example
 
 ANSWERS_NAME = "teacher.npz"
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_bundled_model_finds_people_it_never_saw(shared_data: Path) -> None:
     """Mean Dice over the photos of `person` val that people fill to a fifth or more: at least 0.80, the first aim."""
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
-    from train.folder import find_examples, given_parts
+    from seg_edge.labelled import find_examples, given_parts
 
     examples = find_examples(shared_data / "person")
     parts = given_parts(shared_data / "person", examples) or {}

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
 from seg_edge.files import write_file
+from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples, given_parts
 from train.augment import Augmentation, augment
-from train.folder import PARTS, Example, check_examples, class_names, find_examples, given_parts
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
 
 

@@ -8,8 +8,7 @@ photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,15 +23,16 @@ import typer
 
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
-from seg_edge.errors import DataError, ModelError, SegEdgeError
+from seg_edge.errors import ModelError, SegEdgeError
 from seg_edge.files import whole_file, write_file
 from seg_edge.interpreter import TensorSpec
-from seg_edge.metrics import IGNORE, boundary_f, confusion_matrix, dice, iou, mean_foreground
+from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.metrics import IGNORE, dice, iou
 from seg_edge.photos import write_picture
 from seg_edge.render import OVERLAY_OPACITY
+from seg_edge.scores import Scores, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
-from train.folder import PARTS, Example, check_examples, class_names, find_examples
 from train.options import words
 
 # Foreground shares from which scores are also given: small people are harder.
@@ -79,98 +79,6 @@ def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
     return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoScore:
-    """One photo's raw counts.
-
-    Attributes:
-        name: Of the photo.
-        matrix: Confusion matrix, int64 (classes, classes), rows are the truth.
-        boundary: Boundary F of each class, float64 (classes,), NaN for an absent one.
-        share: Foreground pixels of the truth as a share of the photo's.
-    """
-
-    name: str
-    matrix: np.ndarray
-    boundary: np.ndarray
-    share: float
-
-    @property
-    def dice(self) -> float:
-        """Mean Dice over the classes that are in this photo's truth or prediction; NaN when none is."""
-        return mean_foreground(dice(self.matrix))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores over some photos. `NaN` where a class is nowhere."""
-
-    classes: tuple[str, ...]
-    photos: tuple[PhotoScore, ...]
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """Sum of the photos' confusion matrices."""
-        return np.sum([photo.matrix for photo in self.photos], axis=0)
-
-    @property
-    def mean_dice(self) -> float:
-        """Mean over the foreground classes of the Dice of all photos' pixels together."""
-        return mean_foreground(dice(self.matrix))
-
-    @property
-    def mean_photo_dice(self) -> float:
-        """Mean over the photos of each photo's own Dice; photos with no class in truth or prediction are left out."""
-        return float(np.nanmean([photo.dice for photo in self.photos]))
-
-    @property
-    def boundary(self) -> np.ndarray:
-        """Boundary F of each class, mean over the photos it is in, float64 (classes,)."""
-        stacked = np.array([photo.boundary for photo in self.photos])
-        there = ~np.isnan(stacked)
-        with np.errstate(invalid="ignore"):
-            return np.nansum(stacked, axis=0) / there.sum(axis=0)
-
-    @property
-    def mean_boundary(self) -> float:
-        """Mean of `boundary` over the foreground classes."""
-        return mean_foreground(self.boundary)
-
-    def at_least(self, share: float) -> Scores:
-        """The photos that the foreground fills by at least `share`."""
-        return Scores(self.classes, tuple(photo for photo in self.photos if photo.share >= share))
-
-    def summary(self) -> dict[str, Any]:
-        """The figures that go into a card."""
-        per_class = zip(self.classes[1:], dice(self.matrix)[1:], strict=True)
-        return {
-            "photos": len(self.photos),
-            "mean_dice": _rounded(self.mean_dice),
-            "mean_photo_dice": _rounded(self.mean_photo_dice),
-            "boundary_f": _rounded(self.mean_boundary),
-            "dice": {name: _rounded(value) for name, value in per_class},
-        }
-
-
-def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
-    """Segments every photo at its own size and counts."""
-    names = segmenter.card.class_names
-    photos = []
-    for example in examples:
-        truth = example.load_mask()
-        predicted = segmenter(read_photo(example.image)).labels
-        if truth.shape != predicted.shape:
-            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
-        matrix = confusion_matrix(truth, predicted, len(names))
-        share = float(matrix[1:].sum() / truth.size)
-        photos.append(PhotoScore(example.name, matrix, boundary_f(truth, predicted, len(names)), share))
-    return Scores(names, tuple(photos))
-
-
-def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 4)
-
-
 def table(scores: Scores) -> str:
     """Dice, IoU and boundary F of each class, and of photos by how much the foreground fills."""
     matrix = scores.matrix
@@ -180,7 +88,7 @@ def table(scores: Scores) -> str:
             f"{name:<16}{dice(matrix)[index]:8.4f}{iou(matrix)[index]:8.4f}{scores.boundary[index]:12.4f}"
             f"{matrix[index].sum():12,}"
         )
-    lines.append(f"{'mean':<16}{scores.mean_dice:8.4f}{mean_foreground(iou(matrix)):8.4f}{scores.mean_boundary:12.4f}")
+    lines.append(f"{'mean':<16}{scores.mean_dice:8.4f}{scores.mean_iou:8.4f}{scores.mean_boundary:12.4f}")
     lines += ["", f"{'foreground fills':<20}{'photos':>8}{'mean photo Dice':>18}{'boundary F':>12}"]
     for share in SHARES:
         part = scores.at_least(share)
@@ -242,14 +150,7 @@ def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores
 
 def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
     """All figures and each photo's raw counts as JSON."""
-    photos = [
-        {
-            "name": photo.name,
-            "matrix": photo.matrix.tolist(),
-            "boundary_f": [_rounded(v) for v in photo.boundary],
-        }
-        for photo in scores.photos
-    ]
+    photos = [photo.to_json() for photo in scores.photos]
     by_share = {str(share): scores.at_least(share).summary() for share in SHARES if scores.at_least(share).photos}
     document = {
         **about,

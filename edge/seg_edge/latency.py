@@ -1,7 +1,8 @@
 """How long one inference takes, several models compared in one run.
 
 On a machine that does anything else, a model timed now and another timed later tell more about the machine than about
-the models. So they take turns, A B C A B C ..., and two are compared by the median of the ratios of each turn.
+the models. So they take turns, in each turn in another order, which chance decides (none always runs after the same
+other, whose leftovers in the caches it would find), and two are compared by the median of the ratios of each turn.
 
 What is timed is `LiteRT.run`, which is what runs behind a camera: the input tensor copied in, the inference, the scores
 copied out. Resizing the picture and making labels of the scores are not in it.
@@ -34,11 +35,13 @@ class Timing:
         samples: Milliseconds of each run, in the order of the turns.
         threads: CPU threads of each inference.
         load: `os.getloadavg` before the first and after the last run: 1, 5 and 15 minutes; empty where it isn't known.
+        every: It took part in every so manieth turn only, from the first on.
     """
 
     samples: tuple[float, ...]
     threads: int
     load: tuple[tuple[float, float, float], ...] = ()
+    every: int = 1
 
     @property
     def median_ms(self) -> float:
@@ -61,17 +64,27 @@ class Timing:
         return min(self.samples)
 
     def ratio_to(self, other: Timing) -> float:
-        """How many times as long as `other` this takes: the median of the ratios of each turn.
+        """How many times as long as `other` this takes: the median of the ratios of each turn that both took part in.
 
         Raises:
             ValueError: They were not measured together.
         """
-        if len(self.samples) != len(other.samples) or self.threads != other.threads:
+        together = max(self._turns[0], other._turns[0]) < min(self._turns[1], other._turns[1])
+        if not together or self.threads != other.threads:
             raise ValueError(
                 f"{len(self.samples)} runs at {self.threads} threads and {len(other.samples)} at {other.threads} "
                 "were not measured in turns"
             )
-        return float(np.median(np.divide(self.samples, other.samples)))
+        ours, theirs = self._by_turn(), other._by_turn()
+        return float(np.median([ours[turn] / theirs[turn] for turn in ours.keys() & theirs.keys()]))
+
+    @property
+    def _turns(self) -> tuple[int, int]:
+        """How many turns there were: more than the first number, at most the second."""
+        return (len(self.samples) - 1) * self.every, len(self.samples) * self.every
+
+    def _by_turn(self) -> dict[int, float]:
+        return {index * self.every: sample for index, sample in enumerate(self.samples)}
 
 
 def measure(
@@ -112,33 +125,53 @@ def time_in_turns(
     runs: int = RUNS,
     warmup: int = WARMUP,
     seconds: float | None = None,
+    every: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> dict[str, Timing]:
-    """Times anything in turns; see `measure`. `threads` is only noted."""
+    """Times anything in turns; see `measure`.
+
+    Args:
+        actions: What to run, by name.
+        threads: Only noted.
+        runs: Turns.
+        warmup: Turns before them that don't count.
+        seconds: See `measure`.
+        every: Those that take part in every so manieth turn only, because they take so much longer than the others.
+        seed: Of the order in each turn.
+
+    Raises:
+        UsageError: A number makes no sense.
+    """
     if runs < 1 or warmup < 0 or (seconds is not None and not seconds > 0):
         raise UsageError(f"runs is {runs}, warmup {warmup}, seconds {seconds}; give 1 or more, 0 or more, above 0.")
+    rate = {name: (every or {}).get(name, 1) for name in actions}
+    if min(rate.values(), default=1) < 1:
+        raise UsageError(f"every is {every}; give 1 or more.")
+    random, samples = np.random.default_rng(seed), {name: list[float]() for name in actions}
+
+    def turn(number: int) -> dict[str, float]:
+        playing = [name for name in actions if number % rate[name] == 0]
+        random.shuffle(playing)
+        return {name: _time(actions[name]) for name in playing}
+
     began, before = time.perf_counter(), _load()
-    for _ in range(warmup):
-        _turn(actions)
+    for number in range(warmup):
+        turn(number)
         if seconds is not None and time.perf_counter() - began > WARMUP_SHARE * seconds:
             break
-    turns: list[list[float]] = []
-    while len(turns) < runs:
-        turns.append(_turn(actions))
-        if seconds is not None and len(turns) >= MIN_RUNS and time.perf_counter() - began > seconds:
+    for number in range(runs):
+        for name, taken in turn(number).items():
+            samples[name].append(taken)
+        if seconds is not None and number + 1 >= MIN_RUNS and time.perf_counter() - began > seconds:
             break
     load = before + _load()
-    return {
-        name: Timing(samples, threads, load) for name, samples in zip(actions, zip(*turns, strict=True), strict=True)
-    }
+    return {name: Timing(tuple(taken), threads, load, rate[name]) for name, taken in samples.items()}
 
 
-def _turn(actions: Mapping[str, Callable[[], object]]) -> list[float]:
-    taken = []
-    for action in actions.values():
-        began = time.perf_counter()
-        action()
-        taken.append((time.perf_counter() - began) * 1000)
-    return taken
+def _time(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return (time.perf_counter() - began) * 1000
 
 
 def random_tensor(spec: TensorSpec, seed: int = 0) -> np.ndarray:

@@ -25,8 +25,31 @@ def test_files_and_contents_are_timed_together() -> None:
 def test_they_take_turns_after_a_warm_up() -> None:
     ran: list[str] = []
     timings = time_in_turns({name: lambda name=name: ran.append(name) for name in "ABC"}, runs=3, warmup=2)
-    assert "".join(ran) == "ABC" * 5
+    turns = ["".join(ran[start : start + 3]) for start in range(0, len(ran), 3)]
+    assert len(turns) == 5
+    assert {"".join(sorted(turn)) for turn in turns} == {"ABC"}
     assert {name: len(timing.samples) for name, timing in timings.items()} == {"A": 3, "B": 3, "C": 3}
+
+
+def test_the_order_of_a_turn_is_chance_and_can_be_had_again() -> None:
+    def order(seed: int) -> str:
+        ran: list[str] = []
+        actions = {name: lambda name=name: ran.append(name) for name in "ABC"}
+        time_in_turns(actions, runs=60, warmup=0, seed=seed)
+        return "".join(ran)
+
+    turns = {order(0)[start : start + 3] for start in range(0, 180, 3)}
+    assert turns == {"ABC", "ACB", "BAC", "BCA", "CAB", "CBA"}
+    assert order(0) == order(0) != order(1)
+
+
+def test_a_slow_one_can_take_part_in_fewer_turns() -> None:
+    ran: list[str] = []
+    actions = {name: lambda name=name: ran.append(name) for name in "AB"}
+    timings = time_in_turns(actions, runs=10, warmup=0, every={"B": 4})
+    assert ran.count("A") == len(timings["A"].samples) == 10
+    assert ran.count("B") == len(timings["B"].samples) == 3
+    assert Timing((4.0, 8.0, 6.0), 1, every=4).ratio_to(Timing((2.0, 9, 9, 9) * 2 + (2.0, 9), 1)) == 3.0
 
 
 def test_each_sample_is_of_its_own_action() -> None:
@@ -48,6 +71,8 @@ def test_what_was_not_measured_together_is_not_compared() -> None:
         Timing((1.0, 2.0), 1).ratio_to(Timing((1.0,), 1))
     with pytest.raises(ValueError, match="turns"):
         Timing((1.0,), 1).ratio_to(Timing((1.0,), 2))
+    with pytest.raises(ValueError, match="turns"):
+        Timing((1.0, 2.0), 1, every=4).ratio_to(Timing((1.0,) * 4, 1))
 
 
 def test_a_slow_model_stops_when_the_time_is_over() -> None:
@@ -60,6 +85,11 @@ def test_a_slow_model_stops_when_the_time_is_over() -> None:
 def test_however_short_the_time_there_are_some_samples() -> None:
     assert len(time_in_turns({"a": lambda: time.sleep(0.01)}, runs=50, seconds=1e-6)["a"].samples) == MIN_RUNS
     assert len(time_in_turns({"a": lambda: None}, runs=2, seconds=1e-6)["a"].samples) == 2
+
+
+def test_taking_part_never_is_no_choice() -> None:
+    with pytest.raises(UsageError, match="every"):
+        time_in_turns({"a": lambda: None}, every={"a": 0})
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"seconds": 0.0}, {"threads": 0}])

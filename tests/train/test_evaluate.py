@@ -13,8 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from seg_edge.errors import ModelError
+from seg_edge.scores import PhotoScore, Scores, score
 from train.dataset import open_split
-from train.evaluate import PhotoScore, Scores, keras_segmenter, load_keras, main, score
+from train.evaluate import keras_segmenter, load_keras, main
 
 Trained = tuple[Path, Path]
 app = typer.Typer()
