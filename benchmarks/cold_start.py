@@ -10,15 +10,15 @@ import importlib.util
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from seg_edge.bench.cold_start import run_once
+from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import RUNTIMES
 
 # Makes every runtime before the wanted one look absent, so that the package's own choice falls on it.
@@ -28,19 +28,6 @@ sys.modules.update(dict.fromkeys({hidden!r}))
 from seg_edge.cli import main
 main(["image", {photo!r}, "--out", {out!r}, "--force"])
 """
-
-
-def run_once(hidden: list[str], photo: Path, out: str) -> tuple[float, float]:
-    """Wall seconds and peak resident MiB of one process."""
-    program = PROGRAM.format(hidden=hidden, photo=str(photo), out=out)
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(process.pid, 0)
-    elapsed = time.perf_counter() - began
-    if status:
-        said = process.stderr.read().decode().strip() if process.stderr else ""
-        raise RuntimeError(said.splitlines()[-1] if said else f"exit status {status}")
-    return elapsed, usage.ru_maxrss / 1024
 
 
 def main(
@@ -54,9 +41,10 @@ def main(
     with tempfile.TemporaryDirectory() as out:
         for turn in range(runs + 1):
             for index in there:
+                program = PROGRAM.format(hidden=packages[:index], photo=str(photo), out=out)
                 try:
-                    sample = run_once(packages[:index], photo, out)
-                except RuntimeError as error:
+                    sample = run_once([sys.executable, "-c", program])
+                except SegEdgeError as error:
                     typer.echo(f"error: {RUNTIMES[index][0]}: {error}", err=True)
                     raise typer.Exit(1) from error
                 if turn:
@@ -70,7 +58,7 @@ def main(
         ratio = statistics.median(theirs[0] / ours[0] for theirs, ours in pairs)
         typer.echo(
             f"{name:<16}{statistics.median(seconds):7.2f} s ({min(seconds):.2f}..{max(seconds):.2f})"
-            f"{statistics.median(memory):8.0f} MiB   {ratio:.1f} times {first}'s time"
+            f"{statistics.median(memory):8.0f} MB   {ratio:.1f} times {first}'s time"
         )
 
 

@@ -123,29 +123,44 @@ def draw_confusion(scores: Scores, path: Path) -> None:
     plt.close(figure)
 
 
-def draw_worst(segmenter: Segmenter, examples: Sequence[Example], scores: Scores, path: Path, count: int = 8) -> None:
-    """The photos with the lowest Dice, each as photo, truth and prediction side by side, worst first."""
+def draw_worst(
+    shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
+) -> None:
+    """The photos with the lowest Dice, worst first, each as photo, truth and what models say, side by side.
+
+    Args:
+        shown: The models by name, with the same classes.
+        examples: The photos.
+        scores: By which they are ranked.
+        path: Of the picture.
+        count: How many, at most; photos without a Dice are left out, and without any nothing is written.
+    """
     by_name = {example.name: example for example in examples}
     ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
-    colours = np.array([info.colour[::-1] for info in segmenter.classes], np.uint8)
+    columns = " | ".join(["photo", "truth (grey: does not count)", *shown])
+    width = 320 * (2 + len(shown))
     rows = []
     for photo in ranked[:count]:
         example = by_name[photo.name]
-        frame, truth = read_photo(example.image), example.load_mask()
-        shown = [frame]
-        for labels in (truth, segmenter(frame).labels):
-            tinted = cv2.addWeighted(
-                colours[np.where(labels == IGNORE, 0, labels)], OVERLAY_OPACITY, frame, OVERLAY_OPACITY, 0
-            )
-            tinted[labels == IGNORE] = 127
-            shown.append(np.where((labels > 0)[..., np.newaxis], tinted, frame))
-        row = cv2.resize(np.hstack(shown), (960, round(960 * frame.shape[0] / (3 * frame.shape[1]))))
-        caption = np.full((26, 960, 3), 255, np.uint8)
-        text = f"{photo.name}: Dice {photo.dice:.3f}    photo | truth (grey: does not count) | model"
+        frame = read_photo(example.image)
+        answers = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
+        truth = _tint(frame, example.load_mask(), next(iter(shown.values())))
+        height = round(320 * frame.shape[0] / frame.shape[1])
+        row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
+        caption = np.full((26, width, 3), 255, np.uint8)
+        text = f"{photo.name}: Dice {photo.dice:.3f}    {columns}"
         cv2.putText(caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         rows += [caption, row]
     if rows:
         write_picture(path, np.vstack(rows))
+
+
+def _tint(frame: np.ndarray, labels: np.ndarray, segmenter: Segmenter) -> np.ndarray:
+    colours = np.array([info.colour[::-1] for info in segmenter.classes], np.uint8)
+    plane = colours[np.where(labels == IGNORE, 0, labels)]
+    tinted = cv2.addWeighted(plane, OVERLAY_OPACITY, frame, OVERLAY_OPACITY, 0)
+    tinted[labels == IGNORE] = 127
+    return np.where((labels > 0)[..., np.newaxis], tinted, frame)
 
 
 def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
@@ -192,7 +207,7 @@ def main(
         about = {"model": str(model), "sha256": segmenter.file.sha256, "part": part}
         write_scores(scores, about, folder / "scores.json")
         draw_confusion(scores, folder / "confusion.png")
-        draw_worst(segmenter, examples, scores, folder / "worst.jpg")
+        draw_worst({"model": segmenter}, examples, scores, folder / "worst.jpg")
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

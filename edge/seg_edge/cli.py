@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from seg_edge import __version__
+from seg_edge.commands.bench import bench
 from seg_edge.commands.camera import camera
 from seg_edge.commands.console import fail
 from seg_edge.commands.doctor import doctor
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (image, camera, video, models, doctor):
+for command in (image, camera, video, models, bench, doctor):
     app.command()(command)
 
 

@@ -20,19 +20,19 @@ class StatusLine:
     """News for the user on stderr; in a terminal with a last line that is written over about once a second."""
 
     def __init__(self) -> None:
-        self._in_terminal = sys.stderr.isatty()
+        self.in_terminal = sys.stderr.isatty()
 
     # A terminal that was closed, or a log on a full disk, is no reason to stop filming.
     def show(self, text: str) -> None:
         """Writes the line anew; nothing where stderr is no terminal."""
-        if self._in_terminal:
+        if self.in_terminal:
             with contextlib.suppress(OSError):
                 typer.echo(f"{ERASE_LINE}{printable(text)}", err=True, nl=False)
 
     def tell(self, text: str) -> None:
         """A line that stays."""
         with contextlib.suppress(OSError):
-            note(f"{ERASE_LINE if self._in_terminal else ''}{printable(text)}")
+            note(f"{ERASE_LINE if self.in_terminal else ''}{printable(text)}")
 
 
 def note(message: str) -> None:

@@ -1,0 +1,76 @@
+"""A package of a registry, from which files are taken into a cache: only those whose SHA-256 is known beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from seg_edge.errors import SegEdgeError
+from seg_edge.files import check_place, write_file
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of a registry with files of peers in it.
+
+    Attributes:
+        spec: Name and version, as the tool that downloads it takes them.
+        command: What downloads it into the folder it runs in, without the spec.
+        tool: What is missing where the command can't be started.
+        files: Name in the cache -> SHA-256 of every file that is taken from it.
+        read: One of these files, by its name in the cache, out of the downloaded archive.
+    """
+
+    spec: str
+    command: tuple[str, ...]
+    tool: str
+    files: dict[str, str]
+    read: Callable[[Path, str], bytes]
+
+    def fetch(self, cache: Path, run: Run = subprocess.run) -> list[Path]:
+        """Gets what isn't in the cache yet, or is damaged there; returns what it wrote.
+
+        Raises:
+            SegEdgeError: The download failed, or holds other files than it should.
+        """
+        missing = [name for name, digest in self.files.items() if not is_whole(cache / name, digest)]
+        if not missing:
+            return []
+        for name in missing:
+            check_place(cache / name)
+        with tempfile.TemporaryDirectory() as folder:
+            archive = self._download(Path(folder), run)
+            try:
+                contents = {name: self.read(archive, name) for name in missing}
+            except Exception as error:  # a damaged archive raises whatever its reader stumbles over
+                raise SegEdgeError(f"{archive.name}: {missing[0]} can't be read from it ({error}).") from error
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != self.files[name]:
+                raise SegEdgeError(f"{self.spec}: its {name} is not the file that was compared; it isn't kept.")
+        for name, content in contents.items():
+            write_file(cache / name, content)
+        return [cache / name for name in contents]
+
+    def _download(self, folder: Path, run: Run) -> Path:
+        try:
+            done = run([*self.command, self.spec], cwd=folder, capture_output=True, text=True)
+        except OSError as error:
+            raise SegEdgeError(f"{self.spec}: {self.tool} can't be started ({error.strerror}); install it.") from error
+        archives = sorted(folder.iterdir())
+        if done.returncode or len(archives) != 1:
+            errors = [line for line in done.stderr.splitlines() if re.match("ERROR|npm err", line, re.IGNORECASE)]
+            said = errors[0] if errors else (done.stderr.strip() or f"{len(archives)} files came").splitlines()[-1]
+            raise SegEdgeError(f"{self.spec}: {self.tool} could not download it ({said}); is there a network?")
+        return archives[0]
+
+
+def is_whole(path: Path, digest: str) -> bool:
+    """Whether the file is there with this SHA-256."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest

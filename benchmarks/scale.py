@@ -1,0 +1,299 @@
+"""How the cost grows: `python benchmarks/scale.py [--quick] [--json FILE]`.
+
+Curves of milliseconds over input size and over threads, of memory over photo size, of time over the number of photos,
+and of photos a second over worker processes, each with the law fitted to it. The values of one curve take turns in
+random order, so that what else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+
+from benchmarks.growth import Curve, fit_workers, linear, make_curve, make_point, power, table, xy
+from seg_edge.board import Machine, read_board
+from seg_edge.errors import SegEdgeError
+from seg_edge.files import write_file
+from seg_edge.interpreter import find_runtime
+from seg_edge.latency import measure
+from seg_edge.models import DEFAULT_MODEL, open_model
+from seg_edge.segmenter import Segmenter
+from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.synthetic import SyntheticSource
+
+ROOT = Path(__file__).parents[1]
+PHOTO_WH = (640, 480)
+WARMUP_RUNS = 3
+# A whole `seg-edge image`, which at its end writes its peak memory to stderr. The kernel's account of a child begins
+# with its parent's, so it must be asked from inside; see seg_edge.memory.
+IMAGE = (
+    "import atexit, sys; from seg_edge.memory import peak_mb; from seg_edge.cli import main; "
+    "atexit.register(lambda: print(peak_mb(), file=sys.stderr)); main(sys.argv[1:])"
+)
+Log = Callable[[str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """What is measured, and how often.
+
+    Attributes:
+        sides: Of the square inputs, in pixels.
+        megapixels: Of the photos for memory.
+        photos: Numbers of them.
+        runs: Inferences of each model or number of threads in a round.
+        rounds: Of everything but the input sizes, which take turns at every run.
+        seconds: That the worker processes segment for.
+    """
+
+    sides: tuple[int, ...] = (96, 128, 192, 256, 384, 512)
+    megapixels: tuple[float, ...] = (0.3, 1, 3, 6, 12, 24)
+    photos: tuple[int, ...] = (1, 3, 10, 30, 100, 300)
+    runs: int = 60
+    rounds: int = 3
+    seconds: float = 3.0
+
+
+QUICK = Extent((64, 96), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3)
+
+
+def measure_scale(quick: bool, log: Log) -> list[Curve]:
+    """All curves as plain JSON; about two minutes, with `quick` some seconds and too few points to believe.
+
+    Args:
+        quick: Whether only to see that it works.
+        log: Is told what is measured now, and what can't be.
+
+    Returns:
+        Of each curve `name`, what `x` and `y` are and their units, `points` (x; y, the median; p5 and p95; n samples;
+        and more by curve) and `fit`, see `growth.Fit.to_json`.
+
+    Raises:
+        SegEdgeError: A process that is measured fails.
+    """
+    extent = QUICK if quick else Extent()
+    with tempfile.TemporaryDirectory() as folder:
+        measurements = (over_input_size, over_threads, over_photo_size, over_photos, over_workers)
+        curves = [curve for measurement in measurements if (curve := measurement(extent, Path(folder), log))]
+    return curves
+
+
+def over_input_size(extent: Extent, folder: Path, log: Log) -> Curve | None:
+    """Milliseconds of the recipe `default`, untrained and int8, at several input sizes; None without TensorFlow."""
+    if not importlib.util.find_spec("tensorflow"):
+        log("latency over input size is left out: TensorFlow isn't installed (pip install '.[train]')")
+        return None
+    log("latency over input size")
+    # In a process of its own, since TensorFlow's threads and memory would be in what is measured later.
+    _run("-c", f"from benchmarks.scale import write_models; write_models({str(folder)!r}, {extent.sides!r})")
+    from convert.operators import total
+
+    contents = {side: (folder / f"{side}.tflite").read_bytes() for side in extent.sides}
+    timings = measure({str(side): content for side, content in contents.items()}, threads=1, runs=extent.runs)
+    points = [
+        make_point(side * side, timings[str(side)].samples, side=side, mmac=round(total(contents[side])[1], 2))
+        for side in extent.sides
+    ]
+    fit = power(*xy(points))
+    error = fit.values["exponent_se"]
+    exponent = f"{fit['exponent']:.2f}" + ("" if error is None else f" ± {error:.2f}")
+    text = f"twice the pixels take {fit['doubling']:.2f} times as long (exponent {exponent})"
+    y = ("one inference, 1 thread", "ms")
+    return make_curve("latency over input size", ("input size", "pixels"), y, points, fit.to_json(text))
+
+
+def write_models(folder: str, sides: Sequence[int]) -> None:
+    """Writes the U-Net of the recipe `default` as `<side>.tflite`, its activations' ranges from noise."""
+    import train.quiet  # noqa: F401
+
+    # isort: split
+
+    import keras
+    import tensorflow as tf
+
+    from convert.converter import converter_of, to_full_integer
+    from train.recipes import default
+    from train.unet import unet
+
+    recipe, noise = default(), np.random.default_rng(0)
+    for side in sides:
+        keras.utils.set_random_seed(recipe.seed)
+        model = unet((side, side), 2, recipe.widths, stem_stride=recipe.stem_stride, decoder=recipe.decoder)
+        batches = [[noise.random((1, side, side, 3), np.float32)] for _ in range(2)]
+        converter = converter_of(model)
+        converter.representative_dataset = lambda batches=batches: iter(batches)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        write_file(Path(folder) / f"{side}.tflite", to_full_integer(converter))
+
+
+def over_threads(extent: Extent, folder: Path, log: Log) -> Curve:
+    """Milliseconds of the bundled model by number of threads."""
+    log("latency over threads")
+    model = {DEFAULT_MODEL: open_model(DEFAULT_MODEL).content}
+    counts = list(range(1, max(4, _cores()) + 1))
+    # One number of threads at a time: those of another would still wait for work, and waiting keeps a core busy.
+    samples = _in_turns(
+        counts,
+        extent.rounds,
+        lambda n: measure(model, threads=n, runs=extent.runs, warmup=WARMUP_RUNS)[DEFAULT_MODEL].samples,
+    )
+    points = [make_point(n, samples[n], oversubscribed=n > _cores()) for n in counts]
+    fit, y = fit_workers(points, "threads", is_rate=False), (f"one inference of {DEFAULT_MODEL!r}", "ms")
+    return make_curve("latency over threads", ("threads", "threads"), y, points, fit)
+
+
+def over_photo_size(extent: Extent, folder: Path, log: Log) -> Curve | None:
+    """Peak memory of `seg-edge image` by megapixels of the photo; None without Linux's /proc."""
+    log("memory over photo size")
+    places = {size: _photos(folder / f"{size} MP", _scaled(PHOTO_WH, size), 1) for size in extent.megapixels}
+    samples = _in_turns(extent.megapixels, extent.rounds, lambda size: [_image(places[size], folder / "out")[1]])
+    if not all(value for values in samples.values() for value in values):
+        log("memory over photo size is left out: there is no /proc/self/status here")
+        return None
+    points = [make_point(size, samples[size]) for size in extent.megapixels]
+    fit = linear(*xy(points))
+    text = f"{fit['fixed']:.0f} MB, and {fit['each']:.1f} MB for each megapixel"
+    x, y = ("photo size", "megapixels"), ("peak memory of one 'seg-edge image'", "MB")
+    return make_curve("memory over photo size", x, y, points, fit.to_json(text))
+
+
+def over_photos(extent: Extent, folder: Path, log: Log) -> Curve:
+    """Seconds of `seg-edge image` for a folder by the number of photos in it."""
+    log("time over number of photos")
+    places = {count: _photos(folder / f"{count} photos", PHOTO_WH, count) for count in extent.photos}
+    samples = _in_turns(extent.photos, extent.rounds, lambda count: [_image(places[count], folder / "out")[0]])
+    points = [make_point(count, samples[count]) for count in extent.photos]
+    fit = linear(*xy(points))
+    text = f"{fit['fixed']:.2f} s to start, and {fit['each'] * 1000:.1f} ms for each photo"
+    x, y = ("photos", "photos"), ("one 'seg-edge image' for all", "s")
+    return make_curve("time over number of photos", x, y, points, fit.to_json(text))
+
+
+def over_workers(extent: Extent, folder: Path, log: Log) -> Curve:
+    """Photos a second of several processes at once, each with one thread."""
+    log("throughput over worker processes")
+    counts = [n for n in sorted({1, 2, 4, _cores(), 2 * _cores()}) if n <= 2 * _cores()]
+    samples = _in_turns(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
+    points = [make_point(n, samples[n], oversubscribed=n > _cores()) for n in counts]
+    fit, y = fit_workers(points, "processes", is_rate=True), ("segmented in all, 1 thread each", "photos/s")
+    return make_curve("throughput over worker processes", ("worker processes", "processes"), y, points, fit)
+
+
+def _throughput(workers: int, seconds: float) -> float:
+    command = [sys.executable, "-c", f"from benchmarks.scale import work; work({seconds})"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes)) for _ in range(workers)]
+        if any(worker.stdout.readline() != "ready\n" for worker in started if worker.stdout):
+            raise SegEdgeError("a worker process could not start; run 'seg-edge doctor'.")
+        for worker in started:  # none begins before all are ready
+            if worker.stdin:
+                worker.stdin.write("go\n")
+                worker.stdin.flush()
+        return sum(float(worker.communicate()[0]) for worker in started)
+
+
+def work(seconds: float) -> None:
+    """A worker process: says that it is ready, waits for a line, segments, and prints the photos a second."""
+    cv2.setNumThreads(1)
+    source, segmenter = SyntheticSource(SourceRequest("synthetic", PHOTO_WH)), Segmenter(DEFAULT_MODEL, 1)
+    frames = [source.frame(10 * index) for index in range(8)]
+    for frame in frames:
+        segmenter(frame)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, count = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - began) < seconds:
+        segmenter(frames[count % len(frames)])
+        count += 1
+    print(count / elapsed)
+
+
+def _in_turns(values: Sequence[Any], rounds: int, take: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
+    """Samples of each value, of which every round takes some, the values in another order each time."""
+    order = random.Random(0)
+    samples: dict[Any, list[float]] = {value: [] for value in values}
+    for _ in range(rounds):
+        for value in order.sample(list(values), len(values)):
+            samples[value] += take(value)
+    return samples
+
+
+def _image(photos: Path, out: Path) -> tuple[float, float]:
+    """Seconds that one `seg-edge image` of a folder took, and its peak memory in 10^6 bytes."""
+    began = time.perf_counter()
+    said = _run("-c", IMAGE, "image", str(photos), "--out", str(out), "--force")
+    return time.perf_counter() - began, float(said.splitlines()[-1])
+
+
+def _run(*arguments: str) -> str:
+    """What a Python process writes to stderr.
+
+    Raises:
+        SegEdgeError: It failed.
+    """
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SegEdgeError(f"a process that is measured failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
+    return done.stderr
+
+
+def _photos(folder: Path, size_wh: tuple[int, int], count: int) -> Path:
+    """A folder of as many JPEG photos of a drawn person."""
+    folder.mkdir()
+    drawn = SyntheticSource(SourceRequest("synthetic", PHOTO_WH)).frame(0)
+    content = cv2.imencode(".jpg", cv2.resize(drawn, size_wh))[1].tobytes()
+    for index in range(count):
+        (folder / f"{index}.jpg").write_bytes(content)
+    return folder
+
+
+def _scaled(size_wh: tuple[int, int], megapixels: float) -> tuple[int, int]:
+    factor = math.sqrt(megapixels * 1e6 / (size_wh[0] * size_wh[1]))
+    return round(size_wh[0] * factor), round(size_wh[1] * factor)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Few points and runs: to see that it works.")] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the curves to this file.")] = None,
+) -> None:
+    """Measures how the cost grows, and prints each curve with the law that fits it."""
+    before = read_board(Machine())
+    try:
+        curves = measure_scale(quick, lambda line: typer.echo(line, err=True))
+        after, runtime = read_board(Machine()), find_runtime()
+        machine = {"cpu": before.cpu or before.model, "arch": before.arch, "cores": _cores()}
+        machine |= {"runtime": f"{runtime.name} {runtime.version}", "load": [before.load, after.load]}
+        if out:
+            write_file(out, json.dumps({"machine": machine, "quick": quick, "curves": curves}, indent=1).encode())
+    except SegEdgeError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    about = f"{machine['cpu']}, {machine['arch']}, {machine['cores']} cores, {machine['runtime']}"
+    typer.echo(f"{about}, load {before.load} before and {after.load} after; medians")
+    for curve in curves:
+        typer.echo("\n" + "\n".join(table(curve)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,209 @@
+"""What is scored: photos with masks and the models for them, read from a TOML file such as `benchmarks/suites.toml`.
+
+    [[suite]]
+    name = "class"
+    data = "../class"                       # folder of images/ and masks/, seen from the TOML file
+    split = "../runs/full/split.json"       # of the training, so that only unseen photos are scored
+    part = "test"                           # of the split; without a split, of the folder's index.csv
+    classes = ["grey", "hoodie", "orange"]  # where the folder has no labels.txt
+    clips = "../clips"                      # a video or a folder of them, for flicker
+    peers = false                           # whether benchmarks/peers.py's are scored too
+    models = [
+        { name = "full", file = "../runs/full/model.keras", role = "full" },  # what the others are made of
+        { name = "full, 256x256", file = "../runs/full/model.keras", size = 256 },
+        "../runs/small/default/model.tflite",
+        "person",
+    ]
+
+`data = "drawn"` stands for pictures that the program draws, with exact masks: they are there on any machine. Each suite
+is kept if its data is there; what isn't is said, and left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg_edge.bench.candidates import Candidate, candidate
+from seg_edge.card import ModelCard, append_card, make_classes
+from seg_edge.errors import DataError, SegEdgeError, UsageError
+from seg_edge.files import write_file
+from seg_edge.labelled import Example, check_examples, class_names, find_examples, given_parts
+from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.synthetic import SyntheticSource
+
+DRAWN = "drawn"
+DRAWN_EVERY = 30  # frames, so a picture a second of the 24 until the drawn person repeats himself
+DRAWN_PICTURES = 24
+CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+KEYS = {"name", "data", "split", "part", "classes", "clips", "peers", "models"}
+MODEL_KEYS = {"name", "file", "role", "size", "about"}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Photos with masks, and what is scored on them.
+
+    Attributes:
+        name: Of the photos.
+        examples: Photos that none of the models has seen.
+        classes: Names, background first.
+        candidates: The models.
+        clips: Videos for the flicker score.
+        peers: Whether other people's models are scored too.
+        drawn: Whether the pictures are the program's own, which anyone may show.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    classes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    clips: tuple[Path, ...] = ()
+    peers: bool = False
+    drawn: bool = False
+
+
+def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
+    """The suites whose data is there, and a sentence on each part that isn't.
+
+    Args:
+        path: The TOML file.
+        work: Folder for what is drawn and converted.
+
+    Raises:
+        UsageError: The file is not as the module says.
+        SegEdgeError: Data or a model that is there can't be used.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not TOML ({error}).") from error
+    entries = document.get("suite")
+    if set(document) != {"suite"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise UsageError(f"{path}: one or more [[suite]] were expected and nothing else.")
+    suites, missing = [], list[str]()
+    for number, entry in enumerate(entries, 1):
+        strange = set(entry) - KEYS
+        if strange or not isinstance(entry.get("name"), str) or not isinstance(entry.get("data"), str):
+            wrong = f"{min(strange)!r} means nothing there" if strange else "it needs a name and data"
+            raise UsageError(f"{path}, suite {number}: {wrong}.")
+        suite, absent = _suite(entry, path.parent, work)
+        missing += [f"{entry['name']}: {sentence}" for sentence in absent]
+        suites += [suite] if suite else []
+    return suites, missing
+
+
+def _suite(entry: Mapping[str, Any], base: Path, work: Path) -> tuple[Suite | None, list[str]]:
+    drawn = entry["data"] == DRAWN
+    folder = _draw(work / DRAWN) if drawn else base / entry["data"]
+    if not folder.is_dir():
+        return None, [f"not scored, there is no folder {entry['data']} (docs/data.md says where photos come from)"]
+    examples, classes = _examples(entry, folder, base)
+    candidates, missing = _models(entry, base, work, classes)
+    clips, absent = _clips(entry, base)
+    return Suite(
+        entry["name"], examples, classes, candidates, clips, bool(entry.get("peers", False)), drawn
+    ), missing + absent
+
+
+def _examples(entry: Mapping[str, Any], folder: Path, base: Path) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    examples, classes = find_examples(folder), class_names(folder, entry.get("classes"))
+    part, split = entry.get("part"), entry.get("split")
+    if part and split:
+        try:
+            names = set(json.loads((base / split).read_text(encoding="utf-8"))["parts"][part])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{base / split}: not a split with a part {part!r}; train/fit.py writes one.") from error
+        examples = tuple(example for example in examples if example.name in names)
+    elif part:
+        parts = given_parts(folder, examples) or {}
+        examples = tuple(example for example in examples if parts.get(example) == part)
+    if not examples:
+        raise DataError(f"{folder}: no photo is in its part {part!r}.")
+    check_examples(examples, classes)
+    return examples, classes
+
+
+def _models(
+    entry: Mapping[str, Any], base: Path, work: Path, classes: tuple[str, ...]
+) -> tuple[tuple[Candidate, ...], list[str]]:
+    candidates, missing = [], []
+    for model in entry.get("models", []):
+        given: dict[str, Any] = {"file": model} if isinstance(model, str) else model
+        if not isinstance(given, dict) or set(given) - MODEL_KEYS or not isinstance(given.get("file"), str):
+            raise UsageError(f"suite {entry['name']}: {model} is no model; give a file, or a table with one.")
+        name = given["file"]
+        is_file = Path(name).suffix in (".tflite", ".keras")
+        if is_file and not (base / name).is_file():
+            missing.append(f"{given.get('name', name)} not measured, there is no {name}")
+            continue
+        file: str | Path = base / name if is_file else name
+        if str(file).endswith(".keras"):
+            file = convert_keras(Path(file), classes, given.get("size"), work)
+        found = candidate(file, given.get("name", ""), given.get("role", "model"), given.get("about", ""))
+        known = found.open(1).card.class_names
+        if known != classes:
+            raise DataError(f"{name} knows the classes {', '.join(known)}; {entry['name']} has {', '.join(classes)}.")
+        candidates.append(found)
+    return tuple(candidates), missing
+
+
+def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work: Path) -> Path:
+    """The `.keras` as a float32 `.tflite` in `work`, at another input size if one is given; made once.
+
+    Raises:
+        ModelError: It can't be read or converted.
+    """
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    out = work / f"{model.parent.name}-{digest[:12]}{f'-{size}' if size else ''}.tflite"
+    if not out.is_file():
+        from convert.converter import convert_float
+        from convert.narrow import at_size
+        from train.evaluate import load_keras
+
+        network = load_keras(model)
+        network = at_size(network, (size, size)) if size else network
+        height, width = network.input_shape[1:3]
+        card = ModelCard(model.parent.name, make_classes(classes), (width, height), parent_sha256=digest)
+        write_file(out, append_card(convert_float(network, "float32"), card))
+    return out
+
+
+def _clips(entry: Mapping[str, Any], base: Path) -> tuple[tuple[Path, ...], list[str]]:
+    if "clips" not in entry:
+        return (), []
+    place = base / entry["clips"]
+    clips = tuple(sorted(p for p in place.glob("*") if p.suffix in CLIP_SUFFIXES)) if place.is_dir() else (place,)
+    if not clips or not clips[0].is_file():
+        return (), [f"flicker not measured, there is no video {entry['clips']}"]
+    return clips, []
+
+
+def _draw(folder: Path) -> Path:
+    """A data folder of drawn pictures with exact masks."""
+    source = SyntheticSource(SourceRequest("synthetic", (256, 256)))
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "labels.txt").write_text("background\nperson\n")
+    for number in range(DRAWN_PICTURES):
+        index = number * DRAWN_EVERY
+        _write(folder / "images" / f"drawn_{number:02}.png", source.frame(index))
+        _write(folder / "masks" / f"drawn_{number:02}.png", source.truth(index))
+    return folder
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    done, content = cv2.imencode(".png", picture)
+    if not done:
+        raise SegEdgeError(f"{path}: can't be encoded.")
+    write_file(path, content.tobytes())

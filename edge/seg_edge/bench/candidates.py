@@ -1,0 +1,101 @@
+"""What is measured: models by name, each with a way to open it in another process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_edge.errors import ModelError
+from seg_edge.models import open_model
+from seg_edge.segmenter import Segmenter
+
+# Latencies are divided by this model's, so that they can be compared between machines, days and loads. It is never
+# changed: figures divided by another one are other figures. benchmarks/make_reference.py says how it was made.
+REFERENCE = Path(__file__).with_name("reference.tflite")
+REFERENCE_SHA256 = "5d20e601670a41f5659958d518503575ba56b012811c741a4b9850cebf92a485"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to measure.
+
+    Attributes:
+        name: What it is called in the results; one candidate a name.
+        open: Makes a Segmenter with so many threads. Can be pickled, as it is called in other processes.
+        role: `model`, `reference`, `full` (what others are made of), or `peer` (of other people).
+        file: Its file; `seg-edge image --model` takes it if it is a `.tflite`. None where it has none.
+        about: What a reader of the report should know of it.
+    """
+
+    name: str
+    open: Callable[[int], Segmenter]
+    role: str = "model"
+    file: Path | None = None
+    about: str = ""
+
+
+def candidate(model: str | Path, name: str = "", role: str = "model", about: str = "") -> Candidate:
+    """A bundled model or a `.tflite` file; called by its file's name unless another is given.
+
+    Raises:
+        ModelError: It isn't there or not to be trusted.
+    """
+    file = open_model(model)
+    where: str | Path = model if file.name == str(model) else file.path.resolve()
+    return Candidate(name or file.name, partial(_open, where), role, file.path.resolve(), about)
+
+
+def reference() -> Candidate:
+    """The fixed model that latencies are divided by.
+
+    Raises:
+        ModelError: The installation is damaged.
+    """
+    if not REFERENCE.is_file() or hashlib.sha256(REFERENCE.read_bytes()).hexdigest() != REFERENCE_SHA256:
+        raise ModelError(f"{REFERENCE}: missing, or not the file that was shipped; install seg-edge again.")
+    about = "fixed and untrained; every latency is divided by its own"
+    return candidate(REFERENCE, "reference", "reference", about)
+
+
+def describe(which: Candidate) -> dict[str, Any]:
+    """What the results say of a candidate: role, bytes, SHA-256, input, and its card's scores.
+
+    Raises:
+        ModelError: It can't be loaded.
+    """
+    segmenter = which.open(1)
+    spec, card = segmenter.backend.input, segmenter.file.card
+    content = which.file.read_bytes() if which.file else b""
+    return {
+        "role": which.role,
+        "about": which.about,
+        "file": which.file.name if which.file else None,
+        "bytes": len(content) or None,
+        "sha256": hashlib.sha256(content).hexdigest() if content else None,
+        "input_wh": [spec.shape[2], spec.shape[1]],
+        "dtype": np.dtype(spec.dtype).name,
+        "classes": list(segmenter.card.class_names),
+        "version": card.version if card else None,
+    }
+
+
+def check_names(candidates: list[Candidate]) -> None:
+    """Refuses two candidates of one name, whose figures would be mixed up.
+
+    Raises:
+        ModelError: There are.
+    """
+    names = [which.name for which in candidates]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ModelError(f"two of the models are called {twice!r}; rename one file, or measure them one by one.")
+
+
+def _open(model: str | Path, threads: int) -> Segmenter:
+    return Segmenter(model, threads)

@@ -1,0 +1,76 @@
+"""`seg-edge bench`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seg_edge.commands.console import StatusLine, fail
+from seg_edge.commands.options import JsonOption
+from seg_edge.errors import UsageError
+from seg_edge.models import DEFAULT_MODEL
+
+WIDE = 160  # characters of a line where no terminal says how many it has
+
+
+def bench(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A bundled model's name or a .tflite file; several are compared.", show_default=DEFAULT_MODEL
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(help="Numbers of CPU threads.", show_default="1 to the cores, at most 4")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="The picture to segment.", show_default="a drawn one")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of images/ and masks/, to score the models on too.")] = None,
+    classes: Annotated[str, typer.Option(help="Names, where that folder has no labels.txt: cat,dog")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads.")] = 7,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how fast models are on this device, and with --data how accurate. Takes about a minute."""
+    from rich.console import Console
+
+    from seg_edge.bench.candidates import candidate
+    from seg_edge.bench.run import BenchSettings, run_bench
+    from seg_edge.bench.text import headline, tables
+    from seg_edge.sources.photo import read_photo
+
+    settings = BenchSettings(
+        candidates=tuple(candidate(name) for name in model or [DEFAULT_MODEL]),
+        threads=_threads(threads) if threads else (),
+        frame=read_photo(photo) if photo else None,
+        rounds=rounds,
+        runs=runs,
+        data=data,
+        classes=tuple(word.strip() for word in classes.split(",") if word.strip()),
+    )
+    line = StatusLine()
+    document = run_bench(settings, line.show)
+    line.show("")
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        typer.echo(headline(document))
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+        for table in tables(document):
+            console.print()
+            console.print(table)
+    watch = document["watch"]
+    for note in watch["notes"]:
+        line.tell(f"note: {note}")
+    if not watch["valid"]:
+        fail(f"these figures don't count: {'; '.join(watch['reasons'])}. Cool it, or give it a stronger supply.", 1)
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", text):
+        raise UsageError(f"--threads {text} is no list of numbers; write it as 1,2,4.")
+    return tuple(dict.fromkeys(int(count) for count in text.split(",")))
