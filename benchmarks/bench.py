@@ -21,7 +21,7 @@ from benchmarks.flicker import measure_flicker
 from benchmarks.peers import default_cache, peer_candidates
 from benchmarks.report import write_report
 from benchmarks.scale import measure_scale
-from benchmarks.suites import Suite, read_suites
+from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.bench.accuracy import measure_accuracy
 from seg_edge.bench.candidates import Candidate, check_names, describe, reference
 from seg_edge.bench.cold_start import measure_cold_starts
@@ -38,7 +38,7 @@ from seg_edge.scores import PhotoScore, Scores
 from train.evaluate import draw_worst
 
 HERE = Path(__file__).parent
-SUITES, RESULTS, HISTORY = HERE / "suites.toml", HERE / "results", HERE / "history"
+RESULTS = HERE / "results"
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
 LIVE_MS = 100.0  # a frame; what takes longer is no live picture, and its flicker isn't measured
 WORST = 6  # photos shown of each suite
@@ -116,18 +116,6 @@ def measure(
     )
 
 
-def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each model once, however many suites it is in."""
-    by_name: dict[str, Candidate] = {}
-    for which in candidates:
-        known = by_name.setdefault(which.name, which)
-        if known.file != which.file:
-            raise UsageError(
-                f"two models are called {which.name!r}: {known.file} and {which.file}; name one otherwise."
-            )
-    return list(by_name.values())
-
-
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
     """For each suite a picture of the photos that our smallest model did worst on, beside the full one's answer."""
     for suite, scored in zip(suites, document["accuracy"], strict=True):
@@ -162,7 +150,7 @@ def _progress(log: Log, what: str, done: int, total: int) -> None:
 def main(
     suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
     results: Annotated[Path, typer.Option(help="Folder of results; the report is made of all in it.")] = RESULTS,
-    records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = HISTORY,
+    records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = history.FOLDER,
     peers: Annotated[Path | None, typer.Option(help="Cache of peers.", show_default="$SEG_EDGE_PEERS")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=64, help="At most so many threads.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see whether all works; not recorded.")] = False,

@@ -1,9 +1,10 @@
 """Did it get slower or worse? `make bench-check`, or `python benchmarks/check.py`: 1 if so, after saying in what.
 
 Compares our models with the last line of this machine's history, which `make bench` wrote: a Dice may fall by 0.005 on
-the same photos, a latency ratio (to the reference model of the same run) rise by 15 %. Timing is noisy even as a ratio,
-so what looks slower is measured again, twice, and only what still is slower over all rounds together is called so;
-`benchmarks/false_alarms.py` measures how often that is wrong.
+the same photos, a latency ratio (to the reference model of the same run) rise by 15 %. Timing is noisy even as a ratio.
+So a ratio counts as risen only if its interval lies above the one in the history altogether, and what looks slower is
+measured again, twice: it must still be so over all rounds together. `benchmarks/false_alarms.py` measures how often
+that is wrong.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import history
-from benchmarks.bench import HISTORY, SUITES, unique
-from benchmarks.suites import Suite, read_suites
+from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.bench.accuracy import measure_accuracy
 from seg_edge.bench.candidates import Candidate, reference
 from seg_edge.bench.document import describe_machine
@@ -56,6 +56,11 @@ class Comparison:
         return f"{self.now / self.before - 1:+.1%}"
 
 
+def has_risen(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a ratio, with `median` and `interval`, is higher than it may be and surely higher than it was."""
+    return now["median"] > then["median"] * (1 + MAX_RISE) and now["interval"][0] > then["interval"][1]
+
+
 def compare_latency(before: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> list[Comparison]:
     """Each latency ratio against the history's.
 
@@ -69,9 +74,9 @@ def compare_latency(before: Mapping[str, Any], entries: Sequence[Mapping[str, An
         for kind, what in RATIOS.items():
             known = before.get(entry["model"], {}).get(kind, {}).get(threads)
             if known and entry["model"] != "reference":
-                then, now = known["median"], entry[kind]["median"]
                 said = f"{what}, {threads} thread{'s' * (threads != '1')}"
-                found.append(Comparison(entry["model"], said, then, now, now > then * (1 + MAX_RISE)))
+                then, now = known["median"], entry[kind]["median"]
+                found.append(Comparison(entry["model"], said, then, now, has_risen(known, entry[kind])))
     return found
 
 
@@ -180,7 +185,7 @@ def table(comparisons: Sequence[Comparison]) -> Table:
 
 def main(
     suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
-    records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = HISTORY,
+    records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = history.FOLDER,
     rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads, each time.")] = ROUNDS,
     runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = RUNS,
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.check import ATTEMPTS, MAX_RISE, RATIOS, ROUNDS, RUNS
+from benchmarks.check import ATTEMPTS, RATIOS, ROUNDS, RUNS, has_risen
 from seg_edge.bench.candidates import candidate, reference
 from seg_edge.bench.figures import latency
 from seg_edge.bench.rounds import Round, measure_rounds
@@ -29,14 +29,14 @@ from seg_edge.models import bundled_models
 
 SLOWED = (0.1, 0.15, 0.2, 0.25, 0.3)
 
-# The ratios of one measurement, by model, threads and kind.
-Ratios = dict[tuple[str, int, str], float]
+# The ratios of one measurement, with their intervals, by model, threads and kind.
+Ratios = dict[tuple[str, int, str], dict[str, Any]]
 
 
 def ratios(rounds: Sequence[Round]) -> Ratios:
     """All that the check would compare."""
     return {
-        (entry["model"], entry["threads"], kind): entry[kind]["median"]
+        (entry["model"], entry["threads"], kind): entry[kind]
         for entry in latency(rounds, "reference")
         for kind in RATIOS
         if entry["model"] != "reference"
@@ -51,7 +51,11 @@ def alarm(before: Ratios, later: Sequence[Ratios], slowed: float = 0.0) -> bool:
         later: Of each attempt, over all rounds so far.
         slowed: By how much the models are made to look slower.
     """
-    return all(any(now[key] * (1 + slowed) > before[key] * (1 + MAX_RISE) for key in before) for now in later)
+    return all(any(has_risen(before[key], _slower(now[key], slowed)) for key in before) for now in later)
+
+
+def _slower(ratio: dict[str, Any], by: float) -> dict[str, Any]:
+    return {"median": ratio["median"] * (1 + by), "interval": [end * (1 + by) for end in ratio["interval"]]}
 
 
 def summarise(measured: Sequence[Sequence[Round]]) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def summarise(measured: Sequence[Sequence[Round]]) -> dict[str, Any]:
     pairs = list(permutations(range(count), 2))
     # Of a check that goes on with the measurement it is compared with, nothing could be learnt.
     apart = [(i, j) for i, j in pairs if (i - j) % count >= ATTEMPTS]
-    changes = [abs(single[j][key] / single[i][key] - 1) for i, j in pairs for key in single[i]]
+    changes = [abs(single[j][key]["median"] / single[i][key]["median"] - 1) for i, j in pairs for key in single[i]]
     return {
         "measurements": count,
         "comparisons": len(pairs),
@@ -82,8 +86,14 @@ def summarise(measured: Sequence[Sequence[Round]]) -> dict[str, Any]:
             "at the first attempt": _share(alarm(single[i], single[j : j + 1]) for i, j in pairs),
             f"after {ATTEMPTS} attempts": _share(alarm(single[i], following[j]) for i, j in apart),
         },
+        "intervals meet": _share(_meet(single[i][key], single[j][key]) for i, j in pairs for key in single[i]),
         "found": {f"{by:.0%} slower": _share(alarm(single[i], following[j], by) for i, j in apart) for by in SLOWED},
     }
+
+
+def _meet(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the intervals of two measurements of the same thing overlap, as they should."""
+    return one["interval"][0] <= other["interval"][1] and other["interval"][0] <= one["interval"][1]
 
 
 def _share(outcomes: Any) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 from seg_edge.errors import DataError
 from seg_edge.files import write_file
 
+FOLDER = Path(__file__).with_name("history")
+
 
 def entry(document: dict[str, Any]) -> dict[str, Any]:
     """The line of a run: when, where, and for each model its file, latency ratios and scores."""

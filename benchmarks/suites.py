@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from seg_edge.labelled import Example, check_examples, class_names, find_example
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
+SUITES = Path(__file__).with_name("suites.toml")
 DRAWN = "drawn"
 DRAWN_EVERY = 30  # frames, so a picture a second of the 24 until the drawn person repeats himself
 DRAWN_PICTURES = 24
@@ -156,6 +157,18 @@ def _models(
             raise DataError(f"{name} knows the classes {', '.join(known)}; {entry['name']} has {', '.join(classes)}.")
         candidates.append(found)
     return tuple(candidates), missing
+
+
+def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each model once, however many suites it is in."""
+    by_name: dict[str, Candidate] = {}
+    for which in candidates:
+        known = by_name.setdefault(which.name, which)
+        if known.file != which.file:
+            raise UsageError(
+                f"two models are called {which.name!r}: {known.file} and {which.file}; name one otherwise."
+            )
+    return list(by_name.values())
 
 
 def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work: Path) -> Path:
