@@ -1,6 +1,7 @@
 # make demo   a mask on a portrait, from nothing
 # make test   everything the project promises
 # make check  what a change must pass: format, lint, types, tests
+# make bench  how fast and how accurate, against what; make bench-check: has it got slower or worse since?
 # Set PYTHON to use another interpreter; set VENV to put the environment elsewhere.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
 PICAMERA2 := picamera2==0.3.38 videodev2==0.0.4
 VENV_OPTIONS := $(if $(ON_A_PI),--system-site-packages,)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench bench-check clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/run
@@ -37,6 +38,12 @@ check: $(STAMPS)/dev
 format: $(STAMPS)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(STAMPS)/dev
+	$(BIN)/python benchmarks/bench.py
+
+bench-check: $(STAMPS)/dev
+	$(BIN)/python benchmarks/check.py
 
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache

@@ -153,6 +153,7 @@ def main(
     records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = history.FOLDER,
     peers: Annotated[Path | None, typer.Option(help="Cache of peers.", show_default="$SEG_EDGE_PEERS")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=64, help="At most so many threads.")] = None,
+    scale: Annotated[bool, typer.Option(help="Also how cost grows, which takes two minutes.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see whether all works; not recorded.")] = False,
 ) -> None:
     """Measures everything, records it and writes the report."""
@@ -162,7 +163,7 @@ def main(
         with tempfile.TemporaryDirectory() as work:
             found, absent = read_suites(suites, Path(work))
             counts = range(1, (threads or default_threads()) + 1)
-            document = measure(found, others, counts, quick, line.show)
+            document = measure(found, others, counts, quick, line.show, with_scale=scale)
             document["missing"] = [*absent, *missing]
             place = results / f"{document['machine']['key']}.json"
             draw_worst_photos(found, document, results / "photos" / place.stem)

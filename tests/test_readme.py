@@ -22,6 +22,7 @@ NOT_HERE = ("make demo", ". .venv/bin/activate", "pip install -e '.[train]'")
 QUICKER = {
     "python train/fit.py --data class --recipe full": "--size 64 --epochs 2 --widths 8,12,16",
     "python train/fit.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
+    "seg-edge bench": "--rounds 1 --runs 2",
     "python convert/compress.py": "--size 64 --epochs 1 --views 1 --accept-drop",
 }
 
@@ -93,6 +94,13 @@ def test_the_commands_on_a_camera_and_a_video(home: Path) -> None:
     run(shlex.split(camera), home)
     assert "20 frames" in run(shlex.split(video), home)
     assert cv2.VideoCapture(str(home / "clip.blur.mp4")).read()[0]
+
+
+def test_the_benchmark(home: Path) -> None:
+    (line,) = (line for line in commands() if line.startswith("seg-edge bench"))
+    out = run(shlex.split(f"{line} {QUICKER[line]}"), home)
+    assert "person" in out
+    assert "reference" in out
 
 
 def test_the_commands_in_the_text() -> None:
