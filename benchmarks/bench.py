@@ -19,7 +19,7 @@ import typer
 from benchmarks import history
 from benchmarks.flicker import measure_flicker
 from benchmarks.peers import default_cache, peer_candidates
-from benchmarks.report import write_report
+from benchmarks.report import RESULTS, write_report
 from benchmarks.scale import measure_scale
 from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.bench.accuracy import measure_accuracy
@@ -30,15 +30,13 @@ from seg_edge.bench.figures import latency
 from seg_edge.bench.rounds import encode, measure_rounds
 from seg_edge.bench.run import drawn_frame
 from seg_edge.bench.watch import Watch
-from seg_edge.commands.console import StatusLine
-from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.files import write_file
 from seg_edge.interpreter import default_threads
 from seg_edge.scores import PhotoScore, Scores
 from train.evaluate import draw_worst
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
 LIVE_MS = 100.0  # a frame; what takes longer is no live picture, and its flicker isn't measured
 WORST = 6  # photos shown of each suite
@@ -158,7 +156,7 @@ def main(
 ) -> None:
     """Measures everything, records it and writes the report."""
     line = StatusLine()
-    try:
+    with exit_codes():
         others, missing = peer_candidates(peers or default_cache())
         with tempfile.TemporaryDirectory() as work:
             found, absent = read_suites(suites, Path(work))
@@ -172,12 +170,6 @@ def main(
         if document["watch"]["valid"] and not quick:
             history.append(records / f"{place.stem}.jsonl", history.entry(document))
         written = write_report(results, records)
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     for sentence in [*document["missing"], *document["watch"]["notes"]]:
         line.tell(f"note: {sentence}")
     typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")

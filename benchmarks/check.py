@@ -27,8 +27,8 @@ from seg_edge.bench.document import describe_machine
 from seg_edge.bench.figures import latency
 from seg_edge.bench.rounds import Round, measure_rounds
 from seg_edge.bench.run import drawn_frame
-from seg_edge.commands.console import StatusLine
-from seg_edge.errors import DataError, SegEdgeError, UsageError
+from seg_edge.commands.console import StatusLine, exit_codes
+from seg_edge.errors import DataError
 
 MAX_FALL = 0.005
 MAX_RISE = 0.15
@@ -191,7 +191,7 @@ def main(
 ) -> None:
     """Compares this tree with what was measured last on this machine."""
     line = StatusLine()
-    try:
+    with exit_codes():
         path = records / f"{describe_machine()['key']}.jsonl"
         lines = history.read(path)
         if not lines:
@@ -199,12 +199,6 @@ def main(
         with tempfile.TemporaryDirectory() as work:
             found, missing = read_suites(suites, Path(work))
             comparisons, notes = check(found, lines[-1], rounds, runs, line.show)
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     line.show("")
     typer.echo(f"Against {lines[-1]['commit'] or 'an unknown commit'} of {lines[-1]['created']}")
     Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))

@@ -1,7 +1,7 @@
 """One photo from a cold start, whole process: `python benchmarks/cold_start.py PHOTO`.
 
 Runs `seg-edge image PHOTO` with each installed LiteRT runtime in turn, A B A B ..., and prints wall time and peak
-memory of the processes as the kernel accounts them.
+memory of the processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib.util
 import os
 import platform
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -22,12 +21,7 @@ from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import RUNTIMES
 
 # Makes every runtime before the wanted one look absent, so that the package's own choice falls on it.
-PROGRAM = """
-import sys
-sys.modules.update(dict.fromkeys({hidden!r}))
-from seg_edge.cli import main
-main(["image", {photo!r}, "--out", {out!r}, "--force"])
-"""
+HIDE = "import sys; sys.modules.update(dict.fromkeys({hidden!r}))"
 
 
 def main(
@@ -41,9 +35,9 @@ def main(
     with tempfile.TemporaryDirectory() as out:
         for turn in range(runs + 1):
             for index in there:
-                program = PROGRAM.format(hidden=packages[:index], photo=str(photo), out=out)
                 try:
-                    sample = run_once([sys.executable, "-c", program])
+                    options = ["--out", out, "--force"]
+                    sample = run_once(["image", str(photo), *options], HIDE.format(hidden=packages[:index]))
                 except SegEdgeError as error:
                     typer.echo(f"error: {RUNTIMES[index][0]}: {error}", err=True)
                     raise typer.Exit(1) from error

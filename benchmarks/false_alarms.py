@@ -22,8 +22,7 @@ from seg_edge.bench.candidates import candidate, reference
 from seg_edge.bench.figures import latency
 from seg_edge.bench.rounds import Round, measure_rounds
 from seg_edge.bench.run import drawn_frame
-from seg_edge.commands.console import StatusLine
-from seg_edge.errors import SegEdgeError
+from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.interpreter import default_threads
 from seg_edge.models import bundled_models
 
@@ -110,14 +109,11 @@ def main(
     threads = range(1, default_threads() + 1)
     before = os.getloadavg()
     measured = []
-    try:
+    with exit_codes():
         models = [reference(), *(candidate(name) for name in bundled_models())]
         for number in range(times):
             line.show(f"measurement {number + 1} of {times}")
             measured.append(measure_rounds(models, drawn_frame(), threads, rounds, runs, seed=1000 * number))
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     line.show("")
     load = [round(value, 1) for value in (before[0], os.getloadavg()[0])]
     typer.echo(json.dumps({"load": load, "rounds": rounds, "runs": runs, **summarise(measured)}, indent=1))

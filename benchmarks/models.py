@@ -19,6 +19,7 @@ from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
 from convert.operators import total
 from seg_edge.board import Machine, read_board
+from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import find_runtime
 from seg_edge.latency import RUNS, Timing, measure
@@ -130,12 +131,9 @@ def main(
     ] = None,
 ) -> None:
     """Prints one table of all models, and where the time of each goes."""
-    try:
+    with exit_codes():
         counts, files = read_threads(threads), [open_model(model) for model in models]
         found = look(files, counts, runs, seconds)
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     board, runtime = read_board(Machine()), find_runtime()
     taken = [found[0].timings[count] for count in counts]
     load = " to ".join(f"{moment[0]:.1f}" for moment in (*taken[0].load[:1], *taken[-1].load[-1:])) or "unknown"

@@ -26,6 +26,7 @@ import numpy as np
 import typer
 
 from benchmarks import arm64_root
+from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
 from seg_edge.models import DEFAULT_MODEL, open_model
@@ -228,7 +229,7 @@ def main(
 ) -> None:
     """Compares a model's output here with that of other processors or of an older runtime."""
     cpus = cpu or ["cortex-a72", "cortex-a76"]
-    try:
+    with exit_codes():
         unknown = sorted(set(cpus) - set(arm64_root.CPU_PARTS))
         if unknown:
             raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(arm64_root.CPU_PARTS)}.")
@@ -254,12 +255,6 @@ def main(
                 answer = side.run(contents, frames)
                 check_delegated(side, answer)
                 largest = max(largest, _print_difference(side, [(reference, answer)], timed=False))
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     allowed = steps if steps is not None else 2 if tflite else 0
     if largest > allowed:
         typer.echo(f"error: values differ by up to {largest:g} steps; {allowed} is allowed.", err=True)

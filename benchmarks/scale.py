@@ -27,7 +27,9 @@ import numpy as np
 import typer
 
 from benchmarks.growth import Curve, fit_workers, linear, make_curve, make_point, power, table, xy
+from seg_edge.bench.cold_start import run_once
 from seg_edge.board import Machine, read_board
+from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.files import write_file
 from seg_edge.interpreter import find_runtime
@@ -40,12 +42,6 @@ from seg_edge.sources.synthetic import SyntheticSource
 ROOT = Path(__file__).parents[1]
 PHOTO_WH = (640, 480)
 WARMUP_RUNS = 3
-# A whole `seg-edge image`, which at its end writes its peak memory to stderr. The kernel's account of a child begins
-# with its parent's, so it must be asked from inside; see seg_edge.memory.
-IMAGE = (
-    "import atexit, sys; from seg_edge.memory import peak_mb; from seg_edge.cli import main; "
-    "atexit.register(lambda: print(peak_mb(), file=sys.stderr)); main(sys.argv[1:])"
-)
 Log = Callable[[str], object]
 
 
@@ -237,9 +233,7 @@ def _in_turns(values: Sequence[Any], rounds: int, take: Callable[[Any], Sequence
 
 def _image(photos: Path, out: Path) -> tuple[float, float]:
     """Seconds that one `seg-edge image` of a folder took, and its peak memory in 10^6 bytes."""
-    began = time.perf_counter()
-    said = _run("-c", IMAGE, "image", str(photos), "--out", str(out), "--force")
-    return time.perf_counter() - began, float(said.splitlines()[-1])
+    return run_once(["image", str(photos), "--out", str(out), "--force"])
 
 
 def _run(*arguments: str) -> str:
@@ -279,16 +273,13 @@ def main(
 ) -> None:
     """Measures how the cost grows, and prints each curve with the law that fits it."""
     before = read_board(Machine())
-    try:
+    with exit_codes():
         curves = measure_scale(quick, lambda line: typer.echo(line, err=True))
         after, runtime = read_board(Machine()), find_runtime()
         machine = {"cpu": before.cpu or before.model, "arch": before.arch, "cores": _cores()}
         machine |= {"runtime": f"{runtime.name} {runtime.version}", "load": [before.load, after.load]}
         if out:
             write_file(out, json.dumps({"machine": machine, "quick": quick, "curves": curves}, indent=1).encode())
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     about = f"{machine['cpu']}, {machine['arch']}, {machine['cores']} cores, {machine['runtime']}"
     typer.echo(f"{about}, load {before.load} before and {after.load} after; medians")
     for curve in curves:

@@ -22,7 +22,8 @@ import numpy as np
 import typer
 
 from seg_edge import Segmentation, Segmenter
-from seg_edge.errors import SegEdgeError, SourceError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SourceError
 from seg_edge.flicker import FlickerMeter
 from seg_edge.metrics import confusion_matrix, dice, mean_foreground
 from seg_edge.models import DEFAULT_MODEL
@@ -121,7 +122,7 @@ def main(
     ] = None,
 ) -> None:
     """Flicker, and Dice where the picture moves, for several settings of smoothing."""
-    try:
+    with exit_codes():
         segment, other = Segmenter(model), Segmenter(reference) if reference else None
         typer.echo(f"{platform.machine()}, model {segment.card.name} (sha256 {segment.file.sha256[:12]})")
         if other:
@@ -136,9 +137,6 @@ def main(
             typer.echo("|---" * (5 + len(names)) + "|")
             for setting in settings:
                 typer.echo(row(setting, settings[0].meter.score))
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def row(setting: Setting, unsmoothed: float | None) -> str:

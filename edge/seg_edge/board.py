@@ -155,12 +155,17 @@ def read_board(machine: Machine) -> Board:
     )
 
 
-def _throttle_bits(machine: Machine) -> int | None:
+def vcgencmd(machine: Machine, what: str) -> str:
+    """What a Raspberry Pi's firmware answers; empty elsewhere."""
     try:
-        answer = machine.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=1)
+        answer = machine.run(["vcgencmd", what], capture_output=True, text=True, timeout=1)
     except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"throttled=(0x[0-9a-fA-F]+)", answer.stdout or "")
+        return ""
+    return answer.stdout or ""
+
+
+def _throttle_bits(machine: Machine) -> int | None:
+    match = re.search(r"throttled=(0x[0-9a-fA-F]+)", vcgencmd(machine, "get_throttled"))
     return int(match[1], 16) if match else None
 
 

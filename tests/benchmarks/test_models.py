@@ -1,5 +1,6 @@
 """`benchmarks/models.py`: one table, and one sentence where something is wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_a_line_a_model_and_its_slowest_operators() -> None:
     assert [row[0] for row in rows[2:]] == [TWO_UINT8.name, SIGMOID_FLOAT32.name, TWO_UINT8.name]
     assert {len(row) for row in rows} == {5 + 2 * 4}
     assert rows[2][rows[0].index("ratio")] == "1.00"
-    assert sum("CONV_2D" in line for line in lines) == 3
+    slowest = [line for line in lines if re.match(r"  +\d+%  +\d+\.\d+ ms  [A-Z_0-9]+ ", line)]
+    assert len(slowest) == 3  # which operator that is, the load decides in models as tiny as these
     assert sum("of the whole" in line for line in lines) == 3
     assert "medians of 3 and 3 runs" in lines[0]
     assert "load" in lines[0]

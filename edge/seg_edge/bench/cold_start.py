@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,21 +15,32 @@ from seg_edge.bench.figures import percentiles
 from seg_edge.errors import SegEdgeError
 
 
-def run_once(command: Sequence[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident 10^6 bytes of one process, as the kernel accounts them.
+# `seg-edge`, which at its end writes its peak memory to stderr. The kernel's account of a child begins with what its
+# parent had when it started it, so it must be asked from inside; see seg_edge.memory.
+PROGRAM = (
+    "import atexit, sys; from seg_edge.memory import peak_mb; from seg_edge.cli import main; "
+    "atexit.register(lambda: print(peak_mb(), file=sys.stderr)); main(sys.argv[1:])"
+)
+
+
+def run_once(arguments: Sequence[str], before: str = "") -> tuple[float, float]:
+    """Wall seconds and peak resident 10^6 bytes of one process of `seg-edge`.
+
+    Args:
+        arguments: Of the command.
+        before: Python to run first.
 
     Raises:
-        SegEdgeError: It failed; with the last line that it said.
+        SegEdgeError: It failed; with what it said.
     """
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read().decode("utf-8", "replace").strip() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
+    command = [sys.executable, "-c", f"{before}; {PROGRAM}" if before else PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
     elapsed = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if status:
-        raise SegEdgeError(said.splitlines()[-1] if said else f"{command[0]}: exit status {process.returncode}.")
-    return elapsed, usage.ru_maxrss * 1024 / 1e6
+    *said, peak = done.stderr.splitlines() or [""]
+    if done.returncode:
+        raise SegEdgeError((said or [peak])[-1].removeprefix("error: ") or f"exit status {done.returncode}")
+    return elapsed, float(peak)
 
 
 def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: int, runs: int) -> list[dict[str, Any]]:
@@ -48,7 +58,7 @@ def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: 
         for turn in range(runs + 1):
             for which in from_file:
                 options = ["--model", str(which.file), "--threads", str(threads), "--out", folder, "--force"]
-                sample = run_once([sys.executable, "-m", "seg_edge.cli", "image", str(path), *options])
+                sample = run_once(["image", str(path), *options])
                 if turn:
                     samples[which.name].append(sample)
     return [

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from typing import Any
 
-from seg_edge.board import Board, Machine, read_board
+from seg_edge.board import Board, Machine, read_board, vcgencmd
 
 BUSY = 0.5  # other programs' share of a core, by the load average of the last minute before anything is measured
 HOT_C = 80.0  # where a Raspberry Pi lowers its clock; others near it
-# Bits 16 to 19 of `vcgencmd get_throttled` stay set since boot, so only those that came up while measuring count.
-SINCE_BOOT = 16
 
 
 class Watch:
@@ -66,6 +63,7 @@ class Watch:
 
     def _throttling(self) -> list[str]:
         found = {what for board in self._boards for what in board.throttled_now}
+        # These stay set since boot, so only what came up while measuring counts.
         first, last = self._boards[0], self._boards[-1]
         found |= set(last.throttled_since_boot) - set(first.throttled_since_boot)
         count = throttle_count(self._machine)
@@ -102,11 +100,8 @@ def joules(machine: Machine) -> float | None:
 
 def pi_watts(machine: Machine) -> float | None:
     """What a Raspberry Pi 5 draws, by its power chip: the sum over its rails of volts times amperes; None elsewhere."""
-    try:
-        answer = machine.run(["vcgencmd", "pmic_read_adc"], capture_output=True, text=True, timeout=1)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    readings = re.findall(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)[AV]", answer.stdout or "")
+    answer = vcgencmd(machine, "pmic_read_adc")
+    readings = re.findall(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)[AV]", answer)
     amperes = {rail: float(value) for rail, unit, value in readings if unit == "A"}
     volts = {rail: float(value) for rail, unit, value in readings if unit == "V"}
     return sum(amperes[rail] * volts[rail] for rail in amperes.keys() & volts.keys()) if amperes else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 import typer
+
+from seg_edge.errors import SegEdgeError, UsageError
 
 ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end of the line
 
@@ -44,3 +47,16 @@ def fail(message: str, code: int) -> NoReturn:
     """Ends the program: one sentence on stderr, and the exit code."""
     note(f"error: {message}")
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """For commands outside of `seg_edge.cli`: an error becomes a line on stderr and 1, or 2 for wrong usage."""
+    try:
+        yield
+    except UsageError as error:
+        note(f"error: {error}")
+        raise typer.Exit(2) from error
+    except (SegEdgeError, OSError) as error:
+        note(f"error: {error}")
+        raise typer.Exit(1) from error

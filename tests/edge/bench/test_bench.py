@@ -177,9 +177,10 @@ PARTS = {"machine": {}, "watch": {}, "settings": {}, "models": {}, "latency": []
         (b"[" * 100_000, "not JSON"),
         (b"[1]", "not what"),
         (b'{"kind": "other"}', "not what"),
-        (json.dumps({**make_document(**PARTS), "format": 99}).encode(), "99"),
-        (json.dumps(make_document(machine={})).encode(), "cut short"),
+        (json.dumps({"kind": "seg-edge bench", "format": 99, **PARTS}).encode(), "99"),
+        (json.dumps({"kind": "seg-edge bench", "format": 1, "machine": {}}).encode(), "cut short"),
     ],
+    ids=["bytes", "half", "deep", "a list", "another program's", "another format", "without its end"],
 )
 def test_a_file_that_is_no_result_is_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "dropped.json"
