@@ -77,8 +77,8 @@ def _side_by_side(results: Sequence[Result], how_to: str) -> list[Block]:
         "What is invalid, quick or made up says so, and is not in the summary. "
     )
     say = Paragraph([text, Link("What to run on a Raspberry Pi", how_to), "."])
-    tables = [tables.side_by_side(results, how_to, most) for most in (False, True)]
-    return [say, *tables] if any(len(result.threads) > 1 for result in results) else [say, *tables[:1]]
+    both = [tables.side_by_side(results, how_to, most) for most in (False, True)]
+    return [say, *both] if any(len(result.threads) > 1 for result in results) else [say, *both[:1]]
 
 
 def _latency(results: Sequence[Result]) -> list[Block]:

@@ -170,7 +170,6 @@ def test_the_command_prints_and_writes(tmp_path: Path, monkeypatch: pytest.Monke
     assert document["machine"]["cores"] >= 1
 
 
-def test_a_process_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale_module, "IMAGE", "raise SystemExit('no camera here')")
+def test_a_process_that_fails_is_one_sentence() -> None:
     with pytest.raises(SegEdgeError, match="a process that is measured failed: no camera here"):
-        scale_module._image(Path("nowhere"), Path("nowhere"))
+        scale_module._run("-c", "raise SystemExit('no camera here')")

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from seg_edge import cli
 from seg_edge.bench import candidates, watch
 from seg_edge.bench.candidates import candidate, check_names, describe, reference
+from seg_edge.bench.cold_start import run_once
 from seg_edge.bench.document import MAX_BYTES, describe_machine, make_document, read_document
 from seg_edge.bench.rounds import STAGES, measure_rounds
 from seg_edge.bench.run import drawn_frame
-from seg_edge.errors import DataError, ModelError
+from seg_edge.errors import DataError, ModelError, SegEdgeError
 from seg_edge.interpreter import default_threads
 from tests.tiny import FOUR_CARD, FOUR_UINT8, SIGMOID_FLOAT32, TWO_UINT8, bright_square, carded, noise
 
@@ -134,6 +135,17 @@ def test_rounds_are_processes_of_their_own_in_which_all_take_turns(tmp_path: Pat
             assert len(timing.samples) == len(stages["render"])
             parts = [stages[stage][0] for stage in STAGES[1:-1]]
             assert timing.samples[0] == pytest.approx(sum(parts))
+
+
+def test_a_cold_start_is_a_process_and_its_own_memory(tmp_path: Path) -> None:
+    """Not that of the program that measures, which here holds 400 MB."""
+    ballast = np.ones(50_000_000)
+    cv2.imwrite(str(tmp_path / "photo.png"), bright_square())
+    seconds, peak_mb = run_once(["image", str(tmp_path / "photo.png"), "--out", str(tmp_path / "out")])
+    assert seconds > 0.05
+    assert 20 < peak_mb < ballast.nbytes / 1e6 / 1.5
+    with pytest.raises(SegEdgeError, match=r"^gone\.png"):
+        run_once(["image", "gone.png"])
 
 
 def test_an_error_in_the_other_process_is_the_models(tmp_path: Path) -> None:
