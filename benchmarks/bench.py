@@ -7,6 +7,7 @@ makes the report anew from all results that lie there.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import history
+from benchmarks.check import measure_ours, ours
 from benchmarks.flicker import measure_flicker
 from benchmarks.peers import default_cache, peer_candidates
 from benchmarks.report import RESULTS, write_report
@@ -31,10 +33,10 @@ from seg_edge.bench.rounds import encode, measure_rounds
 from seg_edge.bench.run import drawn_frame
 from seg_edge.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
+from seg_edge.errors import SegEdgeError
 from seg_edge.files import write_file
 from seg_edge.interpreter import default_threads
 from seg_edge.scores import PhotoScore, Scores
-from train.evaluate import draw_worst
 
 HERE = Path(__file__).parent
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
@@ -49,55 +51,32 @@ def measure(
     suites: Sequence[Suite],
     peers: Sequence[Candidate],
     threads: Sequence[int],
+    watch: Watch,
     quick: bool,
     log: Log,
-    *,
-    with_scale: bool = True,
 ) -> dict[str, Any]:
-    """The document of one run, without what is missing in it.
+    """The document of one run, but for how cost grows and for what is missing.
 
     Args:
         suites: What is scored, with our models.
         peers: Other people's.
         threads: Numbers of threads.
-        quick: Few runs and few points, to see whether everything works; the document says so.
+        watch: Made before anything worked.
+        quick: Few runs, to see whether everything works; the document says so.
         log: Is given a line now and then.
-        with_scale: Also how cost grows.
 
     Raises:
         SegEdgeError: Something can't be measured.
     """
+    checked = ours(suites)
     models = [reference(), *unique([which for suite in suites for which in suite.candidates]), *peers]
     check_names(models)
-    frame, watch = drawn_frame(), Watch()
+    frame = drawn_frame()
     rounds, runs, cold_starts = QUICK if quick else (ROUNDS, RUNS, COLD_STARTS)
-
-    def between(done: int, total: int) -> None:
-        watch.look()
-        log(f"latency: {done} of {total} rounds")
-
-    taken = measure_rounds(models, frame, threads, rounds, runs, between=between)
-    log("cold starts")
-    ours = [which for which in models if which.role != "reference"]
-    cold = measure_cold_starts(ours, encode(frame), threads[-1], cold_starts)
-    verdict = watch.verdict()  # of the part whose figures depend on it
-    timed = latency(taken, models[0].name)
-    live = {entry["model"] for entry in timed if entry["frame_ms"]["p50"] <= LIVE_MS}
-    accuracy, flicker = [], []
-    for suite in suites:
-        candidates = [*suite.candidates, *(peers if suite.peers else ())]
-        progress = partial(_progress, log, f"accuracy on {suite.name}")
-        accuracy.append(
-            measure_accuracy(suite.name, candidates, suite.examples, suite.classes, threads[-1], progress=progress)
-        )
-        for clip in suite.clips:
-            log(f"flicker on {clip.name}")
-            flicker.append(measure_flicker(suite.name, clip, [which for which in candidates if which.name in live]))
-    return make_document(
+    document = make_document(
         commit=commit(),
         quick=quick,
         machine=describe_machine(),
-        watch=verdict,
         settings={
             "threads": list(threads),
             "rounds": rounds,
@@ -106,23 +85,66 @@ def measure(
             "reference": models[0].name,
         },
         models={which.name: describe(which) for which in models},
-        latency=timed,
-        cold_start=cold,
-        accuracy=accuracy,
-        flicker=flicker,
-        scale=measure_scale(quick, log) if with_scale else [],
     )
+    with watch.watching():
+        taken = measure_rounds(models, frame, threads, rounds, runs, between=partial(_rounds, log, "latency"))
+        log("latency of ours alone, as it will be checked")
+        alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
+        log("cold starts")
+        document["cold_start"] = measure_cold_starts(models[1:], encode(frame), threads[-1], cold_starts)
+    document["latency"] = latency(taken, models[0].name)
+    document["check"] = latency(alone, models[0].name)
+    live = {timed["model"] for timed in document["latency"] if timed["frame_ms"]["p50"] <= LIVE_MS}
+    document["accuracy"], document["flicker"] = [], []
+    for suite in suites:
+        scored = [*suite.candidates, *(peers if suite.peers else ())]
+        document["accuracy"].append(
+            measure_accuracy(
+                suite.name,
+                scored,
+                suite.examples,
+                suite.classes,
+                threads[-1],
+                progress=partial(_photos, log, suite.name),
+            )
+        )
+        for clip in suite.clips:
+            log(f"flicker on {clip.name}")
+            moving = [which for which in scored if which.name in live]
+            document["flicker"].append(measure_flicker(suite.name, clip, moving))
+    return document
+
+
+def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[str]:
+    """Adds how cost grows, and what was seen of the board until then; returns what couldn't be measured."""
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        log(text)
+        said.append(text)
+
+    try:
+        with watch.watching():
+            document["scale"] = measure_scale(quick, tell)
+    except SegEdgeError as error:  # the rest of the run is no worse for that
+        document["scale"], said = [], [f"how cost grows is left out: {error}"]
+    document["watch"] = watch.verdict()
+    return [text for text in said if "left out" in text]
 
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
     """For each suite a picture of the photos that our smallest model did worst on, beside the full one's answer."""
+    # Here, as the processes that are measured import this file, and TensorFlow would be in what they measure.
+    from train.evaluate import draw_worst
+
+    shutil.rmtree(folder, ignore_errors=True)  # those of suites that aren't measured any more
     for suite, scored in zip(suites, document["accuracy"], strict=True):
         ours = [which for which in suite.candidates if which.role == "model"]
         if not ours:
             continue
         last = min(ours, key=lambda which: document["models"][which.name]["bytes"])
         photos = tuple(PhotoScore.from_json(photo) for photo in scored["models"][last.name]["per_photo"])
-        full = [which for which in suite.candidates if which.role == "full"]
+        full = [which for which in suite.candidates if which.role == "full"][:1]
         shown = {which.name: which.open(1) for which in (*full, last)}
         path = folder / f"{suite.name}.jpg"
         draw_worst(shown, suite.examples, Scores(suite.classes, photos), path, WORST)
@@ -133,16 +155,19 @@ def commit() -> str:
     try:
         git = ["git", "-C", str(HERE)]
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
-        )
+        status = [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":!results", ":!history"]
+        changed = subprocess.run(status, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _progress(log: Log, what: str, done: int, total: int) -> None:
-    log(f"{what}: {done} of {total} photos")
+def _photos(log: Log, what: str, done: int, total: int) -> None:
+    log(f"accuracy on {what}: {done} of {total} photos")
+
+
+def _rounds(log: Log, what: str, done: int, total: int) -> None:
+    log(f"{what}: {done} of {total} rounds")
 
 
 def main(
@@ -155,27 +180,29 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see whether all works; not recorded.")] = False,
 ) -> None:
     """Measures everything, records it and writes the report."""
-    line = StatusLine()
+    line, watch = StatusLine(), Watch()
     with exit_codes():
-        others, missing = peer_candidates(peers or default_cache())
+        others, absent = peer_candidates(peers or default_cache())
         with tempfile.TemporaryDirectory() as work:
-            found, absent = read_suites(suites, Path(work))
+            found, missing = read_suites(suites, Path(work))
             counts = range(1, (threads or default_threads()) + 1)
-            document = measure(found, others, counts, quick, line.show, with_scale=scale)
-            document["missing"] = [*absent, *missing]
-            place = results / f"{document['machine']['key']}.json"
+            document = measure(found, others, counts, watch, quick, line.show)
+            left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not asked for"]
+            document["missing"] = [*missing, *absent, *left_out]
+            verdict = document.setdefault("watch", watch.verdict())
+            standing = "-quick" if quick else "" if verdict["valid"] else "-invalid"
+            place = results / f"{document['machine']['key']}{standing}.json"
+            write_file(place, history.dump(document))
+            if not standing:
+                history.append(records / f"{place.stem}.jsonl", history.entry(document))
             draw_worst_photos(found, document, results / "photos" / place.stem)
         line.show("")
-        write_file(place, history.dump(document))
-        if document["watch"]["valid"] and not quick:
-            history.append(records / f"{place.stem}.jsonl", history.entry(document))
         written = write_report(results, records)
-    for sentence in [*document["missing"], *document["watch"]["notes"]]:
-        line.tell(f"note: {sentence}")
-    typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")
-    if not document["watch"]["valid"]:
-        typer.echo(f"error: these figures don't count: {'; '.join(document['watch']['reasons'])}.", err=True)
-        raise typer.Exit(1)
+        for sentence in [*document["missing"], *verdict["notes"]]:
+            line.tell(f"note: {sentence}")
+        typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")
+        if not verdict["valid"]:
+            raise SegEdgeError(f"these figures don't count: {'; '.join(verdict['reasons'])}.")
 
 
 if __name__ == "__main__":

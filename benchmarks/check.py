@@ -1,10 +1,10 @@
 """Did it get slower or worse? `make bench-check`, or `python benchmarks/check.py`: 1 if so, after saying in what.
 
-Compares our models with the last line of this machine's history, which `make bench` wrote: a Dice may fall by 0.005 on
-the same photos, a latency ratio (to the reference model of the same run) rise by 15 %. Timing is noisy even as a ratio.
-So a ratio counts as risen only if its interval lies above the one in the history altogether, and what looks slower is
-measured again, twice: it must still be so over all rounds together. `benchmarks/false_alarms.py` measures how often
-that is wrong.
+Compares our models with the newest figures in this machine's history, which `make bench` wrote: a Dice, of a class too,
+may fall by 0.005 on the same photos, a latency ratio (to the reference model of the same run) rise by 15 %. Timing is
+noisy even as a ratio. So a ratio counts as risen only if its interval lies above the one in the history altogether, and
+what looks slower is measured again, twice: it must still be so over all rounds together. `benchmarks/false_alarms.py`
+measures how often that is wrong.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from seg_edge.bench.document import describe_machine
 from seg_edge.bench.figures import latency
 from seg_edge.bench.rounds import Round, measure_rounds
 from seg_edge.bench.run import drawn_frame
+from seg_edge.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, SegEdgeError
 
 MAX_FALL = 0.005
 MAX_RISE = 0.15
@@ -95,10 +96,13 @@ def compare_accuracy(before: Mapping[str, Any], scored: Mapping[str, Any]) -> tu
         elif known["fingerprint"] != scored["fingerprint"]:
             notes.append(f"{name}: {scored['data']} holds other photos or masks now, so scores aren't compared")
         else:
-            for key, what in SCORES.items():
-                then, now = known[key], figures[key]
-                failed = now is None or now < then - MAX_FALL
-                found.append(Comparison(name, f"{what} on {scored['data']}", then, now or 0.0, failed))
+            pairs = {what: (known[key], figures[key]) for key, what in SCORES.items()}
+            if len(figures["dice"]) > 1:
+                pairs |= {f"Dice of {c}": (known["classes"].get(c), now) for c, now in figures["dice"].items()}
+            for what, (then, now) in pairs.items():
+                if then is not None:  # where nothing was found nor to be found, there is nothing to lose
+                    failed = now is None or now < then - MAX_FALL
+                    found.append(Comparison(name, f"{what} on {scored['data']}", then, now or 0.0, failed))
     return found, notes
 
 
@@ -121,10 +125,15 @@ def attempts(
             return
 
 
+def ours(suites: Sequence[Suite]) -> list[Candidate]:
+    """What is checked: our models, and not those that they are made of."""
+    return [c for c in unique([c for suite in suites for c in suite.candidates]) if c.role == "model"]
+
+
 def check(
-    suites: Sequence[Suite], line: Mapping[str, Any], rounds: int, runs: int, log: Callable[[str], None]
+    suites: Sequence[Suite], before: Mapping[str, Any], rounds: int, runs: int, log: Callable[[str], None]
 ) -> tuple[list[Comparison], list[str]]:
-    """Measures our models again and compares them with a line of the history.
+    """Measures our models again and compares them with what was measured before, by model.
 
     Returns:
         All comparisons, and a sentence on each model that can't be compared.
@@ -133,14 +142,13 @@ def check(
         DataError: Nothing can be compared.
         SegEdgeError: Something can't be measured.
     """
-    before = line["models"]
-    ours = [c for c in unique([c for suite in suites for c in suite.candidates]) if c.role == "model"]
-    known = [which for which in ours if which.name in before]
-    notes = [f"{which.name}: not in the history" for which in ours if which not in known]
-    gone = [name for name, was in before.items() if was["role"] == "model" and name not in {c.name for c in ours}]
+    there = ours(suites)
+    known = [which for which in there if which.name in before]
+    notes = [f"{which.name}: not in the history" for which in there if which not in known]
+    gone = [name for name, was in before.items() if was["role"] == "model" and name not in {c.name for c in there}]
     notes += [f"{name}: in the history, and not there now" for name in gone]
     if not known:
-        raise DataError(f"none of the models is in the history's last line ({line['created']}); run 'make bench'.")
+        raise DataError("none of the models is in the last line of the history; run 'make bench'.")
     comparisons: list[Comparison] = []
     for suite in suites:
         candidates = [which for which in suite.candidates if which in known]
@@ -149,25 +157,35 @@ def check(
             scored = measure_accuracy(suite.name, candidates, suite.examples, suite.classes)
             found, said = compare_accuracy(before, scored)
             comparisons, notes = comparisons + found, notes + said
+    scored_before = {data for which in known for data in before[which.name]["dice"]}
+    notes += [
+        f"{data}: scored before, and not now" for data in sorted(scored_before - {suite.name for suite in suites})
+    ]
     threads = sorted({int(count) for which in known for count in before[which.name]["ratio"]})
     times: list[Comparison] = []
-    for times in attempts(lambda attempt: _rounds(known, threads, rounds, runs, attempt, log), before):
+    for times in attempts(lambda attempt: measure_ours(known, threads, rounds, runs, attempt, log), before):
         if any(comparison.failed for comparison in times):
             log("slower than it was; measuring again")
     return comparisons + times, notes
 
 
-def _rounds(
-    known: Sequence[Candidate], threads: Sequence[int], rounds: int, runs: int, seed: int, log: Callable[[str], None]
+def measure_ours(
+    models: Sequence[Candidate],
+    threads: Sequence[int],
+    rounds: int = ROUNDS,
+    runs: int = RUNS,
+    attempt: int = 0,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[Round]:
+    """Rounds of these models and the reference alone; what else takes turns with them changes their times a little."""
     return measure_rounds(
-        [reference(), *known],
+        [reference(), *models],
         drawn_frame(),
         threads,
         rounds,
         runs,
-        seed=1000 * seed,
-        between=lambda done, total: log(f"latency, attempt {seed + 1}: {done} of {total} rounds"),
+        seed=1000 * attempt,
+        between=lambda done, total: log(f"latency, attempt {attempt + 1}: {done} of {total} rounds"),
     )
 
 
@@ -186,6 +204,9 @@ def table(comparisons: Sequence[Comparison]) -> Table:
 def main(
     suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
     records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = history.FOLDER,
+    against: Annotated[
+        str, typer.Option(help="Commit to compare with, as the history has it.", show_default="the newest figures")
+    ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads, each time.")] = ROUNDS,
     runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = RUNS,
 ) -> None:
@@ -193,16 +214,20 @@ def main(
     line = StatusLine()
     with exit_codes():
         path = records / f"{describe_machine()['key']}.jsonl"
-        lines = history.read(path)
+        lines = [was for was in history.read(path) if was["commit"].startswith(against)]
         if not lines:
-            raise DataError(f"{path}: nothing was measured on this machine yet; run 'make bench' and commit it.")
-        with tempfile.TemporaryDirectory() as work:
+            raise DataError(f"{path}: nothing was measured on this machine {against or 'yet'}; run 'make bench' there.")
+        watch = Watch()
+        with tempfile.TemporaryDirectory() as work, watch.watching():
             found, missing = read_suites(suites, Path(work))
-            comparisons, notes = check(found, lines[-1], rounds, runs, line.show)
+            comparisons, notes = check(found, history.latest(lines), rounds, runs, line.show)
+        verdict = watch.verdict()
+        if not verdict["valid"]:
+            raise SegEdgeError(f"nothing can be said: {'; '.join(verdict['reasons'])}.")
     line.show("")
     typer.echo(f"Against {lines[-1]['commit'] or 'an unknown commit'} of {lines[-1]['created']}")
     Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))
-    for note in [*missing, *notes]:
+    for note in [*missing, *notes, *verdict["notes"]]:
         line.tell(f"note: {note}")
     failed = [comparison for comparison in comparisons if comparison.failed]
     if failed:

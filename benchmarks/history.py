@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reporting.shapes import RUN, misfit
 from seg_edge.errors import DataError
 from seg_edge.files import write_file
 
+KINDS = ("ratio", "frame_ratio", "dice")
 FOLDER = Path(__file__).with_name("history")
 
 
@@ -23,15 +26,20 @@ def entry(document: dict[str, Any]) -> dict[str, Any]:
             "dice": {},
         }
     for timed in document["latency"]:
-        model, threads = models[timed["model"]], str(timed["threads"])
+        models[timed["model"]]["ms"][str(timed["threads"])] = timed["inference_ms"]["p50"]
+    # Ratios as `make bench-check` measures them, where it was done so: beside other models they are a little different.
+    checked = document.get("check", [])
+    known = {timed["model"] for timed in checked}
+    for timed in [*checked, *(timed for timed in document["latency"] if timed["model"] not in known)]:
         for kind in ("ratio", "frame_ratio"):
-            model[kind][threads] = {key: timed[kind][key] for key in ("median", "interval")}
-        model["ms"][threads] = timed["inference_ms"]["p50"]
+            figures = {key: timed[kind][key] for key in ("median", "interval")}
+            models[timed["model"]][kind][str(timed["threads"])] = figures
     for scored in document["accuracy"]:
         for name, figures in scored["models"].items():
             models[name]["dice"][scored["data"]] = {
                 "mean_dice": figures["mean_dice"],
                 "mean_photo_dice": figures["mean_photo_dice"],
+                "classes": figures["dice"],
                 "interval": figures["intervals"]["mean_dice"],
                 "photos": scored["photos"],
                 "fingerprint": scored["fingerprint"],
@@ -63,11 +71,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            line["models"], line["commit"], line["created"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: not a run of the benchmark ({error}); remove it.") from error
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}); remove it.") from error
+        if wrong := misfit(line, RUN):
+            raise DataError(f"{path}, line {number}: {wrong[1:]} is not as 'make bench' writes it; remove the line.")
         lines.append(line)
     return lines
+
+
+def latest(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """For each model of the last line the newest figures: those it lacks, from the lines before."""
+    models = {name: {kind: {} for kind in KINDS} | {"role": was["role"]} for name, was in lines[-1]["models"].items()}
+    for line in lines:
+        for name, model in models.items():
+            for kind in KINDS:
+                model[kind].update(line["models"].get(name, {}).get(kind, {}))
+    return models
 
 
 def dump(document: dict[str, Any]) -> bytes:

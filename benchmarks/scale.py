@@ -28,11 +28,12 @@ import typer
 
 from benchmarks.growth import Curve, fit_workers, linear, make_curve, make_point, power, table, xy
 from seg_edge.bench.cold_start import run_once
-from seg_edge.board import Machine, read_board
+from seg_edge.bench.document import describe_machine
+from seg_edge.bench.text import headline
+from seg_edge.bench.watch import Watch
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.files import write_file
-from seg_edge.interpreter import find_runtime
 from seg_edge.latency import measure
 from seg_edge.models import DEFAULT_MODEL, open_model
 from seg_edge.segmenter import Segmenter
@@ -272,16 +273,14 @@ def main(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the curves to this file.")] = None,
 ) -> None:
     """Measures how the cost grows, and prints each curve with the law that fits it."""
-    before = read_board(Machine())
+    watch = Watch()
     with exit_codes():
-        curves = measure_scale(quick, lambda line: typer.echo(line, err=True))
-        after, runtime = read_board(Machine()), find_runtime()
-        machine = {"cpu": before.cpu or before.model, "arch": before.arch, "cores": _cores()}
-        machine |= {"runtime": f"{runtime.name} {runtime.version}", "load": [before.load, after.load]}
+        with watch.watching():
+            curves = measure_scale(quick, lambda line: typer.echo(line, err=True))
+        document = {"machine": describe_machine(), "watch": watch.verdict(), "quick": quick, "curves": curves}
         if out:
-            write_file(out, json.dumps({"machine": machine, "quick": quick, "curves": curves}, indent=1).encode())
-    about = f"{machine['cpu']}, {machine['arch']}, {machine['cores']} cores, {machine['runtime']}"
-    typer.echo(f"{about}, load {before.load} before and {after.load} after; medians")
+            write_file(out, json.dumps(document, indent=1).encode())
+    typer.echo(f"{headline(document)}; medians")
     for curve in curves:
         typer.echo("\n" + "\n".join(table(curve)))
 

@@ -10,7 +10,7 @@
     peers = false                           # whether benchmarks/peers.py's are scored too
     models = [
         { name = "full", file = "../runs/full/model.keras", role = "full" },  # what the others are made of
-        { name = "full, 256x256", file = "../runs/full/model.keras", size = 256 },
+        { name = "full, 256x256", file = "../runs/full/model.keras", role = "full", size = 256 },
         "../runs/small/default/model.tflite",
         "person",
     ]
@@ -22,7 +22,7 @@ is kept if its data is there; what isn't is said, and left out.
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,11 +32,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.reporting.shapes import misfit
 from seg_edge.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, SegEdgeError, UsageError
 from seg_edge.files import write_file
-from seg_edge.labelled import Example, check_examples, class_names, find_examples, given_parts
+from seg_edge.labelled import Example, check_examples, class_names, find_examples, unseen_examples
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
@@ -47,6 +48,30 @@ DRAWN_PICTURES = 24
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 KEYS = {"name", "data", "split", "part", "classes", "clips", "peers", "models"}
 MODEL_KEYS = {"name", "file", "role", "size", "about"}
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# See benchmarks.reporting.shapes.
+MODEL = {
+    "name?": _text,
+    "file": _text,
+    "role?": lambda value: value in ("model", "full"),
+    "size?": lambda value: type(value) is int and value > 0,
+    "about?": _text,
+}
+SHAPE = {
+    "suite": [
+        dict.fromkeys(("name", "data", "split?", "part?", "clips?"), _text)
+        | {
+            "classes?": [_text],
+            "peers?": lambda value: isinstance(value, bool),
+            "models?": lambda value: isinstance(value, list),
+        }
+    ]
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,6 @@ class Suite:
         candidates: The models.
         clips: Videos for the flicker score.
         peers: Whether other people's models are scored too.
-        drawn: Whether the pictures are the program's own, which anyone may show.
     """
 
     name: str
@@ -69,7 +93,6 @@ class Suite:
     candidates: tuple[Candidate, ...]
     clips: tuple[Path, ...] = ()
     peers: bool = False
-    drawn: bool = False
 
 
 def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
@@ -89,15 +112,14 @@ def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
         raise UsageError(f"{path}: can't be read ({error.strerror}).") from error
     except ValueError as error:
         raise UsageError(f"{path}: not TOML ({error}).") from error
-    entries = document.get("suite")
-    if set(document) != {"suite"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise UsageError(f"{path}: one or more [[suite]] were expected and nothing else.")
-    suites, missing = [], list[str]()
-    for number, entry in enumerate(entries, 1):
-        strange = set(entry) - KEYS
-        if strange or not isinstance(entry.get("name"), str) or not isinstance(entry.get("data"), str):
-            wrong = f"{min(strange)!r} means nothing there" if strange else "it needs a name and data"
-            raise UsageError(f"{path}, suite {number}: {wrong}.")
+    wrong = misfit(document, SHAPE)
+    if wrong or set(document) != {"suite"}:
+        raise UsageError(f"{path}: {wrong or min(set(document) - {'suite'})} is not as benchmarks/suites.py says.")
+    suites: list[Suite] = []
+    missing: list[str] = []
+    for entry in document["suite"]:
+        if entry["name"] in [suite.name for suite in suites]:
+            raise UsageError(f"{path}: two suites are called {entry['name']!r}; name one otherwise.")
         suite, absent = _suite(entry, path.parent, work)
         missing += [f"{entry['name']}: {sentence}" for sentence in absent]
         suites += [suite] if suite else []
@@ -105,34 +127,33 @@ def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
 
 
 def _suite(entry: Mapping[str, Any], base: Path, work: Path) -> tuple[Suite | None, list[str]]:
-    drawn = entry["data"] == DRAWN
+    name, drawn = entry["name"], entry["data"] == DRAWN
+    _check_suite(entry)
     folder = _draw(work / DRAWN) if drawn else base / entry["data"]
+    split = base / entry["split"] if "split" in entry else None
     if not folder.is_dir():
         return None, [f"not scored, there is no folder {entry['data']} (docs/data.md says where photos come from)"]
-    examples, classes = _examples(entry, folder, base)
+    if split and not split.is_file():
+        return None, [f"not scored, there is no {entry['split']} (train/fit.py writes it) to say what is unseen"]
+    classes = class_names(folder, entry.get("classes"))
+    examples = unseen_examples(folder, entry["part"], split)[0] if "part" in entry else find_examples(folder)
+    check_examples(examples, classes)
     candidates, missing = _models(entry, base, work, classes)
     clips, absent = _clips(entry, base)
-    return Suite(
-        entry["name"], examples, classes, candidates, clips, bool(entry.get("peers", False)), drawn
-    ), missing + absent
+    return Suite(name, examples, classes, candidates, clips, entry.get("peers", False)), missing + absent
 
 
-def _examples(entry: Mapping[str, Any], folder: Path, base: Path) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    examples, classes = find_examples(folder), class_names(folder, entry.get("classes"))
-    part, split = entry.get("part"), entry.get("split")
-    if part and split:
-        try:
-            names = set(json.loads((base / split).read_text(encoding="utf-8"))["parts"][part])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{base / split}: not a split with a part {part!r}; train/fit.py writes one.") from error
-        examples = tuple(example for example in examples if example.name in names)
-    elif part:
-        parts = given_parts(folder, examples) or {}
-        examples = tuple(example for example in examples if parts.get(example) == part)
-    if not examples:
-        raise DataError(f"{folder}: no photo is in its part {part!r}.")
-    check_examples(examples, classes)
-    return examples, classes
+def _check_suite(entry: Mapping[str, Any]) -> None:
+    """Refuses what would be misunderstood, or named so that it can't be a file."""
+    name, strange = entry["name"], min(set(entry) - KEYS, default="")
+    if strange:
+        raise UsageError(f"suite {name!r}: {strange!r} means nothing there.")
+    if not re.fullmatch(r"[\w-]+", name):
+        raise UsageError(f"suite {name!r}: a name is of letters, digits, - and _, as files are called by it.")
+    if (name == DRAWN) != (entry["data"] == DRAWN):
+        raise UsageError(f"suite {name!r}: name and data are both {DRAWN!r} or neither; its pictures anyone may see.")
+    if "split" in entry and "part" not in entry:
+        raise UsageError(f"suite {name!r}: a split needs a part, such as 'test'.")
 
 
 def _models(
@@ -141,8 +162,8 @@ def _models(
     candidates, missing = [], []
     for model in entry.get("models", []):
         given: dict[str, Any] = {"file": model} if isinstance(model, str) else model
-        if not isinstance(given, dict) or set(given) - MODEL_KEYS or not isinstance(given.get("file"), str):
-            raise UsageError(f"suite {entry['name']}: {model} is no model; give a file, or a table with one.")
+        if misfit(given, MODEL) is not None or set(given) - MODEL_KEYS or given.get("name") == "reference":
+            raise UsageError(f"suite {entry['name']!r}: {model} is no model; give a file, or a table with one.")
         name = given["file"]
         is_file = Path(name).suffix in (".tflite", ".keras")
         if is_file and not (base / name).is_file():

@@ -61,7 +61,8 @@ FIGURES = {
     "mean_iou": Maybe(_share),
     "boundary_f": Maybe(_share),
     "dice": {"*": Maybe(_share)},
-    "intervals": {key: Maybe(_pair) for key in ("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")},
+    "intervals": {key: Maybe(_pair) for key in ("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")}
+    | {"dice?": {"*": Maybe(_pair)}},
 }
 ACCURACY = {
     "data": _text,
@@ -113,11 +114,11 @@ DOCUMENT = {
             "frame_ms": PERCENTILES,
             "ratio": RATIO,
             "frame_ratio": RATIO,
-            "stages_ms": dict.fromkeys(STAGES, PERCENTILES),
+            "stages_ms": dict.fromkeys(STAGES, STAGE),
             "samples_ms": [[_above_0]],
         }
     ],
-    "cold_start?": [{"model": _text, "threads": _above_0, "ms": PERCENTILES, "peak_mb": _number}],
+    "cold_start?": [{"model": _text, "threads": _above_0, "ms": PERCENTILES, "peak_mb": Maybe(_number)}],
     "accuracy?": [ACCURACY],
     "flicker?": [{"data": _text, "clip": _text, "frames": _number, "models": {"*": Maybe(_number)}}],
     "scale?": [CURVE],
@@ -131,7 +132,16 @@ RUN = {
             "role": _text,
             "bytes": Maybe(_above_0),
             "ratio": {"*": {"median": _above_0, "interval": _pair}},
-            "dice": {"*": {"mean_dice": Maybe(_share), "interval": Maybe(_pair)}},
+            "frame_ratio": {"*": {"median": _above_0, "interval": _pair}},
+            "dice": {
+                "*": {
+                    "mean_dice": Maybe(_share),
+                    "mean_photo_dice": Maybe(_share),
+                    "classes": {"*": Maybe(_share)},
+                    "interval": Maybe(_pair),
+                    "fingerprint": _text,
+                }
+            },
         }
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def summary(result: Result) -> Table:
 
 
 def side_by_side(results: Sequence[Result], how_to: str, most: bool) -> Table:
-    """A column a machine: the model alone as a ratio and in milliseconds, on one thread or on the most measured."""
+    """A column a machine: the model alone as a ratio and in milliseconds, on the fewest threads or on the most."""
     missing = unmeasured(results)
     keys = list(dict.fromkeys(_key(result, name) for result in results for name in ordered(result.models)))
     names = [name for name, _ in keys]
@@ -55,14 +56,14 @@ def side_by_side(results: Sequence[Result], how_to: str, most: bool) -> Table:
     counts = [result.threads[-1 if most else 0] for result in results]
     columns = [f"{result.head}: {thread_count(count)}" for result, count in zip(results, counts, strict=True)]
     heads: list[Inline] = ["model", *columns, *(Link(board, how_to) for board in missing)]
-    caption = f"The same models on each machine, on {'all its threads' if most else 'one thread'}"
+    caption = f"The same models on each machine, on {'all its threads' if most else 'the fewest threads measured'}"
     return Table(caption, heads, rows, "The ratio to the reference with its interval; the median of an inference.")
 
 
 def unmeasured(results: Sequence[Result]) -> list[str]:
     """The boards that no file is of; made-up figures don't make one measured."""
-    real = [result.document["machine"]["model"] for result in results if not result.document.get("made_up")]
-    return [board for board in BOARDS if not any(model.startswith(board) for model in real)]
+    real = [result.document["machine"]["model"] for result in results if not result.standing]
+    return [board for board in BOARDS if not any(re.match(rf"{board}\b", model) for model in real)]
 
 
 def latency(result: Result) -> Table:

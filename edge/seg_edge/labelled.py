@@ -8,6 +8,7 @@ pixels that don't count) and `labels.txt`, one class name a line, background fir
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -167,3 +168,34 @@ def given_parts(folder: Path, examples: Sequence[Example]) -> dict[Example, str]
     if "test" not in parts.values():
         parts = {example: "test" if part == "val" else part for example, part in parts.items()}
     return parts
+
+
+def unseen_examples(folder: Path, part: str, split: Path | None = None) -> tuple[tuple[Example, ...], bool]:
+    """The photos of one part of the folder.
+
+    Args:
+        folder: With `images/` and `masks/`.
+        part: Such as `test`.
+        split: `split.json` of a training, which says what is in it; else the folder's `index.csv` does.
+
+    Returns:
+        The photos, and whether these are all of them because neither is there.
+
+    Raises:
+        DataError: The split can't be used, or nothing is in the part.
+    """
+    examples = find_examples(folder)
+    if split:
+        try:
+            names = set(json.loads(split.read_text(encoding="utf-8"))["parts"][part])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{split}: not a split with a part {part!r}; train/fit.py writes split.json.") from error
+        chosen = tuple(example for example in examples if example.name in names)
+    else:
+        parts = given_parts(folder, examples)
+        if parts is None:
+            return examples, True
+        chosen = tuple(example for example in examples if parts[example] == part)
+    if not chosen:
+        raise DataError(f"{folder}: no photo is in its part {part!r}.")
+    return chosen, False

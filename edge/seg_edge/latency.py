@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from seg_edge.errors import ModelError, UsageError
 from seg_edge.interpreter import LiteRT, TensorSpec
+
+Name = TypeVar("Name", bound=Hashable)
 
 RUNS = 50
 WARMUP = 5
@@ -120,14 +123,14 @@ def measure(
 
 
 def time_in_turns(
-    actions: Mapping[str, Callable[[], object]],
+    actions: Mapping[Name, Callable[[], object]],
     threads: int = 1,
     runs: int = RUNS,
     warmup: int = WARMUP,
     seconds: float | None = None,
-    every: Mapping[str, int] | None = None,
+    every: Mapping[Name, int] | None = None,
     seed: int = 0,
-) -> dict[str, Timing]:
+) -> dict[Name, Timing]:
     """Times anything in turns; see `measure`.
 
     Args:
@@ -149,10 +152,9 @@ def time_in_turns(
         raise UsageError(f"every is {every}; give 1 or more.")
     random, samples = np.random.default_rng(seed), {name: list[float]() for name in actions}
 
-    def turn(number: int) -> dict[str, float]:
+    def turn(number: int) -> dict[Name, float]:
         playing = [name for name in actions if number % rate[name] == 0]
-        random.shuffle(playing)
-        return {name: _time(actions[name]) for name in playing}
+        return {playing[place]: _time(actions[playing[place]]) for place in random.permutation(len(playing))}
 
     began, before = time.perf_counter(), _load()
     for number in range(warmup):

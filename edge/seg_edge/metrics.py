@@ -28,7 +28,8 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     if highest >= classes:
         raise ValueError(f"a label of {highest} is none of {classes} classes")
     pairs = truth.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    # Where pointers have 32 bits, bincount gives int32, which the pixels of some hundred photos overflow.
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
 def dice(matrix: np.ndarray) -> np.ndarray:

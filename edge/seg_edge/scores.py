@@ -22,6 +22,7 @@ from seg_edge.sources.photo import read_photo
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+ENOUGH = 5  # photos for an interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ class Scores:
     @property
     def mean_photo_dice(self) -> float:
         """Mean over the photos of each photo's own Dice; photos with no class in truth or prediction are left out."""
-        return float(np.nanmean([photo.dice for photo in self.photos]))
+        known = [photo.dice for photo in self.photos if not np.isnan(photo.dice)]
+        return float(np.mean(known)) if known else float("nan")
 
     @property
     def boundary(self) -> np.ndarray:
@@ -105,22 +107,29 @@ class Scores:
         """Mean over the foreground classes of the IoU of all photos' pixels together."""
         return mean_foreground(iou(self.matrix))
 
-    def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, tuple[float, float] | None]:
+    def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
         """The middle 95 % of each score over resampled photos, the same for the same seed.
 
         Returns:
-            Lowest and highest of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`; None where the score is
-            NaN.
+            Lowest and highest of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`, and `dice` by class; None
+            where the score is NaN or of fewer photos than `ENOUGH`, which would look surer than they are.
         """
-        photos = len(self.photos)
+        photos, names = len(self.photos), self.classes[1:]
+        if photos < ENOUGH:
+            return {
+                **dict.fromkeys(("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")),
+                "dice": dict.fromkeys(names),
+            }
         draws = np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), resamples)
         matrices = np.tensordot(draws, np.array([photo.matrix for photo in self.photos]), axes=1)
         boundary = _weighted_mean(np.array([photo.boundary for photo in self.photos]), draws)
+        by_class = np.array([dice(matrix) for matrix in matrices])
         return {
-            "mean_dice": _middle([mean_foreground(dice(matrix)) for matrix in matrices]),
+            "mean_dice": _middle([mean_foreground(values) for values in by_class]),
             "mean_photo_dice": _middle(_weighted_mean(np.array([[photo.dice] for photo in self.photos]), draws)[:, 0]),
             "mean_iou": _middle([mean_foreground(iou(matrix)) for matrix in matrices]),
             "boundary_f": _middle([mean_foreground(values) for values in boundary]),
+            "dice": {name: _middle(by_class[:, index]) for index, name in enumerate(names, 1)},
         }
 
     def summary(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What got slower or worse is found out, and what did not isn't; the history keeps what that needs."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def scored(mean: float, photo: float | None, fingerprint: str = "f") -> dict[str
     return {
         "data": "photos",
         "fingerprint": fingerprint,
-        "models": {"m": {"mean_dice": mean, "mean_photo_dice": photo}},
+        "models": {"m": {"mean_dice": mean, "mean_photo_dice": photo, "dice": {"cat": mean}}},
     }
 
 
@@ -102,6 +103,23 @@ def test_a_dice_may_fall_by_half_a_hundredth(mean: float, photo: float | None, f
     found, notes = check.compare_accuracy(known, scored(mean, photo))
     assert [comparison.failed for comparison in found] == failed
     assert not notes
+
+
+def test_one_class_of_several_may_not_fall_either() -> None:
+    then = {"mean_dice": 0.9, "mean_photo_dice": 0.9, "classes": {"cat": 0.8, "dog": 1.0}, "fingerprint": "f"}
+    now = scored(0.9, 0.9)
+    now["models"]["m"]["dice"] = {"cat": 0.81, "dog": 0.99}
+    found, _ = check.compare_accuracy({"m": {"dice": {"photos": then}}}, now)
+    assert [(comparison.what, comparison.failed) for comparison in found[2:]] == [
+        ("Dice of cat on photos", False),
+        ("Dice of dog on photos", True),
+    ]
+
+
+def test_where_nothing_could_be_found_nothing_is_lost() -> None:
+    then = {"mean_dice": 0.9, "mean_photo_dice": None, "classes": {"cat": None}, "fingerprint": "f"}
+    found, _ = check.compare_accuracy({"m": {"dice": {"photos": then}}}, scored(0.9, None))
+    assert [comparison.failed for comparison in found] == [False]
 
 
 def test_other_photos_are_not_compared_and_that_is_said() -> None:
@@ -133,6 +151,27 @@ def record(folder: Path, suites: Path) -> Path:
     return path
 
 
+def test_a_model_in_two_suites_is_scored_on_both(tmp_path: Path) -> None:
+    """Each suite opens its models anew, and they must still be known as the same."""
+    (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
+    drawn, _ = read_suites(suite_file(tmp_path), tmp_path / "work")
+    again = replace(drawn[0], name="again", candidates=(candidate(tmp_path / "m.tflite", "m"),))
+    scores = {
+        suite.name: {"mean_dice": 0.0, "mean_photo_dice": 0.0, "classes": {}, "fingerprint": "other"}
+        for suite in (drawn[0], again)
+    }
+    before = {"m": {"role": "model", "ratio": {}, "frame_ratio": {}, "dice": scores}}
+    _, notes = check.check([drawn[0], again], before, 1, 1, lambda text: None)
+    assert [note for note in notes if "other photos" in note and ("drawn" in note or "again" in note)] == notes
+    assert len(notes) == 2
+
+
+def suite_file(folder: Path) -> Path:
+    path = folder / "suites.toml"
+    path.write_text('[[suite]]\nname = "drawn"\ndata = "drawn"\nmodels = ["m.tflite"]\n')
+    return path
+
+
 def run(suites: Path, folder: Path) -> Result:
     app = typer.Typer()
     app.command()(check.main)
@@ -144,9 +183,7 @@ def run(suites: Path, folder: Path) -> Result:
 def suites(tmp_path: Path) -> Path:
     """A suite of the drawn pictures with one model called `m`, in `m.tflite`."""
     (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
-    path = tmp_path / "suites.toml"
-    path.write_text('[[suite]]\nname = "drawn"\ndata = "drawn"\nmodels = ["m.tflite"]\n')
-    return path
+    return suite_file(tmp_path)
 
 
 def test_a_slowed_model_is_caught_and_an_unchanged_one_is_not(suites: Path, tmp_path: Path) -> None:
@@ -187,7 +224,8 @@ def test_a_damaged_model_is_caught_by_its_scores(share: float, failed: bool, sui
     person = open_model("person")
     (suite,), _ = read_suites(suites, tmp_path / "work")
     sound = measure_accuracy("drawn", [candidate("person", "m")], suite.examples, suite.classes)
-    line = {"m": {"dice": {"drawn": {**sound["models"]["m"], "fingerprint": sound["fingerprint"]}}}}
+    known = {**sound["models"]["m"], "classes": sound["models"]["m"]["dice"], "fingerprint": sound["fingerprint"]}
+    line = {"m": {"dice": {"drawn": known}}}
     (tmp_path / "m.tflite").write_bytes(append_card(damaged(person.content, share), person.card))
     scored = measure_accuracy("drawn", [candidate(tmp_path / "m.tflite", "m")], suite.examples, suite.classes)
     found, notes = check.compare_accuracy(line, scored)
@@ -233,7 +271,7 @@ def test_the_history_gives_back_what_was_added(suites: Path, tmp_path: Path) -> 
 
 def test_false_alarms_are_counted_over_all_pairs() -> None:
     calm = false_alarms.summarise([[a_round(1.0 + 0.001 * index)] * 3 for index in range(6)])
-    assert calm["comparisons"] == 30
+    assert calm["comparisons"] == [30, 18]
     assert set(calm["alarms"].values()) == {0.0}
     assert calm["found"]["20% slower"] == 1.0
     assert calm["found"]["10% slower"] == 0.0
@@ -241,6 +279,29 @@ def test_false_alarms_are_counted_over_all_pairs() -> None:
     wild = false_alarms.summarise([[a_round(1.0 if index else 0.5)] * 3 for index in range(6)])
     assert wild["alarms"]["at the first attempt"] == pytest.approx(5 / 30, abs=1e-3)
     assert wild["alarms"]["after 3 attempts"] > 0
+    quiet = [false_alarms.ratios([a_round(0.5)] * 3)]
+    against = false_alarms.summarise([[a_round(1.0)] * 3] * 6, quiet)
+    assert against["comparisons"] == [6, 6]
+    assert set(against["alarms"].values()) == {1.0}
+
+
+def test_measurements_are_kept_for_another_time(tmp_path: Path) -> None:
+    measured = [false_alarms.ratios([a_round(1.0 + index)] * 2) for index in range(2)]
+    false_alarms.write_ratios(tmp_path / "kept.json", measured)
+    assert false_alarms.read_ratios(tmp_path / "kept.json") == measured
+    (tmp_path / "kept.json").write_text("{")
+    with pytest.raises(DataError, match=r"kept\.json"):
+        false_alarms.read_ratios(tmp_path / "kept.json")
+
+
+def test_a_figure_that_the_last_run_lacks_is_the_one_before() -> None:
+    then = {"median": 1.0, "interval": [1.0, 1.0]}
+    first = {"models": {"m": {"role": "model", "ratio": {"1": then, "2": then}, "frame_ratio": {}, "dice": {"a": 1}}}}
+    second = {"models": {"m": {"role": "model", "ratio": {"1": then | {"median": 2}}, "frame_ratio": {}, "dice": {}}}}
+    newest = history.latest([first, second])["m"]
+    assert newest["ratio"]["1"]["median"] == 2
+    assert newest["ratio"]["2"]["median"] == 1.0
+    assert newest["dice"] == {"a": 1}
 
 
 def test_candidates_can_be_sent_to_another_process() -> None:

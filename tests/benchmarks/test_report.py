@@ -192,7 +192,7 @@ def test_a_made_up_pi_is_a_column_that_says_so(results: Path, records: Path) -> 
     write_report(results, records)
     for text in (read(results), read(results, "README.md")):
         assert "Raspberry Pi 5 Model B Rev 1.0, 4 cores (made up)" in text
-    table = Page(read(results)).table("The same models on each machine, on one thread")
+    table = Page(read(results)).table("The same models on each machine, on the fewest threads")
     assert table[0] == [
         "model",
         "Desk, 2 cores: 1 thread",
@@ -328,7 +328,7 @@ def test_a_strange_file_is_one_sentence_and_nothing_is_written(
 def test_a_strange_run_or_photo_is_one_sentence(results: Path, records: Path) -> None:
     history.append(records / "desk.jsonl", {"models": {"person": {}}, "commit": "", "created": ""})
     with pytest.raises(
-        DataError, match=r"desk\.jsonl, line 1: models\['person'\]\.role is not as the benchmark writes it"
+        DataError, match=r"desk\.jsonl, line 1: models\['person'\]\.role is not as 'make bench' writes it"
     ):
         write_report(results, records)
     (records / "desk.jsonl").unlink()

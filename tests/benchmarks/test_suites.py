@@ -66,11 +66,16 @@ def test_what_is_not_there_is_said_and_the_rest_is_kept(write, tmp_path: Path) -
     assert "docs/data.md" in missing[2]
 
 
+def test_what_a_training_saw_is_not_scored_for_want_of_its_split(write, tmp_path: Path) -> None:
+    found, missing = read_suites(write(squares('part = "test"\nsplit = "gone.json"')), tmp_path / "work")
+    assert not found
+    assert "gone.json" in missing[0]
+
+
 def test_drawn_pictures_are_there_on_any_machine(write, tmp_path: Path) -> None:
     text = '[[suite]]\nname = "drawn"\ndata = "drawn"\nmodels = ["person"]\npeers = true\n'
     (suite,), missing = read_suites(write(text), tmp_path / "work")
     assert not missing
-    assert suite.drawn
     assert suite.peers
     assert len(suite.examples) == DRAWN_PICTURES
     shares = [suite.examples[i].load_mask().mean() for i in range(DRAWN_PICTURES)]
@@ -96,13 +101,27 @@ def test_agreement_is_with_the_full_model_and_not_the_truth(write, tmp_path: Pat
     assert scored["models"]["carded"]["agreement"]["same_pixels"] == 1.0
     frame, segmenter = read_photo(suite.examples[0].image), suite.candidates[1].open(1)
     labels = segmenter(frame).labels
-    assert scored["models"]["carded"]["agreement"]["matrix"] == (4 * confusion_matrix(labels, labels, 2)).tolist()
+    matrix = confusion_matrix(labels, labels, 2).tolist()
+    assert scored["models"]["carded"]["agreement"]["per_photo"] == [matrix] * 4
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("suite = 3", "[[suite]]"),
+        ("suite = 3", "suite"),
+        ("other = 3", "suite"),
+        (squares() + "[other]", "other"),
+        (squares() + squares(), "two suites"),
+        (squares("clips = 3"), "clips"),
+        (squares('classes = "bright"'), "classes"),
+        (squares('peers = "false"'), "peers"),
+        (squares('split = "split.json"'), "part"),
+        ('[[suite]]\nname = "drawn"\ndata = "squares"', "drawn"),
+        ('[[suite]]\nname = "squares"\ndata = "drawn"', "drawn"),
+        ('[[suite]]\nname = "../squares"\ndata = "squares"', "letters"),
+        (squares("", '{ name = "reference", file = "carded.tflite" }'), "no model"),
+        (squares("", '{ file = "carded.tflite", role = "peer" }'), "no model"),
+        (squares("", '{ file = "carded.tflite", size = "256" }'), "no model"),
         ("[[suite]]\nname = 'a'", "data"),
         ("[[suite]]\nname = 'a'\ndata = 'squares'\ncolour = 1", "colour"),
         ("[[suite", "TOML"),

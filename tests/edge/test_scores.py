@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from seg_edge.metrics import dice, mean_foreground
-from seg_edge.scores import PhotoScore, Scores, score_photo
+from seg_edge.scores import ENOUGH, PhotoScore, Scores, score_photo
 
 CLASSES = ("background", "person")
+SCORES = ("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")
 
 
 def photo(name: str, hit: int, missed: int, boundary: float = 0.5) -> PhotoScore:
@@ -24,13 +25,14 @@ def some(photos: int, seed: int = 0) -> Scores:
 def test_the_interval_holds_the_score_and_narrows_with_the_photos() -> None:
     few, many = some(10), some(1000)
     for scores in (few, many):
-        for name, (low, high) in scores.intervals().items():  # type: ignore[misc]
-            value = {
-                "mean_dice": scores.mean_dice,
-                "mean_photo_dice": scores.mean_photo_dice,
-                "mean_iou": scores.mean_iou,
-                "boundary_f": scores.mean_boundary,
-            }[name]
+        intervals = scores.intervals()
+        for value, (low, high) in (
+            (scores.mean_dice, intervals["mean_dice"]),
+            (scores.mean_dice, intervals["dice"]["person"]),  # the only class
+            (scores.mean_photo_dice, intervals["mean_photo_dice"]),
+            (scores.mean_iou, intervals["mean_iou"]),
+            (scores.mean_boundary, intervals["boundary_f"]),
+        ):
             assert low < value < high
     widths = [np.subtract(*scores.intervals()["mean_dice"][::-1]) for scores in (few, many)]  # type: ignore[index]
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.5)  # the standard error goes with 1 / sqrt(photos)
@@ -60,7 +62,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 def test_a_class_that_is_nowhere_has_no_interval() -> None:
     nothing = PhotoScore("empty", np.array([[100, 0], [0, 0]]), np.array([np.nan, np.nan]), 0.0)
-    assert set(Scores(CLASSES, (nothing, nothing)).intervals().values()) == {None}
+    scores = Scores(CLASSES, (nothing,) * 9)
+    assert scores.intervals() == {**dict.fromkeys(SCORES), "dice": {"person": None}}
+    assert np.isnan(scores.mean_photo_dice)
+
+
+def test_too_few_photos_have_no_interval() -> None:
+    assert some(ENOUGH - 1).intervals() == {**dict.fromkeys(SCORES), "dice": {"person": None}}
+    assert some(ENOUGH).intervals()["mean_dice"] is not None
 
 
 def test_raw_counts_give_the_scores_again() -> None:

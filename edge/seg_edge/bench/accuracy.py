@@ -11,7 +11,7 @@ import numpy as np
 from seg_edge.bench.candidates import Candidate
 from seg_edge.errors import DataError
 from seg_edge.labelled import Example
-from seg_edge.metrics import confusion_matrix, dice, mean_foreground
+from seg_edge.metrics import IGNORE, confusion_matrix, dice, mean_foreground
 from seg_edge.scores import PhotoScore, Scores, rounded, score_photo
 from seg_edge.sources.photo import read_photo
 
@@ -38,8 +38,8 @@ def measure_accuracy(
         progress: Called after each photo with how many are done and how many there are.
 
     Returns:
-        `data`, `photos`, `fingerprint` (of the masks), `classes`, and `models` by name: `summary`, `intervals`, the
-        same by the `share` that the foreground fills, every photo's raw counts, and `agreement` with the full model.
+        `data`, `photos`, `fingerprint` (of photos and masks), `classes`, and `models` by name: `summary`, `intervals`,
+        the same by the `share` that the foreground fills, every photo's raw counts, and `agreement` with the full one.
 
     Raises:
         DataError: A mask doesn't fit its photo.
@@ -54,12 +54,13 @@ def measure_accuracy(
         frame, truth = read_photo(example.image), example.load_mask()
         if truth.shape != frame.shape[:2]:
             raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
-        fingerprint.update(truth.tobytes())
+        fingerprint.update(example.image.read_bytes() + truth.tobytes())
         labels = {which: segmenter(frame).labels for which, segmenter in segmenters.items()}
         for which, predicted in labels.items():
             counts[which].append(score_photo(example.name, truth, predicted, len(classes)))
             if full:
-                agreements[which].append(confusion_matrix(labels[full], predicted, len(classes)))
+                agreed = np.where(truth == IGNORE, IGNORE, labels[full])
+                agreements[which].append(confusion_matrix(agreed, predicted, len(classes)))
         progress(done, len(examples))
     return {
         "data": name,
@@ -91,6 +92,6 @@ def _figures(scores: Scores, agreements: list[np.ndarray]) -> dict[str, Any]:
         document["agreement"] = {
             "same_pixels": rounded(float(np.trace(total) / total.sum())),
             "mean_dice": rounded(mean_foreground(dice(total))),
-            "matrix": total.tolist(),
+            "per_photo": [matrix.tolist() for matrix in agreements],
         }
     return document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Candidate:
     """
 
     name: str
-    open: Callable[[int], Segmenter]
+    open: Callable[[int], Segmenter] = field(compare=False)  # two partial objects are never equal
     role: str = "model"
     file: Path | None = None
     about: str = ""

@@ -75,6 +75,7 @@ def latency(rounds: Sequence[Round], reference: str) -> list[dict[str, Any]]:
                         stage: percentiles([ms for found in here for ms in found.stages[name][stage]])
                         for stage in STAGES
                     },
+                    "every": max(timing.every for timing in alone),
                     "samples_ms": [[round(ms, 4) for ms in timing.samples] for timing in alone],
                 }
             )

@@ -29,7 +29,7 @@ from seg_edge.segmenter import Segmenter
 # A photo's way from file to file. A live frame's is the four in the middle; `frame` below is their sum.
 STAGES = ("decode", "preprocess", "inference", "postprocess", "render", "encode")
 FRAME_STAGES = STAGES[1:-1]
-SLOW = 10  # what takes over so many times as long as the quickest takes part in fewer turns
+SLOW = 10  # what takes over so many times as long as the reference takes part in fewer turns
 WARMUP = 3
 JPEG_QUALITY = 90
 
@@ -63,7 +63,7 @@ def measure_rounds(
     """Measures all candidates, `rounds` times at each number of threads, in random order.
 
     Args:
-        candidates: What to measure.
+        candidates: What to measure; the first is what the others are compared with, and takes part in every turn.
         frame: The picture to segment, BGR uint8 (height, width, 3).
         threads: Numbers of threads.
         rounds: Processes for each of these.
@@ -101,21 +101,26 @@ def measure_round(candidates: Sequence[Candidate], jpeg: bytes, threads: int, ru
     cv2.setNumThreads(threads)
     segmenters = {which.name: which.open(threads) for which in candidates}
     stages: dict[str, list[dict[str, float]]] = {name: [] for name in segmenters}
-    actions: dict[str, Callable[[], object]] = {}
+    alone: dict[str, Callable[[], object]] = {}
+    whole: dict[str, Callable[[], object]] = {}
     for name, segmenter in segmenters.items():
         preprocess = Preprocessor(segmenter.backend.input, segmenter.card.scale, segmenter.card.offset)
         tensor = preprocess.quantise(resize_to_input(decode(jpeg), segmenter.card.input_size_wh))
-        actions[f"inference {name}"] = lambda backend=segmenter.backend, tensor=tensor: backend.run(tensor)  # type: ignore[misc]
-        actions[f"frame {name}"] = lambda name=name, segmenter=segmenter: stages[name].append(  # type: ignore[misc]
-            segment_photo(segmenter, jpeg)
-        )
-    timings = time_in_turns(actions, threads, runs, WARMUP, every=_every(actions, runs), seed=seed)
-    counted = {name: stages[name][-len(timings[f"frame {name}"].samples) :] for name in segmenters}
+        alone[name] = lambda backend=segmenter.backend, tensor=tensor: backend.run(tensor)  # type: ignore[misc]
+        whole[name] = lambda name=name, segmenter=segmenter: stages[name].append(segment_photo(segmenter, jpeg))  # type: ignore[misc]
+    every = _every(alone, candidates[0].name, runs)
+    actions = {(kind, name): act[name] for kind, act in (("alone", alone), ("whole", whole)) for name in segmenters}
+    quick = {key: act for key, act in actions.items() if every[key[1]] == 1}
+    time_in_turns(quick, runs=WARMUP, warmup=0)
+    time_in_turns({key: act for key, act in actions.items() if key not in quick}, runs=1, warmup=0)
+    for taken in stages.values():
+        taken.clear()
+    timings = time_in_turns(actions, threads, runs, 0, every={key: every[key[1]] for key in actions}, seed=seed)
     return Round(
         threads,
-        {name: timings[f"inference {name}"] for name in segmenters},
-        {name: _frame(timings[f"frame {name}"], counted[name]) for name in segmenters},
-        {name: {stage: [taken[stage] for taken in counted[name]] for stage in STAGES} for name in segmenters},
+        {name: timings["alone", name] for name in segmenters},
+        {name: _frame(timings["whole", name], stages[name]) for name in segmenters},
+        {name: {stage: [taken[stage] for taken in stages[name]] for stage in STAGES} for name in segmenters},
     )
 
 
@@ -148,11 +153,19 @@ def encode(picture: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def _every(actions: dict[str, Callable[[], object]], runs: int) -> dict[str, int]:
-    """In which turns the slow ones take part, by a first run of each (the one before that loads what is lazy)."""
-    first = time_in_turns(actions, runs=1, warmup=1)
-    quickest = min(timing.min_ms for timing in first.values())
-    return {name: min(runs, math.ceil(timing.min_ms / (SLOW * quickest))) for name, timing in first.items()}
+def _every(alone: dict[str, Callable[[], object]], reference: str, runs: int) -> dict[str, int]:
+    """In which turns each takes part, by a first run of each (the one before that loads what is lazy).
+
+    Powers of two, so that any two share all the turns of the slower one.
+    """
+    first = time_in_turns(alone, runs=1, warmup=1)
+    most = 2 ** int(math.log2(runs))
+
+    def every(name: str) -> int:
+        times = first[name].min_ms / (SLOW * first[reference].min_ms)
+        return 1 if name == reference or times <= 1 else min(most, 2 ** math.ceil(math.log2(times)))
+
+    return {name: every(name) for name in alone}
 
 
 def _frame(photo: Timing, stages: list[dict[str, float]]) -> Timing:

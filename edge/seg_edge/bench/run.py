@@ -18,7 +18,7 @@ from seg_edge.bench.rounds import encode, measure_rounds
 from seg_edge.bench.watch import Watch
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import default_threads
-from seg_edge.labelled import check_examples, class_names, find_examples
+from seg_edge.labelled import check_examples, class_names, unseen_examples
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
@@ -37,6 +37,8 @@ class BenchSettings:
         runs: Turns in each.
         cold_starts: Whole processes of each model.
         data: A folder of photos with masks, to score the models on.
+        part: Of its `index.csv` or of `split`; all photos where it has neither.
+        split: The split that a training saved.
         classes: Class names where the folder has no labels.txt.
     """
 
@@ -47,6 +49,8 @@ class BenchSettings:
     runs: int = 60
     cold_starts: int = 5
     data: Path | None = None
+    part: str = "test"
+    split: Path | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -71,13 +75,17 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
     described = {which.name: describe(which) for which in models}
     scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
 
-    def between(done: int, total: int) -> None:
-        watch.look()
-        log(f"latency: {done} of {total} rounds")
-
-    rounds = measure_rounds(models, frame, threads, settings.rounds, settings.runs, between=between)
-    log("cold starts")
-    cold = measure_cold_starts(settings.candidates, encode(frame), threads[-1], settings.cold_starts)
+    with watch.watching():
+        rounds = measure_rounds(
+            models,
+            frame,
+            threads,
+            settings.rounds,
+            settings.runs,
+            between=lambda done, total: log(f"latency: {done} of {total} rounds"),
+        )
+        log("cold starts")
+        cold = measure_cold_starts(settings.candidates, encode(frame), threads[-1], settings.cold_starts)
     return make_document(
         machine=describe_machine(),
         watch=watch.verdict(),
@@ -103,7 +111,8 @@ def drawn_frame() -> np.ndarray:
 def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[str, Any]]:
     if settings.data is None:
         return []
-    examples, names = find_examples(settings.data), class_names(settings.data, settings.classes or None)
+    names = class_names(settings.data, settings.classes or None)
+    examples, all_of_them = unseen_examples(settings.data, settings.part, settings.split)
     check_examples(examples, names)
     for which in settings.candidates:
         known = which.open(1).card.class_names
@@ -111,12 +120,11 @@ def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[
             raise ModelError(
                 f"{which.name} knows the classes {', '.join(known)}; {settings.data} has {', '.join(names)}."
             )
-    return [
-        measure_accuracy(
-            settings.data.resolve().name,
-            settings.candidates,
-            examples,
-            names,
-            progress=lambda done, total: log(f"accuracy: {done} of {total} photos"),
-        )
-    ]
+    scored = measure_accuracy(
+        settings.data.resolve().name,
+        settings.candidates,
+        examples,
+        names,
+        progress=lambda done, total: log(f"accuracy: {done} of {total} photos"),
+    )
+    return [{**scored, "part": "all" if all_of_them else settings.part}]

@@ -75,7 +75,7 @@ def _cold_starts(document: dict[str, Any]) -> Table:
     for entry in document["cold_start"]:
         ms = entry["ms"]
         seconds = (f"{ms[key] / 1000:.2f}" for key in ("p50", "min"))
-        table.add_row(entry["model"], str(entry["threads"]), *seconds, str(ms["n"]), f"{entry['peak_mb']:.0f}")
+        table.add_row(entry["model"], str(entry["threads"]), *seconds, str(ms["n"]), _number(entry["peak_mb"]))
     return table
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from seg_edge.board import Board, Machine, read_board, vcgencmd
 
 BUSY = 0.5  # other programs' share of a core, by the load average of the last minute before anything is measured
+PERIOD_S = 1.0
 HOT_C = 80.0  # where a Raspberry Pi lowers its clock; others near it
 
 
 class Watch:
-    """Made before the measurement; `look` now and then, never while a sample is taken; then `verdict`.
+    """Made before anything works; `with watching()` around what is measured; then `verdict`.
 
     Args:
         machine: Where facts come from.
@@ -26,6 +30,23 @@ class Watch:
         self._joules, self._watts = joules(self._machine), list[float]()
         self._began = time.monotonic()
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Reads the board every second until the block's end: throttling may be over in a moment."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.wait(PERIOD_S):
+                self.look()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def look(self) -> None:
         """Reads the board once more."""
         self._boards.append(read_board(self._machine))
@@ -37,9 +58,10 @@ class Watch:
 
         Returns:
             `valid`: whether the figures count. `reasons`: why they don't. `notes`: what a reader should know.
-            `temperature_c`, `load`: before, highest, after. `watts`: mean of what the board says of itself, or None.
+            `temperature_c`, `load`: before, highest, after. `watts`: mean of what the CPU packages, or a Raspberry
+            Pi 5's power rails, say they drew; None where they don't.
         """
-        self.look()
+        self._boards.append(read_board(self._machine))
         first, last = self._boards[0], self._boards[-1]
         reasons = [f"the board held the CPU back while it was measured: {what}" for what in self._throttling()]
         notes = []
@@ -47,6 +69,10 @@ class Watch:
             notes.append(f"other programs ran: a load of {first.load:.1f} before anything was measured")
         if first.governor and first.governor != "performance":
             notes.append(f"the kernel's governor '{first.governor}' picks the clock")
+        if first.throttled_since_boot:
+            notes.append("it was throttled before: for a moment between two looks it could be again unseen; restart it")
+        if first.is_raspberry_pi and first.throttle_bits is None:
+            notes.append("this board doesn't say whether it was throttled: vcgencmd is missing, or not allowed")
         temperatures = [board.temperature_c for board in self._boards]
         hottest = max((value for value in temperatures if value is not None), default=None)
         if hottest is not None and hottest >= HOT_C:
@@ -99,7 +125,10 @@ def joules(machine: Machine) -> float | None:
 
 
 def pi_watts(machine: Machine) -> float | None:
-    """What a Raspberry Pi 5 draws, by its power chip: the sum over its rails of volts times amperes; None elsewhere."""
+    """Of a Raspberry Pi 5's power chip: volts times amperes over its rails; None elsewhere.
+
+    Less than the board draws: what hangs on 5 V, and what the converters lose, is not in it.
+    """
     answer = vcgencmd(machine, "pmic_read_adc")
     readings = re.findall(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)[AV]", answer)
     amperes = {rail: float(value) for rail, unit, value in readings if unit == "A"}

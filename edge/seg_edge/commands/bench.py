@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import StatusLine, fail
-from seg_edge.commands.options import JsonOption
+from seg_edge.commands.options import MAX_THREADS, JsonOption
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
 
@@ -30,6 +30,9 @@ def bench(
     ] = None,
     photo: Annotated[Path | None, typer.Option(help="The picture to segment.", show_default="a drawn one")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of images/ and masks/, to score the models on too.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="split.json of the training: only photos that it left out count.")
+    ] = None,
     classes: Annotated[str, typer.Option(help="Names, where that folder has no labels.txt: cat,dog")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads.")] = 7,
     runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = 60,
@@ -50,6 +53,7 @@ def bench(
         rounds=rounds,
         runs=runs,
         data=data,
+        split=split,
         classes=tuple(word.strip() for word in classes.split(",") if word.strip()),
     )
     line = StatusLine()
@@ -63,6 +67,9 @@ def bench(
         for table in tables(document):
             console.print()
             console.print(table)
+    for scored in document["accuracy"]:
+        if scored["part"] == "all":
+            line.tell(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
     watch = document["watch"]
     for note in watch["notes"]:
         line.tell(f"note: {note}")
@@ -71,6 +78,6 @@ def bench(
 
 
 def _threads(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", text):
-        raise UsageError(f"--threads {text} is no list of numbers; write it as 1,2,4.")
-    return tuple(dict.fromkeys(int(count) for count in text.split(",")))
+    if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", text) or max(int(count) for count in text.split(",")) > MAX_THREADS:
+        raise UsageError(f"--threads {text} is no list of numbers up to {MAX_THREADS}; write it as 1,2,4.")
+    return tuple(sorted({int(count) for count in text.split(",")}))

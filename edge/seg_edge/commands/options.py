@@ -19,7 +19,10 @@ class Effect(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, max=64, help="CPU threads; by default the cores, at most 4.")]
+MAX_THREADS = 64
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, max=MAX_THREADS, help="CPU threads; by default the cores, at most 4.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 SmoothOption = Annotated[

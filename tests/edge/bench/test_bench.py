@@ -29,18 +29,21 @@ def bench(*arguments: object) -> tuple[int, str, str]:
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    """Three photos with a bright square each, and one mask that is a tenth off."""
+    """Eight photos with a bright square each, two of them to train on, and masks that are a tenth off in some."""
     folder = tmp_path / "squares"
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    for index in range(3):
+    rows = ["name,split"]
+    for index in range(8):
         frame = bright_square((64, 96))
         mask = (frame[..., 0] > 127).astype(np.uint8)
-        if index == 2:
+        rows.append(f"{index},{'train' if index > 5 else 'test'}")
+        if index % 3 == 2:
             mask = np.roll(mask, 5, axis=1)
         cv2.imwrite(str(folder / "images" / f"{index}.png"), frame)
         cv2.imwrite(str(folder / "masks" / f"{index}.png"), mask)
     (folder / "labels.txt").write_text("background\nbright\n")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
     return folder
 
 
@@ -65,10 +68,11 @@ def test_all_of_it_as_json(labelled: Path, tmp_path: Path) -> None:
     assert document["cold_start"][0]["ms"]["p50"] > 50
     assert document["cold_start"][0]["peak_mb"] > 20
     scored = document["accuracy"][0]
-    assert scored["photos"] == 3
+    assert scored["photos"] == 6
     figures = scored["models"]["carded"]
     low, high = figures["intervals"]["mean_dice"]
     assert low <= figures["mean_dice"] <= high
+    assert scored["part"] == "test"
     matrices = np.array([photo["matrix"] for photo in figures["per_photo"]])
     again = 2 * matrices[:, 1, 1].sum() / (matrices[:, 1].sum() + matrices[:, :, 1].sum())
     assert figures["mean_dice"] == pytest.approx(again, abs=1e-4)
@@ -82,6 +86,20 @@ def test_tables_for_a_person(tmp_path: Path) -> None:
     assert out.count("carded") == 3
     for words in ("The model alone", "reference", "640x480", "cold start", "load", "inference"):
         assert words in out
+
+
+def test_photos_that_a_model_learnt_from_are_left_out_or_that_is_said(labelled: Path, tmp_path: Path) -> None:
+    options = ["--model", carded(TWO_UINT8, tmp_path), "--data", labelled, "--rounds", 1, "--runs", 1, "--threads", 1]
+    (tmp_path / "split.json").write_text('{"parts": {"test": ["1", "6"]}}')
+    _, out, err = bench(*options, "--split", tmp_path / "split.json", "--json")
+    assert [p["name"] for p in json.loads(out)["accuracy"][0]["models"]["carded"]["per_photo"]] == ["1", "6"]
+    assert "all photos" not in err
+    (labelled / "index.csv").unlink()
+    _, out, err = bench(*options, "--json")
+    assert json.loads(out)["accuracy"][0]["photos"] == 8
+    assert "all photos of squares were scored" in err
+    with pytest.raises(DataError, match=r"gone\.json"):
+        bench(*options, "--split", tmp_path / "gone.json")
 
 
 def test_the_bundled_model_at_every_number_of_threads_by_default() -> None:
@@ -106,6 +124,7 @@ def test_what_is_wrong_is_one_sentence(labelled: Path, tmp_path: Path, capfd: py
         (["--model", "gone.tflite"], 1, "gone.tflite"),
         (["--threads", "two"], 2, "--threads"),
         (["--threads", "0"], 2, "--threads"),
+        (["--threads", "99"], 2, "--threads"),
         (["--data", str(tmp_path / "nowhere")], 1, "nowhere"),
         (["--model", model, "--data", str(labelled)], 1, "dark, red"),
         (["--model", model, "--model", model], 1, "carded"),

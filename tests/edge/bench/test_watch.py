@@ -1,5 +1,7 @@
 """A throttled board is found out; its heat, load and watts are told. Boards are made up in a folder."""
 
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +72,7 @@ def test_what_was_throttled_while_measured_does_not_count(
     board.bits = after
     verdict = watch.verdict()
     assert verdict["valid"] is valid
+    assert any("throttled before" in note for note in verdict["notes"]) is (before != "0x0")
     assert bool(verdict["reasons"]) is not valid
 
 
@@ -100,6 +103,30 @@ def test_heat_other_programs_and_a_saving_governor_are_told(board: Board) -> Non
     ]
 
 
+def test_what_is_over_in_a_moment_is_seen_too(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg_edge.bench.watch.PERIOD_S", 0.01)
+    watch = Watch(board.machine)
+    with watch.watching():
+        board.bits = "0x4"
+        time.sleep(0.2)
+        board.bits = "0x0"
+    assert watch.verdict()["reasons"]
+    threads = threading.active_count()
+    with pytest.raises(ZeroDivisionError), watch.watching():
+        _ = 1 / 0
+    assert threading.active_count() == threads
+
+
+def test_a_raspberry_pi_that_does_not_say_is_told(tmp_path: Path) -> None:
+    def missing(command: list[str], **_: Any) -> Any:
+        raise FileNotFoundError(command[0])
+
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_text("Raspberry Pi 5 Model B Rev 1.0\0")
+    verdict = Watch(Machine(tmp_path, environment={}, run=missing)).verdict()
+    assert "vcgencmd" in verdict["notes"][0]
+
+
 def test_watts_of_a_raspberry_pi_5_are_volts_times_amperes(board: Board) -> None:
     board.pmic = PMIC
     assert pi_watts(board.machine) == pytest.approx(0.1 * 3.7 + 0.2 * 3.3)
@@ -109,7 +136,7 @@ def test_watts_of_a_raspberry_pi_5_are_volts_times_amperes(board: Board) -> None
 
 
 def test_watts_of_a_pc_are_joules_by_seconds(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 102.0, 102.0])
+    clock = iter([100.0, 102.0, 102.0, 102.0])
     monkeypatch.setattr("seg_edge.bench.watch.time", SimpleNamespace(monotonic=lambda: next(clock)))
     board.write("sys/class/powercap/intel-rapl:0/energy_uj", 1_000_000)
     assert joules(board.machine) == 1.0
