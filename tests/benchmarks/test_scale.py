@@ -140,11 +140,11 @@ def test_curves_are_plain_json_in_order(curves: dict[str, Curve]) -> None:
             assert point["n"] >= 1
 
 
-@pytest.mark.parametrize("name", ["latency over input size", "memory over photo size", "time over number of photos"])
-def test_more_costs_more(curves: dict[str, Curve], name: str) -> None:
-    if name not in curves:
-        pytest.skip(f"{name} can't be measured here")
-    _, y = xy(curves[name]["points"])
+def test_larger_photos_need_more_memory(curves: dict[str, Curve]) -> None:
+    """Of times nothing is asked: two samples on a busy machine may lie either way."""
+    if "memory over photo size" not in curves:
+        pytest.skip("there is no /proc/self/status here")
+    _, y = xy(curves["memory over photo size"]["points"])
     assert y == sorted(y)
 
 
