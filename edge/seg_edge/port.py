@@ -28,7 +28,10 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
         raise UsageError(f"--port {port} is no port; choose one of 1 to 65535, or 0 for any that is free.")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog)
+        listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog)
+        # Inherited by what is accepted; asyncio sets it only on sockets that were made with a protocol number.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        return listening
     except (socket.gaierror, UnicodeError) as error:
         raise UsageError(f"--host {host!r} is no address of this machine ({error}); try 127.0.0.1.") from error
     except OSError as error:

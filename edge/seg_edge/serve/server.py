@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import cv2
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -70,6 +71,7 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
         ModelError: A model can't be used.
     """
     keep_freed_memory()
+    cv2.setNumThreads(1)  # each worker has one core, and shares none
     crews = load_crews(settings)
     with open_port(settings.host, settings.port, backlog=128) as listening:
         names = Names(settings.host, listening.getsockname())
