@@ -5,9 +5,13 @@
  * each of the two sums is cut off, not rounded; areas are summed in 32-bit floats, along the row first.
  */
 
+export type Bytes = Uint8Array<ArrayBuffer>;
+export type Floats = Float32Array<ArrayBuffer>;
+export type Numbers = Bytes | Floats;
+
 /** Numbers of a picture, row by row, `channels` beside each other. */
-export interface Plane<Numbers extends ArrayLike<number> = Uint8Array> {
-  readonly data: Numbers;
+export interface Plane<Kind extends Numbers = Bytes> {
+  readonly data: Kind;
   readonly width: number;
   readonly height: number;
   readonly channels: number;
@@ -183,40 +187,26 @@ function byWholeArea(picture: Plane, across: number, down: number): Plane {
   return { data: result, width, height, channels };
 }
 
-/** 32-bit floats or 16-bit whole numbers stretched bilinearly; the result is in floats, for whole ones rounded. */
-export function bilinearFloats(
-  picture: Plane<Float32Array | Int16Array>, width: number, height: number,
-): Plane<Float32Array> {
+/**
+ * 32-bit floats stretched bilinearly. Here alone OpenCV's own result differs from machine to machine, in the last of a
+ * float's bits: on x86 it is computed by Intel's IPP.
+ */
+export function bilinearFloats(picture: Plane<Floats>, width: number, height: number): Plane<Floats> {
   const { data, channels } = picture;
-  if (picture.width === width && picture.height === height) {
-    return { data: Float32Array.from(data), width, height, channels };
-  }
-  const whole = data instanceof Int16Array;
+  if (picture.width === width && picture.height === height) return picture;
   const across = bilinearSteps(picture.width, width), down = bilinearSteps(picture.height, height);
   const row = width * channels;
   const result = new Float32Array(row * height);
-  const stretched = [new Float32Array(row), new Float32Array(row)];
-  const held = [-1, -1];
-  const stretch = (y: number): Float32Array => {
-    const slot = y & 1, out = stretched[slot]!;
-    if (held[slot] === y) return out;
-    held[slot] = y;
-    const start = y * picture.width * channels;
-    for (let x = 0, at = 0; x < width; x++) {
-      const right = across.share[x]!, left = Math.fround(1 - right);
-      const a = start + across.first[x]! * channels, b = start + across.second[x]! * channels;
-      for (let c = 0; c < channels; c++, at++) {
-        out[at] = Math.fround(data[a + c]! * left) + Math.fround(data[b + c]! * right);
-      }
-    }
-    return out;
-  };
   for (let y = 0, at = 0; y < height; y++) {
-    const lower = down.share[y]!, upper = Math.fround(1 - lower);
-    const above = stretch(down.first[y]!), below = stretch(down.second[y]!);
-    for (let i = 0; i < row; i++, at++) {
-      const value = Math.fround(Math.fround(upper * above[i]!) + Math.fround(lower * below[i]!));
-      result[at] = whole ? round(value) : value;
+    const above = down.first[y]! * picture.width * channels, below = down.second[y]! * picture.width * channels;
+    const lower = down.share[y]!;
+    for (let x = 0; x < width; x++) {
+      const a = across.first[x]! * channels, b = across.second[x]! * channels, right = across.share[x]!;
+      for (let c = 0; c < channels; c++, at++) {
+        const upperMean = data[above + a + c]! * (1 - right) + data[above + b + c]! * right;
+        const lowerMean = data[below + a + c]! * (1 - right) + data[below + b + c]! * right;
+        result[at] = upperMean * (1 - lower) + lowerMean * lower;
+      }
     }
   }
   return { data: result, width, height, channels };
