@@ -1,7 +1,7 @@
 """`seg-edge serve` under load: `python benchmarks/serve_load.py PHOTO --requests 2000`.
 
-Starts the server on loopback, sends it one photo over and over on a few connections that each wait for their answer, and
-prints the rate, the latency and how the server's memory grew. The rate stands beside two others, measured in this
+Starts the server on loopback, sends it one photo over and over on a few connections that each wait for their answer,
+and prints the rate, the latency and how the server's memory grew. The rate stands beside two others, measured in this
 process with as many threads as the server has workers: the bare model (its input is there already, its output is left
 there) and the whole work on a photo without HTTP. Client and server share the machine's cores.
 """
@@ -41,7 +41,18 @@ STILL_S = 60.0  # a server that answers nothing for so long is given up
 @contextmanager
 def served(model: str, workers: int) -> Iterator[tuple[int, int]]:
     """A server of its own process on a free port of loopback; gives port and process id."""
-    command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", "--model", model, "--workers", str(workers)]
+    command = [
+        sys.executable,
+        "-m",
+        "seg_edge.cli",
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        model,
+        "--workers",
+        str(workers),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
@@ -181,7 +192,9 @@ def main(
             memory.append(resident_mb(pid))
     p50, p99 = np.percentile(latencies, [50, 99])
     answers, bare, whole = (statistics.median(rates) for rates in (served_rates, bare_rates, whole_rates))
-    typer.echo(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenters[0].file.name}")
+    typer.echo(
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenters[0].file.name}"
+    )
     typer.echo(f"{len(latencies)} requests of {size}, {len(jpeg):,} bytes, {output.value}; {connections} connections")
     typer.echo(f"answers       {dict(statuses)}")
     typer.echo(f"served        {answers:8.0f} a second")

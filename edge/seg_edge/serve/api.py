@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -26,7 +27,7 @@ from seg_edge.serve.answer import MEDIA_TYPES, Output, answer_photo
 from seg_edge.serve.guard import Guard
 from seg_edge.serve.metrics import Metrics
 from seg_edge.serve.problem import MEDIA_TYPE, Problem
-from seg_edge.serve.schema import Found, Health, Models, ProblemDetails
+from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
 from seg_edge.serve.settings import ServeSettings
 from seg_edge.serve.workers import Workers
 
@@ -64,13 +65,26 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
     default = next(iter(segmenters))
     listing = json.dumps(_list_models(segmenters, settings), ensure_ascii=False).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
-    app = FastAPI(title="seg-edge", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        workers.close()
+
+    app = FastAPI(
+        title="seg-edge",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
 
     @app.post(SEGMENT, response_class=Response, responses=_documented(), openapi_extra=_photo_body())
     async def segment(
         request: Request,
-        output: Annotated[Output, Query(description="What to make of the photo.")] = Output.json,
-        model: Annotated[str, Query(json_schema_extra={"enum": list(segmenters)})] = default,
+        output: Output = Query(Output.json, description="What to make of the photo."),
+        model: str = Query(default, description="Which model.", json_schema_extra={"enum": list(segmenters)}),
     ) -> Response:
         """Segment one photo: JPEG, PNG or WebP, turned upright by its EXIF data.
 
@@ -124,7 +138,6 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    app.router.on_shutdown.append(workers.close) if hasattr(app.router, "on_shutdown") else None
     return Guard(metrics.around(app), names, settings.token)
 
 
@@ -209,10 +222,11 @@ def _documented() -> dict[int | str, dict[str, Any]]:
     }
     picture = {"schema": {"type": "string", "format": "binary"}}
     answers = {"application/json": {}, "image/png": picture, "image/jpeg": picture}
-    return {200: {"model": Found, "description": "In the form that was asked for.", "content": answers}, **refusals}
+    answered = {"model": Found | Coco, "description": "In the form that was asked for.", "content": answers}
+    return {200: answered, **refusals}
 
 
 def _photo_body() -> dict[str, Any]:
     schema = {"schema": {"type": "string", "format": "binary"}}
     kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-    return {"requestBody": {"required": True, "content": {kind: schema for kind in kinds}}}
+    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}

@@ -70,9 +70,9 @@ class Guard:
         if hosts[0] not in self._names:
             raise Problem(403, "This is no name of the server's machine; ask for its address.")
         origin = headers.get("origin")
-        if method not in ("GET", "HEAD") and origin is not None:
-            if origin.partition("://")[2].lower() != hosts[0].strip().lower():
-                raise Problem(403, "Only the server's own page, and programs, may send photos.")
+        is_own = origin is None or origin.partition("://")[2].lower() == hosts[0].strip().lower()
+        if method not in ("GET", "HEAD") and not is_own:
+            raise Problem(403, "Only the server's own page, and programs, may send photos.")
         if self._token and path.startswith(PROTECTED):
             scheme, _, given = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), self._token.encode()):

@@ -41,9 +41,9 @@ class Metrics:
             registry=self.registry,
             buckets=STAGE_SECONDS,
         )
-        Gauge("seg_edge_requests_inside", "Photos received, waiting or worked on.", registry=self.registry).set_function(
-            inside
-        )
+        Gauge(
+            "seg_edge_requests_inside", "Photos received, waiting or worked on.", registry=self.registry
+        ).set_function(inside)
 
     def stages(self, timing_ms: Mapping[str, float]) -> None:
         """Counts one photo's stages."""

@@ -41,6 +41,14 @@ class Found(BaseModel):
     model: ModelName
 
 
+class Coco(BaseModel):
+    """A COCO object detection document."""
+
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+
+
 class Tensor(BaseModel):
     """A model's input or output: real = (stored - zero_point) * scale, where scale is not 0."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from seg_edge.serve.api import make_app
 from seg_edge.serve.settings import ServeSettings
 
 MAX_CONNECTIONS = 256  # open at once; those that are more get a 503
-FIRST_BYTES_S = 10.0  # a connection that has asked for nothing by then is ended
+FIRST_BYTES_S = 5.0  # a connection that has asked for nothing by then is ended
 KEEP_ALIVE_S = 30
 HEAD_BYTES = 16_384
 SHUTDOWN_S = 5
@@ -94,4 +95,5 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
         tell(f"{', '.join(crews[0])}; {len(crews)} photos at once; Ctrl-C ends it")
         if not site.is_built():
             tell("the page was not built: there is the API alone ('make web' builds the page)")
-        uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
+            uvicorn.Server(config).run(sockets=[listening])

@@ -27,7 +27,8 @@ NOT_BUILT = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>seg-edge</title>
 <h1>The API is here, the page is not</h1>
-<p>This seg-edge was installed from its sources, and the page was not built. In the sources' folder, with Node.js 20 or newer:</p>
+<p>This seg-edge was installed from its sources, and the page was not built. In their folder, with Node.js 20 or
+newer:</p>
 <pre>make web</pre>
 <p>Then start <code>seg-edge serve</code> again. A released wheel has the page in it.</p>
 <p>Programs need no page: <a href="openapi.json">the API's description</a>, <a href="v1/models">the models</a>.</p>

@@ -71,9 +71,7 @@ class Workers:
             Problem: 429, there is none.
         """
         if self.inside >= self.places:
-            raise Problem(
-                429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"}
-            )
+            raise Problem(429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"})
         self.inside += 1
         place = Place(self._leave)
         try:
@@ -95,8 +93,11 @@ class Workers:
                 self._idle.put(crew)
 
         place.work = self._pool.submit(work)
+        made = asyncio.wrap_future(place.work)
+        # After the deadline nobody asks for its exception, and asyncio would report that.
+        made.add_done_callback(lambda future: future.cancelled() or future.exception())
         # Shielded, as a future of a thread that is at work can't be cancelled; `Place.leave` waits for it.
-        return await asyncio.shield(asyncio.wrap_future(place.work))
+        return await asyncio.shield(made)
 
     def close(self) -> None:
         """Lets what is running end, and runs nothing more."""

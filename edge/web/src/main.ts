@@ -232,6 +232,7 @@ async function begin(): Promise<void> {
 }
 
 at("choose").addEventListener("click", () => at("file").click());
+at("drop").addEventListener("click", () => at("file").click()); // for pointers; keys have the button
 at("file").addEventListener("change", () => {
   const [file] = at<HTMLInputElement>("file").files ?? [];
   at<HTMLInputElement>("file").value = ""; // so that the same file can be chosen again

@@ -34,16 +34,17 @@ export function showResult(found: Found, model: ModelInfo, threads: string): voi
   at("legend").replaceChildren(...[...order, 0].map((index) => {
     const { name, colour } = model.card.classes[index]!, share = found.shares[index] ?? 0;
     const row = make("li", make("i"), make("b", name), make("span", percent(share)), make("div"));
-    row.style.setProperty("--colour", hex(colour));
+    // Black on a dark page is no bar.
+    row.style.setProperty("--colour", index ? hex(colour) : "var(--control)");
     row.style.setProperty("--share", percent(share).replace(" ", ""));
     (row.firstChild as HTMLElement).style.background = hex(colour);
     return row;
   }));
   const lines = Object.entries(found.timing).map(([stage, elapsed]) => [STAGES[stage] ?? stage, elapsed, ""] as const);
-  at("timing").replaceChildren(...[...lines, ["Total", totalMs(found), "total"] as const].flatMap(([title, elapsed, kind]) => {
-    const pair = [make("dt", title), make("dd", `${elapsed.toFixed(1)} ms`)];
-    for (const part of pair) part.className = kind;
-    return pair;
+  at("timing").replaceChildren(...[...lines, ["Total", totalMs(found), "total"] as const].map(([title, elapsed, kind]) => {
+    const line = make("div", make("dt", title), make("dd", `${elapsed.toFixed(1)} ms`));
+    line.className = kind;
+    return line;
   }));
   at("threads").textContent = threads;
   at("result").hidden = false;

@@ -39,6 +39,8 @@ export async function start(name: "threaded" | "compat", progress: Progress): Pr
     at += value.length;
     progress(at, bytes);
   }
+  // LiteRT.js opens a device of the GPU whether or not it will be used; here it won't.
+  Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null } });
   Object.assign(self, {
     Module: {
       wasmBinary: content,
