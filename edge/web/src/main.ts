@@ -27,6 +27,7 @@ let listing: Listing | null = null;
 let loading: Promise<Loaded> | null = null;
 let current: { file: File; found: Found | null } | null = null;
 let busy = false;
+const missing = whyNoWebcam();
 
 const model = (): ModelInfo => listing!.models[modelChoice.selectedIndex]!;
 const onServer = (): boolean => chosen("where") === "server";
@@ -74,6 +75,9 @@ function refresh(): void {
   at("photo-title").textContent = live ? "Webcam" : "Photo";
   at("pictures").classList.toggle("mirrored", live && webcam.mirrored);
   at("answer").hidden = !live && !current?.found;
+  at("views").hidden = live;
+  at("mask-title").hidden = !live;
+  at<HTMLButtonElement>("webcam").disabled = live || busy || missing !== "";
   at("downloads").hidden = live || !current?.found;
   at<HTMLButtonElement>("save-cutout").disabled = at<HTMLButtonElement>("save-labels").disabled = busy || !current?.found;
   const asks = at("where").hidden ? false : onServer();
@@ -151,8 +155,8 @@ function threadsInWords({ threads }: Loaded): string {
   return "One thread: browsers allow more only where the address is https or localhost.";
 }
 
-function show(found: Found, loaded: Loaded): void {
-  showResult(found, model(), threadsInWords(loaded));
+function show(found: Found, loaded: Loaded, rate = ""): void {
+  showResult(found, model(), `${rate}${threadsInWords(loaded)}`);
   draw(overlay, found.overlay);
   draw(mask, found.mask);
   mask.setAttribute("aria-label", `Mask: ${inWords(found, model())}`);
@@ -185,17 +189,19 @@ async function film(): Promise<void> {
 
 /** Frame after frame; one that comes while the model is busy is left out. */
 async function live(loaded: Loaded): Promise<void> {
-  let shown = 0, since = performance.now();
+  let shown = 0, since = performance.now(), rate = "", next = webcam.next();
   try {
     while (webcam.open) {
-      await webcam.next();
+      await next;
+      next = webcam.next();
       if (!webcam.open || document.hidden) continue;
       const found = await engine.segment(await webcam.frame(), MAX_PIXELS);
       if (!webcam.open) return;
-      show(found, loaded);
+      show(found, loaded, rate);
       shown++;
-      if (performance.now() - since > 1000) {
-        at("threads").textContent = `${((1000 * shown) / (performance.now() - since)).toFixed(0)} pictures a second. ${threadsInWords(loaded)}`;
+      const elapsed = performance.now() - since;
+      if (elapsed > 1000) {
+        rate = `${((1000 * shown) / elapsed).toFixed(0)} pictures a second. `;
         [shown, since] = [0, performance.now()];
       }
     }
@@ -288,8 +294,6 @@ document.addEventListener("paste", (event) => {
   if (file) void attempt(() => take(file));
 });
 
-const missing = whyNoWebcam();
-at<HTMLButtonElement>("webcam").disabled = missing !== "";
 at("webcam-why").hidden = missing === "";
 at("webcam-why").textContent = missing;
 history.replaceState(null, "", location.pathname); // the token is not for the address bar

@@ -28,13 +28,19 @@ export type Request =
   | { readonly kind: "cutout" }
   | { readonly kind: "labels" };
 
+interface Ready {
+  readonly info: ModelInfo;
+  readonly model: Running;
+  readonly table: Numbers;
+}
+
 export interface Loaded {
   readonly threads: number;
   readonly files: readonly string[];
 }
 
 let started: Promise<"threaded" | "compat"> | null = null;
-let running: { info: ModelInfo; model: Running; table: Numbers } | null = null;
+let running: Ready | null = null;
 let last: { result: Result; photo: Blob | null } | null = null;
 
 async function load({ model, token }: { model: ModelInfo; token: string }): Promise<Loaded> {
@@ -49,15 +55,20 @@ async function load({ model, token }: { model: ModelInfo; token: string }): Prom
     running = null;
     const table = tableOf(model.input, model.card.scale, model.card.offset);
     running = { info: model, model: await Running.open(model, token), table };
-    await running.model.run(zerosFor(model, table)); // the first run is slow, as it makes room
+    await warmUp(running);
   }
   const threads = name === "threaded" ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
   return { threads, files: filesOf(name) };
 }
 
-function zerosFor(model: ModelInfo, table: Numbers): Numbers {
-  const count = 3 * model.input.size_wh[0] * model.input.size_wh[1];
-  return table instanceof Float32Array ? new Float32Array(count) : new Uint8Array(count);
+/** The first pictures are slow, as the browser compiles what it sees used; so they are none of the user's. */
+async function warmUp({ info, model, table }: Ready): Promise<void> {
+  const [width, height] = [640, 480];
+  const blank = { data: new Uint8Array(4 * width * height), width, height, channels: 4 };
+  for (let i = 0; i < 3; i++) {
+    const data = await model.run(toTensor(blank, info.input, table));
+    labelsOf({ data, spec: info.output, kind: info.card.output }, width, height);
+  }
 }
 
 /** Pixels as they are stored: upright, and without the colours' profile, which Python's decoder doesn't apply either. */
