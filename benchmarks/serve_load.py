@@ -33,26 +33,16 @@ from seg_edge.memory import keep_freed_memory
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output, answer_photo
+from seg_edge.sources.photo import read_photo
 
 MAX_REQUESTS = 200_000
 STILL_S = 60.0  # a server that answers nothing for so long is given up
 
 
 @contextmanager
-def served(model: str, workers: int) -> Iterator[tuple[int, int]]:
+def served(model: str, *options: str) -> Iterator[tuple[int, int]]:
     """A server of its own process on a free port of loopback; gives port and process id."""
-    command = [
-        sys.executable,
-        "-m",
-        "seg_edge.cli",
-        "serve",
-        "--port",
-        "0",
-        "--model",
-        model,
-        "--workers",
-        str(workers),
-    ]
+    command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", "--model", model, *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
@@ -163,7 +153,7 @@ def main(
     keep_freed_memory()  # as the server does
     cv2.setNumThreads(1)
     width, height = (int(side) for side in size.split("x"))
-    frame = cv2.resize(cv2.imread(str(photo)), (width, height), interpolation=cv2.INTER_AREA)
+    frame = cv2.resize(read_photo(photo), (width, height), interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
     head = f"POST /v1/segment?output={output.value} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
     request = f"{head}Content-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg
@@ -179,7 +169,7 @@ def main(
     served_rates, bare_rates, whole_rates = [], [], []
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
-    with served(model, workers) as (port, pid):
+    with served(model, "--workers", str(workers)) as (port, pid):
         load(port, request, connections, 100)
         memory = [resident_mb(pid)]
         for _ in range(rounds):

@@ -73,10 +73,10 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
     """
     keep_freed_memory()
     cv2.setNumThreads(1)  # each worker has one core, and shares none
-    crews = load_crews(settings)
     with open_port(settings.host, settings.port, backlog=128) as listening:
         names = Names(settings.host, listening.getsockname())
         settings.check_reach(names.loopback)
+        crews = load_crews(settings)
         config = uvicorn.Config(
             make_app(settings, crews, names),
             http=Protocol,

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_edge.card import make_classes
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.photo import read_photo
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium
@@ -294,7 +293,9 @@ def test_axe_finds_nothing_to_object_to(
     with shown(visit, plain_server.url, viewport, scheme) as page:
         page.page.get_by_text("Model card").click()
         page.page.evaluate(axe.read_text())
-        found = page.page.evaluate("axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] })")
+        found = page.page.evaluate(
+            "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
+        )
         assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
         assert len(found["passes"]) > 15
         assert page.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
