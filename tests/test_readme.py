@@ -99,12 +99,8 @@ def test_the_commands_on_a_camera_and_a_video(home: Path) -> None:
 def test_the_server_answers() -> None:
     pytest.importorskip("fastapi", reason="the server's packages aren't installed (pip install '.[serve]')")
     (line,) = (line for line in commands() if line.startswith("seg-edge serve"))
-    command = [
-        str(Path(sys.executable).with_name("seg-edge")),
-        *shlex.split(line)[1:],
-        "--port",
-        "0",
-    ]  # 8000 may be taken
+    # Port 8000 may be taken.
+    command = [Path(sys.executable).with_name("seg-edge"), *shlex.split(line)[1:], "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
@@ -117,7 +113,7 @@ def test_the_server_answers() -> None:
 
 def test_the_commands_in_the_text() -> None:
     inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
-    assert inline == {"seg-edge models person", "seg-edge doctor", "seg-edge camera"}  # a camera isn't everywhere
+    assert inline == {"seg-edge models person", "seg-edge doctor", "seg-edge camera", "seg-edge serve"}
     assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
     assert "python benchmarks/cold_start.py PHOTO" in README
     assert "ai-edge-litert" in run(["python", "benchmarks/cold_start.py", str(GRACE_HOPPER), "--runs", "1"], ROOT)
