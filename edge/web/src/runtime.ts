@@ -12,13 +12,19 @@ const MAX_THREADS = 4; // small models gain nothing from more
 
 export type Progress = (done: number, total: number) => void;
 
+// (module (func (result v128) i32.const 0 i8x16.splat i8x16.popcnt))
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+// (module (func (result v128) i32.const 1 i8x16.splat i32.const 2 i8x16.splat i8x16.relaxed_swizzle))
+const RELAXED_SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2,
+  253, 15, 253, 128, 2, 11];
+
 /** Which of the two is for this browser: threads need memory that is shared, and were built with relaxed SIMD. */
 export async function variant(): Promise<"threaded" | "compat"> {
-  if (!self.crossOriginIsolated) return "compat";
-  // (module (func (result v128) i32.const 1 i8x16.splat i32.const 2 i8x16.splat i8x16.relaxed_swizzle))
-  const relaxed = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2,
-    253, 15, 253, 128, 2, 11];
-  return WebAssembly.validate(Uint8Array.from(relaxed)) ? "threaded" : "compat";
+  const supports = (module: number[]): boolean => WebAssembly.validate(Uint8Array.from(module));
+  if (typeof OffscreenCanvas === "undefined" || !supports(SIMD)) {
+    throw new Error("This browser is too old to run the model; Chrome 108, Firefox 113, Safari 16.4 and newer can.");
+  }
+  return self.crossOriginIsolated && supports(RELAXED_SIMD) ? "threaded" : "compat";
 }
 
 /** The addresses of what a variant loads. */

@@ -4,6 +4,7 @@ import gzip
 import http.client
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.serve import site
+from tests.edge.serve.browser import missing
 from tests.edge.serve.conftest import MakeClient, Server
 
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a-token-of-some-length"
 
 
@@ -82,6 +85,22 @@ def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
     assert answer.headers["content-type"].startswith("text/html")
     assert "make web" in answer.text
     assert client.get("/v1/models").status_code == 200
+
+
+def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling isn't installed (pip install '.[dev]')")
+    if not site.is_built():
+        missing("the page isn't built (make web)")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 8_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("seg_edge/serve/page/")}
+    there = {path.relative_to(site.FOLDER.parents[2]).as_posix() for path in site.FOLDER.rglob("*") if path.is_file()}
+    assert packed == there
+    ignored = subprocess.run(["git", "check-ignore", "-q", site.FOLDER / "index.html.gz"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0 or not (ROOT / ".git").exists()
 
 
 @pytest.fixture

@@ -256,6 +256,28 @@ def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], s
     page.expect(page.page.get_by_role("alert")).to_be_empty()
 
 
+def test_a_photo_too_large_for_a_phone_s_canvas_is_scaled_down(
+    visit: Callable[..., Page], plain_server: Server
+) -> None:
+    page = visit(plain_server.url).open()
+    page.choose("large.jpg", cv2.imencode(".jpg", np.zeros((4000, 5000, 3), np.uint8))[1].tobytes(), "image/jpeg")
+    page.segment()
+    page.says("scaled down from 5000×4000")
+    labels = page.save("Save label map")
+    assert labels.size <= 16_000_000
+    assert labels.shape[1] / labels.shape[0] == pytest.approx(1.25, abs=0.01)
+
+
+def test_an_old_browser_is_told(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url, service_workers="block")
+    page.page.route(
+        "**/worker-*.js",
+        lambda route: route.fulfill(response=(got := route.fetch()), body=f"delete self.OffscreenCanvas;{got.text()}"),
+    )
+    page.page.goto(page.url)
+    page.complains("This browser is too old to run the model")
+
+
 def test_it_can_be_used_by_keys_alone(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url).open()
     page.page.get_by_role("button", name="Sample photo").focus()
