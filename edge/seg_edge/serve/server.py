@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seg_edge.errors import UsageError
 from seg_edge.memory import keep_freed_memory
@@ -27,7 +27,8 @@ HEAD_BYTES = 16_384
 SHUTDOWN_S = 5
 
 
-class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+# Not httptools, if it happens to be there: a seventh more requests a second, and a head without an end fills the memory.
+class Protocol(H11Protocol):
     """A connection; uvicorn lets one that says nothing stay for ever."""
 
     def connection_made(self, transport: Any) -> None:
