@@ -1,4 +1,5 @@
 # make demo   a mask on a portrait, from nothing
+# make web    the page of `seg-edge serve` (needs Node.js 20 or newer)
 # make test   everything the project promises
 # make check  what a change must pass: format, lint, types, tests
 # make bench  how fast and how accurate, against what; make bench-check: has it got slower or worse since?
@@ -18,13 +19,18 @@ ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
 PICAMERA2 := picamera2==0.3.38 videodev2==0.0.4
 VENV_OPTIONS := $(if $(ON_A_PI),--system-site-packages,)
 
-.PHONY: demo test check format bench bench-check clean
+.PHONY: demo web test check format bench bench-check clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/run
 	@mkdir -p demo
 	@$(BIN)/seg-edge image tests/data/grace_hopper.jpg --out demo --force
 	@echo "Look at $(CURDIR)/demo/grace_hopper.overlay.jpg"
+
+web:
+	@command -v npm >/dev/null || { echo "error: no npm; install Node.js 20 or newer (sudo apt install nodejs npm)" >&2; exit 1; }
+	npm ci --prefix edge/web
+	npm run --prefix edge/web build
 
 test: $(STAMPS)/dev
 	$(BIN)/python -m pytest $(PARALLEL)
@@ -46,7 +52,7 @@ bench-check: $(STAMPS)/dev
 	$(BIN)/python benchmarks/check.py
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) edge/web/node_modules edge/seg_edge/serve/page demo dist build .pytest_cache .ruff_cache .mypy_cache
 
 # An environment is made once and filled again only when pyproject.toml changes, so a second run needs no network.
 $(STAMPS)/venv:
@@ -60,6 +66,6 @@ $(STAMPS)/run: $(STAMPS)/venv pyproject.toml
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/run pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,serve,dev]'
 	$(if $(ON_A_PI),,$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PICAMERA2))
 	@touch $@

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from tests.tiny import GRACE_HOPPER
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Run by .ci/run, or there already where the tests run: they would make an environment or install into it.
-NOT_HERE = ("make demo", ". .venv/bin/activate", "pip install -e '.[train]'")
+NOT_HERE = ("make demo", "make web", ". .venv/bin/activate", "pip install -e '.[serve]'", "pip install -e '.[train]'")
 # A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
 QUICKER = {
     "python train/fit.py --data class --recipe full": "--size 64 --epochs 2 --widths 8,12,16",
@@ -103,9 +104,24 @@ def test_the_benchmark(home: Path) -> None:
     assert "reference" in out
 
 
+def test_the_server_answers() -> None:
+    pytest.importorskip("fastapi", reason="the server's packages aren't installed (pip install '.[serve]')")
+    (line,) = (line for line in commands() if line.startswith("seg-edge serve"))
+    # Port 8000 may be taken.
+    command = [Path(sys.executable).with_name("seg-edge"), *shlex.split(line)[1:], "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr
+        with urlopen(process.stderr.readline().strip(), timeout=30) as answer:
+            assert b"<title>seg-edge</title>" in answer.read()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def test_the_commands_in_the_text() -> None:
     inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
-    assert inline == {"seg-edge models person", "seg-edge doctor", "seg-edge camera"}  # a camera isn't everywhere
+    assert inline == {"seg-edge models person", "seg-edge doctor", "seg-edge camera", "seg-edge serve"}
     assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
     assert "python benchmarks/cold_start.py PHOTO" in README
     assert "ai-edge-litert" in run(["python", "benchmarks/cold_start.py", str(GRACE_HOPPER), "--runs", "1"], ROOT)

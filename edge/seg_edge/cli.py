@@ -20,6 +20,7 @@ from seg_edge.commands.console import fail
 from seg_edge.commands.doctor import doctor
 from seg_edge.commands.image import image
 from seg_edge.commands.models import models
+from seg_edge.commands.serve import serve
 from seg_edge.commands.video import video
 from seg_edge.errors import SegEdgeError, UsageError
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (image, camera, video, models, bench, doctor):
+for command in (image, camera, video, serve, models, bench, doctor):
     app.command()(command)
 
 

@@ -13,6 +13,10 @@ class PhotoError(SegEdgeError):
     """A photo that can't be found, read, decoded or is too large."""
 
 
+class PhotoTooLargeError(PhotoError):
+    """A photo of more pixels or bytes than are taken, or than there is memory for."""
+
+
 class ModelError(SegEdgeError):
     """A model file that can't be found, trusted, loaded or does not segment."""
 

@@ -1,4 +1,4 @@
-"""Polygons for other programs: VIA 2 annotations, to correct by hand and train on again, and COCO."""
+"""Polygons for other programs: points, VIA 2 annotations, to correct by hand and train on again, and COCO."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 from seg_edge.postprocess import Polygon
 
 VIA_ATTRIBUTE = "class"
+
+
+def to_points(polygons: Sequence[Polygon]) -> list[dict[str, Any]]:
+    """`[{"class": name, "area": pixels, "points": [[x, y], ...]}]`, for programs that read JSON of ours."""
+    return [
+        {"class": polygon.label, "area": polygon.area, "points": polygon.points_xy.tolist()} for polygon in polygons
+    ]
 
 
 def to_via(photo: str, file_bytes: int, polygons: Sequence[Polygon]) -> dict[str, Any]:

@@ -97,10 +97,14 @@ def _version(distribution: str) -> str:
         return "unknown"
 
 
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """As many threads as this process may use cores, at most `MAX_DEFAULT_THREADS`."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_DEFAULT_THREADS, available)
+    return min(MAX_DEFAULT_THREADS, available_cores())
 
 
 class LiteRT:

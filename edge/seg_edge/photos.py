@@ -185,6 +185,20 @@ def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str,
     return to_coco(name, result.size_wh, outlines, [info.name for info in answer.classes])
 
 
+def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
+    """A picture file's bytes: `.png`, or `.jpg` of our quality.
+
+    Raises:
+        cv2.error: It can't be encoded so.
+    """
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
+    with quiet_opencv():
+        done, content = cv2.imencode(suffix, picture, quality)
+    if not done:
+        raise cv2.error(f"no {suffix} can hold it")
+    return content.tobytes()
+
+
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Encodes a picture by its suffix and writes it whole or not at all.
 
@@ -192,11 +206,8 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         OutputError: It can't be encoded or written.
     """
     try:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
-        with quiet_opencv():
-            done, content = cv2.imencode(path.suffix, picture, quality)
+        content = encode_picture(picture, path.suffix)
     except cv2.error as error:
-        raise OutputError(f"{path}: can't be encoded ({error.err}); make the photo smaller.") from error
-    if not done:
-        raise OutputError(f"{path}: can't be encoded as {path.suffix}; make the photo smaller.")
-    write_file(path, content.tobytes())
+        reason = getattr(error, "err", error)
+        raise OutputError(f"{path}: can't be encoded ({reason}); make the photo smaller.") from error
+    write_file(path, content)

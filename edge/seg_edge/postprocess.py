@@ -34,13 +34,12 @@ class ScoreMap:
     def labels(self, shape_hw: tuple[int, int]) -> np.ndarray:
         """The most likely class of every pixel, uint8 `shape_hw`; the lower class where two are equal."""
         channels = self.stored.shape[2]
-        if channels <= 2:
-            plane, threshold = self._margin()
-            upsampled = upsample(plane, shape_hw)
-            if upsampled.dtype != np.float32:  # to compare them with a real number, NumPy would make each pixel one
-                threshold = math.floor(threshold)
-            return (upsampled > threshold).view(np.uint8)
         best = upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
+        if channels == 1:
+            return (best > self._threshold()).view(np.uint8)
+        if channels == 2:
+            # Not the sign of their difference, which is no byte: OpenCV stretches bytes alike on every machine.
+            return (upsample(np.ascontiguousarray(self.stored[..., 1]), shape_hw) > best).view(np.uint8)
         labels = np.zeros(shape_hw, np.uint8)
         for index in range(1, channels):
             plane = upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
@@ -48,18 +47,13 @@ class ScoreMap:
             best = cv2.max(best, plane)
         return labels
 
-    def _margin(self) -> tuple[np.ndarray, float]:
-        """One plane (h, w) and the threshold above which it means foreground, in the model's own numbers."""
-        if self.stored.shape[2] == 2:
-            first, second = cv2.split(self.stored)
-            if self.stored.dtype == np.float32:
-                return second - first, 0.0
-            return cv2.subtract(second, first, dtype=cv2.CV_16S), 0.0
-        plane = np.ascontiguousarray(self.stored[..., 0])
+    def _threshold(self) -> float:
+        """Above which a single channel means foreground, in the model's own numbers."""
         threshold = 0.5 if self.kind == "probabilities" else 0.0
         if self.spec.scale:
             threshold = threshold / self.spec.scale + self.spec.zero_point
-        return plane, threshold
+        # To compare whole numbers with a real one, NumPy would make each pixel one.
+        return threshold if self.stored.dtype == np.float32 else math.floor(threshold)
 
     def probabilities(self, shape_hw: tuple[int, int]) -> np.ndarray:
         """Probability of each class, float32 (`shape_hw`, classes), background first."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Sequence
 from functools import partial
 
+from seg_edge.port import url_of
 from seg_edge.sinks.http_feed import Feed
 from seg_edge.sinks.http_handler import Handler
 from seg_edge.sinks.http_server import listen
@@ -42,9 +42,7 @@ class HttpView:
         self.name = "--view http"
         self._feed = Feed()
         self._server = listen(host, port, partial(Handler, Site(self._feed, controls, effects)))
-        number = self._server.server_address[1]
-        shown = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
-        self.url = f"http://[{shown}]:{number}/" if ":" in shown else f"http://{shown}:{number}/"
+        self.url = url_of(host, self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True)
         self._thread.start()
 

@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(hosts) != 1:
             self.send_error(400, explain="one Host was expected")
             return False
-        if not self.server.answers_to(re.sub(r":[0-9]*$", "", hosts[0].strip())):
+        if hosts[0] not in self.server.names:
             self.send_error(403, explain="this is no name of the camera's machine; ask for its address")
             return False
         return True

@@ -12,6 +12,7 @@ import time
 from typing import Any, BinaryIO, TextIO
 
 from seg_edge.errors import OutputError
+from seg_edge.export import to_points
 from seg_edge.sinks.sink import Controls, Published
 
 AT_ONCE = 4096  # PIPE_BUF on Linux: a pipe that poll calls writable takes this many bytes without blocking (pipe(7))
@@ -168,8 +169,5 @@ def to_json(item: Published, taken: float) -> dict[str, Any]:
         "age_ms": round(item.age_ms, 1),
         "size_wh": [width, height],
         "classes": {name: round(share, 6) for name, share in item.answer.areas.items()},
-        "polygons": [
-            {"class": polygon.label, "area": polygon.area, "points": polygon.points_xy.tolist()}
-            for polygon in item.answer.polygons()
-        ],
+        "polygons": to_points(item.answer.polygons()),
     }

@@ -6,11 +6,12 @@ when told not to.
 """
 
 import glob
+import io
 import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,19 +20,22 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from seg_edge.errors import PhotoError
+from seg_edge.errors import PhotoError, PhotoTooLargeError
 from seg_edge.sources.photo_header import PhotoHeader, is_whole, parse_header
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
     "PHOTO_SUFFIXES",
     "PhotoHeader",
+    "decode_photo",
     "find_photos",
     "read_header",
     "read_photo",
 ]
 
 PHOTO_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+FORMATS: frozenset[str] = frozenset({"JPEG", "PNG", "WebP", "BMP", "TIFF"})
 # 120 megapixels hold the 12000x9000 of the largest phone sensors, and are 360 MB of BGR: `seg-edge image` needs several
 # times that for a folder of them. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS).
 MAX_PIXELS = 120_000_000
@@ -98,26 +102,38 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         PhotoError: as `read_header`, and when the photo has more than `max_pixels`, is cut short
             or damaged.
     """
-    try:
-        with _opened(path) as file:
-            header = _header(path, file)
-            width, height = header.size_wh
-            if width * height > max_pixels:
-                limit = f"the limit of {max_pixels / 1e6:g} million pixels"
-                raise _error(path, f"is {width}x{height}, more than {limit}; scale it down")
-            file.seek(0)
+    with _opened(path) as file:
+        header = _header(path, file)
+        _check_pixels(path, header, max_pixels)
+        file.seek(0)
+        try:
             data = np.fromfile(file, np.uint8)
-        if not is_whole(header, data):
-            raise _error(path, f"is cut short after {data.size} bytes; {_AGAIN}")
-        image = _as_bgr(_decode(path, header, data), header.premultiplied)
-        turn = _TURNS.get(header.orientation)
-        return np.ascontiguousarray(turn(image) if turn else image)
-    except MemoryError:
-        raise _error(path, "doesn't fit into the memory left; scale it down") from None
-    except cv2.error as error:
-        if error.code == cv2.Error.StsNoMem:
-            raise _error(path, "doesn't fit into the memory left; scale it down") from None
-        raise _error(path, _UNDECODED.format(header.format)) from None
+        except MemoryError:
+            raise _no_memory(path) from None
+    return _upright(path, header, data)
+
+
+def decode_photo(
+    data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
+) -> np.ndarray:
+    """The same of a photo that is in memory already.
+
+    Args:
+        data: The file's bytes, uint8 (n,). Of a TIFF one may be changed.
+        name: What messages call it.
+        max_pixels: See `read_photo`.
+        formats: Those that are decoded, of `FORMATS`.
+
+    Raises:
+        PhotoError: as `read_photo`.
+    """
+    if not data.size:
+        raise _error(name, "is empty (0 bytes)")
+    header = _header(name, io.BytesIO(data.data))
+    if header.format not in formats:
+        raise _error(name, f"is a {header.format}, of which none are taken here; {_TO_JPEG}")
+    _check_pixels(name, header, max_pixels)
+    return _upright(name, header, data)
 
 
 def find_photos(arguments: Sequence[str]) -> tuple[list[Path], dict[str, PhotoError]]:
@@ -207,7 +223,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise _error(path, f"can't be read ({reason}); check its name and disk") from None
 
 
-def _header(path: Path, file: BinaryIO) -> PhotoHeader:
+def _header(path: str | Path, file: BinaryIO) -> PhotoHeader:
     file.seek(0)
     start = file.read(4096)
     for magic, what, advice in _STRANGERS:
@@ -227,7 +243,34 @@ def _header(path: Path, file: BinaryIO) -> PhotoHeader:
     return header
 
 
-def _decode(path: Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
+def _check_pixels(path: str | Path, header: PhotoHeader, max_pixels: int) -> None:
+    width, height = header.size_wh
+    if width * height > max_pixels:
+        limit = f"the limit of {max_pixels / 1e6:g} million pixels"
+        raise PhotoTooLargeError(f"{_name(path)} is {width}x{height}, more than {limit}; scale it down.")
+
+
+def _no_memory(path: str | Path) -> PhotoTooLargeError:
+    return PhotoTooLargeError(f"{_name(path)} doesn't fit into the memory left; scale it down.")
+
+
+def _upright(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
+    """The picture in a file's bytes, BGR and turned."""
+    try:
+        if not is_whole(header, data):
+            raise _error(path, f"is cut short after {data.size} bytes; {_AGAIN}")
+        image = _as_bgr(_decode(path, header, data), header.premultiplied)
+        turn = _TURNS.get(header.orientation)
+        return np.ascontiguousarray(turn(image) if turn else image)
+    except MemoryError:
+        raise _no_memory(path) from None
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise _no_memory(path) from None
+        raise _error(path, _UNDECODED.format(header.format)) from None
+
+
+def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
     """The stored picture, not turned: uint8 or uint16, (h, w), (h, w, 3) or (h, w, 4)."""
     if header.orientation_byte is not None:
         # OpenCV's TIFF reader turns the picture whatever the flags.

@@ -1,0 +1,41 @@
+"""Makes the picture of the page for `docs/serve.md`: `python docs/make_page_picture.py`, after `make web`.
+
+Needs Chromium and Playwright; shows the sample photo, which anyone may show.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+from playwright.sync_api import sync_playwright
+
+from benchmarks.serve_load import served
+from seg_edge.models import DEFAULT_MODEL
+
+PICTURE = Path(__file__).with_name("pictures") / "page.jpg"
+
+
+def main() -> None:
+    """Takes the picture as a person would see it on a laptop."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with served(DEFAULT_MODEL) as (port, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_text("Ready").wait_for()
+        page.get_by_role("button", name="Sample photo").click()
+        page.get_by_text("press Segment").wait_for()
+        page.get_by_role("button", name="Segment", exact=True).click()
+        page.get_by_text("Done").wait_for()
+        page.get_by_label("Cut-out").check()
+        page.get_by_role("img", name="The cut-out").wait_for()
+        page.mouse.move(0, 0)
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            page.screenshot(path=file.name)
+            cv2.imwrite(str(PICTURE), cv2.imread(file.name), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""`seg-edge serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seg_edge.commands.console import note
+from seg_edge.errors import UsageError
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A bundled model's name or a .tflite file; may be given more than once.", show_default="all bundled"
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's own need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    token: Annotated[
+        str, typer.Option(envvar="SEG_EDGE_TOKEN", help="What clients must know.", show_default="none")
+    ] = "",
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="Let the page also offer to upload photos and segment them here.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Photos segmented at once.", show_default="the cores")
+    ] = None,
+    queue: Annotated[int, typer.Option(min=0, max=1000, help="Requests that may wait beside those.")] = 16,
+    max_mb: Annotated[float, typer.Option(min=0.01, max=500, help="Largest upload.")] = 16,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, max=120, help="Largest photo.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds a request may take.")] = 30,
+) -> None:
+    """Serve the page that segments in the browser, and the HTTP API, until Ctrl-C."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"'seg-edge serve' needs packages that are not installed ({error.name}): pip install 'seg-edge[serve]'"
+        ) from error
+    from seg_edge.serve.server import serve as run
+    from seg_edge.serve.settings import ServeSettings
+
+    run(
+        ServeSettings(
+            models=tuple(model or ()),
+            host=host,
+            port=port,
+            token=token,
+            workers=workers or 0,
+            queue=queue,
+            max_bytes=round(max_mb * 1e6),
+            max_pixels=round(max_megapixels * 1e6),
+            seconds=timeout,
+            on_server=on_server,
+        ),
+        note,
+    )

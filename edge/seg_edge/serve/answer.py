@@ -1,0 +1,109 @@
+"""One photo to one answer: decoded, segmented and put into the form that was asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import PhotoError, PhotoTooLargeError
+from seg_edge.export import to_coco, to_points
+from seg_edge.photos import encode_picture
+from seg_edge.segmenter import Segmentation, Segmenter
+from seg_edge.serve.problem import Problem
+from seg_edge.sources.photo import decode_photo
+
+# What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
+FORMATS = frozenset({"JPEG", "PNG", "WebP"})
+
+
+class Output(StrEnum):
+    """What is made of a photo."""
+
+    json = "json"
+    labels = "labels"
+    coco = "coco"
+    overlay = "overlay"
+    mask = "mask"
+    cutout = "cutout"
+    blur = "blur"
+
+
+MEDIA_TYPES = {
+    Output.json: "application/json",
+    Output.coco: "application/json",
+    Output.labels: "image/png",
+    Output.mask: "image/png",
+    Output.cutout: "image/png",
+    Output.overlay: "image/jpeg",
+    Output.blur: "image/jpeg",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back to who asked.
+
+    Attributes:
+        content: In the output's media type.
+        timing_ms: Milliseconds of each stage.
+    """
+
+    content: bytes
+    timing_ms: Mapping[str, float]
+
+
+def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pixels: int) -> Answer:
+    """Segments a photo.
+
+    Raises:
+        Problem: 413 and 422, it is too large or can't be decoded.
+    """
+    began = time.perf_counter()
+    try:
+        frame = decode_photo(np.frombuffer(photo, np.uint8), "the photo", max_pixels, FORMATS)
+        decoded = time.perf_counter()
+        found = segmenter(frame)
+        segmented = time.perf_counter()
+        timing = {"decode": (decoded - began) * 1000, **found.timing_ms}
+        if output in (Output.json, Output.coco):
+            document = _describe(segmenter, found) if output == Output.json else _coco(found)
+            timing["encode"] = (time.perf_counter() - segmented) * 1000
+            if output == Output.json:
+                document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
+            return Answer(json.dumps(document, ensure_ascii=False).encode(), timing)
+        picture = found.labels if output == Output.labels else found.draw(frame, output.value)
+        content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
+        timing["encode"] = (time.perf_counter() - segmented) * 1000
+        return Answer(content, timing)
+    except PhotoTooLargeError as error:
+        raise Problem(413, _sentence(error)) from error
+    except PhotoError as error:
+        raise Problem(422, _sentence(error)) from error
+    except (MemoryError, cv2.error) as error:
+        raise Problem(503, "There is not enough memory for this photo now; make it smaller.") from error
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _describe(segmenter: Segmenter, found: Segmentation) -> dict:
+    height, width = found.labels.shape
+    return {
+        "size_wh": [width, height],
+        "classes": {name: round(share, 6) for name, share in found.areas.items()},
+        "polygons": to_points(found.polygons()),
+        "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
+    }
+
+
+def _coco(found: Segmentation) -> dict:
+    height, width = found.labels.shape
+    return to_coco("photo", (width, height), found.polygons(), [info.name for info in found.classes])

@@ -1,0 +1,232 @@
+"""The HTTP API: `POST /v1/segment`, the models, health and metrics, and the page beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from seg_edge import __version__
+from seg_edge.interpreter import TensorSpec
+from seg_edge.port import Names
+from seg_edge.segmenter import Segmenter
+from seg_edge.serve import site
+from seg_edge.serve.answer import MEDIA_TYPES, Output, answer_photo
+from seg_edge.serve.guard import Guard
+from seg_edge.serve.metrics import Metrics
+from seg_edge.serve.problem import MEDIA_TYPE, Problem
+from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
+from seg_edge.serve.settings import ServeSettings
+from seg_edge.serve.workers import Workers
+
+LOG = logging.getLogger(__name__)
+SEGMENT = "/v1/segment"
+DESCRIPTION = """\
+Segments photos. A photo is the request's whole body, as in
+`curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/segment?output=labels' --output labels.png`.
+Photos are held in memory alone, and forgotten when they are answered.
+"""
+REFUSALS = {
+    400: "The request is broken.",
+    401: "The token is missing or wrong.",
+    403: "Asked under a name of another machine, or from another site.",
+    408: "The photo did not arrive in time.",
+    413: "The photo has more bytes or pixels than are taken.",
+    415: "The body is a form, not a photo.",
+    422: "The body is no photo that can be decoded, or a parameter is wrong.",
+    429: "Too many requests at once.",
+    503: "There was no time, or no memory, left for this one.",
+}
+
+
+def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], names: Names) -> ASGIApp:
+    """The whole application.
+
+    Args:
+        settings: Its bounds.
+        crews: The models by name, the default first, once for each worker.
+        names: The server's own names.
+    """
+    workers = Workers(crews, settings.queue)
+    metrics = Metrics(SEGMENT, lambda: workers.inside)
+    segmenters = crews[0]
+    default = next(iter(segmenters))
+    listing = json.dumps(_list_models(segmenters, settings), ensure_ascii=False).encode()
+    files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        workers.close()
+
+    app = FastAPI(
+        title="seg-edge",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+
+    @app.post(SEGMENT, response_class=Response, responses=_documented(), openapi_extra=_photo_body())
+    async def segment(
+        request: Request,
+        output: Output = Query(Output.json, description="What to make of the photo."),
+        model: str = Query(default, description="Which model.", json_schema_extra={"enum": list(segmenters)}),
+    ) -> Response:
+        """Segment one photo: JPEG, PNG or WebP, turned upright by its EXIF data.
+
+        `json` gives shares and outlines, `coco` the outlines as a COCO document, `labels` an 8-bit PNG of each pixel's
+        class, the others a picture. The header `Server-Timing` says where the milliseconds went.
+        """
+        if model not in segmenters:
+            raise Problem(422, f"There is no model of this name; there is {', '.join(segmenters)}.")
+        until = asyncio.get_running_loop().time() + settings.seconds
+        with workers.place() as place:
+            photo = await _receive(request, settings, until)
+            try:
+                async with asyncio.timeout_at(until):
+                    answer = await workers.run(
+                        place, lambda crew: answer_photo(crew[model], photo, output, settings.max_pixels)
+                    )
+            except TimeoutError:
+                raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
+        metrics.stages(answer.timing_ms)
+        timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
+        return Response(answer.content, headers={"Server-Timing": timing}, media_type=MEDIA_TYPES[output])
+
+    @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
+    async def models() -> Response:
+        """What is served: each model's card, tensors and file, and the limits of a photo."""
+        return Response(listing, media_type="application/json")
+
+    @app.get("/v1/models/{sha256}.tflite", response_class=Response, include_in_schema=False)
+    async def model_file(sha256: str) -> Response:
+        if sha256 not in files:
+            raise Problem(404, "No model that is served has this SHA-256.")
+        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(files[sha256], headers=headers, media_type="application/octet-stream")
+
+    @app.get("/healthz", responses={200: {"model": Health}})
+    async def healthz() -> Health:
+        """That the server lives."""
+        return Health(ok=True)
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def prometheus() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.router.routes.extend(site.routes())
+    app.add_exception_handler(Problem, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(Exception, _fail)
+    return Guard(metrics.around(app), names, settings.token)
+
+
+async def _receive(request: Request, settings: ServeSettings, until: float) -> bytearray:
+    """The body of a request, as far as it is allowed."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
+    too_large = Problem(
+        413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
+    )
+    if int(request.headers.get("content-length", 0)) > settings.max_bytes:
+        raise too_large
+    photo = bytearray()
+    try:
+        async with asyncio.timeout_at(until):
+            async for chunk in request.stream():
+                photo += chunk
+                if len(photo) > settings.max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(408, f"The photo did not arrive within {settings.seconds:g} s; make it smaller.") from None
+    except ClientDisconnect:
+        raise Problem(400, "The photo did not arrive as a whole.") from None
+    return photo
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Every refusal in the same form."""
+    if isinstance(error, Problem):
+        return error.response()
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        return Problem(422, f"The parameter {first['loc'][-1]} is wrong: {first['msg']}.").response()
+    assert isinstance(error, HTTPException)
+    said = {404: "There is nothing under this address; /openapi.json lists what there is."}
+    detail = said.get(error.status_code, f"{HTTPStatus(error.status_code).description or error.detail}.")
+    return Problem(error.status_code, detail, error.headers).response()
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    """A defect of ours: told to the log, not to the client."""
+    LOG.error("a request failed", exc_info=error)
+    return Problem(500, "The server failed; its log says why.").response()
+
+
+def _list_models(segmenters: Mapping[str, Segmenter], settings: ServeSettings) -> dict[str, Any]:
+    return {
+        "models": [
+            {
+                "name": name,
+                "sha256": segmenter.file.sha256,
+                "bytes": len(segmenter.file.content),
+                "url": f"/v1/models/{segmenter.file.sha256}.tflite",
+                "has_card": segmenter.file.card is not None,
+                "input": _tensor(segmenter.backend.input),
+                "output": _tensor(segmenter.backend.output),
+                "card": json.loads(segmenter.card.to_json()),
+            }
+            for name, segmenter in segmenters.items()
+        ],
+        "limits": {"bytes": settings.max_bytes, "pixels": settings.max_pixels},
+        "on_server": settings.on_server,
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    _, height, width, channels = spec.shape
+    dtype = spec.dtype.__name__
+    return {
+        "size_wh": [width, height],
+        "channels": channels,
+        "dtype": dtype,
+        "scale": spec.scale,
+        "zero_point": spec.zero_point,
+    }
+
+
+def _documented() -> dict[int | str, dict[str, Any]]:
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}}}
+        for status, text in REFUSALS.items()
+    }
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    answers = {"application/json": {}, "image/png": picture, "image/jpeg": picture}
+    answered = {"model": Found | Coco, "description": "In the form that was asked for.", "content": answers}
+    return {200: answered, **refusals}
+
+
+def _photo_body() -> dict[str, Any]:
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}

@@ -1,0 +1,32 @@
+"""Why a request is refused, in the form of RFC 9457."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that is not answered as asked.
+
+    Attributes:
+        status: The HTTP status.
+        detail: What was wrong and what to do, in a sentence.
+        headers: To send along.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+
+    def response(self) -> Response:
+        """It as an answer. What was not read of the request is not waited for: the connection ends."""
+        title = HTTPStatus(self.status).phrase
+        body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        headers = {"Connection": "close", **self.headers} if self.status in (408, 413, 429) else self.headers
+        return Response(json.dumps(body, ensure_ascii=False), self.status, headers, MEDIA_TYPE)

@@ -1,0 +1,104 @@
+"""Photos side by side: an interpreter of one thread for each core, a bounded number of requests, a deadline for each.
+
+A small model gains nothing from batches and little from threads, so each photo has a core for itself. The work is done
+by threads, not processes: OpenCV and LiteRT release Python's lock, and models and metrics are there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from seg_edge.segmenter import Segmenter
+from seg_edge.serve.problem import Problem
+
+Made = TypeVar("Made")
+Crew = Mapping[str, Segmenter]
+
+
+class Place:
+    """Room for one request, from its first byte until nothing is done for it any more."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._free: Callable[[], None] | None = free
+        self.work: Future | None = None
+
+    def leave(self) -> None:
+        """Gives the room to others, if need be when its thread is done: a thread can't be stopped."""
+        free, self._free = self._free, None
+        if free is None:
+            return
+        if self.work is None or self.work.cancel() or self.work.done():
+            free()
+            return
+        loop = asyncio.get_running_loop()
+
+        def later(_: Future) -> None:
+            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(free)
+
+        self.work.add_done_callback(later)
+
+
+class Workers:
+    """Runs tasks on Segmenters, each on one at a time. To be used from one event loop.
+
+    Args:
+        crews: The models by name, once for each worker.
+        waiting: Requests that may wait beside those that are worked on.
+
+    Attributes:
+        inside: Requests that have a place now.
+    """
+
+    def __init__(self, crews: list[Crew], waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(len(crews), "segment")
+        self._idle: queue.SimpleQueue[Crew] = queue.SimpleQueue()
+        for crew in crews:
+            self._idle.put(crew)
+        self.workers, self.places, self.inside = len(crews), len(crews) + waiting, 0
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """Takes a place.
+
+        Raises:
+            Problem: 429, there is none.
+        """
+        if self.inside >= self.places:
+            raise Problem(429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"})
+        self.inside += 1
+        place = Place(self._leave)
+        try:
+            yield place
+        finally:
+            place.leave()
+
+    def _leave(self) -> None:
+        self.inside -= 1
+
+    async def run(self, place: Place, task: Callable[[Crew], Made]) -> Made:
+        """What the task makes of a worker's models, when one is free."""
+
+        def work() -> Made:
+            crew = self._idle.get()
+            try:
+                return task(crew)
+            finally:
+                self._idle.put(crew)
+
+        place.work = self._pool.submit(work)
+        made = asyncio.wrap_future(place.work)
+        # After the deadline nobody asks for its exception, and asyncio would report that.
+        made.add_done_callback(lambda future: future.cancelled() or future.exception())
+        # Shielded, as a future of a thread that is at work can't be cancelled; `Place.leave` waits for it.
+        return await asyncio.shield(made)
+
+    def close(self) -> None:
+        """Lets what is running end, and runs nothing more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,88 @@
+/** Builds the page into `../seg_edge/serve/page`: hashed names, every file gzipped as the server sends it. */
+
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+
+import { build } from "esbuild";
+
+const OUT = new URL("../seg_edge/serve/page/", import.meta.url);
+const SOURCES = new URL("src/", import.meta.url);
+const LITERT = new URL("node_modules/@litertjs/core/", import.meta.url);
+const SAMPLE = new URL("../../tests/data/grace_hopper.jpg", import.meta.url);
+const hashOf = (content) => createHash("sha256").update(content).digest("hex").slice(0, 10);
+
+await rm(OUT, { recursive: true, force: true });
+await mkdir(new URL("assets/", OUT), { recursive: true });
+
+async function write(path, content) {
+  // The time in a gzip's head is left 0 by Node, so the same sources give the same bytes.
+  await writeFile(new URL(`${path}.gz`, OUT), gzipSync(content, { level: 9 }));
+}
+
+/** Writes a file under a name that holds its hash, and gives its address. */
+async function asset(name, content) {
+  const [, stem, suffix] = /^(.*?)(\.[^.]+)$/.exec(name);
+  const path = `assets/${stem}-${hashOf(content)}${suffix}`;
+  await write(path, content);
+  return `/${path}`;
+}
+
+async function bundle(name, format, define) {
+  const { outputFiles } = await build({
+    entryPoints: [new URL(name, SOURCES).pathname],
+    bundle: true,
+    minify: true,
+    write: false,
+    format,
+    target: ["chrome108", "firefox113", "safari16.4"],
+    legalComments: "none",
+    define: Object.fromEntries(Object.entries(define).map(([key, value]) => [key, JSON.stringify(value)])),
+  });
+  return outputFiles[0].text;
+}
+
+const { version } = JSON.parse(await readFile(new URL("package.json", LITERT), "utf8"));
+const variants = {};
+for (const name of ["threaded", "compat"]) {
+  const js = await readFile(new URL(`wasm/litert_wasm_${name}_internal.js`, LITERT));
+  const wasm = await readFile(new URL(`wasm/litert_wasm_${name}_internal.wasm`, LITERT));
+  variants[name] = {
+    js: await asset(`litert-${name}.js`, js),
+    wasm: await asset(`litert-${name}.wasm`, wasm),
+    bytes: wasm.length,
+  };
+}
+const worker = await asset("worker.js", await bundle("worker.ts", "iife", { VARIANTS: variants }));
+const sample = await asset("grace-hopper.jpg", await readFile(SAMPLE));
+const icon = await asset("icon.svg", await readFile(new URL("icon.svg", SOURCES)));
+const style = await asset("style.css", await bundle("style.css", undefined, {}));
+const manifest = await asset(
+  "seg-edge.webmanifest",
+  JSON.stringify({
+    name: "seg-edge",
+    description: "Segments photos in the browser.",
+    start_url: "/",
+    display: "standalone",
+    background_color: "#101216",
+    theme_color: "#101216",
+    icons: [{ src: icon, sizes: "any", type: "image/svg+xml" }],
+  }),
+);
+const main = await asset("main.js", await bundle("main.ts", "esm", { WORKER: worker, SAMPLE: sample }));
+const page = (await readFile(new URL("index.html", SOURCES), "utf8"))
+  .replaceAll("{{main}}", main)
+  .replaceAll("{{style}}", style)
+  .replaceAll("{{icon}}", icon)
+  .replaceAll("{{manifest}}", manifest);
+await write("index.html", page);
+const shell = ["/", main, worker, style, icon, manifest, sample];
+await write("sw.js", await bundle("sw.ts", "iife", { SHELL: shell, BUILD: hashOf(page) }));
+await write(
+  "NOTICE.txt",
+  `This page contains LiteRT.js (@litertjs/core ${version}), Copyright 2025 Google LLC, under the Apache License,
+Version 2.0: http://www.apache.org/licenses/LICENSE-2.0. Source: https://github.com/google-ai-edge/LiteRT
+
+The sample photo is Grace Hopper, US Navy, public domain.
+`,
+);

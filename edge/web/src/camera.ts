@@ -1,0 +1,68 @@
+/** The webcam: opened, read frame by frame, closed. */
+
+/** Why there can be none here; empty if there can. */
+export function whyNoWebcam(): string {
+  if ((navigator.mediaDevices as MediaDevices | undefined) !== undefined) return "";
+  return "The webcam needs an address that browsers trust: https, or localhost.";
+}
+
+const REASONS: Record<string, string> = {
+  NotAllowedError: "The webcam was not allowed; the browser's address bar has a switch for it.",
+  NotFoundError: "There is no webcam on this device.",
+  NotReadableError: "The webcam is in use by another program.",
+};
+
+export class Webcam {
+  private stream: MediaStream | null = null;
+
+  constructor(private readonly video: HTMLVideoElement) {}
+
+  get open(): boolean {
+    return this.stream !== null;
+  }
+
+  /** Opens it; the error says what to do. */
+  async start(): Promise<void> {
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({
+        video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
+      });
+    } catch (error) {
+      throw new Error(REASONS[(error as Error).name] ?? `The webcam can't be opened (${(error as Error).message}).`);
+    }
+    this.video.srcObject = this.stream;
+    await this.video.play();
+  }
+
+  /** People expect themselves as in a mirror; the camera at a phone's back shows the world as it is. */
+  get mirrored(): boolean {
+    return this.stream?.getVideoTracks()[0]?.getSettings().facingMode !== "environment";
+  }
+
+  frame(): Promise<ImageBitmap> {
+    return createImageBitmap(this.video);
+  }
+
+  /** Waits until there is a picture that was not there before. */
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(() => resolve());
+      else requestAnimationFrame(() => resolve());
+    });
+  }
+
+  /** The picture of this moment as a file. */
+  async photo(): Promise<File> {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [this.video.videoWidth, this.video.videoHeight];
+    canvas.getContext("2d")!.drawImage(this.video, 0, 0);
+    const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
+    if (!blob) throw new Error("The webcam gave no picture; try again.");
+    return new File([blob], "webcam.png", { type: "image/png" });
+  }
+
+  stop(): void {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = this.video.srcObject = null;
+  }
+}

@@ -1,0 +1,42 @@
+/** Small helpers around the document. */
+
+/** The element of an id that is in the page's source. */
+export function at<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
+  return document.getElementById(id) as Kind;
+}
+
+/** A new element with its content. */
+export function make<Tag extends keyof HTMLElementTagNameMap>(
+  tag: Tag, ...content: (string | Node)[]
+): HTMLElementTagNameMap[Tag] {
+  const element = document.createElement(tag);
+  element.append(...content);
+  return element;
+}
+
+/** Which of a group of radio buttons is chosen. */
+export function chosen(name: string): string {
+  return document.querySelector<HTMLInputElement>(`input[name="${name}"]:checked`)?.value ?? "";
+}
+
+/** Hands a file to the user. */
+export function save(content: Blob, name: string): void {
+  const link = make("a"), url = URL.createObjectURL(content);
+  Object.assign(link, { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Shows a bitmap and gives its memory back. */
+export function draw(canvas: HTMLCanvasElement, picture: ImageBitmap): void {
+  [canvas.width, canvas.height] = [picture.width, picture.height];
+  canvas.getContext("bitmaprenderer")!.transferFromImageBitmap(picture);
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 2 : 1)} MB`;
+}

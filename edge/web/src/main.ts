@@ -1,0 +1,302 @@
+/** The page: a photo or the webcam goes in, pictures and numbers come out. */
+
+import { ask, Refused, type Listing, type ModelInfo } from "./api.ts";
+import { Webcam, whyNoWebcam } from "./camera.ts";
+import { showCard } from "./card.ts";
+import { at, chosen, draw, megabytes, save } from "./dom.ts";
+import { Engine } from "./engine.ts";
+import { inWords, showResult, totalMs } from "./result.ts";
+import type { Found, Loaded } from "./worker.ts";
+
+declare const SAMPLE: string; // set by the build
+
+const MAX_PIXELS = 16_000_000; // more than this an iPhone's canvas doesn't hold
+const status = at("status"), error = at("error"), progress = at<HTMLProgressElement>("progress");
+const segmentButton = at<HTMLButtonElement>("segment"), modelChoice = at<HTMLSelectElement>("model");
+const photo = at<HTMLImageElement>("photo"), video = at<HTMLVideoElement>("video"), cutout = at<HTMLImageElement>("cutout");
+const overlay = at<HTMLCanvasElement>("overlay"), mask = at<HTMLCanvasElement>("mask");
+const webcam = new Webcam(video);
+const engine = new Engine((done, total) => {
+  progress.hidden = done === total;
+  progress.value = done / total;
+  status.textContent = done === total ? "Preparing the model…" : `Loading the model's engine: ${megabytes(done)} of ${megabytes(total)}`;
+});
+
+let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "";
+let listing: Listing | null = null;
+let loading: Promise<Loaded> | null = null;
+let current: { file: File; found: Found | null } | null = null;
+let busy = false;
+const missing = whyNoWebcam();
+
+const model = (): ModelInfo => listing!.models[modelChoice.selectedIndex]!;
+const onServer = (): boolean => chosen("where") === "server";
+
+function say(text: string): void {
+  status.textContent = text;
+}
+
+/** Shows why something failed; a missing token is asked for. */
+function complain(reason: unknown): void {
+  progress.hidden = true;
+  say("");
+  error.textContent = reason instanceof Error ? reason.message : String(reason);
+  if (reason instanceof Refused && reason.status === 401) {
+    at("token-form").hidden = false;
+    at("token").focus();
+  }
+}
+
+/** Does something for the user, one thing at a time, and tells when it failed. */
+async function attempt(work: () => Promise<void>): Promise<void> {
+  error.textContent = "";
+  busy = true;
+  refresh();
+  try {
+    await work();
+  } catch (reason) {
+    complain(reason);
+  } finally {
+    busy = false;
+    refresh();
+  }
+}
+
+/** What can be done now. */
+function refresh(): void {
+  const live = webcam.open, there = current !== null;
+  segmentButton.hidden = live;
+  at("live-buttons").hidden = !live;
+  segmentButton.disabled = busy || !there || listing === null;
+  at("drop").hidden = there || live;
+  at("pictures").hidden = !there && !live;
+  photo.hidden = live;
+  video.hidden = !live;
+  at("photo-title").textContent = live ? "Webcam" : "Photo";
+  at("pictures").classList.toggle("mirrored", live && webcam.mirrored);
+  at("answer").hidden = !live && !current?.found;
+  at("views").hidden = live;
+  at("mask-title").hidden = !live;
+  at<HTMLButtonElement>("webcam").disabled = live || busy || missing !== "";
+  at("downloads").hidden = live || !current?.found;
+  at<HTMLButtonElement>("save-cutout").disabled = at<HTMLButtonElement>("save-labels").disabled = busy || !current?.found;
+  const asks = at("where").hidden ? false : onServer();
+  at("privacy").classList.toggle("sends", asks);
+  at("privacy").textContent = asks
+    ? "Your photo is sent to this server, which keeps nothing."
+    : "Nothing is uploaded: your photo stays in this browser.";
+}
+
+async function prepare(): Promise<Loaded> {
+  say("Loading the model…");
+  const info = model();
+  loading = engine.load({ model: info, token });
+  const loaded = await loading;
+  progress.hidden = true;
+  say(current ? "Ready." : "Ready. Choose a photo.");
+  void keepForOffline([info.url, ...loaded.files]);
+  return loaded;
+}
+
+/** What was loaded before the service worker was there goes into its cache, from the browser's own. */
+async function keepForOffline(addresses: string[]): Promise<void> {
+  if (!navigator.serviceWorker) return;
+  await navigator.serviceWorker.ready;
+  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+  await Promise.all(["/v1/models", ...addresses].map((address) => fetch(address, { headers }).catch(() => undefined)));
+  document.documentElement.dataset["offline"] = "ready";
+}
+
+async function listModels(): Promise<void> {
+  const response = await ask("/v1/models", token);
+  listing = (await response.json()) as Listing;
+  at("token-form").hidden = true;
+  if (token) sessionStorage.setItem("token", token);
+  modelChoice.replaceChildren(...listing.models.map(({ name, bytes }) => new Option(`${name} (${megabytes(bytes)})`, name)));
+  at("model-field").hidden = listing.models.length < 2;
+  at("where").hidden = !listing.on_server;
+  showCard(at("card-text"), model());
+}
+
+function clear(): void {
+  at("result").hidden = true;
+  cutout.hidden = true;
+  mask.hidden = false;
+  document.querySelector<HTMLInputElement>('input[name="view"]')!.checked = true;
+  URL.revokeObjectURL(cutout.src);
+  overlay.width = overlay.width;
+}
+
+async function take(file: File): Promise<void> {
+  stopWebcam();
+  if (file.size === 0) throw new Error(`${file.name} is empty.`);
+  clear();
+  URL.revokeObjectURL(photo.src);
+  photo.src = URL.createObjectURL(file);
+  photo.alt = file.name === "sample.jpg" ? "Portrait of Grace Hopper in uniform" : `The photo ${file.name}`;
+  try {
+    await photo.decode();
+  } catch {
+    current = null;
+    const heic = /\.(heic|heif)$/i.test(file.name);
+    throw new Error(
+      `${file.name} is no picture that this browser can show; ` +
+      (heic ? "export it as JPEG (phones take JPEG with Camera > Formats > 'Most Compatible')." : "export it as JPEG or PNG."),
+    );
+  }
+  current = { file, found: null };
+  say(`${file.name}: press Segment.`);
+}
+
+function threadsInWords({ threads }: Loaded): string {
+  if (onServer()) return "Computed by the server.";
+  if (threads > 1) return `${threads} threads, in WebAssembly.`;
+  if (self.crossOriginIsolated) return "One thread, in WebAssembly: this browser gives it no more.";
+  return "One thread: browsers allow more only where the address is https or localhost.";
+}
+
+function show(found: Found, loaded: Loaded, rate = ""): void {
+  showResult(found, model(), `${rate}${threadsInWords(loaded)}`);
+  draw(overlay, found.overlay);
+  draw(mask, found.mask);
+  mask.setAttribute("aria-label", `Mask: ${inWords(found, model())}`);
+}
+
+async function segment(): Promise<void> {
+  const photoFile = current!.file;
+  const loaded = onServer() ? { threads: 0, files: [] } : await (loading ?? prepare());
+  say("Segmenting…");
+  const found = onServer()
+    ? await engine.upload({ photo: photoFile, model: model(), token })
+    : await engine.segment(photoFile, MAX_PIXELS);
+  clear();
+  current!.found = found;
+  show(found, loaded);
+  const scaled = found.original ? ` The photo was scaled down from ${found.original.join("×")}.` : "";
+  say(`Done in ${totalMs(found).toFixed(0)} ms: ${inWords(found, model())}.${scaled}`);
+}
+
+async function film(): Promise<void> {
+  if (onServer()) throw new Error("The webcam is segmented in this browser alone; choose that first.");
+  const loaded = await (loading ?? prepare());
+  await webcam.start();
+  current = null;
+  clear();
+  refresh();
+  say("The webcam is on.");
+  void live(loaded);
+}
+
+/** Frame after frame; one that comes while the model is busy is left out. */
+async function live(loaded: Loaded): Promise<void> {
+  let shown = 0, since = performance.now(), rate = "", next = webcam.next();
+  try {
+    while (webcam.open) {
+      await next;
+      next = webcam.next();
+      if (!webcam.open || document.hidden) continue;
+      const found = await engine.segment(await webcam.frame(), MAX_PIXELS);
+      if (!webcam.open) return;
+      show(found, loaded, rate);
+      shown++;
+      const elapsed = performance.now() - since;
+      if (elapsed > 1000) {
+        rate = `${((1000 * shown) / elapsed).toFixed(0)} pictures a second. `;
+        [shown, since] = [0, performance.now()];
+      }
+    }
+  } catch (reason) {
+    stopWebcam();
+    complain(reason);
+  }
+}
+
+function stopWebcam(): void {
+  if (!webcam.open) return;
+  webcam.stop();
+  clear();
+  say("");
+  refresh();
+}
+
+async function view(): Promise<void> {
+  const wanted = chosen("view") === "cutout" && !webcam.open;
+  if (wanted && cutout.hidden) {
+    cutout.src = URL.createObjectURL(await engine.cutout());
+    cutout.alt = `The cut-out: ${inWords(current!.found!, model())}`;
+    await cutout.decode();
+  }
+  cutout.hidden = !wanted;
+  mask.hidden = wanted;
+}
+
+const stem = (): string => current!.file.name.replace(/\.[^.]*$/, "");
+
+async function begin(): Promise<void> {
+  await listModels();
+  await prepare();
+}
+
+at("choose").addEventListener("click", () => at("file").click());
+at("drop").addEventListener("click", () => at("file").click()); // for pointers; keys have the button
+at("file").addEventListener("change", () => {
+  const [file] = at<HTMLInputElement>("file").files ?? [];
+  at<HTMLInputElement>("file").value = ""; // so that the same file can be chosen again
+  if (file) void attempt(() => take(file));
+});
+at("sample").addEventListener("click", () => void attempt(async () => {
+  await take(new File([await (await ask(SAMPLE, "")).blob()], "sample.jpg", { type: "image/jpeg" }));
+}));
+segmentButton.addEventListener("click", () => void attempt(segment));
+at("webcam").addEventListener("click", () => void attempt(film));
+at("stop").addEventListener("click", stopWebcam);
+at("shoot").addEventListener("click", () => void attempt(async () => {
+  await take(await webcam.photo());
+  await segment();
+}));
+modelChoice.addEventListener("change", () => void attempt(async () => {
+  stopWebcam();
+  showCard(at("card-text"), model());
+  clear();
+  if (current) current.found = null;
+  await prepare();
+}));
+for (const input of document.querySelectorAll('input[name="where"]')) input.addEventListener("change", refresh);
+for (const input of document.querySelectorAll('input[name="view"]')) input.addEventListener("change", () => void attempt(view));
+at("save-cutout").addEventListener("click", () => void attempt(async () => save(await engine.cutout(), `${stem()}.cutout.png`)));
+at("save-labels").addEventListener("click", () => void attempt(async () => save(await engine.labels(), `${stem()}.labels.png`)));
+const opacity = at<HTMLInputElement>("opacity");
+const fade = (): void => {
+  overlay.style.opacity = String(opacity.valueAsNumber / 100);
+  at("opacity-said").textContent = `${opacity.value} %`;
+};
+opacity.addEventListener("input", fade);
+at("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = at<HTMLInputElement>("token").value.trim();
+  void attempt(begin);
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dragging");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  const [file] = event.dataTransfer?.files ?? [];
+  if (file) void attempt(() => take(file));
+});
+document.addEventListener("paste", (event) => {
+  const [file] = event.clipboardData?.files ?? [];
+  if (file) void attempt(() => take(file));
+});
+
+at("webcam-why").hidden = missing === "";
+at("webcam-why").textContent = missing;
+history.replaceState(null, "", location.pathname); // the token is not for the address bar
+fade();
+void navigator.serviceWorker?.register("/sw.js").catch(() => undefined); // without it the page works, but not offline
+void attempt(begin);

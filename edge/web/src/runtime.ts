@@ -1,0 +1,93 @@
+/** LiteRT in a worker: the WebAssembly loaded, a model compiled and run. */
+
+import { loadAndCompile, loadLiteRt, Tensor, type CompiledModel } from "@litertjs/core";
+
+import { ask, type ModelInfo } from "./api.ts";
+import type { Numbers } from "./resize.ts";
+
+/** Set by the build: each variant's folder-relative files and the bytes of its WebAssembly. */
+declare const VARIANTS: Record<"threaded" | "compat", { readonly js: string; readonly wasm: string; readonly bytes: number }>;
+
+const MAX_THREADS = 4; // small models gain nothing from more
+
+export type Progress = (done: number, total: number) => void;
+
+// (module (func (result v128) i32.const 0 i8x16.splat i8x16.popcnt))
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+// (module (func (result v128) i32.const 1 i8x16.splat i32.const 2 i8x16.splat i8x16.relaxed_swizzle))
+const RELAXED_SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2,
+  253, 15, 253, 128, 2, 11];
+
+/** Which of the two is for this browser: threads need memory that is shared, and were built with relaxed SIMD. */
+export async function variant(): Promise<"threaded" | "compat"> {
+  const supports = (module: number[]): boolean => WebAssembly.validate(Uint8Array.from(module));
+  if (typeof OffscreenCanvas === "undefined" || !supports(SIMD)) {
+    throw new Error("This browser is too old to run the model; Chrome 108, Firefox 113, Safari 16.4 and newer can.");
+  }
+  return self.crossOriginIsolated && supports(RELAXED_SIMD) ? "threaded" : "compat";
+}
+
+/** The addresses of what a variant loads. */
+export function filesOf(name: "threaded" | "compat"): string[] {
+  return [VARIANTS[name].js, VARIANTS[name].wasm];
+}
+
+/** Loads LiteRT; once. */
+export async function start(name: "threaded" | "compat", progress: Progress): Promise<void> {
+  const { js, wasm, bytes } = VARIANTS[name];
+  const response = await ask(wasm, "");
+  const content = new Uint8Array(bytes);
+  let at = 0;
+  for (const reader = response.body!.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    content.set(value, at);
+    at += value.length;
+    progress(at, bytes);
+  }
+  // LiteRT.js opens a device of the GPU whether or not it will be used; here it won't.
+  Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null } });
+  Object.assign(self, {
+    Module: {
+      wasmBinary: content,
+      mainScriptUrlOrBlob: new URL(js, self.location.href).href, // its threads start from it
+      printErr: (text: string) => (text.startsWith("INFO") ? undefined : console.warn(text)),
+    },
+  });
+  await loadLiteRt(js);
+}
+
+/** A model that runs here. */
+export class Running {
+  private constructor(private readonly model: CompiledModel, private readonly shape: number[]) {}
+
+  static async open(info: ModelInfo, token: string): Promise<Running> {
+    for (const [what, dtype] of [["input", info.input.dtype], ["output", info.output.dtype]]) {
+      if (dtype !== "uint8" && dtype !== "float32") {
+        throw new Error(`${info.name} has an ${what} of ${dtype}, and browsers run models of uint8 and float32 alone.`);
+      }
+    }
+    const response = await ask(info.url, token);
+    const content = new Uint8Array(await response.arrayBuffer());
+    const threads = Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
+    const model = await loadAndCompile(content, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+    return new Running(model, [1, info.input.size_wh[1], info.input.size_wh[0], 3]);
+  }
+
+  /** The scores, in the output's dtype. */
+  async run(data: Numbers): Promise<Numbers> {
+    const input = Tensor.fromTypedArray(data, this.shape);
+    try {
+      const [output] = await this.model.run([input]);
+      const scores = output!.toTypedArray() as Numbers;
+      output!.delete();
+      return scores;
+    } finally {
+      input.delete();
+    }
+  }
+
+  close(): void {
+    this.model.delete();
+  }
+}

@@ -1,0 +1,121 @@
+"""The page in a real Chromium, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.serve import site
+
+# Nothing but the page is fetched, and the webcam is a drawn one that is always allowed.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+WAIT_MS = 20_000
+
+
+def missing(reason: str) -> None:
+    """Skips, or fails where the page's tests are required to run."""
+    if os.environ.get("SEG_EDGE_PAGE_TESTS") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The system's Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright isn't installed (pip install '.[dev]')")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        missing("there is no Chromium (apt install chromium)")
+    if not site.is_built():
+        missing("the page isn't built (make web)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Page:
+    """What a person does on the page."""
+
+    def __init__(self, browser: Any, url: str, **context: Any) -> None:
+        from playwright.sync_api import expect
+
+        self.expect = expect
+        self.context = browser.new_context(viewport=context.pop("viewport", DESKTOP), **context)
+        self.context.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        self.page = self.context.new_page()
+        self.requests: list[Any] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.url = url
+
+    def open(self, ready: str = "Ready") -> "Page":
+        self.page.goto(self.url)
+        self.says(ready)
+        return self
+
+    def says(self, text: str) -> None:
+        self.expect(self.page.locator("#status")).to_contain_text(text)
+
+    def complains(self, text: str) -> None:
+        self.expect(self.page.get_by_role("alert")).to_contain_text(text)
+
+    def choose(self, name: str, content: bytes, kind: str = "image/png") -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Choose a photo").click()
+        chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
+
+    def model(self, name: str) -> None:
+        """Chooses one, and waits until it is loaded."""
+        self.page.evaluate("document.getElementById('status').textContent = ''")
+        self.page.locator("#model").select_option(name)
+        self.says("Ready")
+
+    def segment(self) -> None:
+        button = self.page.get_by_role("button", name="Segment", exact=True)
+        self.expect(button).to_be_enabled()
+        self.page.evaluate("document.getElementById('status').textContent = ''")
+        button.click()
+        self.says("Done")
+        self.expect(button).to_be_enabled()
+
+    def save(self, name: str) -> np.ndarray:
+        """The picture that a button of this name saves, as stored."""
+        with self.page.expect_download() as download:
+            self.page.get_by_role("button", name=name).click()
+        content = np.fromfile(Path(download.value.path()), np.uint8)
+        return cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+
+    def labels(self, name: str, content: bytes, kind: str = "image/png") -> np.ndarray:
+        """The label map the page makes of a file."""
+        self.choose(name, content, kind)
+        self.says("press Segment")
+        self.segment()
+        return self.save("Save label map")
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.errors == []

@@ -1,0 +1,87 @@
+"""The application in this process, and a server in one of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seg_edge.card import make_classes
+from tests.tiny import FOUR_CARD, FOUR_UINT8, TWO_CARD, TWO_UINT8, carded
+
+pytest.importorskip("fastapi", reason="the server's packages aren't installed (pip install '.[serve]')")
+
+from starlette.testclient import TestClient
+
+from seg_edge.port import Names
+from seg_edge.serve.api import make_app
+from seg_edge.serve.server import load_crews
+from seg_edge.serve.settings import ServeSettings
+
+ADDRESS = ("127.0.0.1", 8000)
+MakeClient = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A model that finds what is bright, and one of four colours."""
+    two, four = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("four")
+    bright = carded(TWO_UINT8, two, TWO_CARD).rename(two / "bright.tflite")
+    colours = carded(
+        FOUR_UINT8, four, replace(FOUR_CARD, classes=make_classes(("dark", "red", "green", "blue")))
+    ).rename(four / "colours.tflite")
+    return str(bright), str(colours)
+
+
+@pytest.fixture
+def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
+    """Clients of applications in this process, with the settings that are given."""
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> TestClient:
+            settings = ServeSettings(**{"models": models, "workers": 1, **changes})
+            app = make_app(settings, load_crews(settings), Names("127.0.0.1", ADDRESS))
+            # The server's own errors come as answers, as they would over a wire.
+            client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+            return stack.enter_context(client)
+
+        yield make
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    return make_client()
+
+
+class Server:
+    """`seg-edge serve` in a process of its own, on a free port."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr
+        self.url = self.process.stderr.readline().strip()
+        if not self.url.startswith("http"):
+            raise RuntimeError(self.url + self.process.stderr.read())
+        self.port = int(self.url.partition("#")[0].rstrip("/").rpartition(":")[2])
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., Server]]:
+    """Servers that end with the test module."""
+    with ExitStack() as stack:
+
+        def begin(*arguments: str | Path) -> Server:
+            server = Server(*map(str, arguments))
+            stack.callback(server.close)
+            return server
+
+        yield begin

@@ -1,0 +1,172 @@
+"""What a program gets from the server: the same as from `Segmenter`, in the form it asked for."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from seg_edge.segmenter import Segmenter
+from seg_edge.serve.answer import Output
+from tests.edge.serve.conftest import MakeClient
+from tests.tiny import GRACE_HOPPER, bright_square, noise
+
+PNG = cv2.imencode(".png", bright_square((60, 80)))[1].tobytes()
+
+
+def test_the_label_map_is_the_segmenter_s(make_client: MakeClient) -> None:
+    client = make_client(models=("person",))
+    answer = client.post("/v1/segment?output=labels", content=GRACE_HOPPER.read_bytes())
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    labels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(labels, Segmenter("person", 1)(cv2.imread(str(GRACE_HOPPER))).labels)
+
+
+def test_json_says_what_is_where(client: TestClient, models: tuple[str, str]) -> None:
+    answer = client.post("/v1/segment", content=PNG, headers={"Content-Type": "image/png"})
+    assert answer.headers["content-type"] == "application/json"
+    found = answer.json()
+    assert found["size_wh"] == [80, 60]
+    assert found["classes"] == {"bright": pytest.approx(0.25, abs=0.03)}
+    (outline,) = found["polygons"]
+    assert outline["class"] == "bright"
+    points = np.array(outline["points"])
+    assert abs(points.min(axis=0) - (20, 15)).max() <= 2
+    assert abs(points.max(axis=0) - (59, 44)).max() <= 2
+    assert set(found["timing_ms"]) == {"decode", "preprocess", "inference", "postprocess", "encode"}
+    assert found["model"] == {"name": "bright", "sha256": hashlib.sha256(Path(models[0]).read_bytes()).hexdigest()}
+
+
+@pytest.mark.parametrize("output", [Output.overlay, Output.mask, Output.cutout, Output.blur])
+def test_pictures_are_those_of_the_command(client: TestClient, models: tuple[str, str], output: Output) -> None:
+    frame = noise((48, 64))
+    answer = client.post(f"/v1/segment?output={output}", content=cv2.imencode(".png", frame)[1].tobytes())
+    picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    expected = Segmenter(models[0], 1)(frame).draw(frame, output.value)
+    assert picture.shape == expected.shape
+    if answer.headers["content-type"] == "image/png":
+        assert np.array_equal(picture, expected)
+    assert "decode;dur=" in answer.headers["server-timing"]
+
+
+def test_coco_is_a_document_for_annotation_tools(client: TestClient) -> None:
+    document = client.post("/v1/segment?output=coco&model=colours", content=PNG).json()
+    assert [category["name"] for category in document["categories"]] == ["red", "green", "blue"]
+    assert document["images"][0]["width"] == 80
+
+
+def test_the_model_is_chosen_by_name(client: TestClient) -> None:
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[..., 2] = 255
+    found = client.post("/v1/segment?model=colours", content=cv2.imencode(".png", red)[1].tobytes()).json()
+    assert found["classes"] == {"red": 1.0, "green": 0.0, "blue": 0.0}
+
+
+def test_a_photo_is_turned_upright(client: TestClient) -> None:
+    jpeg = cv2.imencode(".jpg", bright_square((40, 80)))[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+    assert client.post("/v1/segment", content=jpeg).json()["size_wh"] == [80, 40]
+    assert client.post("/v1/segment", content=turned).json()["size_wh"] == [40, 80]
+
+
+def test_the_models_are_listed_with_what_a_browser_needs(client: TestClient, models: tuple[str, str]) -> None:
+    listing = client.get("/v1/models").json()
+    assert [model["name"] for model in listing["models"]] == ["bright", "colours"]
+    assert listing["on_server"] is False
+    first = listing["models"][0]
+    assert first["input"] == {
+        "size_wh": [32, 32],
+        "channels": 3,
+        "dtype": "uint8",
+        "scale": pytest.approx(1 / 255),
+        "zero_point": 0,
+    }
+    assert [info["name"] for info in first["card"]["classes"]] == ["background", "bright"]
+    file = client.get(first["url"])
+    assert file.content == Path(models[0]).read_bytes()
+    assert "immutable" in file.headers["cache-control"]
+
+
+def test_health_and_metrics(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"ok": True}
+    client.post("/v1/segment", content=PNG)
+    client.post("/v1/segment", content=b"nonsense")
+    text = client.get("/metrics").text
+    assert 'seg_edge_requests_total{status="200"} 1.0' in text
+    assert 'seg_edge_requests_total{status="422"} 1.0' in text
+    assert 'seg_edge_stage_seconds_count{stage="inference"} 1.0' in text
+    assert "seg_edge_requests_inside 0.0" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_the_openapi_document_describes_the_request_and_every_refusal(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"]["/v1/segment"]["post"]
+    assert "image/jpeg" in operation["requestBody"]["content"]
+    assert {"200", "413", "422", "429", "503"} <= set(operation["responses"])
+    assert {"/v1/segment", "/v1/models", "/healthz", "/metrics"} <= set(document["paths"])
+
+
+def test_uploads_never_touch_the_disk(client: TestClient) -> None:
+    written: list[str] = []
+    watching = True
+
+    def hook(event: str, arguments: tuple) -> None:
+        if watching and event == "open":
+            path, mode, flags = arguments
+            if any(letter in str(mode or "") for letter in "wax+") or (flags or 0) & 3:
+                written.append(str(path))
+
+    sys.addaudithook(hook)
+    picture = noise((1500, 2000))
+    content = cv2.imencode(".png", picture)[1].tobytes()
+    assert len(content) > 5_000_000
+    for output in ("json", "labels", "overlay"):
+        assert client.post(f"/v1/segment?output={output}", content=content).status_code == 200
+    watching = False
+    assert written == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"GIF89a" + bytes(100), "GIF"),
+        (json.dumps({"url": "http://127.0.0.1/"}).encode(), "text"),
+        (b"/etc/passwd", "text"),
+        (PNG[:-40], "cut short"),
+        (cv2.imencode(".tiff", bright_square())[1].tobytes(), "TIFF"),
+        (cv2.imencode(".bmp", bright_square())[1].tobytes(), "BMP"),
+    ],
+)
+def test_what_is_no_photo_is_refused_in_a_sentence(client: TestClient, content: bytes, said: str) -> None:
+    answer = client.post("/v1/segment", content=content)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/segment?output=tiff", "/v1/segment?model=other"])
+def test_a_wrong_parameter_says_what_there_is(client: TestClient, path: str) -> None:
+    answer = client.post(path, content=PNG)
+    assert answer.status_code == 422
+    assert any(name in answer.json()["detail"] for name in ("labels", "bright"))
+
+
+def test_a_form_is_told_how_to_send(client: TestClient) -> None:
+    answer = client.post("/v1/segment", files={"photo": PNG})
+    assert answer.status_code == 415
+    assert "--data-binary" in answer.json()["detail"]
+
+
+def test_other_addresses_and_methods_are_refused_in_the_same_form(client: TestClient) -> None:
+    for answer, status in ((client.get("/nothing"), 404), (client.get("/v1/segment"), 405), (client.put("/"), 405)):
+        assert answer.status_code == status
+        assert answer.json()["status"] == status
+    assert client.get("/v1/models/" + "0" * 64 + ".tflite").status_code == 404

@@ -1,0 +1,190 @@
+"""Whatever is sent, the server stays within its bounds, and says which one was met."""
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from seg_edge.serve import api, server
+from seg_edge.serve.answer import Answer
+from tests.edge.serve.conftest import MakeClient, Server
+from tests.tiny import GRACE_HOPPER, bright_square, noise
+
+PNG = cv2.imencode(".png", bright_square((60, 80)))[1].tobytes()
+
+
+class Gate:
+    """Stands in for the work on a photo, and lets it end when it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open, self.entered = threading.Event(), threading.Semaphore(0)
+        monkeypatch.setattr(api, "answer_photo", self)
+
+    def __call__(self, *_: object) -> Answer:
+        self.entered.release()
+        assert self.open.wait(20)
+        return Answer(b"{}", {})
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+def inside(client: TestClient) -> float:
+    match = re.search(r"^seg_edge_requests_inside (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert match
+    return float(match[1])
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_too_many_bytes_are_refused_before_they_are_read(make_client: MakeClient) -> None:
+    client = make_client(max_bytes=1000)
+    assert client.post("/v1/segment", content=bytes(1001)).status_code == 413
+    in_pieces = client.post("/v1/segment", content=iter([bytes(600), bytes(600)]))  # no length is declared
+    assert in_pieces.status_code == 413
+    assert "0.001 MB" in in_pieces.json()["detail"]
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(max_pixels=4000)
+    assert client.post("/v1/segment", content=cv2.imencode(".png", noise((40, 100)))[1].tobytes()).status_code == 200
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    answer = client.post("/v1/segment", content=PNG)
+    assert answer.status_code == 413
+    assert "80x60" in answer.json()["detail"]
+
+
+def test_beside_the_workers_a_bounded_number_waits(make_client: MakeClient, gate: Gate) -> None:
+    client = make_client(workers=2, queue=3)
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(5)]
+        for _ in range(2):
+            assert gate.entered.acquire(timeout=10)
+        wait_until(lambda: inside(client) == 5)
+        assert not gate.entered.acquire(timeout=0.1)  # as many at once as there are workers
+        refused = client.post("/v1/segment", content=PNG)
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        gate.open.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 5
+    assert inside(client) == 0
+    assert client.post("/v1/segment", content=PNG).status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_told_and_keeps_its_place_until_it_ends(
+    make_client: MakeClient, gate: Gate
+) -> None:
+    client = make_client(workers=1, queue=1, seconds=0.3)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(2)]
+        assert [answer.result().status_code for answer in answers] == [503, 503]
+    assert "0.3 s" in answers[0].result().json()["detail"]
+    # The one that waited has gone; the other is still worked on, as a thread can't be stopped.
+    wait_until(lambda: inside(client) == 1)
+    gate.open.set()
+    wait_until(lambda: inside(client) == 0)
+    assert client.post("/v1/segment", content=PNG).status_code == 200
+
+
+def test_refused_requests_leave_no_place_taken(make_client: MakeClient) -> None:
+    client = make_client(queue=0, max_bytes=1000)
+    for _ in range(5):
+        assert client.post("/v1/segment", content=bytes(1001)).status_code == 413
+        assert client.post("/v1/segment", content=b"nonsense").status_code == 422
+    assert client.post("/v1/segment", content=PNG).status_code == 200
+
+
+def test_a_failure_of_ours_tells_nothing_and_the_worker_lives(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "answer_photo", lambda *_: 1 / 0)
+        answer = client.post("/v1/segment", content=PNG)
+    assert answer.status_code == 500
+    assert "ZeroDivision" not in answer.text
+    assert client.post("/v1/segment", content=PNG).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def live(start: Callable[..., Server], models: tuple[str, str]) -> Server:
+    return start("--model", models[0], "--workers", "1", "--timeout", "1")
+
+
+def talk(port: int, content: bytes, seconds: float = 15) -> bytes:
+    """What the server says to some bytes until it hangs up, or to the whole first answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as client:
+        client.sendall(content)
+        said = b""
+        while received := client.recv(65536):
+            said += received
+        return said
+
+
+def test_a_photo_that_never_comes_ends(live: Server) -> None:
+    head = b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
+    began = time.monotonic()
+    said = talk(live.port, head + bytes(10))
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_connection_that_asks_for_nothing_ends(live: Server) -> None:
+    began = time.monotonic()
+    assert talk(live.port, b"POST /v1/seg") == b""
+    assert time.monotonic() - began < server.FIRST_BYTES_S + 3
+
+
+def test_broken_requests_are_refused(live: Server) -> None:
+    for content in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 100_000):
+        assert talk(live.port, content).startswith(b"HTTP/1.1 400 ")
+
+
+def test_it_still_answers_after_all_that_and_ends_in_order(live: Server) -> None:
+    request = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    assert talk(live.port, request % len(PNG) + PNG).startswith(b"HTTP/1.1 200 ")
+    live.process.send_signal(signal.SIGINT)
+    assert live.process.wait(10) == 0
+
+
+def resident_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_memory_stays_flat(start: Callable[..., Server]) -> None:
+    import http.client
+
+    running = start("--model", "person", "--workers", "2")
+    connection = http.client.HTTPConnection("127.0.0.1", running.port)
+    frame = cv2.resize(cv2.imread(str(GRACE_HOPPER)), (320, 240))
+    photos = [cv2.imencode(".jpg", frame)[1].tobytes(), np.random.default_rng(0).bytes(40_000)]
+
+    def ask(times: int) -> None:
+        for number in range(times):
+            connection.request("POST", "/v1/segment?output=labels", photos[number % 2])
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status in (200, 422)
+
+    ask(200)
+    before = resident_mb(running.process.pid)
+    ask(1200)
+    assert resident_mb(running.process.pid) - before < 6

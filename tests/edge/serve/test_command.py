@@ -1,0 +1,134 @@
+"""`seg-edge serve`, as it is typed, and the files of its page."""
+
+import gzip
+import http.client
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from seg_edge.serve import site
+from tests.edge.serve.browser import missing
+from tests.edge.serve.conftest import MakeClient, Server
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "a-token-of-some-length"
+
+
+def run(*arguments: str, code: str = "from seg_edge.cli import main; main()") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_other_machines_are_not_let_in_without_a_token() -> None:
+    done = run("--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 2
+    assert "SEG_EDGE_TOKEN=" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--model", "none.tflite"], 1, "no such model"),
+        (["--host", "no.such.host.example"], 2, "is no address of this machine"),
+        (["--token", "short"], 2, "the token must have 16"),
+    ],
+)
+def test_what_it_can_not_do_is_said_in_one_line(arguments: list[str], code: int, said: str) -> None:
+    done = run(*arguments, "--workers", "1")
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_models_of_one_name_are_refused(models: tuple[str, str]) -> None:
+    done = run("--model", models[0], "--model", models[0], "--port", "0")
+    assert done.returncode == 2
+    assert "same name" in done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    hidden = "import sys; sys.modules['fastapi'] = None; from seg_edge.cli import main; main()"
+    done = run(code=hidden)
+    assert done.returncode == 2
+    assert "pip install 'seg-edge[serve]'" in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1")
+    done = run("--port", str(running.port), "--model", models[0])
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1 port {running.port}" in done.stderr
+    assert "--port N" in done.stderr
+
+
+def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1", "--host", "0.0.0.0", "--token", TOKEN)
+    assert running.url.endswith(f"#token={TOKEN}")
+    for token, status in (("", 401), (TOKEN, 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
+        assert connection.getresponse().status == status
+
+
+def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(site, "FOLDER", tmp_path / "page")
+    client = make_client()
+    answer = client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "make web" in answer.text
+    assert client.get("/v1/models").status_code == 200
+
+
+def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling isn't installed (pip install '.[dev]')")
+    if not site.is_built():
+        missing("the page isn't built (make web)")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 8_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("seg_edge/serve/page/")}
+    there = {path.relative_to(site.FOLDER.parents[2]).as_posix() for path in site.FOLDER.rglob("*") if path.is_file()}
+    assert packed == there
+    ignored = subprocess.run(["git", "check-ignore", "-q", site.FOLDER / "index.html.gz"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0 or not (ROOT / ".git").exists()
+
+
+@pytest.fixture
+def built(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestClient:
+    """A server of a made-up page."""
+    (tmp_path / "page" / "assets").mkdir(parents=True)
+    for name, content in (("index.html", b"<p>the page"), ("assets/a-1.wasm", b"\0asm"), ("sw.js", b"//")):
+        (tmp_path / "page" / f"{name}.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "secret.js").write_text("no")
+    monkeypatch.setattr(site, "FOLDER", tmp_path / "page")
+    return make_client()
+
+
+def test_the_page_s_files_come_gzipped_or_plain(built: TestClient) -> None:
+    zipped = built.get("/", headers={"Accept-Encoding": "gzip"})
+    plain = built.get("/", headers={"Accept-Encoding": "identity"})
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert zipped.text == plain.text == "<p>the page"
+
+
+def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_again(built: TestClient) -> None:
+    assert "immutable" in built.get("/assets/a-1.wasm").headers["cache-control"]
+    assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
+    for path in ("/", "/sw.js"):
+        assert built.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/../secret.js", "/%2e%2e/secret.js", "/assets/../../secret.js", "/index.html.gz"])
+def test_no_other_file_is_served(built: TestClient, path: str) -> None:
+    assert built.get(path).status_code == 404
