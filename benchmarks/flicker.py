@@ -11,6 +11,7 @@ import cv2
 from seg_edge.bench.candidates import Candidate
 from seg_edge.errors import SourceError
 from seg_edge.flicker import FlickerMeter
+from seg_edge.segmenter import Segmenter
 
 
 def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> dict[str, Any]:
@@ -23,14 +24,24 @@ def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> d
         SourceError: There is no video in it.
         ModelError: A model can't be loaded.
     """
-    segmenters = {which.name: which.open(1) for which in candidates}
-    meters = {which: FlickerMeter() for which in segmenters}
+    frames, scores = flicker_of([which.open(1) for which in candidates], clip)
+    rounded = [None if score is None else round(score, 6) for score in scores]
+    models = {which.name: score for which, score in zip(candidates, rounded, strict=True)}
+    return {"data": name, "clip": clip.stem, "frames": frames, "models": models}
+
+
+def flicker_of(segmenters: Sequence[Segmenter], clip: Path) -> tuple[int, list[float | None]]:
+    """How many frames the clip has, and the score of each model on them.
+
+    Raises:
+        SourceError: There is no video in it.
+    """
+    meters = [FlickerMeter() for _ in segmenters]
     video, frames = cv2.VideoCapture(str(clip)), 0
     while (frame := video.read()[1]) is not None:
-        for which, segmenter in segmenters.items():
-            meters[which].add(segmenter(frame))
+        for meter, segmenter in zip(meters, segmenters, strict=True):
+            meter.add(segmenter(frame))
         frames += 1
     if not frames:
         raise SourceError(f"{clip}: OpenCV finds no video in it.")
-    scores = {which: None if meter.score is None else round(meter.score, 6) for which, meter in meters.items()}
-    return {"data": name, "clip": clip.stem, "frames": frames, "models": scores}
+    return frames, [meter.score for meter in meters]
