@@ -49,6 +49,7 @@ function complain(reason: unknown): void {
 
 /** Does something for the user, one thing at a time, and tells when it failed. */
 async function attempt(work: () => Promise<void>): Promise<void> {
+  const focused = document.activeElement;
   error.textContent = "";
   busy = true;
   refresh();
@@ -59,6 +60,12 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   } finally {
     busy = false;
     refresh();
+    // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
+    if (document.activeElement === document.body && focused instanceof HTMLElement && focused !== document.body) {
+      const usable = focused.offsetParent !== null && !focused.matches(":disabled");
+      const next = usable ? focused : webcam.open ? at("shoot") : segmentButton;
+      next.focus({ preventScroll: true });
+    }
   }
 }
 
@@ -249,7 +256,10 @@ at("sample").addEventListener("click", () => void attempt(async () => {
 }));
 segmentButton.addEventListener("click", () => void attempt(segment));
 at("webcam").addEventListener("click", () => void attempt(film));
-at("stop").addEventListener("click", stopWebcam);
+at("stop").addEventListener("click", () => {
+  stopWebcam();
+  at("webcam").focus();
+});
 at("shoot").addEventListener("click", () => void attempt(async () => {
   await take(await webcam.photo());
   await segment();
