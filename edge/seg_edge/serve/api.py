@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -26,13 +27,14 @@ from seg_edge.serve import site
 from seg_edge.serve.answer import MEDIA_TYPES, Output, answer_photo
 from seg_edge.serve.guard import Guard
 from seg_edge.serve.metrics import Metrics
-from seg_edge.serve.problem import MEDIA_TYPE, Problem
+from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
 from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
 from seg_edge.serve.settings import ServeSettings
 from seg_edge.serve.workers import Workers
 
 LOG = logging.getLogger(__name__)
 SEGMENT = "/v1/segment"
+LINGER_S = 5.0  # for how long the rest of a refused upload is read
 DESCRIPTION = """\
 Segments photos. A photo is the request's whole body, as in
 `curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/segment?output=labels' --output labels.png`.
@@ -94,15 +96,18 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         if model not in segmenters:
             raise Problem(422, f"There is no model of this name; there is {', '.join(segmenters)}.")
         until = asyncio.get_running_loop().time() + settings.seconds
-        with workers.place() as place:
-            photo = await _receive(request, settings, until)
-            try:
+        try:
+            with workers.place() as place:
+                photo = await _receive(request, settings, until)
                 async with asyncio.timeout_at(until):
                     answer = await workers.run(
                         place, lambda crew: answer_photo(crew[model], photo, output, settings.max_pixels)
                     )
-            except TimeoutError:
-                raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
+        except TimeoutError:
+            raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
+        except UnreadProblem:
+            await _discard(request)
+            raise
         metrics.stages(answer.timing_ms)
         timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
         return Response(answer.content, headers={"Server-Timing": timing}, media_type=MEDIA_TYPES[output])
@@ -145,7 +150,7 @@ async def _receive(request: Request, settings: ServeSettings, until: float) -> b
     """The body of a request, as far as it is allowed."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
-    too_large = Problem(
+    too_large = UnreadProblem(
         413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
     )
     if int(request.headers.get("content-length", 0)) > settings.max_bytes:
@@ -162,6 +167,17 @@ async def _receive(request: Request, settings: ServeSettings, until: float) -> b
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
     return photo
+
+
+async def _discard(request: Request) -> None:
+    """Reads on for a while and keeps nothing: most clients look for an answer only when all is sent."""
+    if "expect" in request.headers:  # this one waits for our word before it sends
+        return
+    # RuntimeError: there is no rest.
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+        async with asyncio.timeout(LINGER_S):
+            async for _ in request.stream():
+                pass
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

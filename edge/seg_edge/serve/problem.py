@@ -25,8 +25,12 @@ class Problem(Exception):
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
 
     def response(self) -> Response:
-        """It as an answer. What was not read of the request is not waited for: the connection ends."""
+        """It as an answer; where the request may not have been read to its end, the connection ends with it."""
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         headers = {"Connection": "close", **self.headers} if self.status in (408, 413, 429) else self.headers
         return Response(json.dumps(body, ensure_ascii=False), self.status, headers, MEDIA_TYPE)
+
+
+class UnreadProblem(Problem):
+    """One that was found before the request's body was read."""

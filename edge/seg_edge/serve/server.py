@@ -27,7 +27,8 @@ HEAD_BYTES = 16_384
 SHUTDOWN_S = 5
 
 
-# Not httptools, if it happens to be there: a seventh more requests a second, and a head without an end fills the memory.
+# Not httptools, where it happens to be there: a seventh more requests a second, but a head without an end would fill
+# the memory.
 class Protocol(H11Protocol):
     """A connection; uvicorn lets one that says nothing stay for ever."""
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from seg_edge.segmenter import Segmenter
-from seg_edge.serve.problem import Problem
+from seg_edge.serve.problem import UnreadProblem
 
 Made = TypeVar("Made")
 Crew = Mapping[str, Segmenter]
@@ -68,10 +68,12 @@ class Workers:
         """Takes a place.
 
         Raises:
-            Problem: 429, there is none.
+            UnreadProblem: 429, there is none.
         """
         if self.inside >= self.places:
-            raise Problem(429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"})
+            raise UnreadProblem(
+                429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"}
+            )
         self.inside += 1
         place = Place(self._leave)
         try:

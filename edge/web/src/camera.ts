@@ -39,12 +39,25 @@ export class Webcam {
     return this.stream?.getVideoTracks()[0]?.getSettings().facingMode !== "environment";
   }
 
-  frame(): Promise<ImageBitmap> {
-    return createImageBitmap(this.video);
+  /** Hands over one picture after the other until it is closed; those that come while one is worked on are left out. */
+  async each(work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
+    let shown = 0, since = performance.now(), rate = 0, next = this.next();
+    while (this.open) {
+      await next;
+      next = this.next();
+      if (!this.open || document.hidden) continue;
+      await work(await createImageBitmap(this.video), rate);
+      shown++;
+      const elapsed = performance.now() - since;
+      if (elapsed > 1000) {
+        rate = (1000 * shown) / elapsed;
+        [shown, since] = [0, performance.now()];
+      }
+    }
   }
 
   /** Waits until there is a picture that was not there before. */
-  next(): Promise<void> {
+  private next(): Promise<void> {
     return new Promise((resolve) => {
       if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(() => resolve());
       else requestAnimationFrame(() => resolve());

@@ -5,6 +5,8 @@ import { Webcam, whyNoWebcam } from "./camera.ts";
 import { showCard } from "./card.ts";
 import { at, chosen, draw, megabytes, save } from "./dom.ts";
 import { Engine } from "./engine.ts";
+import { onPhoto } from "./files.ts";
+import { keep, register } from "./offline.ts";
 import { inWords, showResult, totalMs } from "./result.ts";
 import type { Found, Loaded } from "./worker.ts";
 
@@ -49,6 +51,7 @@ function complain(reason: unknown): void {
 
 /** Does something for the user, one thing at a time, and tells when it failed. */
 async function attempt(work: () => Promise<void>): Promise<void> {
+  const focused = document.activeElement;
   error.textContent = "";
   busy = true;
   refresh();
@@ -59,6 +62,12 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   } finally {
     busy = false;
     refresh();
+    // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
+    if (document.activeElement === document.body && focused instanceof HTMLElement && focused !== document.body) {
+      const usable = focused.offsetParent !== null && !focused.matches(":disabled");
+      const next = usable ? focused : webcam.open ? at("shoot") : segmentButton;
+      next.focus({ preventScroll: true });
+    }
   }
 }
 
@@ -94,17 +103,8 @@ async function prepare(): Promise<Loaded> {
   const loaded = await loading;
   progress.hidden = true;
   say(current ? "Ready." : "Ready. Choose a photo.");
-  void keepForOffline([info.url, ...loaded.files]);
+  void keep([info.url, ...loaded.files], token);
   return loaded;
-}
-
-/** What was loaded before the service worker was there goes into its cache, from the browser's own. */
-async function keepForOffline(addresses: string[]): Promise<void> {
-  if (!navigator.serviceWorker) return;
-  await navigator.serviceWorker.ready;
-  const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  await Promise.all(["/v1/models", ...addresses].map((address) => fetch(address, { headers }).catch(() => undefined)));
-  document.documentElement.dataset["offline"] = "ready";
 }
 
 async function listModels(): Promise<void> {
@@ -184,31 +184,14 @@ async function film(): Promise<void> {
   clear();
   refresh();
   say("The webcam is on.");
-  void live(loaded);
-}
-
-/** Frame after frame; one that comes while the model is busy is left out. */
-async function live(loaded: Loaded): Promise<void> {
-  let shown = 0, since = performance.now(), rate = "", next = webcam.next();
-  try {
-    while (webcam.open) {
-      await next;
-      next = webcam.next();
-      if (!webcam.open || document.hidden) continue;
-      const found = await engine.segment(await webcam.frame(), MAX_PIXELS);
-      if (!webcam.open) return;
-      show(found, loaded, rate);
-      shown++;
-      const elapsed = performance.now() - since;
-      if (elapsed > 1000) {
-        rate = `${((1000 * shown) / elapsed).toFixed(0)} pictures a second. `;
-        [shown, since] = [0, performance.now()];
-      }
-    }
-  } catch (reason) {
+  const frames = webcam.each(async (frame, rate) => {
+    const found = await engine.segment(frame, MAX_PIXELS);
+    if (webcam.open) show(found, loaded, rate ? `${rate.toFixed(0)} pictures a second. ` : "");
+  });
+  frames.catch((reason) => {
     stopWebcam();
     complain(reason);
-  }
+  });
 }
 
 function stopWebcam(): void {
@@ -237,19 +220,16 @@ async function begin(): Promise<void> {
   await prepare();
 }
 
-at("choose").addEventListener("click", () => at("file").click());
-at("drop").addEventListener("click", () => at("file").click()); // for pointers; keys have the button
-at("file").addEventListener("change", () => {
-  const [file] = at<HTMLInputElement>("file").files ?? [];
-  at<HTMLInputElement>("file").value = ""; // so that the same file can be chosen again
-  if (file) void attempt(() => take(file));
-});
+onPhoto((file) => void attempt(() => take(file)));
 at("sample").addEventListener("click", () => void attempt(async () => {
   await take(new File([await (await ask(SAMPLE, "")).blob()], "sample.jpg", { type: "image/jpeg" }));
 }));
 segmentButton.addEventListener("click", () => void attempt(segment));
 at("webcam").addEventListener("click", () => void attempt(film));
-at("stop").addEventListener("click", stopWebcam);
+at("stop").addEventListener("click", () => {
+  stopWebcam();
+  at("webcam").focus();
+});
 at("shoot").addEventListener("click", () => void attempt(async () => {
   await take(await webcam.photo());
   await segment();
@@ -276,27 +256,9 @@ at("token-form").addEventListener("submit", (event) => {
   token = at<HTMLInputElement>("token").value.trim();
   void attempt(begin);
 });
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dragging");
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  const [file] = event.dataTransfer?.files ?? [];
-  if (file) void attempt(() => take(file));
-});
-document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData?.files ?? [];
-  if (file) void attempt(() => take(file));
-});
-
 at("webcam-why").hidden = missing === "";
 at("webcam-why").textContent = missing;
 history.replaceState(null, "", location.pathname); // the token is not for the address bar
 fade();
-void navigator.serviceWorker?.register("/sw.js").catch(() => undefined); // without it the page works, but not offline
+register();
 void attempt(begin);

@@ -53,7 +53,9 @@ async function kept(request: Request): Promise<Response> {
 async function newest(request: Request): Promise<Response> {
   try {
     const response = await fetch(request);
-    if (response.ok) await (await caches.open(NAME)).put(request, response.clone());
+    // Another server may be on this port now, such as that of `seg-edge camera`: its page is not ours to keep.
+    const isOurs = response.ok && response.headers.has("Cross-Origin-Opener-Policy");
+    if (isOurs) await (await caches.open(NAME)).put(request, response.clone());
     return response;
   } catch (error) {
     const found = await caches.match(request, { ignoreVary: true });

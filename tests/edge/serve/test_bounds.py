@@ -1,5 +1,6 @@
 """Whatever is sent, the server stays within its bounds, and says which one was met."""
 
+import http.client
 import os
 import re
 import signal
@@ -153,6 +154,14 @@ def test_a_connection_that_asks_for_nothing_ends(live: Server) -> None:
     assert time.monotonic() - began < server.FIRST_BYTES_S + 3
 
 
+def test_a_client_that_sends_all_first_gets_the_reason_too(live: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+    connection.request("POST", "/v1/segment", bytes(40_000_000))
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert b"16 MB" in answer.read()
+
+
 def test_broken_requests_are_refused(live: Server) -> None:
     for content in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 100_000):
         assert talk(live.port, content).startswith(b"HTTP/1.1 400 ")
@@ -170,8 +179,6 @@ def resident_mb(pid: int) -> float:
 
 
 def test_memory_stays_flat(start: Callable[..., Server]) -> None:
-    import http.client
-
     running = start("--model", "person", "--workers", "2")
     connection = http.client.HTTPConnection("127.0.0.1", running.port)
     frame = cv2.resize(cv2.imread(str(GRACE_HOPPER)), (320, 240))

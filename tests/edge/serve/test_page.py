@@ -291,6 +291,11 @@ def test_it_can_be_used_by_keys_alone(visit: Callable[..., Page], plain_server: 
     assert page.page.evaluate("document.activeElement.id") == "opacity"
     page.page.keyboard.press("End")
     page.expect(page.page.locator("#opacity-said")).to_have_text("100 %")
+    page.page.get_by_role("button", name="Webcam").focus()
+    for button, next_one in (("webcam", "shoot"), ("shoot", "segment")):  # each goes when it was pressed
+        assert page.page.evaluate("document.activeElement.id") == button
+        page.page.keyboard.press("Enter")
+        page.expect(page.page.locator(f"#{next_one}")).to_be_focused()
 
 
 @contextmanager
