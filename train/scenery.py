@@ -138,9 +138,7 @@ class Composer:
         alpha = cv2.LUT(share, FIRMER)
         return blended(image, behind, alpha), cv2.max(share, cv2.multiply(others, 255 - alpha, scale=1 / 255))
 
-    def seen(
-        self, picture: Picture, rng: np.random.Generator, *, alone: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def seen(self, picture: Picture, rng: np.random.Generator, *, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """A view of a picture in other colours; `alone`: of its people, so that nothing is mirrored at its edge."""
         framed = picture.box is not None and (alone or rng.random() < self.scenery.frame)
         if framed:

@@ -88,7 +88,12 @@ class Scenes:
         seen = [_unlike_held_out(examples, data) for examples in folders]
         self.about: dict[str, Any] = {
             "scenes": [
-                {"folder": source.folder.name, "weight": source.weight, "pictures": len(hashes), "sha256": _joint(hashes)}
+                {
+                    "folder": source.folder.name,
+                    "weight": source.weight,
+                    "pictures": len(hashes),
+                    "sha256": _joint(hashes),
+                }
                 for source, hashes in zip(sources, seen, strict=True)
             ]
         }
