@@ -1,9 +1,10 @@
 """What a person model is worth, beside others: `python benchmarks/scorecard.py MODEL... --data DIR [--clip FILE...]`.
 
-Dice and boundary F on the photos that nothing was chosen by, by how much of a photo people fill, by its light and by the
-tone of skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each photo's
-own; each comes with the 2.5 and 97.5 percentiles of 10,000 resamples of the photos, and the difference to the first
-model with those of the same resamples. MODEL is a `.tflite`, a stranger's too, a bundled model's name, or a `.keras`.
+Dice and boundary F on the photos that nothing was chosen by, by how much of a photo people fill, by its light and by
+the tone of skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each
+photo's own; each comes with the 2.5 and 97.5 percentiles of 10,000 resamples of the photos, and the difference to the
+first model with those of the same resamples. MODEL is a `.tflite`, a stranger's too, a bundled model's name, or a
+`.keras`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
     skin = person & (cv2.inRange(cv2.cvtColor(frame, cv2.COLOR_BGR2YCrCb), SKIN_LOW, SKIN_HIGH) > 0)
     if not person.any() or skin.sum() < MIN_SKIN * person.sum():
         return math.nan
-    lightness, _, blue_yellow = np.moveaxis(cv2.cvtColor(np.float32(frame) / 255, cv2.COLOR_BGR2LAB), 2, 0)
+    lightness, _, blue_yellow = np.moveaxis(cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_BGR2LAB), 2, 0)
     return float(np.median(np.degrees(np.arctan2(lightness[skin] - 50, blue_yellow[skin]))))
 
 
@@ -131,7 +132,7 @@ def interval(values: np.ndarray, draws: np.ndarray) -> str:
 def table(
     names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequence[PhotoScore]], seed: int = 0
 ) -> list[str]:
-    """Lines of a Markdown table: a group a row, Dice and boundary F of each model, and Dice's difference to the first."""
+    """Lines of a Markdown table, a group a row: Dice (after it the difference to the first model's) and boundary F."""
     lines = ["| photos | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
     measures: list[tuple[str, Callable[[PhotoScore], float]]] = [
         ("", lambda photo: photo.dice),

@@ -1,9 +1,9 @@
 """A teacher's soft masks, mixed with people's: `python convert/soften.py TEACHER.tflite --data DIR --out FOLDER`.
 
-FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how much
-of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror image. What
-people drew weighs the rest of 1, and where they left a pixel open (255) the teacher's answer stands, as it does for
-photos without masks (`--photos DIR`). Only the train part is taken: nothing of val and test is taught.
+FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how
+much of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror
+image. What people drew weighs the rest of 1, and where they left a pixel open (255) the teacher's answer stands, as it
+does for photos without masks (`--photos DIR`). Only the train part is taken: nothing of val and test is taught.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main(
     if (data is None) == (photos is None):
         raise typer.BadParameter("give one of --data and --photos")
     try:
-        examples: Sequence[Example | None]
+        examples: list[Example] = []
         if data:
             if split:
                 dataset = open_split(data, split)
@@ -103,10 +103,10 @@ def main(
             paths, unreadable = find_photos([str(photos)])
             for error in unreadable.values():
                 raise error
-            known, examples = ("background", *(words(classes) or ("foreground",))), [None] * len(paths)
+            known = ("background", *(words(classes) or ("foreground",)))
         if len(known) != 2:
             raise DataError(f"soft masks are of one class, the data has {', '.join(known[1:])}.")
-        soften_all(Teacher(teacher, known), paths, examples, teacher_weight, out)
+        soften_all(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -2,8 +2,8 @@
 
 Targets: (batch, height, width) uint8, 0..classes-1; 255 marks pixels that don't count. Or soft ones, float (batch,
 height, width, classes): each pixel's probabilities, all zero where it doesn't count. Logits: float (batch, h, w,
-classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that edges are learnt
-at the size they are judged at.
+classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that edges are
+learnt at the size they are judged at.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -178,9 +179,15 @@ class Composer:
         if dark or rng.random() < 0.5:
             image = noisy(image, self.variation.noise * (1.5 if dark else 1.0) * rng.random(), rng)
         if rng.random() < self.scenery.jpeg:
-            quality = int(rng.integers(25, 85))
-            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+            image = compressed(image, int(rng.integers(25, 85)))
         return image
+
+
+def compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """The picture after JPEG of this quality."""
+    content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded: np.ndarray = cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    return decoded
 
 
 def any_view(how: Augmentation, rng: np.random.Generator) -> np.ndarray:
@@ -260,7 +267,7 @@ def colour_matrix(saturation: float, turn: float) -> np.ndarray:
 
 
 def table_of(gamma: float, gain: np.ndarray, offset: float = 0.0, around: float = 0.5) -> np.ndarray:
-    """uint8 (1, 256, 3) for `cv2.LUT`: gamma, then each channel's gain around a level, then an offset, of full white 1."""
+    """uint8 (1, 256, 3) for `cv2.LUT`: gamma, a gain of each channel around a level, an offset; 1 is white."""
     levels = (np.arange(256)[:, np.newaxis] / 255) ** gamma
     values = (levels - around) * gain + around + offset
     return np.clip(255 * values, 0, 255).round().astype(np.uint8)[np.newaxis]
@@ -283,10 +290,10 @@ def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         length = rng.uniform(0.0, 0.03) * size
         angle = rng.uniform(0, math.pi)
         reach = max(1, math.ceil(length / 2))
-        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+        kernel: Any = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
         step = (math.cos(angle) * length / 2, math.sin(angle) * length / 2)
         ends = [(round(reach + sign * step[0]), round(reach + sign * step[1])) for sign in (-1, 1)]
-        cv2.line(kernel, *ends, 1.0)
+        cv2.line(kernel, ends[0], ends[1], 1.0)
         return cv2.filter2D(image, -1, kernel / kernel.sum())
     small = max(8, round(size * rng.uniform(0.3, 0.9)))
     return cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size))
@@ -297,7 +304,7 @@ def noisy(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.n
     grain = 2 if rng.random() < 0.3 else 1
     height, width = (-(-side // grain) for side in image.shape[:2])
     top, left = (int(rng.integers(len(NOISE) - side)) for side in (height, width))
-    noise = NOISE[top : top + height, left : left + width]
+    noise: Any = NOISE[top : top + height, left : left + width]
     if grain > 1:
         noise = cv2.resize(noise, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.5:

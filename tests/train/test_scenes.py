@@ -47,7 +47,7 @@ def test_the_shares_stay_on_the_people(scenery: Scenery) -> None:
     agree = everyone = 0
     for number in range(30):
         image, share = composer(scenery)(np.random.default_rng(number))
-        assert image.shape == (64, 64, 3) and share.shape == (64, 64)
+        assert (image.shape, share.shape) == ((64, 64, 3), (64, 64))
         found, true = is_red(image), share > 127
         agree, everyone = agree + int((found & true).sum()), everyone + int((found | true).sum())
     assert everyone > 30 * 50
@@ -79,7 +79,8 @@ def test_who_is_cut_off_by_a_pictures_lower_edge_stays_so() -> None:
 
 def test_a_greyscale_picture_gets_colours() -> None:
     grey = disc((90, 90, 90), (200, 200, 200))
-    assert grey.is_grey and not disc().is_grey
+    assert grey.is_grey
+    assert not disc().is_grey
     image, _ = composer(replace(NOTHING, tint=1.0), grey)(np.random.default_rng(1))
     assert np.ptp(image.astype(int), axis=2).max() > 10
 
@@ -126,7 +127,7 @@ def test_a_scene_depends_on_its_number_alone(soft: Path, dataset: Dataset) -> No
     assert all(np.array_equal(a, b) for a, b in zip(scenes.scene(7), again.scene(7), strict=True))
     assert not np.array_equal(scenes.scene(7)[0], scenes.scene(8)[0])
     (images, shares), (later, _) = next(iter(scenes.training(0))), next(iter(scenes.training(1)))
-    assert images.shape == (4, 32, 32, 3) and shares.shape == (4, 16, 16, 2)
+    assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 16, 16, 2))
     assert np.allclose(np.sum(shares, axis=-1), 1)
     assert np.array_equal(later[0], np.float32(scenes.scene(4)[0]) / 255)
 
@@ -151,9 +152,10 @@ def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Datas
         saved(self, epoch, logs)
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_end", stop_after_one)
-        fit(dataset, small(), resumed, scenes=[Source(soft)])
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset, small(), resumed, scenes=[Source(soft)])
     fit(dataset, small(), resumed, scenes=[Source(soft)], resume=True)
     logs = [(folder / "log.csv").read_text().splitlines() for folder in (tmp_path / "whole", resumed)]
     drop_seconds = [[line.rpartition(",")[0] for line in log] for log in logs]
@@ -181,7 +183,7 @@ def test_a_folder_and_its_weight(text: str, expected: Source) -> None:
 
 @pytest.mark.parametrize("text", ["a:0", "a:-1", "a:x", "a:inf"])
 def test_a_weight_is_above_zero(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="a weight is above 0|could not convert"):
         Source.parse(text)
 
 
