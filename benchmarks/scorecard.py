@@ -29,7 +29,7 @@ from seg_edge.flicker import FlickerMeter
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_dataset
 from train.evaluate import PhotoScore, keras_segmenter, load_keras, score
-from train.folder import Example
+from train.folder import Example, find_examples
 
 RESAMPLES = 10_000
 MIN_EMPTY = 96  # pixels: smaller places without anybody aren't looked at
@@ -164,17 +164,21 @@ def open_segmenter(model: str) -> Segmenter:
 def main(
     models: Annotated[list[str], typer.Argument(help="The first is what the others are compared with.")],
     data: Annotated[Path, typer.Option(help="Data folder with images/, masks/ and index.csv.")],
-    part: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "test",
     holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
+    names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
     clip: Annotated[list[Path] | None, typer.Option(help="A video to score flicker on; once or several times.")] = None,
 ) -> None:
     """Prints the tables."""
     try:
-        examples = open_dataset(data, classes=["person"], holdout=holdout).parts[part]
+        if part == "all":
+            examples = find_examples(data)
+        else:
+            examples = open_dataset(data, classes=["person"], holdout=holdout, names=names).parts[part]
         segmenters = [open_segmenter(model) for model in models]
-        names = [Path(model).name for model in models]
+        shown = [Path(model).name for model in models]
         scores = [score(segmenter, examples).photos for segmenter in segmenters]
-        for line in table(names, groups_of(examples), scores):
+        for line in table(shown, groups_of(examples), scores):
             typer.echo(line)
         places = empty_places(examples)
         false = [false_shares(segmenter, places) for segmenter in segmenters]

@@ -54,10 +54,12 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if words[0].endswith("quantize.py"):
         words += ["--accept-drop", "--force"] if "--force" not in words else ["--accept-drop"]
     monkeypatch.setattr(sys, "argv", words)
+    code = None
     try:
         runpy.run_path(str(ROOT / words[0]), run_name="__main__")
     except SystemExit as left:
-        assert not left.code, (line, left.code)
+        code = left.code
+    assert not code, line
 
 
 def test_the_commands_make_the_models(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
