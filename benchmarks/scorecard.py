@@ -10,6 +10,7 @@ first model with those of the same resamples. MODEL is a `.tflite`, a stranger's
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,9 @@ def flicker(segmenter: Segmenter, clip: Path) -> float:
 
 def interval(values: np.ndarray, draws: np.ndarray) -> str:
     """Mean of what isn't NaN, and its 2.5 and 97.5 percentiles over the draws (resamples, n) of its elements."""
-    means = np.nanmean(values[draws], axis=1)
+    with warnings.catch_warnings():  # a resample may hold nothing but NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        means = np.nanmean(values[draws], axis=1)
     low, high = np.nanpercentile(means, (2.5, 97.5))
     return f"{np.nanmean(values):.3f} [{low:.3f}, {high:.3f}]"
 
