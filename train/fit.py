@@ -1,8 +1,8 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
-RUN then holds `model.keras` (the best epoch by validation Dice), `run.json` (recipe, seed, split fingerprint, versions,
-scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`, `tensorboard/`, and `last.weights.h5`,
-from which `--resume` continues after an interruption to the same result.
+RUN then holds `model.keras` (the best epoch by validation Dice, or with `--keep last` the last), `run.json` (recipe,
+seed, split fingerprint, versions, scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`,
+`tensorboard/`, and `last.weights.h5`, from which `--resume` continues after an interruption to the same result.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _train(
     pupil = lesson.pupil(model)
     _compile(pupil, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
     prepare_run(out, data, about, resume=resume, force=force)
-    checkpoint = Checkpoint(out, model, steps, dice, data.classes)
+    checkpoint = Checkpoint(out, model, steps, dice, data.classes, recipe.keep)
     done = checkpoint.restore(pupil) if resume else 0
     if done < recipe.epochs:
         try:
@@ -265,7 +265,7 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
 def _write_run(
     data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    best = max(checkpoint.rows, key=lambda row: row["val_dice"])
+    kept = checkpoint.kept_row
     run = {
         **about,
         "seed": recipe.seed,
@@ -282,9 +282,9 @@ def _write_run(
         "seconds": round(sum(row["seconds"] for row in checkpoint.rows), 1),
         "scores": {
             "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
-            "val_dice": best["val_dice"],
-            "val_dice_per_class": checkpoint.per_class(best),
-            "epoch": int(best["epoch"]),
+            "val_dice": kept["val_dice"],
+            "val_dice_per_class": checkpoint.per_class(kept),
+            "epoch": int(kept["epoch"]),
         },
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
@@ -352,7 +352,7 @@ def main() -> None:
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     scores = run["scores"]
-    print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
+    print(f"{recipe.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

@@ -44,6 +44,8 @@ class Recipe:
         epochs: Rounds over the training part, or of `steps`.
         steps: Batches an epoch; 0 for one round over the training part.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
+        keep: Which epoch's model: `best` by validation Dice; or `last`, for a schedule that has an end and few photos
+            to judge by.
         cache_zoom: Photos are cached at this multiple of `size`, to be magnified without blur.
         seed: Of everything random but the split.
         augmentation: How photos are varied.
@@ -68,6 +70,7 @@ class Recipe:
     epochs: int = 100
     steps: int = 0
     ema: float = 0.98
+    keep: str = "best"
     cache_zoom: float = 1.0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -77,6 +80,8 @@ class Recipe:
         for name in ("batch", "epochs", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if self.keep not in ("best", "last"):
+            raise ValueError(f"keep is best or last, got {self.keep!r}")
         if self.steps < 0:
             raise ValueError(f"steps is at least 0, got {self.steps}")
         if not 0 <= self.ema < 1:

@@ -162,6 +162,15 @@ def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Datas
     assert drop_seconds[0] == drop_seconds[1]
 
 
+def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+    recipe = small(keep="last", epochs=3, schedule="constant", learning_rate=1e-7)  # so that all epochs are equal
+    run = fit(dataset, recipe, tmp_path / "run", scenes=[Source(soft)])
+    assert run["scores"]["epoch"] == 3
+    assert fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[Source(soft)])["scores"]["epoch"] == 1
+    with pytest.raises(ValueError, match="keep is best or last, got 'first'"):
+        small(keep="first")
+
+
 def test_a_photo_of_the_held_out_parts_is_refused(data: Path, dataset: Dataset) -> None:
     with pytest.raises(DataError, match="of the val or test part; leave it out"):
         Scenes([Source(data)], dataset, small(), (32, 32), (16, 16))
