@@ -21,6 +21,8 @@ FAR, NEAR = 0.3, 1.5  # the larger side of somebody who is framed, as a share of
 BEYOND = 0.03  # of the picture: a view goes no further past its edge, where it is mirrored
 TRIES = 12  # at finding a part of a picture with nobody in it
 FIRM = 3.0  # how much steeper a soft mask becomes before somebody is cut out by it
+BEHIND = 0.7  # of the things are behind all people
+SEEN = 0.6  # of the people: a thing that would hide more of them is left away
 NOBODY = 16  # of 255: a share of person below it doesn't make a picture's part inhabited
 CUT_OFF = 0.97  # somebody whose box ends below goes on beyond the picture
 GREY_LEVELS = 6  # a picture whose channels differ by no more, on average, is a greyscale one
@@ -34,6 +36,7 @@ class Scenery:
         frame: The view is chosen by where the people are, from far away to cropped by the edge.
         paste: People of another picture are pasted in.
         empty: A part of a picture with nobody in it.
+        decoys: Things that are nobody, framed boxes and ovals, stand behind or before the people.
         plain: A pasted or empty scene has a wall of smooth colours for its background.
         tint: The people and the background of a greyscale picture get colours, each its own.
         dark: Low light: darker, flatter, and with more noise.
@@ -44,6 +47,7 @@ class Scenery:
     frame: float = 0.6
     paste: float = 0.45
     empty: float = 0.07
+    decoys: float = 0.0
     plain: float = 0.1
     tint: float = 0.7
     dark: float = 0.15
@@ -112,6 +116,8 @@ class Composer:
             image, share = self.pasted(rng)
         else:
             image, share = self.seen(self.draw(rng), rng)
+        if self.scenery.decoys and rng.random() < self.scenery.decoys:
+            image, share = self.among_things(image, share, rng)
         return self.through_a_camera(image, rng), share
 
     def background(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -138,6 +144,25 @@ class Composer:
         image, share = self.seen(someone, rng, alone=True)
         alpha = cv2.LUT(share, FIRMER)
         return blended(image, behind, alpha), cv2.max(share, cv2.multiply(others, 255 - alpha, scale=1 / 255))
+
+    def among_things(
+        self, image: np.ndarray, share: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scene with one to three things in it, behind the people or hiding some of them, but never most."""
+        people = cv2.countNonZero(cv2.threshold(share, 127, 255, cv2.THRESH_BINARY)[1])
+        for _ in range(int(rng.integers(1, 4))):
+            surface, inhabited = self.background(rng)
+            if inhabited.any():
+                surface = cv2.transform(wall(self.size, rng), colour_matrix(0.4, 0.0))
+            surface = tinted(surface, rng) if rng.random() < 0.3 else surface
+            thing, surface = box_or_oval(surface, rng)
+            if rng.random() < BEHIND:
+                thing = cv2.multiply(thing, 255 - cv2.LUT(share, FIRMER), scale=1 / 255)
+            left = cv2.multiply(share, 255 - thing, scale=1 / 255)
+            seen = cv2.countNonZero(cv2.threshold(left, 127, 255, cv2.THRESH_BINARY)[1])
+            if seen >= SEEN * people:
+                image, share = blended(surface, image, thing), left
+        return image, share
 
     def seen(self, picture: Picture, rng: np.random.Generator, *, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """A view of a picture in other colours; `alone`: of its people, so that nothing is mirrored at its edge."""
@@ -248,6 +273,25 @@ def wall(size: int, rng: np.random.Generator) -> np.ndarray:
     base = rng.uniform(20, 235, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(20, 235))
     points = np.clip(base + rng.normal(0, rng.uniform(3, 40), (3, 3, 3)), 0, 255).astype(np.uint8)
     return cv2.resize(points, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def box_or_oval(surface: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Where a thing is, uint8 (h, w), 255 inside; and its surface, some with a frame around it."""
+    size = len(surface)
+    centre, sides = rng.uniform(-0.05, 1.05, 2) * size, np.exp(rng.uniform(math.log(0.08), math.log(0.7), 2)) * size
+    outline = ((float(centre[0]), float(centre[1])), (float(sides[0]), float(sides[1])), float(rng.normal(0, 12)))
+    corners = cv2.boxPoints(outline) + rng.normal(0, 0.06, (4, 2)) * sides.min()
+    points = corners.round().astype(np.int32)
+    thing: Any = np.zeros((size, size), np.uint8)
+    if rng.random() < 0.25:
+        cv2.ellipse(thing, outline, 255, -1)
+    else:
+        cv2.fillPoly(thing, [points], 255)
+        if rng.random() < 0.5:
+            shade = [int(level) for level in np.clip(rng.uniform(0, 160) + rng.normal(0, 12, 3), 0, 255)]
+            surface = surface.copy()
+            cv2.polylines(surface, [points], True, shade, max(1, round(size * rng.uniform(0.01, 0.12))))
+    return cv2.blur(thing, (3, 3)), surface
 
 
 def tinted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -202,3 +202,16 @@ def test_the_recipe_says_what_scenes_were(soft: Path, dataset: Dataset, tmp_path
     assert run["recipe"]["scenery"]["paste"] == 0.25
     assert run["recipe"]["augmentation"]["noise"] == 0.01
     assert [(one["folder"], one["weight"]) for one in run["scenes"]] == [("soft", 2.0)]
+
+
+def test_things_are_nobody_and_hide_the_people_at_most_in_part() -> None:
+    plain, among = composer(NOTHING), composer(replace(NOTHING, decoys=1.0))
+    changed = hidden = 0
+    for number in range(40):
+        (image, share), (other, left) = plain(np.random.default_rng(number)), among(np.random.default_rng(number))
+        changed += not np.array_equal(image, other)
+        assert (left <= share).all()
+        assert (left > 127).sum() >= 0.2 * (share > 127).sum()  # three things, each hides 40 % at most
+        hidden += int((left > 127).sum() < (share > 127).sum())
+    assert changed > 30
+    assert 5 < hidden < 40
