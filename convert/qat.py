@@ -15,6 +15,7 @@ from train.augment import Augmentation
 from train.dataset import Dataset
 from train.fit import train_model
 from train.recipes import Recipe
+from train.scenery import Scenery
 
 # The share of the learning rate that the network was trained with at first: it is to settle, not to wander.
 RATE = 0.05
@@ -59,11 +60,12 @@ def recipe_for(run: Mapping[str, Any], epochs: int) -> Recipe:
         run: What its `run.json` says; empty for a network from elsewhere, which gets a recipe's usual values.
         epochs: At least 1.
     """
-    known = {field.name for field in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))}
+    known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
     saved = dict(run.get("recipe") or {})
     try:
-        values = {**saved, **saved.pop("augmentation", {})}
-        values.pop("augmentation", None)
+        values = {**saved, **saved.pop("augmentation", {}), **saved.pop("scenery", {})}
+        for part in ("augmentation", "scenery"):
+            values.pop(part, None)
         kept = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
         trained = Recipe().replace(**kept)
     except (TypeError, ValueError) as error:

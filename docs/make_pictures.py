@@ -1,6 +1,7 @@
-"""Makes the README's pictures with the bundled model: `python docs/make_pictures.py`.
+"""Makes the documents' pictures with the bundled model: `python docs/make_pictures.py`.
 
-From photos that anyone may show.
+From photos that anyone may show. The failures are also of two webcam photos (docs/data.md: `cohort`, CC BY 4.0), and
+stay as they are where these aren't beside the checkout.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[1]
+COHORT = ROOT.parent / "shared" / "data" / "cohort" / "photos"
 HEIGHT = 360
 
 
@@ -51,9 +53,24 @@ def camera() -> np.ndarray:
     return picture
 
 
+def failures() -> np.ndarray:
+    """Where the model fails: each photo, and under it what it takes for people."""
+    frames = [read_photo(ROOT / "tests" / "data" / "grace_hopper.jpg")[:360, :480]]
+    frames += [read_photo(COHORT / name) for name in ("photo_050.jpg", "photo_027.jpg")]
+    frames.append((frames[1] * 0.12).astype(np.uint8))  # as in a room without light
+    segment, columns = Segmenter("person"), []
+    for frame in frames:
+        both = np.vstack([frame, segment(frame).draw(frame, "overlay")])
+        columns.append(cv2.resize(both, (320, 480), interpolation=cv2.INTER_AREA))
+    return np.hstack(columns)
+
+
 def main() -> None:
     """Writes them all."""
-    for name, picture in (("portrait", portrait()), ("camera", camera())):
+    pictures = {"portrait": portrait(), "camera": camera()}
+    if COHORT.is_dir():
+        pictures["person_failures"] = failures()
+    for name, picture in pictures.items():
         cv2.imwrite(str(ROOT / "docs" / "pictures" / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

@@ -14,20 +14,25 @@ from seg_edge.sources.photo import read_photo
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_bundled_model_finds_people_it_never_saw(shared_data: Path) -> None:
-    """Mean Dice over the photos of `person` val that people fill to a fifth or more: at least 0.80, the first aim."""
+@pytest.mark.parametrize(("name", "leasts"), [("person", (0.87, 0.82, 0.65)), ("person-fast", (0.85, 0.80, 0.63))])
+def test_the_bundled_models_find_people_they_never_saw(
+    shared_data: Path, name: str, leasts: tuple[float, float, float]
+) -> None:
+    """Mean Dice over the photos of `person` val that people fill to a fifth, to a tenth or more, and over all."""
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from seg_edge.labelled import find_examples, given_parts
 
     examples = find_examples(shared_data / "person")
     parts = given_parts(shared_data / "person", examples) or {}
-    segment, scores = Segmenter("person"), []
+    segment, scores, shares = Segmenter(name), [], []
     for example in (example for example, part in parts.items() if part == "test"):
         truth = example.load_mask()
-        if np.mean(truth == 1) >= 0.2:
-            scores.append(dice(confusion_matrix(truth, segment(read_photo(example.image)).labels, 2))[1])
-    assert len(scores) == 42
-    assert np.mean(scores) >= 0.80
+        shares.append(np.mean(truth == 1))
+        scores.append(dice(confusion_matrix(truth, segment(read_photo(example.image)).labels, 2))[1])
+    some = np.array(shares)[:, np.newaxis] >= (0.2, 0.1, 0.0)
+    assert some.sum(axis=0).tolist() == [42, 63, 103]
+    found = [np.mean(np.array(scores)[there]) for there in some.T]
+    assert all(value >= least for value, least in zip(found, leasts, strict=True)), found
 
 
 def test_an_empty_corner_of_a_class_room_stays_empty(shared_data: Path) -> None:

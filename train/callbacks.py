@@ -56,7 +56,7 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Logs each epoch, keeps the best model and what is needed to continue.
+    """Logs each epoch, keeps the best model, or the last, and what is needed to continue.
 
     The state to continue from is one file, renamed into place, which also says how many epochs it has seen: the
     optimiser doesn't count the steps that overflow under loss scaling. The model and the state don't go through
@@ -68,11 +68,20 @@ class Checkpoint(keras.callbacks.Callback):
         steps: In an epoch.
         dice: The metric that the model is compiled with; at an epoch's end it holds the validation's counts.
         classes: Class names, background first.
+        keep: `best` or `last`, see `train.recipes.Recipe`.
     """
 
-    def __init__(self, out: Path, kept: keras.Model, steps: int, dice: DiceCoefficient, classes: Sequence[str]):
+    def __init__(
+        self,
+        out: Path,
+        kept: keras.Model,
+        steps: int,
+        dice: DiceCoefficient,
+        classes: Sequence[str],
+        keep: str = "best",
+    ):
         super().__init__()
-        self.kept = kept
+        self.kept, self.keep = kept, keep
         self.log, self.last, self.best = (
             out / "log.csv",
             out / "last.weights.h5",
@@ -86,6 +95,11 @@ class Checkpoint(keras.callbacks.Callback):
     def best_dice(self) -> float:
         """Highest validation Dice of the epochs so far; -1 before the first."""
         return max((row["val_dice"] for row in self.rows), default=-1.0)
+
+    @property
+    def kept_row(self) -> dict[str, float]:
+        """The log's row of the epoch whose model is kept."""
+        return self.rows[-1] if self.keep == "last" else max(self.rows, key=lambda row: row["val_dice"])
 
     def restore(self, model: keras.Model) -> int:
         """Loads the last epoch's state; returns the number of epochs done, 0 when there is nothing to continue."""
@@ -113,15 +127,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the best model, the log and the state, in this order: a kill between two repeats the epoch."""
+        """Writes the model to keep, the log and the state, in this order: a kill between two repeats the epoch."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(logs["loss"]):
             raise SegEdgeError(
                 f"the training diverged in epoch {epoch + 1} (its loss is {logs['loss']}); "
                 "start anew with a smaller --learning-rate."
             )
-        if logs["val_dice"] > self.best_dice:
-            self._save_best()
+        if self.keep == "last" or logs["val_dice"] > self.best_dice:
+            self._save_kept()
         values = map(float, self.dice.per_class()[1:])
         each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
         row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
@@ -136,7 +150,7 @@ class Checkpoint(keras.callbacks.Callback):
             file.attrs["epochs"] = epoch + 1
         temporary.replace(self.last)
 
-    def _save_best(self) -> None:
+    def _save_kept(self) -> None:
         model, temporary = self.model, self.best.with_name("saving.keras")
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)

@@ -1,8 +1,8 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
-RUN then holds `model.keras` (the best epoch by validation Dice), `run.json` (recipe, seed, split fingerprint, versions,
-scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`, `tensorboard/`, and `last.weights.h5`,
-from which `--resume` continues after an interruption to the same result.
+RUN then holds `model.keras` (the best epoch by validation Dice, or with `--keep last` the last), `run.json` (recipe,
+seed, split fingerprint, versions, scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`,
+`tensorboard/`, and `last.weights.h5`, from which `--resume` continues after an interruption to the same result.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from train.losses import DiceCoefficient
 from train.options import thread_count, use_threads, words
 from train.recipes import RECIPES, Recipe, add_options, given_values
 from train.runs import RUN_NAME, parentage, versions
+from train.scenes import Scenes, Source
 from train.unet import unet
 
 
@@ -90,6 +91,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     initial: Path | None = None,
+    scenes: Sequence[Source] = (),
     xla: bool = True,
 ) -> dict[str, Any]:
     """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
@@ -101,6 +103,7 @@ def fit(
         resume: Continue the run that `out` holds.
         force: Replace it.
         initial: A `.keras` of the same shape to start from instead of random weights.
+        scenes: Pictures to learn from instead of the train part, see `train.scenes`.
         xla: Compile the step with XLA where there is a GPU.
     """
     keras.utils.set_random_seed(recipe.seed)
@@ -108,13 +111,16 @@ def fit(
     model = build(recipe, len(data.classes))
     if initial:
         _copy_weights(initial, model)
+    size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
+    lesson = Scenes(scenes, data, recipe, size_wh, (width, height)) if scenes else Masks(data, recipe, size_wh)
+    about = {"recipe": dataclasses.asdict(recipe), "initial": parentage(initial) if initial else None}
     return _train(
         model,
         data,
         recipe,
         out,
-        Masks(data, recipe, (recipe.size, recipe.size)),
-        {"recipe": dataclasses.asdict(recipe), "initial": parentage(initial) if initial else None},
+        lesson,
+        {**about, **lesson.about},
         resume=resume,
         force=force,
         xla=xla,
@@ -181,12 +187,12 @@ def _train(
     force: bool,
     xla: bool,
 ) -> dict[str, Any]:
-    steps = math.ceil(len(data.parts["train"]) / recipe.batch)
+    steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
     dice = DiceCoefficient(len(data.classes))
     pupil = lesson.pupil(model)
     _compile(pupil, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
     prepare_run(out, data, about, resume=resume, force=force)
-    checkpoint = Checkpoint(out, model, steps, dice, data.classes)
+    checkpoint = Checkpoint(out, model, steps, dice, data.classes, recipe.keep)
     done = checkpoint.restore(pupil) if resume else 0
     if done < recipe.epochs:
         try:
@@ -259,7 +265,7 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
 def _write_run(
     data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    best = max(checkpoint.rows, key=lambda row: row["val_dice"])
+    kept = checkpoint.kept_row
     run = {
         **about,
         "seed": recipe.seed,
@@ -276,9 +282,9 @@ def _write_run(
         "seconds": round(sum(row["seconds"] for row in checkpoint.rows), 1),
         "scores": {
             "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
-            "val_dice": best["val_dice"],
-            "val_dice_per_class": checkpoint.per_class(best),
-            "epoch": int(best["epoch"]),
+            "val_dice": kept["val_dice"],
+            "val_dice_per_class": checkpoint.per_class(kept),
+            "epoch": int(kept["epoch"]),
         },
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
@@ -297,6 +303,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
+    parser.add_argument(
+        "--scenes",
+        type=Source.parse,
+        action="append",
+        default=[],
+        metavar="FOLDER[:WEIGHT]",
+        help="learn from scenes of these pictures with soft masks instead; once or several times",
+    )
     parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
     going_on = parser.add_mutually_exclusive_group()
@@ -329,6 +343,7 @@ def main() -> None:
             resume=given.resume,
             force=given.force,
             initial=given.initial,
+            scenes=given.scenes,
             xla=not given.no_xla,
         )
     except KeyboardInterrupt:
@@ -337,7 +352,7 @@ def main() -> None:
     except (SegEdgeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     scores = run["scores"]
-    print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
+    print(f"{recipe.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

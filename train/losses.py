@@ -1,8 +1,9 @@
 """Losses and the metric. Targets are integer label maps, predictions are logits.
 
-Targets: (batch, height, width) uint8, 0..classes-1; 255 marks pixels that don't count. Logits: float
-(batch, h, w, classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that
-edges are learnt at the size they are judged at.
+Targets: (batch, height, width) uint8, 0..classes-1; 255 marks pixels that don't count. Or soft ones, float (batch,
+height, width, classes): each pixel's probabilities, all zero where it doesn't count. Logits: float (batch, h, w,
+classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that edges are
+learnt at the size they are judged at.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ def _upsample(logits: Any, shape_hw: tuple[int, int]) -> Any:
 
 
 def _prepare(labels: Any, logits: Any) -> tuple[Any, Any]:
-    """One-hot targets, all zero where the label is 255, and logits at the targets' size; both (b, h, w, classes)."""
+    """Targets, all zero where a pixel doesn't count, and logits at the targets' size; both (b, h, w, classes)."""
     logits = _upsample(tf.cast(logits, tf.float32), labels.shape[1:3])
+    if _are_soft(labels):
+        return tf.cast(labels, tf.float32), logits
     return tf.one_hot(tf.cast(labels, tf.int32), logits.shape[-1]), logits
+
+
+def _are_soft(labels: Any) -> bool:
+    return len(labels.shape) == 4
 
 
 def mean_squared_error(classes: int, class_weights: Sequence[float] | None = None) -> Loss:
@@ -137,8 +144,11 @@ class DiceCoefficient(keras.metrics.MeanIoU):
         super().__init__(num_classes=classes, ignore_class=255, name=name, sparse_y_pred=True, **kwargs)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds a batch: label maps (b, h, w) and logits (b, h', w', classes)."""
+        """Adds a batch: label maps (b, h, w), or soft ones (b, h, w, classes), and logits (b, h', w', classes)."""
         logits = _upsample(tf.cast(y_pred, tf.float32), y_true.shape[1:3])
+        if _are_soft(y_true):
+            counts = tf.reduce_sum(y_true, axis=-1) > 0
+            y_true = tf.where(counts, tf.argmax(y_true, axis=-1), 255)
         super().update_state(y_true, tf.argmax(logits, axis=-1), sample_weight)
 
     def per_class(self) -> Any:

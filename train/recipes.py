@@ -15,6 +15,7 @@ from typing import Any
 from train.augment import Augmentation
 from train.losses import LOSSES
 from train.options import words
+from train.scenery import Scenery
 from train.unet import FULL_WIDTHS
 
 ARCHITECTURE = ("widths", "stem_stride", "decoder", "dropout", "size")
@@ -40,11 +41,15 @@ class Recipe:
         schedule: `constant`, or `cosine`: a warm-up over the first 5 % of the steps, then a cosine to a hundredth.
         weight_decay: Of `adamw`.
         batch: Photos a step.
-        epochs: Rounds over the training part.
+        epochs: Rounds over the training part, or of `steps`.
+        steps: Batches an epoch; 0 for one round over the training part.
         ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
+        keep: Which epoch's model: `best` by validation Dice; or `last`, for a schedule that has an end and few photos
+            to judge by.
         cache_zoom: Photos are cached at this multiple of `size`, to be magnified without blur.
         seed: Of everything random but the split.
         augmentation: How photos are varied.
+        scenery: How scenes are made, see `train.scenes`; only for a training on these.
     """
 
     widths: tuple[int, ...] = FULL_WIDTHS
@@ -63,15 +68,22 @@ class Recipe:
     weight_decay: float = 1e-4
     batch: int = 8
     epochs: int = 100
+    steps: int = 0
     ema: float = 0.98
+    keep: str = "best"
     cache_zoom: float = 1.0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    scenery: Scenery = field(default_factory=Scenery)
 
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if self.keep not in ("best", "last"):
+            raise ValueError(f"keep is best or last, got {self.keep!r}")
+        if self.steps < 0:
+            raise ValueError(f"steps is at least 0, got {self.steps}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is at least 0 and below 1, got {self.ema}")
         for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
@@ -96,12 +108,13 @@ class Recipe:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in ARCHITECTURE}
 
     def replace(self, **values: object) -> Recipe:
-        """A copy with some values changed, those of the augmentation by their own names."""
-        names = {f.name for f in dataclasses.fields(Augmentation)}
-        inner = {name: value for name, value in values.items() if name in names}
-        outer = {name: value for name, value in values.items() if name not in names}
-        augmentation = dataclasses.replace(self.augmentation, **inner)  # type: ignore[arg-type]
-        return dataclasses.replace(self, augmentation=augmentation, **outer)  # type: ignore[arg-type]
+        """A copy with some values changed, those of the augmentation and the scenery by their own names."""
+        for part in ("augmentation", "scenery"):
+            whole = getattr(self, part)
+            inner = {f.name: values.pop(f.name) for f in dataclasses.fields(whole) if f.name in values}
+            if inner:
+                values[part] = dataclasses.replace(values.get(part, whole), **inner)  # type: ignore[type-var]
+        return dataclasses.replace(self, **values)  # type: ignore[arg-type]
 
 
 def original() -> Recipe:
@@ -132,15 +145,15 @@ def default() -> Recipe:
 
 
 def person() -> Recipe:
-    """The bundled `person` model: more channels and coarser levels, and photos varied as a webcam would."""
+    """The bundled `person` model: a level more than `default`, and photos varied as a webcam would."""
     return Recipe(
-        widths=(12, 24, 40, 64, 96, 128),
+        widths=(8, 16, 32, 64, 96, 56),
         stem_stride=2,
         decoder="add",
         learning_rate=0.004,
         batch=16,
         epochs=60,
-        ema=0.995,
+        ema=0.998,
         cache_zoom=1.5,
         augmentation=Augmentation(
             zoom_in=1.0,
@@ -161,16 +174,17 @@ RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, ful
 def add_options(parser: argparse.ArgumentParser) -> None:
     """An option for every value of a recipe and its augmentation."""
     values = parser.add_argument_group("values of the recipe")
-    for owner in (Recipe(), Augmentation()):
+    for owner in (Recipe(), Augmentation(), Scenery()):
         for value in dataclasses.fields(owner):
             example = getattr(owner, value.name)
-            if not isinstance(example, Augmentation):
+            if not dataclasses.is_dataclass(example):
                 values.add_argument(f"--{value.name.replace('_', '-')}", type=_parser_of(value.name, example))
 
 
 def given_values(given: argparse.Namespace) -> dict[str, Any]:
     """Those of these options that were given, for `Recipe.replace`."""
-    names = [value.name for value in (*dataclasses.fields(Recipe), *dataclasses.fields(Augmentation))]
+    owners = (Recipe, Augmentation, Scenery)
+    names = [value.name for owner in owners for value in dataclasses.fields(owner)]
     return {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
 
 

@@ -187,3 +187,24 @@ def test_the_metric_starts_anew() -> None:
     metric.update_state(tf.constant(labels), tf.constant(logits))
     metric.reset_state()
     assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_soft_targets_that_are_sure_cost_what_labels_do(name: str) -> None:
+    labels, logits = random_batch()
+    labels[0, :2] = metrics.IGNORE
+    soft = np.eye(3, dtype=np.float32)[np.minimum(labels, 2)] * (labels != metrics.IGNORE)[..., np.newaxis]
+    assert value(name, soft, logits, 3) == pytest.approx(value(name, labels, logits, 3), rel=1e-5)
+    by_labels, by_shares = DiceCoefficient(3), DiceCoefficient(3)
+    by_labels.update_state(tf.constant(labels), tf.constant(logits))
+    by_shares.update_state(tf.constant(soft), tf.constant(logits))
+    assert np.array_equal(by_labels.per_class(), by_shares.per_class())
+
+
+def test_cross_entropy_is_least_where_soft_targets_and_probabilities_agree() -> None:
+    soft = np.array([[[[0.3, 0.7]]]], np.float32)
+    costs = {
+        share: value("cross_entropy", soft, np.log([[[[1 - share, share]]]]).astype(np.float32))
+        for share in (0.6, 0.7, 0.8)
+    }
+    assert min(costs, key=costs.__getitem__) == 0.7

@@ -1,0 +1,82 @@
+"""The commands that made the bundled models, as docs/person.md gives them, run at toy size and leave models."""
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+from seg_edge.models import bundled_models, open_model
+from tests.tiny import SIGMOID_FLOAT32
+from tests.train.made_up import make_class
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "person.md").read_text(encoding="utf-8")
+TOY = {"--size": "64", "--steps": "2", "--epochs": "1", "--holdout": "0.2"}
+
+
+def commands() -> list[str]:
+    """Those that make the models: all of the block under its heading."""
+    block = DOCUMENT.split("## How it was made", 1)[1].split("```", 2)[1]
+    return [line for line in block.replace("\\\n", " ").splitlines() if line.startswith("python ")]
+
+
+@pytest.fixture
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folders that the commands name, with made-up people, and a teacher to whom bright is foreground."""
+    shutil.copyfile(SIGMOID_FLOAT32, tmp_path / "selfie_segmentation.tflite")
+    person = make_class(tmp_path / "person", photos=40, classes=("red",))
+    (person / "labels.txt").unlink()
+    rows = ["name,split"]
+    for number, photo in enumerate(sorted((person / "images").iterdir())):
+        name = f"{('voc', 'ccp')[number % 2]}_{photo.stem}"
+        photo.rename(photo.with_name(f"{name}{photo.suffix}"))
+        (person / "masks" / f"{photo.stem}.png").rename(person / "masks" / f"{name}.png")
+        rows.append(f"{name},{'val' if number < 4 else 'train'}")
+    (person / "index.csv").write_text("\n".join(rows) + "\n")
+    for seed, name in enumerate(("faces", "street"), 1):
+        make_class(tmp_path / name, photos=4, classes=("red",), seed=seed)
+    (tmp_path / "edge" / "seg_edge" / "models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line)[1:]
+    for option, value in TOY.items():
+        if option in words:
+            words[words.index(option) + 1] = value
+    if words[0].endswith("quantize.py"):
+        words += ["--accept-drop", "--force"] if "--force" not in words else ["--accept-drop"]
+    monkeypatch.setattr(sys, "argv", words)
+    code = None
+    try:
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+    except SystemExit as left:
+        code = left.code
+    assert not code, line
+
+
+def test_the_commands_make_the_models(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = commands()
+    assert {re.split(r"[/.]", line)[1] for line in lines} == {"soften", "fit", "quantize"}
+    for line in lines:
+        run(line, monkeypatch)
+    made = {path.stem: open_model(path) for path in (toys / "edge" / "seg_edge" / "models").iterdir()}
+    assert set(made) == set(bundled_models())
+    for name, file in made.items():
+        assert file.card is not None
+        assert file.card.name == name
+        assert file.card.recipe["scenes"]
+
+
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_the_document_says_how_large_a_bundled_model_is(name: str) -> None:
+    size = len(open_model(name).content)
+    assert size <= 500_000
+    assert f"{round(size / 1000)} kB" in DOCUMENT
