@@ -24,13 +24,14 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.flicker import flicker_of
 from seg_edge import Segmenter
-from seg_edge.errors import SegEdgeError, SourceError
-from seg_edge.flicker import FlickerMeter
+from seg_edge.commands.console import exit_codes
+from seg_edge.labelled import Example, find_examples
+from seg_edge.scores import PhotoScore, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_dataset
-from train.evaluate import PhotoScore, keras_segmenter, load_keras, score
-from train.folder import Example, find_examples
+from train.evaluate import keras_segmenter, load_keras
 
 RESAMPLES = 10_000
 MIN_EMPTY = 96  # pixels: smaller places without anybody aren't looked at
@@ -111,18 +112,6 @@ def false_shares(segmenter: Segmenter, places: Sequence[np.ndarray]) -> np.ndarr
     return np.array([float((segmenter(place).labels > 0).mean()) for place in places])
 
 
-def flicker(segmenter: Segmenter, clip: Path) -> float:
-    """The flicker score of a clip, each frame on its own."""
-    capture, meter = cv2.VideoCapture(str(clip)), FlickerMeter()
-    there, frame = capture.read()
-    if not there:
-        raise SourceError(f"{clip}: no frame can be read.")
-    while there:
-        meter.add(segmenter(frame))
-        there, frame = capture.read()
-    return meter.score or 0.0
-
-
 def interval(values: np.ndarray, draws: np.ndarray) -> str:
     """Mean of what isn't NaN, and its 2.5 and 97.5 percentiles over the draws (resamples, n) of its elements."""
     with warnings.catch_warnings():  # a resample may hold nothing but NaN
@@ -173,7 +162,7 @@ def main(
     clip: Annotated[list[Path] | None, typer.Option(help="A video to score flicker on; once or several times.")] = None,
 ) -> None:
     """Prints the tables."""
-    try:
+    with exit_codes():
         if part == "all":
             examples = find_examples(data)
         else:
@@ -188,10 +177,9 @@ def main(
         typer.echo(_row("places without anybody, false pixels", len(places), [f"{some.mean():.2%}" for some in false]))
         typer.echo(_row("of these with more than 1 %", len(places), [f"{(some > 0.01).mean():.0%}" for some in false]))
         for path in clip or ():
-            typer.echo(_row(f"flicker, {path.name}", 1, [f"{flicker(one, path):.2%}" for one in segmenters]))
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+            _, scores_of_clip = flicker_of(segmenters, path)
+            cells = ["-" if value is None else f"{value:.2%}" for value in scores_of_clip]
+            typer.echo(_row(f"flicker, {path.name}", 1, cells))
 
 
 def _row(name: str, count: int, cells: Sequence[str]) -> str:

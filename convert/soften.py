@@ -24,11 +24,11 @@ import typer
 from convert.teacher import Teacher
 from seg_edge.errors import DataError, OutputError, SegEdgeError
 from seg_edge.files import write_file
+from seg_edge.labelled import Example
 from seg_edge.metrics import IGNORE
 from seg_edge.postprocess import upsample
 from seg_edge.sources.photo import find_photos, read_photo
 from train.dataset import open_dataset, open_split
-from train.folder import Example
 from train.options import words
 from train.runs import sha256_of
 from train.scenes import held_out_photos

@@ -18,10 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
+from seg_edge.labelled import Example, find_examples
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset, fixed_stream
-from train.folder import Example, find_examples
 from train.recipes import Recipe
 from train.runs import sha256_of
 from train.scenery import Composer, Picture

@@ -14,8 +14,8 @@ import typer
 
 from benchmarks import scorecard as script
 from benchmarks.scorecard import empty_places, groups_of, interval, typology_angle
+from seg_edge.labelled import find_examples
 from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
-from train.folder import find_examples
 
 
 @pytest.fixture
