@@ -211,9 +211,9 @@ def _batches(model: keras.Model, data: Dataset, how: Pruning, log: Callable[[str
 
 def _recipe(values: dict[str, Any], how: Pruning, source: Path) -> Recipe:
     """How the model is trained again: by its own recipe where there is one, and what is asked for."""
-    flat = {**values, **values.get("augmentation", {})}
-    flat.pop("augmentation", None)
-    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in flat.items()}
+    flat = {**values, **values.get("augmentation", {}), **values.get("scenery", {})}
+    parts = ("augmentation", "scenery")
+    flat = {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items() if key not in parts}
     try:
         recipe = default().replace(**flat)
     except TypeError as error:
