@@ -29,9 +29,8 @@ class Pieces(Response):
         content = bytes(self.body)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            for at in range(0, len(content), PIECE):
-                piece = content[at : at + PIECE]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            for at in range(0, len(content) or 1, PIECE):
+                rest = at + PIECE < len(content)
+                await send({"type": "http.response.body", "body": content[at : at + PIECE], "more_body": rest})
         finally:
             self._done()

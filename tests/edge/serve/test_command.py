@@ -1,5 +1,6 @@
 """`seg-edge serve`, as it is typed, and the files of its page."""
 
+import asyncio
 import gzip
 import http.client
 import os
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.serve import site
+from seg_edge.serve.sending import PIECE
 from tests.edge.serve.browser import missing
 from tests.edge.serve.conftest import MakeClient, Server
 
@@ -160,6 +163,26 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
         assert built.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
+def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes) -> None:
+    content = np.random.default_rng(0).bytes(300_000)
+    (site.FOLDER / "sw.js.gz").write_bytes(gzip.compress(content))
+    sizes: list[int] = []
+
+    async def receive() -> dict:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: dict) -> None:
+        sizes.append(len(message.get("body", b"")))
+
+    (route,) = [route for route in site.routes() if route.path == "/sw.js"]
+    scope = {"type": "http", "method": "GET", "path": "/sw.js", "headers": [(b"accept-encoding", encoding)]}
+    asyncio.run(route.handle(scope, receive, send))
+    assert sum(sizes) >= len(content)
+    assert max(sizes) <= PIECE
 
 
 @pytest.mark.parametrize("path", ["/../secret.js", "/%2e%2e/secret.js", "/assets/../../secret.js", "/index.html.gz"])
