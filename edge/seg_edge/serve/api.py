@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -24,7 +24,7 @@ from seg_edge.interpreter import TensorSpec
 from seg_edge.port import Names
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
-from seg_edge.serve.answer import MEDIA_TYPES, Output, answer_photo
+from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
 from seg_edge.serve.guard import Guard
 from seg_edge.serve.metrics import Metrics
 from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
@@ -102,9 +102,10 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
                 place = held.enter_context(workers.place())
                 photo = await _receive(request, settings, until)
                 async with asyncio.timeout_at(until):
-                    answer = await workers.run(
+                    work = workers.run(
                         place, lambda crew: answer_photo(crew[model], photo, output, settings.max_pixels)
                     )
+                    answer = await _while_there(request, work)
                 leave = held.pop_all().close  # the answer keeps the place until it is taken
         except TimeoutError:
             raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
@@ -171,6 +172,24 @@ async def _receive(request: Request, settings: ServeSettings, until: float) -> b
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
     return photo
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """What work gives, for as long as the client waits for it: a photo that is still in the queue leaves it else."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    left, working = asyncio.create_task(leave()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({left, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Problem(400, "The client has gone.")
+        return working.result()
+    finally:
+        left.cancel()
+        working.cancel()
 
 
 async def _discard(request: Request) -> None:

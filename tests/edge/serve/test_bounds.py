@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import cv2
 import h11
@@ -112,6 +113,29 @@ def test_a_request_that_takes_too_long_is_told_and_keeps_its_place_until_it_ends
     gate.open.set()
     wait_until(lambda: inside(client) == 0)
     assert client.post("/v1/segment", content=PNG).status_code == 200
+
+
+def test_who_has_gone_does_not_stay_in_the_queue(make_client: MakeClient, gate: Gate) -> None:
+    client = make_client(workers=1, queue=1)
+    messages = [{"type": "http.request", "body": PNG}, {"type": "http.disconnect"}]
+    scope = {"type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/v1/segment", "query_string": b""}
+    scope |= {"headers": [(b"host", b"localhost")], "root_path": "", "scheme": "http", "server": ("localhost", 80)}
+
+    async def receive() -> dict:
+        return messages.pop(0)
+
+    async def ask_and_go() -> None:
+        await client.app(scope, receive, AsyncMock())
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/segment", content=PNG)
+        assert gate.entered.acquire(timeout=10)
+        client.portal.call(ask_and_go)
+        assert inside(client) == 1
+        gate.open.set()
+        assert first.result().status_code == 200
+    assert not gate.entered.acquire(timeout=0.1)
+    assert inside(client) == 0
 
 
 def test_refused_requests_leave_no_place_taken(make_client: MakeClient) -> None:
