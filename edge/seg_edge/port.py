@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -49,14 +50,15 @@ class Names:
     Args:
         host: What it was told to listen on.
         address: What it listens on, from `getsockname()`.
+        others: What else it is called, by a proxy before it.
 
     Attributes:
         loopback: Whether nobody but this machine can ask.
     """
 
-    def __init__(self, host: str, address: Any) -> None:
+    def __init__(self, host: str, address: Any, others: Iterable[str] = ()) -> None:
         self.loopback = ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
-        self._known = {"localhost", "127.0.0.1", "[::1]", host.lower()}
+        self._known = {"localhost", "127.0.0.1", "[::1]", host.lower(), *(name.lower() for name in others)}
         if not self.loopback:
             name = socket.gethostname().lower()
             self._known |= {name, f"{name}.local"}

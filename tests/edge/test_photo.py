@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -608,6 +609,44 @@ def test_the_limit_itself_is_allowed(save: Callable[..., Path]) -> None:
     path = save(LOSSLESS["png"])
     assert read_photo(path, max_pixels=40 * 24).shape == PICTURE.shape
     assert "more than the limit" in refused(lambda p: read_photo(p, max_pixels=40 * 24 - 1), path)
+
+
+def many_scans(count: int, before_each: bytes = b"") -> bytes:
+    """A progressive JPEG whose first scan is there again and again, without data."""
+    whole = encode(".jpg", PICTURE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    at = whole.index(b"\xff\xda")
+    empty = whole[at : at + 2 + int.from_bytes(whole[at + 2 : at + 4])]
+    return whole[:-2] + (before_each + empty) * count + b"\xff\xd9"
+
+
+# FF01 and, where scans are restarted, FF02 have no length for libjpeg: what follows them is read.
+@pytest.mark.parametrize("before_each", [b"", b"\xff\x01\x7f", b"\xff\x02\x7f"])
+def test_a_jpeg_of_endless_scans_is_refused(before_each: bytes, save: Callable[..., Path]) -> None:
+    assert "more scans" in refused(read_photo, save(many_scans(200, before_each)))
+
+
+def test_a_progressive_jpeg_is_read(save: Callable[..., Path]) -> None:
+    assert read_photo(save(many_scans(0))).shape == PICTURE.shape
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_with(encode(".jpg", PICTURE), *[jpeg_segment(0xFE, b"")] * 100_000),
+        many_scans(0)[:-2] + jpeg_segment(0xFE, b"") * 100_000 + b"\xff\xd9",
+        png_with(encode(".png", PICTURE), *[png_chunk(b"tEXt", b"")] * 100_000),
+        png_with(encode(".png", PICTURE), *[png_chunk(b"IDAT", b"")] * 100_000),
+    ],
+    ids=["jpeg header", "jpeg scans", "png text", "png pixels"],
+)
+def test_a_photo_of_tiny_parts_is_refused_at_once(
+    data: bytes, save: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(data)
+    began = time.process_time()
+    refused(read_photo, path)
+    assert time.process_time() - began < 0.1
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("size_wh", [(0, 24), (40, 0)])

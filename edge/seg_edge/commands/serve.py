@@ -21,8 +21,19 @@ def serve(
         str, typer.Option(help="Address to listen on; others than this machine's own need a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name under which a proxy lets others in; may be given more than once.", show_default="none"
+        ),
+    ] = None,
     token: Annotated[
-        str, typer.Option(envvar="SEG_EDGE_TOKEN", help="What clients must know.", show_default="none")
+        str,
+        typer.Option(
+            envvar="SEG_EDGE_TOKEN",
+            help="What clients must know; better given as SEG_EDGE_TOKEN, as anybody here can list commands.",
+            show_default="none",
+        ),
     ] = "",
     on_server: Annotated[
         bool, typer.Option("--on-server", help="Let the page also offer to upload photos and segment them here.")
@@ -52,6 +63,7 @@ def serve(
             models=tuple(model or ()),
             host=host,
             port=port,
+            names=tuple(name or ()),
             token=token,
             workers=workers or 0,
             queue=queue,

@@ -20,6 +20,7 @@ from seg_edge.sources.photo import decode_photo
 
 # What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
 FORMATS = frozenset({"JPEG", "PNG", "WebP"})
+MAX_JPEG_SIDE = 65_500  # libjpeg's
 
 
 class Output(StrEnum):
@@ -62,11 +63,13 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
     """Segments a photo.
 
     Raises:
-        Problem: 413 and 422, it is too large or can't be decoded.
+        Problem: 413 and 422, it is too large or can't be decoded; 503, there is too little memory.
     """
     began = time.perf_counter()
     try:
         frame = decode_photo(np.frombuffer(photo, np.uint8), "the photo", max_pixels, FORMATS)
+        if MEDIA_TYPES[output] == "image/jpeg" and max(frame.shape[:2]) > MAX_JPEG_SIDE:
+            raise Problem(422, "A JPEG has at most 65,500 pixels a side; ask for a PNG: labels, mask or cutout.")
         decoded = time.perf_counter()
         found = segmenter(frame)
         segmented = time.perf_counter()
@@ -76,7 +79,7 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
             timing["encode"] = (time.perf_counter() - segmented) * 1000
             if output == Output.json:
                 document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
-            return Answer(json.dumps(document, ensure_ascii=False).encode(), timing)
+            return Answer(json.dumps(document).encode(), timing)
         picture = found.labels if output == Output.labels else found.draw(frame, output.value)
         content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
         timing["encode"] = (time.perf_counter() - segmented) * 1000
@@ -86,6 +89,8 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
     except PhotoError as error:
         raise Problem(422, _sentence(error)) from error
     except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
         raise Problem(503, "There is not enough memory for this photo now; make it smaller.") from error
 
 

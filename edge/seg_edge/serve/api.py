@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import math
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -24,15 +24,15 @@ from seg_edge.interpreter import TensorSpec
 from seg_edge.port import Names
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
-from seg_edge.serve.answer import MEDIA_TYPES, Output, answer_photo
+from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
 from seg_edge.serve.guard import Guard
 from seg_edge.serve.metrics import Metrics
 from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
 from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
+from seg_edge.serve.sending import Pieces
 from seg_edge.serve.settings import ServeSettings
 from seg_edge.serve.workers import Workers
 
-LOG = logging.getLogger(__name__)
 SEGMENT = "/v1/segment"
 LINGER_S = 5.0  # for how long the rest of a refused upload is read
 DESCRIPTION = """\
@@ -65,7 +65,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
     metrics = Metrics(SEGMENT, lambda: workers.inside)
     segmenters = crews[0]
     default = next(iter(segmenters))
-    listing = json.dumps(_list_models(segmenters, settings), ensure_ascii=False).encode()
+    listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
 
     @asynccontextmanager
@@ -79,6 +79,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
 
@@ -97,12 +98,15 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
             raise Problem(422, f"There is no model of this name; there is {', '.join(segmenters)}.")
         until = asyncio.get_running_loop().time() + settings.seconds
         try:
-            with workers.place() as place:
+            with ExitStack() as held:
+                place = held.enter_context(workers.place())
                 photo = await _receive(request, settings, until)
                 async with asyncio.timeout_at(until):
-                    answer = await workers.run(
+                    work = workers.run(
                         place, lambda crew: answer_photo(crew[model], photo, output, settings.max_pixels)
                     )
+                    answer = await _while_there(request, work)
+                leave = held.pop_all().close  # the answer keeps the place until it is taken
         except TimeoutError:
             raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
         except UnreadProblem:
@@ -110,7 +114,8 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
             raise
         metrics.stages(answer.timing_ms)
         timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
-        return Response(answer.content, headers={"Server-Timing": timing}, media_type=MEDIA_TYPES[output])
+        headers = {"Server-Timing": timing}
+        return Pieces(answer.content, leave, headers=headers, media_type=MEDIA_TYPES[output])
 
     @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
     async def models() -> Response:
@@ -122,7 +127,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         if sha256 not in files:
             raise Problem(404, "No model that is served has this SHA-256.")
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return Response(files[sha256], headers=headers, media_type="application/octet-stream")
+        return Pieces(files[sha256], headers=headers, media_type="application/octet-stream")
 
     @app.get("/healthz", responses={200: {"model": Health}})
     async def healthz() -> Health:
@@ -143,7 +148,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    return Guard(metrics.around(app), names, settings.token)
+    return metrics.around(Guard(app, names, settings.token))
 
 
 async def _receive(request: Request, settings: ServeSettings, until: float) -> bytearray:
@@ -167,6 +172,24 @@ async def _receive(request: Request, settings: ServeSettings, until: float) -> b
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
     return photo
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """What work gives, for as long as the client waits for it: a photo that is still in the queue leaves it else."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    left, working = asyncio.create_task(leave()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({left, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Problem(400, "The client has gone.")
+        return working.result()
+    finally:
+        left.cancel()
+        working.cancel()
 
 
 async def _discard(request: Request) -> None:
@@ -194,8 +217,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    """A defect of ours: told to the log, not to the client."""
-    LOG.error("a request failed", exc_info=error)
+    """A defect of ours, which uvicorn tells the log: told to the client without its reasons."""
     return Problem(500, "The server failed; its log says why.").response()
 
 
@@ -217,6 +239,15 @@ def _list_models(segmenters: Mapping[str, Segmenter], settings: ServeSettings) -
         "limits": {"bytes": settings.max_bytes, "pixels": settings.max_pixels},
         "on_server": settings.on_server,
     }
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON has no number for, and browsers refuse the whole document for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from seg_edge.port import Names
 from seg_edge.serve.problem import Problem
 
 # What a stranger may have without the token: the page itself, which asks for it, and that the server lives.
-PROTECTED = ("/v1/", "/metrics")
+PROTECTED = ("/v1/", "/metrics", "/openapi.json")
 # `wasm-unsafe-eval` compiles WebAssembly and nothing else; pictures of the user are blobs.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "

@@ -42,7 +42,7 @@ class Metrics:
             buckets=STAGE_SECONDS,
         )
         Gauge(
-            "seg_edge_requests_inside", "Photos received, waiting or worked on.", registry=self.registry
+            "seg_edge_requests_inside", "Photos received, waiting, worked on or sent back.", registry=self.registry
         ).set_function(inside)
 
     def stages(self, timing_ms: Mapping[str, float]) -> None:

@@ -29,7 +29,7 @@ class Problem(Exception):
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         headers = {"Connection": "close", **self.headers} if self.status in (408, 413, 429) else self.headers
-        return Response(json.dumps(body, ensure_ascii=False), self.status, headers, MEDIA_TYPE)
+        return Response(json.dumps(body), self.status, headers, MEDIA_TYPE)
 
 
 class UnreadProblem(Problem):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import cv2
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -20,8 +22,9 @@ from seg_edge.serve import site
 from seg_edge.serve.api import make_app
 from seg_edge.serve.settings import ServeSettings
 
-MAX_CONNECTIONS = 256  # open at once; those that are more get a 503
-FIRST_BYTES_S = 5.0  # a connection that has asked for nothing by then is ended
+MAX_CONNECTIONS = 256  # open at once; those that are more are hung up on
+HEAD_S = 5.0  # for a request's head, and for the rest of a body that nobody reads any more
+SEND_S = 60.0  # for an answer to be taken
 KEEP_ALIVE_S = 30
 HEAD_BYTES = 16_384
 SHUTDOWN_S = 5
@@ -30,20 +33,35 @@ SHUTDOWN_S = 5
 # Not httptools, where it happens to be there: a seventh more requests a second, but a head without an end would fill
 # the memory.
 class Protocol(H11Protocol):
-    """A connection; uvicorn lets one that says nothing stay for ever."""
+    """A connection; uvicorn lets one stay for ever that says half a request, or takes half an answer."""
 
     def connection_made(self, transport: Any) -> None:
-        """Gives it some seconds."""
+        """Watches it, or hangs up where there are too many."""
         super().connection_made(transport)
-        self._waiting = asyncio.get_running_loop().call_later(FIRST_BYTES_S, self._hang_up)
+        self._watched = self.cycle  # a request and its answer
+        self._asking = self._sending = self.loop.time()  # since when it has kept us waiting
+        self._watch()
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
 
-    def _hang_up(self) -> None:
-        if self.cycle is None:  # no request has come
-            self.transport.close()
+    def _watch(self) -> None:
+        now, cycle = self.loop.time(), self.cycle
+        if cycle is not self._watched:
+            self._watched, self._asking, self._sending = cycle, now, now
+        # Between two requests uvicorn counts the seconds itself; within one, the application does.
+        between = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        if cycle is not None and (between or not cycle.response_complete):
+            self._asking = now
+        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if not answering and not self.transport.get_write_buffer_size():
+            self._sending = now
+        if now - self._asking > HEAD_S or now - self._sending > SEND_S:
+            self.transport.abort()
+        self._timer = self.loop.call_later(1, self._watch)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets it."""
-        self._waiting.cancel()
+        self._timer.cancel()
         super().connection_lost(exc)
 
 
@@ -76,7 +94,7 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
     keep_freed_memory()
     cv2.setNumThreads(1)  # each worker has one core, and shares none
     with open_port(settings.host, settings.port, backlog=128) as listening:
-        names = Names(settings.host, listening.getsockname())
+        names = Names(settings.host, listening.getsockname(), settings.names)
         settings.check_reach(names.loopback)
         crews = load_crews(settings)
         config = uvicorn.Config(
@@ -84,16 +102,18 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
             http=Protocol,
             ws="none",
             log_config=None,
+            log_level="error",  # below that, anybody could write a line a request
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         url = url_of(settings.host, listening.getsockname()[1])
-        tell(f"{url}{f'#token={settings.token}' if settings.token else ''}")
+        # Where it isn't a person who reads this, it is a journal, which others may read.
+        shown = quote(settings.token, safe="") if sys.stderr.isatty() else "<SEG_EDGE_TOKEN>"
+        tell(f"{url}{f'#token={shown}' if settings.token else ''}")
         tell(f"{', '.join(crews[0])}; {len(crews)} photos at once; Ctrl-C ends it")
         if not site.is_built():
             tell("the page was not built: there is the API alone ('make web' builds the page)")

@@ -20,6 +20,7 @@ class ServeSettings:
         models: Names or files; empty for all that are bundled.
         host: Name or address to listen on.
         port: 0 takes a free one.
+        names: What else it is called, by a proxy before it.
         token: What a request must bring; empty for none.
         workers: Photos segmented at once, each by an interpreter of one thread; 0 for as many as there are cores.
         queue: Requests that may wait beside those.
@@ -32,6 +33,7 @@ class ServeSettings:
     models: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
+    names: tuple[str, ...] = ()
     token: str = ""
     workers: int = 0
     queue: int = 16
@@ -47,6 +49,9 @@ class ServeSettings:
                 f"the token must have {MIN_TOKEN} to 200 letters, digits or signs of - . _ ~ + / "
                 f"(here is a new one: {secrets.token_urlsafe(18)})."
             )
+        for name in self.names:
+            if not re.fullmatch(r"[A-Za-z0-9.-]+", name):
+                raise UsageError(f"--name {name!r} is no host's name; give it without https:// and port.")
 
     @property
     def interpreters(self) -> int:
@@ -59,8 +64,13 @@ class ServeSettings:
         Raises:
             UsageError: With a command that would do.
         """
+        new = f"SEG_EDGE_TOKEN={secrets.token_urlsafe(18)} seg-edge serve"
+        if self.names and not self.token:
+            raise UsageError(
+                f"--name {self.names[0]} is for a proxy that lets others in, and that takes a token: "
+                f"{new} --name {self.names[0]}"
+            )
         if not loopback and not self.token:
             raise UsageError(
-                f"--host {self.host} lets other machines in, and that takes a token: "
-                f"SEG_EDGE_TOKEN={secrets.token_urlsafe(18)} seg-edge serve --host {self.host}"
+                f"--host {self.host} lets other machines in, and that takes a token: {new} --host {self.host}"
             )

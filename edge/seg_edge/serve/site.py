@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+
+from seg_edge.serve.sending import PIECE
 
 FOLDER = Path(__file__).with_name("page")
 MEDIA_TYPES = {
@@ -49,19 +54,36 @@ def routes() -> list[Route]:
 
 
 def _route(name: str) -> Route:
-    plain = name.removesuffix(".gz")
+    plain, file = name.removesuffix(".gz"), FOLDER / name
     path = "/" if plain == "index.html" else f"/{plain}"
     headers = {"Cache-Control": FOR_EVER if plain.startswith("assets/") else "no-cache"}
+    media_type = MEDIA_TYPES.get(Path(plain).suffix, "application/octet-stream")
+    length = {"Content-Length": str(file.stat().st_size)}
+    if plain == name:
+        return Route(path, lambda request: _send(lambda: open(file, "rb"), headers | length, media_type))
+    headers["Vary"] = "Accept-Encoding"
+    zipped = headers | length | {"Content-Encoding": "gzip"}
 
     def send(request: Request) -> Response:
-        content = (FOLDER / name).read_bytes()
-        extra = {}
-        if plain != name:
-            extra["Vary"] = "Accept-Encoding"
-            if "gzip" in request.headers.get("accept-encoding", ""):
-                extra["Content-Encoding"] = "gzip"
-            else:
-                content = gzip.decompress(content)
-        return Response(content, headers=headers | extra, media_type=MEDIA_TYPES[Path(plain).suffix])
+        if _takes_gzip(request.headers.get("accept-encoding", "")):
+            return _send(lambda: open(file, "rb"), zipped, media_type)
+        return _send(lambda: gzip.open(file), headers, media_type)
 
     return Route(path, send)
+
+
+def _send(opened: Callable[[], BinaryIO | gzip.GzipFile], headers: dict[str, str], media_type: str) -> Response:
+    """A file in pieces, each read when the client has taken those before."""
+
+    def pieces() -> Iterator[bytes]:
+        with opened() as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    return StreamingResponse(pieces(), headers=headers, media_type=media_type)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header allows it."""
+    found = re.search(r"(?:^|[,\s])gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)", accepted.lower())
+    return bool(found and (found[1] or "1").strip("0."))

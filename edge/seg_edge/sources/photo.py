@@ -257,7 +257,11 @@ def _no_memory(path: str | Path) -> PhotoTooLargeError:
 def _upright(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
     """The picture in a file's bytes, BGR and turned."""
     try:
-        if not is_whole(header, data):
+        try:
+            whole = is_whole(header, data)
+        except ValueError as error:
+            raise _error(path, f"can't be used: {error}; {_TO_JPEG}") from None
+        if not whole:
             raise _error(path, f"is cut short after {data.size} bytes; {_AGAIN}")
         image = _as_bgr(_decode(path, header, data), header.premultiplied)
         turn = _TURNS.get(header.orientation)

@@ -19,8 +19,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-# Millions of tiny chunks would keep a walk busy for minutes; 512 MB in chunks of 4 KB are fewer.
-_MAX_PARTS = 1 << 18
+# A progressive photo has about ten scans, each a pass over every pixel however few bytes it has.
+_MAX_SCANS = 100
+# Of a JPEG or a WebP; a hundred megabytes of a depth map in segments are fewer.
+_MAX_SEGMENTS = 2000
+# Of a PNG beside those of its pixels; of many of them libpng writes a line each to stderr.
+_MAX_CHUNKS = 100
 # An APP1 segment of JPEG holds no more than this, so no EXIF block that a camera wrote is longer.
 _MAX_EXIF = 1 << 16
 # OpenCV 4.10 and 5.0 choose different frames, or none.
@@ -73,33 +77,43 @@ def is_whole(header: PhotoHeader, data: np.ndarray) -> bool:
 
     JPEG alone keeps no length: its scans are walked to the end-of-image marker. Thumbnails, which
     have such a marker too, lie in segments and are stepped over; a motion photo's video follows it.
+
+    Raises:
+        ValueError: a JPEG of so many scans that it would take minutes to decode.
     """
     if data.size < header.end:
         return False
     if header.format != "JPEG":
         return True
-    at, view = header.end, data.data
-    while match := _AFTER_SCAN.search(view, at):
-        if view[match.end() - 1] == _EOI:
+    at, scans, view = header.end, 1, data.data
+    for _ in range(_MAX_SEGMENTS):
+        match = _SEGMENT.search(view, at)
+        if match is None:
+            return False
+        code = match[1][0]
+        if code == _EOI:
             return True
+        scans += code == _SOS
+        if scans > _MAX_SCANS:
+            break
         at = match.end() + int.from_bytes(view[match.end() : match.end() + 2])
-    return False
+    raise ValueError("it has more scans than a camera writes")
 
 
-# T.81 B.1.1: a marker is FF and a code; in a scan FF00 is data, FFD0..FFD7 restart it, FFFF fills.
-_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# T.81 B.1.1: a marker is FF and a code; in a scan FF00 is data, FFD0..FFD7 restart it, FFFF fills. Those below FFC0
+# have no length, and libjpeg steps over these two bytes alone: what seems to be their segment is not hidden from it.
+_SEGMENT = re.compile(rb"\xff([^\x00-\xbf\xd0-\xd7\xff])", re.DOTALL)
 _EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those three are DHT, JPG and DAC
 
 
 def _jpeg(file: BinaryIO) -> PhotoHeader:
     at, size_wh, orientation = 2, None, None
-    for _ in range(_MAX_PARTS):
+    for _ in range(_MAX_SEGMENTS):
         file.seek(at)
         # Decoders skip stray bytes between segments, of which some writers leave a few.
         block = file.read(1024)
-        match = _MARKER.search(block)
+        match = _SEGMENT.search(block)
         if match is None:
             if len(block) < 1024:
                 raise EOFError
@@ -123,14 +137,17 @@ def _png(file: BinaryIO) -> PhotoHeader:
     kind, width, height = _unpack(file, 12, ">4sII")
     if kind != b"IHDR":
         raise ValueError("it doesn't begin with an IHDR chunk")
-    at, orientation = 8, 1
-    for _ in range(_MAX_PARTS):
+    at, orientation, pixels, others = 8, 1, 0, 0
+    # Writers cut the pixels into pieces of 4 KB or more; pieces of a few bytes would keep the walk busy for seconds.
+    while others <= _MAX_CHUNKS and pixels <= 1000 + at // 1024:
         try:
             length, kind = _unpack(file, at, ">I4s")
             if kind == b"acTL":
                 raise ValueError(_ANIMATION)
             if kind == b"eXIf":
                 orientation = _exif_orientation(_take(file, at + 8, min(length, _MAX_EXIF)))
+            pixels += kind == b"IDAT"
+            others += kind != b"IDAT"
         except EOFError:
             return PhotoHeader("PNG", (width, height), orientation, end=at + 12)
         at += 12 + length
@@ -159,7 +176,7 @@ def _webp(file: BinaryIO) -> PhotoHeader:
         raise ValueError(_ANIMATION)
     size_wh = ((sides[0] | sides[1] << 16) + 1, (sides[2] | sides[3] << 16) + 1)
     at, orientation = 12, 1
-    for _ in range(_MAX_PARTS):
+    for _ in range(_MAX_SEGMENTS):
         if not flags & 0x08 or at >= end:
             break
         try:

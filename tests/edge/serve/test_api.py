@@ -4,13 +4,15 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from seg_edge.segmenter import Segmenter
+from seg_edge.card import ModelCard
+from seg_edge.segmenter import Segmentation, Segmenter
 from seg_edge.serve.answer import Output
 from tests.edge.serve.conftest import MakeClient
 from tests.tiny import GRACE_HOPPER, bright_square, noise
@@ -123,10 +125,10 @@ def test_uploads_never_touch_the_disk(client: TestClient) -> None:
             if any(letter in str(mode or "") for letter in "wax+") or (flags or 0) & 3:
                 written.append(str(path))
 
-    sys.addaudithook(hook)
-    picture = noise((1500, 2000))
-    content = cv2.imencode(".png", picture)[1].tobytes()
+    content = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
     assert len(content) > 5_000_000
+    client.post("/v1/segment?output=overlay", content=PNG)  # what is imported and cached at the first request
+    sys.addaudithook(hook)
     for output in ("json", "labels", "overlay"):
         assert client.post(f"/v1/segment?output={output}", content=content).status_code == 200
     watching = False
@@ -152,6 +154,40 @@ def test_what_is_no_photo_is_refused_in_a_sentence(client: TestClient, content: 
     assert said in answer.json()["detail"]
 
 
+def test_a_jpeg_of_endless_scans_is_refused(client: TestClient) -> None:
+    whole = cv2.imencode(".jpg", bright_square(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()
+    at = whole.index(b"\xff\xda")
+    again = whole[at : at + 2 + int.from_bytes(whole[at + 2 : at + 4])] * 200
+    answer = client.post("/v1/segment", content=whole[:-2] + again + whole[-2:])
+    assert answer.status_code == 422
+    assert "more scans" in answer.json()["detail"]
+
+
+def test_a_side_too_long_for_a_jpeg_is_said(client: TestClient) -> None:
+    content = cv2.imencode(".png", np.zeros((2, 65_501, 3), np.uint8))[1].tobytes()
+    answer = client.post("/v1/segment?output=overlay", content=content)
+    assert answer.status_code == 422
+    assert "65,500" in answer.json()["detail"]
+    assert client.post("/v1/segment?output=mask", content=content).status_code == 200
+
+
+def test_a_defect_in_opencv_is_no_want_of_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code, status in ((cv2.Error.StsNoMem, 503), (cv2.Error.StsBadArg, 500)):
+        error = cv2.error("of a kind")
+        error.code = code
+        monkeypatch.setattr(Segmentation, "draw", Mock(side_effect=error))
+        assert client.post("/v1/segment?output=mask", content=PNG).status_code == status
+
+
+def test_a_card_with_a_number_json_has_not_leaves_the_list_readable(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelCard, "to_json", lambda *_: '{"name": "\\ud800", "miou": [NaN, {"best": -Infinity}]}')
+    text = make_client().get("/v1/models").text
+    listing = json.loads(text, parse_constant=pytest.fail)
+    assert listing["models"][0]["card"]["miou"] == [None, {"best": None}]
+
+
 @pytest.mark.parametrize("path", ["/v1/segment?output=tiff", "/v1/segment?model=other"])
 def test_a_wrong_parameter_says_what_there_is(client: TestClient, path: str) -> None:
     answer = client.post(path, content=PNG)
@@ -170,3 +206,4 @@ def test_other_addresses_and_methods_are_refused_in_the_same_form(client: TestCl
         assert answer.status_code == status
         assert answer.json()["status"] == status
     assert client.get("/v1/models/" + "0" * 64 + ".tflite").status_code == 404
+    assert client.post("/v1/segment/", content=PNG, follow_redirects=False).status_code == 404

@@ -1,22 +1,31 @@
 """Whatever is sent, the server stays within its bounds, and says which one was met."""
 
+import asyncio
 import http.client
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import cv2
+import h11
 import numpy as np
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
-from seg_edge.serve import api, server
+from seg_edge.serve import api
 from seg_edge.serve.answer import Answer
 from tests.edge.serve.conftest import MakeClient, Server
 from tests.tiny import GRACE_HOPPER, bright_square, noise
@@ -106,6 +115,29 @@ def test_a_request_that_takes_too_long_is_told_and_keeps_its_place_until_it_ends
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
+def test_who_has_gone_does_not_stay_in_the_queue(make_client: MakeClient, gate: Gate) -> None:
+    client = make_client(workers=1, queue=1)
+    messages = [{"type": "http.request", "body": PNG}, {"type": "http.disconnect"}]
+    scope = {"type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/v1/segment", "query_string": b""}
+    scope |= {"headers": [(b"host", b"localhost")], "root_path": "", "scheme": "http", "server": ("localhost", 80)}
+
+    async def receive() -> dict:
+        return messages.pop(0)
+
+    async def ask_and_go() -> None:
+        await client.app(scope, receive, AsyncMock())
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/segment", content=PNG)
+        assert gate.entered.acquire(timeout=10)
+        client.portal.call(ask_and_go)
+        assert inside(client) == 1
+        gate.open.set()
+        assert first.result().status_code == 200
+    assert not gate.entered.acquire(timeout=0.1)
+    assert inside(client) == 0
+
+
 def test_refused_requests_leave_no_place_taken(make_client: MakeClient) -> None:
     client = make_client(queue=0, max_bytes=1000)
     for _ in range(5):
@@ -135,8 +167,9 @@ def talk(port: int, content: bytes, seconds: float = 15) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as client:
         client.sendall(content)
         said = b""
-        while received := client.recv(65536):
-            said += received
+        with suppress(ConnectionResetError):  # it hung up on what it hadn't read
+            while received := client.recv(65536):
+                said += received
         return said
 
 
@@ -148,10 +181,95 @@ def test_a_photo_that_never_comes_ends(live: Server) -> None:
     assert 0.9 < time.monotonic() - began < 5
 
 
-def test_a_connection_that_asks_for_nothing_ends(live: Server) -> None:
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HALF = b"GET /"
+UNREAD = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n" + bytes(1000)
+SWITCHES = """
+import sys
+from seg_edge.serve import server
+server.HEAD_S, server.SEND_S, server.MAX_CONNECTIONS = 0.5, 1.5, 8
+from seg_edge.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def hasty(models: tuple[str, str]) -> Iterator[int]:
+    """The port of a server whose patience is short."""
+    command = [sys.executable, "-c", SWITCHES, "serve", "--port", "0", "--model", models[0], "--workers", "1"]
+    with subprocess.Popen([*command, "--queue", "0"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        yield int(process.stderr.readline().strip().rstrip("/").rpartition(":")[2])
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("said", [b"POST /v1/seg", HEALTH + b"POST /v1/seg", UNREAD], ids=["first", "second", "body"])
+def test_half_a_request_ends(hasty: int, said: bytes) -> None:
     began = time.monotonic()
-    assert talk(live.port, b"POST /v1/seg") == b""
-    assert time.monotonic() - began < server.FIRST_BYTES_S + 3
+    talk(hasty, said)
+    assert time.monotonic() - began < 4
+
+
+def test_an_endless_body_that_nobody_reads_ends(hasty: int) -> None:
+    with socket.create_connection(("127.0.0.1", hasty), timeout=10) as client:
+        client.sendall(UNREAD)
+        until = time.monotonic() + 6
+        with suppress(ConnectionError):
+            while time.monotonic() < until:
+                client.sendall(bytes(100))
+                time.sleep(0.02)
+    assert time.monotonic() < until
+
+
+def test_an_answer_that_is_not_taken_ends_and_leaves_its_place(hasty: int) -> None:
+    photo = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
+    request = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", hasty))
+        client.sendall(request % len(photo) + photo)
+        client.recv(100)
+        assert talk(hasty, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 429 ")  # its answer has the place
+        time.sleep(3)
+        assert talk(hasty, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 422 ")
+
+
+def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", hasty, timeout=10)
+    for _ in range(2):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"ok":true}'
+        kept = connection.sock
+        time.sleep(2.2)
+    assert kept is connection.sock
+
+
+def test_more_connections_than_there_may_be_are_hung_up_on(hasty: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=10)).sendall(HEALTH)
+        began = time.monotonic()
+        assert talk(hasty, b"") == b""
+        assert time.monotonic() - began < 0.4
+
+
+def test_broken_requests_write_nothing(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1")
+    for _ in range(3):
+        talk(running.port, b"\x16\x03\x01 nonsense\r\n\r\n")
+    running.process.terminate()
+    assert "Invalid" not in running.process.communicate(timeout=20)[1]
+
+
+def test_uvicorn_has_what_is_watched() -> None:
+    config = uvicorn.Config(lambda: None, log_config=None)
+    protocol = H11Protocol(config, ServerState(), {}, asyncio.new_event_loop())
+    assert protocol.cycle is None
+    assert protocol.conn.their_state is h11.IDLE
+    assert protocol.conn.trailing_data == (b"", False)
+    assert protocol.connections == set()
+    assert {"response_started", "response_complete"} <= set(RequestResponseCycle.__init__.__code__.co_names)
 
 
 def test_a_client_that_sends_all_first_gets_the_reason_too(live: Server) -> None:

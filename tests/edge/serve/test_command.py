@@ -1,17 +1,22 @@
 """`seg-edge serve`, as it is typed, and the files of its page."""
 
+import asyncio
 import gzip
 import http.client
+import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.serve import site
+from seg_edge.serve.sending import PIECE
 from tests.edge.serve.browser import missing
 from tests.edge.serve.conftest import MakeClient, Server
 
@@ -69,11 +74,35 @@ def test_a_port_that_is_taken_is_said(start: Callable[..., Server], models: tupl
 
 def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], models: tuple[str, str]) -> None:
     running = start("--model", models[0], "--workers", "1", "--host", "0.0.0.0", "--token", TOKEN)
-    assert running.url.endswith(f"#token={TOKEN}")
     for token, status in (("", 401), (TOKEN, 200)):
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
         assert connection.getresponse().status == status
+
+
+def test_the_token_is_told_to_a_terminal_alone_and_as_an_address_takes_it(models: tuple[str, str]) -> None:
+    token = "a+token/of~some-length=="
+    command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", "--model", models[0], "--workers", "1"]
+    told = []
+    for ends in (os.openpty, os.pipe):
+        ours, theirs = ends()
+        process = subprocess.Popen(command, stderr=theirs, env={**os.environ, "SEG_EDGE_TOKEN": token})
+        os.close(theirs)
+        told.append(os.read(ours, 1000).split()[0].decode())
+        process.terminate()
+        process.wait(20)
+        os.close(ours)
+    assert told[0].endswith("/#token=" + quote(token, safe=""))
+    assert "+" not in told[0]
+    assert told[1].endswith("/#token=<SEG_EDGE_TOKEN>")
+
+
+def test_its_tests_are_left_out_where_the_extra_is_not_installed() -> None:
+    code = "import sys, pytest; sys.modules['fastapi'] = None; sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", "tests/edge/serve"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
@@ -107,7 +136,12 @@ def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
 def built(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestClient:
     """A server of a made-up page."""
     (tmp_path / "page" / "assets").mkdir(parents=True)
-    for name, content in (("index.html", b"<p>the page"), ("assets/a-1.wasm", b"\0asm"), ("sw.js", b"//")):
+    for name, content in (
+        ("index.html", b"<p>the page"),
+        ("assets/a-1.wasm", b"\0asm"),
+        ("sw.js", b"//"),
+        ("odd.xyz", b"?"),
+    ):
         (tmp_path / "page" / f"{name}.gz").write_bytes(gzip.compress(content))
     (tmp_path / "secret.js").write_text("no")
     monkeypatch.setattr(site, "FOLDER", tmp_path / "page")
@@ -120,6 +154,8 @@ def test_the_page_s_files_come_gzipped_or_plain(built: TestClient) -> None:
     assert zipped.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert zipped.text == plain.text == "<p>the page"
+    assert "content-encoding" not in built.get("/", headers={"Accept-Encoding": "br, gzip;q=0"}).headers
+    assert built.get("/odd.xyz").headers["content-type"] == "application/octet-stream"
 
 
 def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_again(built: TestClient) -> None:
@@ -127,6 +163,26 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
         assert built.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
+def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes) -> None:
+    content = np.random.default_rng(0).bytes(300_000)
+    (site.FOLDER / "sw.js.gz").write_bytes(gzip.compress(content))
+    sizes: list[int] = []
+
+    async def receive() -> dict:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: dict) -> None:
+        sizes.append(len(message.get("body", b"")))
+
+    (route,) = [route for route in site.routes() if route.path == "/sw.js"]
+    scope = {"type": "http", "method": "GET", "path": "/sw.js", "headers": [(b"accept-encoding", encoding)]}
+    asyncio.run(route.handle(scope, receive, send))
+    assert sum(sizes) >= len(content)
+    assert max(sizes) <= PIECE
 
 
 @pytest.mark.parametrize("path", ["/../secret.js", "/%2e%2e/secret.js", "/assets/../../secret.js", "/index.html.gz"])

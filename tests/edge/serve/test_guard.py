@@ -50,12 +50,40 @@ def test_every_answer_has_the_headers_that_isolate_the_page(client: TestClient) 
 def test_with_a_token_only_the_page_and_health_are_for_everybody(make_client: MakeClient) -> None:
     client = make_client(token=TOKEN)
     assert client.get("/").status_code == client.get("/healthz").status_code == 200
-    for method, path in (("GET", "/v1/models"), ("POST", "/v1/segment"), ("GET", "/metrics")):
+    protected = (("GET", "/v1/models"), ("POST", "/v1/segment"), ("GET", "/metrics"), ("GET", "/openapi.json"))
+    for method, path in protected:
         for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
             answer = client.request(method, path, headers=given)
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
+            assert "bright" not in answer.text
         assert client.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in (200, 422)
+
+
+def test_refusals_are_counted_too(make_client: MakeClient) -> None:
+    client = make_client(token=TOKEN)
+    client.post("/v1/segment")
+    client.post("/v1/segment", headers={"Host": "evil.example"})
+    text = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert 'seg_edge_requests_total{status="401"} 1.0' in text
+    assert 'seg_edge_requests_total{status="403"} 1.0' in text
+
+
+def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClient) -> None:
+    client = make_client(names=("Seg.example.org",), token=TOKEN)
+    headers = {"Host": "seg.example.org", "Origin": "https://seg.example.org", "Authorization": f"Bearer {TOKEN}"}
+    assert client.get("/", headers={"Host": "seg.example.org"}).status_code == 200
+    assert client.post("/v1/segment", content=b"nonsense", headers=headers).status_code == 422
+    assert client.post("/v1/segment", headers={**headers, "Authorization": ""}).status_code == 401
+    assert client.post("/v1/segment", headers={**headers, "Origin": "https://evil.example"}).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
+    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --name seg.example.org"):
+        ServeSettings(names=("seg.example.org",)).check_reach(loopback=True)
+    with pytest.raises(UsageError, match="no host's name"):
+        ServeSettings(names=("https://seg.example.org/",), token=TOKEN)
 
 
 def test_other_machines_are_let_in_with_a_token_alone() -> None:
