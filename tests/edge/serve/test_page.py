@@ -191,7 +191,7 @@ def test_a_new_build_keeps_what_lasts_and_nothing_of_other_programs(
     )
     page.open()
     page.expect(page.page.locator("html[data-offline=ready]")).to_be_attached()
-    page.page.wait_for_function("async () => !(await caches.has('seg-edge-0'))")
+    page.until("async () => !(await caches.has('seg-edge-0'))")
     assert page.page.evaluate("async (address) => (await fetch(address)).text()", model) == "old"
     # Another program may have had the port before.
     put = "async (address) => (await caches.open((await caches.keys())[0])).put(address, new Response('other'))"
@@ -249,9 +249,10 @@ def test_a_webcam_opened_again_is_read_once(visit: Callable[..., Page], plain_se
     for _ in range(3):
         page.page.evaluate("document.getElementById('stop').click(); document.getElementById('webcam').click()")
         page.expect(page.page.get_by_role("button", name="Take a photo")).to_be_visible()
-    page.page.wait_for_timeout(300)
-    page.page.evaluate("most = 0")
-    page.page.wait_for_timeout(700)
+    page.page.evaluate("total = 0")
+    page.until("total > 3")  # what was asked for the streams before is answered
+    page.page.evaluate("most = total = 0")
+    page.until("total > 10")
     assert page.page.evaluate("most") == 1
 
 
@@ -348,9 +349,10 @@ def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], s
 # `held` is where questions of this kind to the worker wait for whoever calls them; they are counted until answered.
 HOLD = """
 const post = Worker.prototype.postMessage;
-window.asked = window.most = 0;
+window.asked = window.most = window.total = 0;
 Worker.prototype.postMessage = function (message, ...rest) {
   if (message.request?.kind !== "segment") return post.call(this, message, ...rest);
+  window.total++;
   window.most = Math.max(window.most, ++window.asked);
   this.addEventListener("message", ({ data }) => (window.asked -= data.id === message.id));
   if (window.held) window.held.push(() => post.call(this, message, ...rest));
@@ -376,7 +378,7 @@ def test_an_answer_to_a_photo_or_model_no_longer_asked_for_is_not_shown(
     for change in (choose_another, lambda: page.model("colours")):
         page.page.evaluate("held = []")
         button.click()
-        page.page.wait_for_function("held.length === 1")
+        page.until("held.length === 1")
         change()
         page.expect(button).to_be_disabled()
         page.page.evaluate("held[0]()")
