@@ -2,6 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
@@ -30,7 +31,7 @@ async function asset(name, content) {
 
 async function bundle(name, format, define) {
   const { outputFiles } = await build({
-    entryPoints: [new URL(name, SOURCES).pathname],
+    entryPoints: [fileURLToPath(new URL(name, SOURCES))],
     bundle: true,
     minify: true,
     write: false,
@@ -76,8 +77,9 @@ const page = (await readFile(new URL("index.html", SOURCES), "utf8"))
   .replaceAll("{{icon}}", icon)
   .replaceAll("{{manifest}}", manifest);
 await write("index.html", page);
+const engine = Object.values(variants).flatMap(({ js, wasm }) => [js, wasm]);
 const shell = ["/", main, worker, style, icon, manifest, sample];
-await write("sw.js", await bundle("sw.ts", "iife", { SHELL: shell, BUILD: hashOf(page) }));
+await write("sw.js", await bundle("sw.ts", "iife", { SHELL: shell, ENGINE: engine, BUILD: hashOf(page) }));
 await write(
   "NOTICE.txt",
   `This page contains LiteRT.js (@litertjs/core ${version}), Copyright 2025 Google LLC, under the Apache License,

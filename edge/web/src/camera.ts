@@ -11,6 +11,7 @@ const REASONS: Record<string, string> = {
   NotFoundError: "There is no webcam on this device.",
   NotReadableError: "The webcam is in use by another program.",
 };
+const LOST = "The webcam was unplugged, or the browser took it away.";
 
 export class Webcam {
   private stream: MediaStream | null = null;
@@ -27,11 +28,12 @@ export class Webcam {
       this.stream = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
       });
+      this.video.srcObject = this.stream;
+      await this.video.play();
     } catch (error) {
+      this.stop(); // a camera that nobody sees must not stay on
       throw new Error(REASONS[(error as Error).name] ?? `The webcam can't be opened (${(error as Error).message}).`);
     }
-    this.video.srcObject = this.stream;
-    await this.video.play();
   }
 
   /** People expect themselves as in a mirror; the camera at a phone's back shows the world as it is. */
@@ -40,12 +42,21 @@ export class Webcam {
   }
 
   /** Hands over one picture after the other until it is closed; those that come while one is worked on are left out. */
-  async each(work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
+  each(work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
+    const lost = new Promise<never>((_, reject) => {
+      this.stream!.getVideoTracks()[0]!.addEventListener("ended", () => reject(new Error(LOST)));
+    });
+    return Promise.race([lost, this.run(this.stream!, work)]);
+  }
+
+  /** As long as it is this stream's turn: the next one's has a loop of its own. */
+  private async run(mine: MediaStream, work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
     let shown = 0, since = performance.now(), rate = 0, next = this.next();
-    while (this.open) {
+    while (this.stream === mine) {
       await next;
+      if (this.stream !== mine) return;
       next = this.next();
-      if (!this.open || document.hidden) continue;
+      if (document.hidden) continue;
       await work(await createImageBitmap(this.video), rate);
       shown++;
       const elapsed = performance.now() - since;

@@ -14,6 +14,23 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** What this tab has been told to remember; nothing where the browser forbids pages to. */
+export function recall(key: string): string {
+  try {
+    return sessionStorage.getItem(key) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+export function remember(key: string, value: string): void {
+  try {
+    sessionStorage.setItem(key, value);
+  } catch {
+    // It is asked for again when the page is loaded again.
+  }
+}
+
 /** Which of a group of radio buttons is chosen. */
 export function chosen(name: string): string {
   return document.querySelector<HTMLInputElement>(`input[name="${name}"]:checked`)?.value ?? "";

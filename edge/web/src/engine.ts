@@ -13,6 +13,7 @@ export class Engine {
   private readonly worker = new Worker(WORKER);
   private readonly waiting = new Map<number, Waiting>();
   private number = 0;
+  private broken: Error | null = null;
 
   constructor(progress: (done: number, total: number) => void) {
     this.worker.onmessage = ({ data }) => {
@@ -27,12 +28,14 @@ export class Engine {
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
-      for (const { reject } of this.waiting.values()) reject(new Error("The browser could not run the model; reload the page."));
+      this.broken = new Error("The browser could not run the model; reload the page.");
+      for (const { reject } of this.waiting.values()) reject(this.broken);
       this.waiting.clear();
     };
   }
 
   private ask<Answer>(request: Request, transfer: Transferable[] = []): Promise<Answer> {
+    if (this.broken) return Promise.reject(this.broken); // nobody would answer any more
     return new Promise<Answer>((resolve, reject) => {
       this.waiting.set(++this.number, { resolve, reject });
       this.worker.postMessage({ id: this.number, request }, transfer);

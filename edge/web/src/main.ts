@@ -3,7 +3,7 @@
 import { ask, Refused, type Listing, type ModelInfo } from "./api.ts";
 import { Webcam, whyNoWebcam } from "./camera.ts";
 import { showCard } from "./card.ts";
-import { at, chosen, draw, megabytes, save } from "./dom.ts";
+import { at, chosen, draw, megabytes, recall, remember, save } from "./dom.ts";
 import { Engine } from "./engine.ts";
 import { onPhoto } from "./files.ts";
 import { keep, register } from "./offline.ts";
@@ -21,14 +21,16 @@ const webcam = new Webcam(video);
 const engine = new Engine((done, total) => {
   progress.hidden = done === total;
   progress.value = done / total;
-  status.textContent = done === total ? "Preparing the model…" : `Loading the model's engine: ${megabytes(done)} of ${megabytes(total)}`;
+  const text = done === total ? "Preparing the model…" : `Loading the model's engine, ${megabytes(total)}…`;
+  if (status.textContent !== text) say(text); // screen readers read each change out
 });
 
-let token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "";
+// A plus sign in an address is a space to URLSearchParams alone.
+let token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B")).get("token") ?? recall("token");
 let listing: Listing | null = null;
 let loading: Promise<Loaded> | null = null;
 let current: { file: File; found: Found | null } | null = null;
-let busy = false;
+let busy = 0; // how many things are being done
 const missing = whyNoWebcam();
 
 const model = (): ModelInfo => listing!.models[modelChoice.selectedIndex]!;
@@ -49,18 +51,18 @@ function complain(reason: unknown): void {
   }
 }
 
-/** Does something for the user, one thing at a time, and tells when it failed. */
+/** Does something for the user, and tells when it failed. */
 async function attempt(work: () => Promise<void>): Promise<void> {
   const focused = document.activeElement;
   error.textContent = "";
-  busy = true;
+  busy++;
   refresh();
   try {
     await work();
   } catch (reason) {
     complain(reason);
   } finally {
-    busy = false;
+    busy--;
     refresh();
     // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
     if (document.activeElement === document.body && focused instanceof HTMLElement && focused !== document.body) {
@@ -76,7 +78,7 @@ function refresh(): void {
   const live = webcam.open, there = current !== null;
   segmentButton.hidden = live;
   at("live-buttons").hidden = !live;
-  segmentButton.disabled = busy || !there || listing === null;
+  segmentButton.disabled = busy > 0 || !there || listing === null;
   at("drop").hidden = there || live;
   at("pictures").hidden = !there && !live;
   photo.hidden = live;
@@ -86,9 +88,9 @@ function refresh(): void {
   at("answer").hidden = !live && !current?.found;
   at("views").hidden = live;
   at("mask-title").hidden = !live;
-  at<HTMLButtonElement>("webcam").disabled = live || busy || missing !== "";
+  at<HTMLButtonElement>("webcam").disabled = live || busy > 0 || missing !== "";
   at("downloads").hidden = live || !current?.found;
-  at<HTMLButtonElement>("save-cutout").disabled = at<HTMLButtonElement>("save-labels").disabled = busy || !current?.found;
+  at<HTMLButtonElement>("save-cutout").disabled = at<HTMLButtonElement>("save-labels").disabled = busy > 0 || !current?.found;
   const asks = at("where").hidden ? false : onServer();
   at("privacy").classList.toggle("sends", asks);
   at("privacy").textContent = asks
@@ -99,8 +101,12 @@ function refresh(): void {
 async function prepare(): Promise<Loaded> {
   say("Loading the model…");
   const info = model();
-  loading = engine.load({ model: info, token });
-  const loaded = await loading;
+  const mine = (loading = engine.load({ model: info, token }));
+  mine.catch(() => {
+    if (loading === mine) loading = null; // so that the next photo tries again
+  });
+  const loaded = await mine;
+  if (loading !== mine) return loaded; // another model was chosen meanwhile
   progress.hidden = true;
   say(current ? "Ready." : "Ready. Choose a photo.");
   void keep([info.url, ...loaded.files], token);
@@ -111,7 +117,7 @@ async function listModels(): Promise<void> {
   const response = await ask("/v1/models", token);
   listing = (await response.json()) as Listing;
   at("token-form").hidden = true;
-  if (token) sessionStorage.setItem("token", token);
+  if (token) remember("token", token);
   modelChoice.replaceChildren(...listing.models.map(({ name, bytes }) => new Option(`${name} (${megabytes(bytes)})`, name)));
   at("model-field").hidden = listing.models.length < 2;
   at("where").hidden = !listing.on_server;
@@ -132,11 +138,12 @@ async function take(file: File): Promise<void> {
   if (file.size === 0) throw new Error(`${file.name} is empty.`);
   clear();
   URL.revokeObjectURL(photo.src);
-  photo.src = URL.createObjectURL(file);
+  const url = (photo.src = URL.createObjectURL(file));
   photo.alt = file.name === "sample.jpg" ? "Portrait of Grace Hopper in uniform" : `The photo ${file.name}`;
   try {
     await photo.decode();
   } catch {
+    if (photo.src !== url) return; // another photo came meanwhile
     current = null;
     const heic = /\.(heic|heif)$/i.test(file.name);
     throw new Error(
@@ -144,15 +151,30 @@ async function take(file: File): Promise<void> {
       (heic ? "export it as JPEG (phones take JPEG with Camera > Formats > 'Most Compatible')." : "export it as JPEG or PNG."),
     );
   }
+  if (photo.src !== url) return;
   current = { file, found: null };
   say(`${file.name}: press Segment.`);
 }
 
 function threadsInWords({ threads }: Loaded): string {
-  if (onServer()) return "Computed by the server.";
+  if (threads === 0) return "Computed by the server.";
   if (threads > 1) return `${threads} threads, in WebAssembly.`;
   if (self.crossOriginIsolated) return "One thread, in WebAssembly: this browser gives it no more.";
   return "One thread: browsers allow more only where the address is https or localhost.";
+}
+
+/** Whether the server would take the photo; asked before it is sent for nothing. */
+function checkLimits({ size }: File): void {
+  const { bytes, pixels } = listing!.limits;
+  if (size > bytes) {
+    throw new Error(`The photo has ${megabytes(size)}, and the server takes ${megabytes(bytes)}; segment it in this browser.`);
+  }
+  if (photo.naturalWidth * photo.naturalHeight > pixels) {
+    throw new Error(
+      `The photo has ${photo.naturalWidth}×${photo.naturalHeight} pixels, and the server takes ${pixels / 1e6} megapixels; ` +
+      "segment it in this browser.",
+    );
+  }
 }
 
 function show(found: Found, loaded: Loaded, rate = ""): void {
@@ -162,15 +184,24 @@ function show(found: Found, loaded: Loaded, rate = ""): void {
   mask.setAttribute("aria-label", `Mask: ${inWords(found, model())}`);
 }
 
+/** Gives the memory of pictures back that nobody will see. */
+function drop(found: Found): void {
+  found.overlay.close();
+  found.mask.close();
+}
+
 async function segment(): Promise<void> {
-  const photoFile = current!.file;
-  const loaded = onServer() ? { threads: 0, files: [] } : await (loading ?? prepare());
+  const asked = current, info = model(), upload = onServer();
+  if (!asked) return;
+  if (upload) checkLimits(asked.file);
+  const loaded = upload ? { threads: 0, files: [] } : await (loading ?? prepare());
   say("Segmenting…");
-  const found = onServer()
-    ? await engine.upload({ photo: photoFile, model: model(), token })
-    : await engine.segment(photoFile, MAX_PIXELS);
+  const found = upload
+    ? await engine.upload({ photo: asked.file, model: info, token })
+    : await engine.segment(asked.file, MAX_PIXELS);
+  if (current !== asked || model() !== info) return drop(found); // another photo or model was chosen meanwhile
   clear();
-  current!.found = found;
+  asked.found = found;
   show(found, loaded);
   const scaled = found.original ? ` The photo was scaled down from ${found.original.join("×")}.` : "";
   say(`Done in ${totalMs(found).toFixed(0)} ms: ${inWords(found, model())}.${scaled}`);
@@ -178,7 +209,7 @@ async function segment(): Promise<void> {
 
 async function film(): Promise<void> {
   if (onServer()) throw new Error("The webcam is segmented in this browser alone; choose that first.");
-  const loaded = await (loading ?? prepare());
+  const loaded = await (loading ?? prepare()), info = model();
   await webcam.start();
   current = null;
   clear();
@@ -186,7 +217,8 @@ async function film(): Promise<void> {
   say("The webcam is on.");
   const frames = webcam.each(async (frame, rate) => {
     const found = await engine.segment(frame, MAX_PIXELS);
-    if (webcam.open) show(found, loaded, rate ? `${rate.toFixed(0)} pictures a second. ` : "");
+    if (!webcam.open || model() !== info) drop(found);
+    else show(found, loaded, rate ? `${rate.toFixed(0)} pictures a second. ` : "");
   });
   frames.catch((reason) => {
     stopWebcam();
@@ -205,15 +237,20 @@ function stopWebcam(): void {
 async function view(): Promise<void> {
   const wanted = chosen("view") === "cutout" && !webcam.open;
   if (wanted && cutout.hidden) {
-    cutout.src = URL.createObjectURL(await engine.cutout());
-    cutout.alt = `The cut-out: ${inWords(current!.found!, model())}`;
+    const asked = current!, words = inWords(asked.found!, model()), picture = await engine.cutout();
+    if (current !== asked || !asked.found) return;
+    cutout.src = URL.createObjectURL(picture);
+    cutout.alt = `The cut-out: ${words}`;
     await cutout.decode();
   }
   cutout.hidden = !wanted;
   mask.hidden = wanted;
 }
 
-const stem = (): string => current!.file.name.replace(/\.[^.]*$/, "");
+async function saveAs(ending: string, made: () => Promise<Blob>): Promise<void> {
+  const name = `${current!.file.name.replace(/\.[^.]*$/, "")}.${ending}.png`;
+  save(await made(), name);
+}
 
 async function begin(): Promise<void> {
   await listModels();
@@ -243,8 +280,8 @@ modelChoice.addEventListener("change", () => void attempt(async () => {
 }));
 for (const input of document.querySelectorAll('input[name="where"]')) input.addEventListener("change", refresh);
 for (const input of document.querySelectorAll('input[name="view"]')) input.addEventListener("change", () => void attempt(view));
-at("save-cutout").addEventListener("click", () => void attempt(async () => save(await engine.cutout(), `${stem()}.cutout.png`)));
-at("save-labels").addEventListener("click", () => void attempt(async () => save(await engine.labels(), `${stem()}.labels.png`)));
+at("save-cutout").addEventListener("click", () => void attempt(() => saveAs("cutout", () => engine.cutout())));
+at("save-labels").addEventListener("click", () => void attempt(() => saveAs("labels", () => engine.labels())));
 const opacity = at<HTMLInputElement>("opacity");
 const fade = (): void => {
   overlay.style.opacity = String(opacity.valueAsNumber / 100);

@@ -10,6 +10,14 @@ export async function keep(addresses: string[], token: string): Promise<void> {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.ready;
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  await Promise.all(["/v1/models", ...addresses].map((address) => fetch(address, { headers }).catch(() => undefined)));
-  document.documentElement.dataset["offline"] = "ready";
+  const wanted = ["/v1/models", ...addresses];
+  await Promise.all(wanted.map((address) => fetch(address, { headers }).catch(() => undefined)));
+  for (let i = 0; i < 100; i++) {
+    const kept = await Promise.all(wanted.map((address) => caches.match(address, { ignoreVary: true })));
+    if (kept.every(Boolean)) {
+      document.documentElement.dataset["offline"] = "ready";
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }

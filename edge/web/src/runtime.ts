@@ -46,7 +46,7 @@ export async function start(name: "threaded" | "compat", progress: Progress): Pr
     progress(at, bytes);
   }
   // LiteRT.js opens a device of the GPU whether or not it will be used; here it won't.
-  Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null } });
+  Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null }, configurable: true });
   Object.assign(self, {
     Module: {
       wasmBinary: content,

@@ -1,12 +1,13 @@
 /** Keeps the page usable without a network: what it was made of, and what it has loaded, is served from the cache. */
 
-declare const SHELL: string[]; // set by the build, as is the next
+declare const SHELL: string[]; // set by the build, as are the next
+declare const ENGINE: string[];
 declare const BUILD: string;
 
 interface Extendable extends Event {
   waitUntil(promise: Promise<unknown>): void;
 }
-interface Fetching extends Event {
+interface Fetching extends Extendable {
   readonly request: Request;
   respondWith(response: Promise<Response>): void;
 }
@@ -27,10 +28,11 @@ worker.addEventListener("activate", (event) => {
     const now = await caches.open(NAME);
     for (const name of (await caches.keys()).filter((name) => name.startsWith("seg-edge-") && name !== NAME)) {
       const old = await caches.open(name);
-      // What kept its name has kept its content: nine megabytes need not be loaded again.
+      // What kept its name has kept its content: nine megabytes need not be loaded again, and the page works offline still.
       for (const request of await old.keys()) {
-        const kept = await old.match(request);
-        if (kept && request.url.includes("/assets/litert-")) await now.put(request, kept);
+        const { pathname } = new URL(request.url), kept = await old.match(request);
+        if (!kept || !(lasting(pathname) || pathname === "/v1/models")) continue;
+        if (!(await now.match(request, { ignoreVary: true }))) await now.put(request, kept).catch(() => undefined);
       }
       await caches.delete(name);
     }
@@ -39,26 +41,33 @@ worker.addEventListener("activate", (event) => {
   event.waitUntil(clean());
 });
 
-/** Under these addresses nothing ever changes. */
-const lasting = (path: string): boolean => path.startsWith("/assets/") || path.endsWith(".tflite");
+/** Under these addresses nothing ever changes. Others on this port, at another time, may be another program's. */
+function lasting(path: string): boolean {
+  return (path !== "/" && SHELL.includes(path)) || ENGINE.includes(path) || /^\/v1\/models\/[0-9a-f]{64}\.tflite$/.test(path);
+}
 
-async function kept(request: Request): Promise<Response> {
-  const found = await caches.match(request, { ignoreVary: true });
+/** Puts an answer into the cache, after it was given; a full disk is no reason not to give it. */
+function put(event: Fetching, response: Response): void {
+  const copy = response.clone();
+  event.waitUntil(caches.open(NAME).then((cache) => cache.put(event.request, copy)).catch(() => undefined));
+}
+
+async function kept(event: Fetching): Promise<Response> {
+  const found = await caches.match(event.request, { ignoreVary: true });
   if (found) return found;
-  const response = await fetch(request);
-  if (response.ok) await (await caches.open(NAME)).put(request, response.clone());
+  const response = await fetch(event.request);
+  if (response.ok) put(event, response);
   return response;
 }
 
-async function newest(request: Request): Promise<Response> {
+async function newest(event: Fetching): Promise<Response> {
   try {
-    const response = await fetch(request);
+    const response = await fetch(event.request);
     // Another server may be on this port now, such as that of `seg-edge camera`: its page is not ours to keep.
-    const isOurs = response.ok && response.headers.has("Cross-Origin-Opener-Policy");
-    if (isOurs) await (await caches.open(NAME)).put(request, response.clone());
+    if (response.ok && response.headers.has("Cross-Origin-Opener-Policy")) put(event, response);
     return response;
   } catch (error) {
-    const found = await caches.match(request, { ignoreVary: true });
+    const found = await caches.match(event.request, { ignoreVary: true });
     if (found) return found;
     throw error;
   }
@@ -67,6 +76,6 @@ async function newest(request: Request): Promise<Response> {
 worker.addEventListener("fetch", (event) => {
   const { origin, pathname } = new URL(event.request.url);
   if (event.request.method !== "GET" || origin !== location.origin) return;
-  if (lasting(pathname)) event.respondWith(kept(event.request));
-  else if (pathname === "/" || pathname === "/v1/models") event.respondWith(newest(event.request));
+  if (lasting(pathname)) event.respondWith(kept(event));
+  else if (pathname === "/" || pathname === "/v1/models") event.respondWith(newest(event));
 });

@@ -83,6 +83,14 @@ class Page:
     def complains(self, text: str) -> None:
         self.expect(self.page.get_by_role("alert")).to_contain_text(text)
 
+    def until(self, condition: str) -> None:
+        """Waits for what is true in JavaScript; Playwright's own way needs `eval`, which the page forbids."""
+        for _ in range(WAIT_MS // 50):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(condition)
+
     def choose(self, name: str, content: bytes, kind: str = "image/png") -> None:
         with self.page.expect_file_chooser() as chooser:
             self.page.get_by_role("button", name="Choose a photo").click()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.photo import read_photo
-from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium
+from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium, missing
 from tests.edge.serve.conftest import Server
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32, TWO_CARD, TWO_INT8, carded, noise
 
@@ -175,6 +176,39 @@ def test_it_works_offline_after_the_first_load(visit: Callable[..., Page], plain
     page.segment()
 
 
+def test_a_new_build_keeps_what_lasts_and_nothing_of_other_programs(
+    visit: Callable[..., Page], plain_server: Server
+) -> None:
+    page = visit(plain_server.url)
+    model, foreign = f"/v1/models/{'0' * 64}.tflite", "/assets/foreign-0123456789.js"
+    page.page.goto(f"{page.url}/healthz")
+    page.page.evaluate(
+        """async (addresses) => {
+          const old = await caches.open("seg-edge-0");
+          for (const address of addresses) await old.put(address, new Response("old"));
+        }""",
+        [model, foreign],
+    )
+    page.open()
+    page.expect(page.page.locator("html[data-offline=ready]")).to_be_attached()
+    page.until("async () => !(await caches.has('seg-edge-0'))")
+    assert page.page.evaluate("async (address) => (await fetch(address)).text()", model) == "old"
+    # Another program may have had the port before.
+    put = "async (address) => (await caches.open((await caches.keys())[0])).put(address, new Response('other'))"
+    page.page.evaluate(put, foreign)
+    assert page.page.evaluate("async (address) => (await fetch(address)).status", foreign) == 404
+
+
+def test_a_full_disk_keeps_nobody_from_the_page(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url).open()
+    page.expect(page.page.locator("html[data-offline=ready]")).to_be_attached()
+    page.page.evaluate("async () => Promise.all((await caches.keys()).map((name) => caches.delete(name)))")
+    devtools = page.context.new_cdp_session(page.page)
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": plain_server.url.rstrip("/"), "quotaSize": 1})
+    page.page.reload()
+    page.says("Ready")
+
+
 def test_what_is_loaded_is_small(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     loaded: dict[str, int] = {}
@@ -204,6 +238,43 @@ def test_the_webcam_is_segmented_as_it_runs(visit: Callable[..., Page], server: 
     page.page.get_by_role("button", name="Stop the webcam").click()
     page.expect(page.page.locator("#video")).to_be_hidden()
     assert {request.method for request in page.requests} == {"GET"}
+
+
+def test_a_webcam_opened_again_is_read_once(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url)
+    page.context.add_init_script(HOLD)
+    page.open()
+    page.page.get_by_role("button", name="Webcam").click()
+    page.expect(page.page.locator("#threads")).to_contain_text("pictures a second")
+    for _ in range(3):
+        page.page.evaluate("document.getElementById('stop').click(); document.getElementById('webcam').click()")
+        page.expect(page.page.get_by_role("button", name="Take a photo")).to_be_visible()
+    page.page.evaluate("total = 0")
+    page.until("total > 3")  # what was asked for the streams before is answered
+    page.page.evaluate("most = total = 0")
+    page.until("total > 10")
+    assert page.page.evaluate("most") == 1
+
+
+def test_a_webcam_that_goes_is_told_and_closed(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url).open()
+    button = page.page.get_by_role("button", name="Webcam")
+    button.click()
+    page.expect(page.page.get_by_role("button", name="Take a photo")).to_be_visible()
+    page.page.evaluate("document.getElementById('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.complains("The webcam was unplugged")
+    page.expect(button).to_be_enabled()
+    page.page.evaluate("""() => {
+      const open = MediaDevices.prototype.getUserMedia;
+      MediaDevices.prototype.getUserMedia = async function (wanted) {
+        return (window.opened = await open.call(this, wanted));
+      };
+      HTMLMediaElement.prototype.play = () => Promise.reject(new DOMException("no decoder", "NotSupportedError"));
+    }""")
+    button.click()
+    page.complains("The webcam can't be opened (no decoder).")
+    assert page.page.evaluate("opened.getTracks()[0].readyState") == "ended"
+    page.expect(button).to_be_enabled()
 
 
 def test_without_a_webcam_it_says_why(visit: Callable[..., Page], server: Server) -> None:
@@ -243,6 +314,25 @@ def test_a_token_is_asked_for_and_comes_with_the_address(
     page.says("Ready")
 
 
+@pytest.mark.parametrize("written", [lambda token: quote(token, safe=""), str], ids=["quoted", "plain"])
+def test_a_token_with_signs_comes_with_the_address(
+    visit: Callable[..., Page], start: Callable[..., Server], models: tuple[str, str], written: Callable[[str], str]
+) -> None:
+    token = "a+token/of~some.length"
+    server = start("--model", models[0], "--token", token)
+    visit(f"{server.url.partition('#')[0]}#token={written(token)}").open()
+
+
+def test_a_token_is_enough_where_the_browser_forbids_to_store_it(
+    visit: Callable[..., Page], start: Callable[..., Server], models: tuple[str, str]
+) -> None:
+    page = visit(start("--model", models[0], "--token", TOKEN).url)
+    page.context.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+    )
+    page.open()
+
+
 def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     page.choose("letter.jpg", b"Dear Sir or Madam", "image/jpeg")
@@ -254,6 +344,105 @@ def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], s
     page.model("bright")
     page.labels("photo.png", png(noise((40, 60))))
     page.expect(page.page.get_by_role("alert")).to_be_empty()
+
+
+# `held` is where questions of this kind to the worker wait for whoever calls them; they are counted until answered.
+HOLD = """
+const post = Worker.prototype.postMessage;
+window.asked = window.most = window.total = 0;
+Worker.prototype.postMessage = function (message, ...rest) {
+  if (message.request?.kind !== "segment") return post.call(this, message, ...rest);
+  window.total++;
+  window.most = Math.max(window.most, ++window.asked);
+  this.addEventListener("message", ({ data }) => (window.asked -= data.id === message.id));
+  if (window.held) window.held.push(() => post.call(this, message, ...rest));
+  else post.call(this, message, ...rest);
+};
+"""
+
+
+def test_an_answer_to_a_photo_or_model_no_longer_asked_for_is_not_shown(
+    visit: Callable[..., Page], server: Server
+) -> None:
+    page = visit(server.url)
+    page.context.add_init_script(HOLD)
+    page.open().model("bright")
+    button = page.page.get_by_role("button", name="Segment", exact=True)
+    page.choose("first.png", png(noise((40, 60))))
+    page.says("first.png: press Segment")
+
+    def choose_another() -> None:
+        page.choose("second.png", png(noise((50, 30))))
+        page.says("second.png: press Segment")
+
+    for change in (choose_another, lambda: page.model("colours")):
+        page.page.evaluate("held = []")
+        button.click()
+        page.until("held.length === 1")
+        change()
+        page.expect(button).to_be_disabled()
+        page.page.evaluate("held[0]()")
+        page.expect(button).to_be_enabled()
+        page.expect(page.page.locator("#result")).to_be_hidden()
+        page.expect(page.page.locator("#answer")).to_be_hidden()
+    page.page.evaluate("held = undefined")
+    page.segment()
+    assert page.save("Save label map").shape == (50, 30)
+
+
+def test_what_could_not_be_loaded_is_tried_again(visit: Callable[..., Page], plain_server: Server) -> None:
+    for missed in ("**/litert-*.wasm", "**/litert-*.js", "**/*.tflite"):
+        page = visit(plain_server.url, service_workers="block")
+        page.page.route(missed, lambda route: route.abort())
+        page.page.goto(page.url)
+        page.expect(page.page.get_by_role("alert")).not_to_be_empty()
+        page.choose("photo.png", png(noise((40, 60))))
+        page.says("press Segment")
+        page.page.unroute(missed)
+        page.segment()
+
+
+def test_a_worker_that_died_is_told_each_time(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url, service_workers="block")
+    page.page.route("**/worker-*.js", lambda route: route.fulfill(body="throw 1", content_type="text/javascript"))
+    page.page.goto(page.url)
+    page.complains("The browser could not run the model; reload the page.")
+    page.choose("photo.png", png(noise((40, 60))))
+    page.says("press Segment")
+    page.page.get_by_role("button", name="Segment", exact=True).click()
+    page.complains("The browser could not run the model; reload the page.")
+
+
+def test_the_loading_is_said_once(visit: Callable[..., Page], plain_server: Server) -> None:
+    page = visit(plain_server.url, service_workers="block")
+    page.context.add_init_script("""
+      window.said = [];
+      addEventListener("DOMContentLoaded", () => {
+        const status = document.getElementById("status");
+        new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true });
+      });
+    """)
+    page.open()
+    said = page.page.evaluate("said")
+    assert any("engine" in text for text in said)
+    assert len(said) == len(set(said)) <= 4, said
+
+
+def test_a_photo_too_large_for_the_server_is_not_sent(
+    visit: Callable[..., Page], start: Callable[..., Server], models: tuple[str, str]
+) -> None:
+    limits = ("--max-mb", "0.05", "--max-megapixels", "0.3")
+    page = visit(start("--model", models[0], "--on-server", *limits).url).open()
+    page.page.get_by_label("On the server").check()
+    button = page.page.get_by_role("button", name="Segment", exact=True)
+    for frame, reason in ((noise((200, 300)), "the server takes 0.05 MB"), (np.zeros((600, 800, 3)), "0.3 megapixels")):
+        page.choose("photo.png", png(frame))
+        page.says("press Segment")
+        button.click()
+        page.complains(reason)
+    assert {request.method for request in page.requests} == {"GET"}
+    page.page.get_by_label("In this browser").check()
+    page.segment()
 
 
 def test_a_photo_too_large_for_a_phone_s_canvas_is_scaled_down(
@@ -316,7 +505,7 @@ def test_axe_finds_nothing_to_object_to(
 ) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.exists():
-        pytest.skip("axe-core isn't installed (make web)")
+        missing("axe-core isn't installed (make web)")
     with shown(visit, plain_server.url, viewport, scheme) as page:
         page.page.get_by_text("Model card").click()
         page.page.evaluate(axe.read_text())
