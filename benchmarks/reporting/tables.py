@@ -149,7 +149,7 @@ def flicker(result: Result) -> Table:
     """Still pixels that change class, a column a clip."""
     clips = result.part("flicker")
     names = ordered(result.models, dict.fromkeys(name for clip in clips for name in clip["models"]))
-    heads = ["model", *(f"{clip['clip']}, {clip['frames']} frames" for clip in clips)]
+    heads = ["model", *(f"{clip['data']}: {clip['clip']}, {clip['frames']} frames" for clip in clips)]
     rows = [[name, *(percent(clip["models"].get(name)) for clip in clips)] for name in names]
     return Table(f"Still pixels that change their class from one frame to the next: {result.head}", heads, rows)
 
