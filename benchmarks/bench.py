@@ -87,7 +87,7 @@ def measure(
         models={which.name: describe(which) for which in models},
     )
     with watch.watching():
-        taken = measure_rounds(models, frame, threads, rounds, runs, between=partial(_rounds, log, "latency"))
+        taken = measure_rounds(models, frame, threads, rounds, runs, between=partial(_rounds, log))
         log("latency of ours alone, as it will be checked")
         alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
         log("cold starts")
@@ -139,10 +139,10 @@ def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder:
 
     shutil.rmtree(folder, ignore_errors=True)  # those of suites that aren't measured any more
     for suite, scored in zip(suites, document["accuracy"], strict=True):
-        ours = [which for which in suite.candidates if which.role == "model"]
-        if not ours:
+        small = ours([suite])
+        if not small:
             continue
-        last = min(ours, key=lambda which: document["models"][which.name]["bytes"])
+        last = min(small, key=lambda which: document["models"][which.name]["bytes"])
         photos = tuple(PhotoScore.from_json(photo) for photo in scored["models"][last.name]["per_photo"])
         full = [which for which in suite.candidates if which.role == "full"][:1]
         shown = {which.name: which.open(1) for which in (*full, last)}
@@ -166,8 +166,8 @@ def _photos(log: Log, what: str, done: int, total: int) -> None:
     log(f"accuracy on {what}: {done} of {total} photos")
 
 
-def _rounds(log: Log, what: str, done: int, total: int) -> None:
-    log(f"{what}: {done} of {total} rounds")
+def _rounds(log: Log, done: int, total: int) -> None:
+    log(f"latency: {done} of {total} rounds")
 
 
 def main(

@@ -29,15 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from benchmarks.reporting.shapes import misfit
 from seg_edge.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
-from seg_edge.errors import DataError, SegEdgeError, UsageError
+from seg_edge.errors import DataError, UsageError
 from seg_edge.files import write_file
 from seg_edge.labelled import Example, check_examples, class_names, find_examples, unseen_examples
+from seg_edge.photos import write_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
@@ -231,13 +229,6 @@ def _draw(folder: Path) -> Path:
     (folder / "labels.txt").write_text("background\nperson\n")
     for number in range(DRAWN_PICTURES):
         index = number * DRAWN_EVERY
-        _write(folder / "images" / f"drawn_{number:02}.png", source.frame(index))
-        _write(folder / "masks" / f"drawn_{number:02}.png", source.truth(index))
+        write_picture(folder / "images" / f"drawn_{number:02}.png", source.frame(index))
+        write_picture(folder / "masks" / f"drawn_{number:02}.png", source.truth(index))
     return folder
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    done, content = cv2.imencode(".png", picture)
-    if not done:
-        raise SegEdgeError(f"{path}: can't be encoded.")
-    write_file(path, content.tobytes())

@@ -26,7 +26,7 @@ from seg_edge.files import whole_file, write_file
 from train.dataset import Dataset, fixed_stream
 from train.evaluate import load_keras
 from train.fit import train_model
-from train.recipes import Recipe, default
+from train.recipes import Recipe, default, saved_values
 from train.runs import RUN_NAME, parentage, sha256_of, versions
 
 SCORED_PHOTOS = 200
@@ -211,11 +211,8 @@ def _batches(model: keras.Model, data: Dataset, how: Pruning, log: Callable[[str
 
 def _recipe(values: dict[str, Any], how: Pruning, source: Path) -> Recipe:
     """How the model is trained again: by its own recipe where there is one, and what is asked for."""
-    flat = {**values, **values.get("augmentation", {}), **values.get("scenery", {})}
-    parts = ("augmentation", "scenery")
-    flat = {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items() if key not in parts}
     try:
-        recipe = default().replace(**flat)
+        recipe = default().replace(**saved_values(values))
     except TypeError as error:
         raise DataError(f"{source.parent / RUN_NAME}: its recipe isn't one of this version ({error}).") from error
     asked = {"epochs": max(1, how.epochs), "batch": how.batch, "seed": how.seed}

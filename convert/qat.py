@@ -14,7 +14,7 @@ from seg_edge.errors import DataError
 from train.augment import Augmentation
 from train.dataset import Dataset
 from train.fit import train_model
-from train.recipes import Recipe
+from train.recipes import Recipe, saved_values
 from train.scenery import Scenery
 
 # The share of the learning rate that the network was trained with at first: it is to settle, not to wander.
@@ -61,13 +61,9 @@ def recipe_for(run: Mapping[str, Any], epochs: int) -> Recipe:
         epochs: At least 1.
     """
     known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
-    saved = dict(run.get("recipe") or {})
     try:
-        values = {**saved, **saved.pop("augmentation", {}), **saved.pop("scenery", {})}
-        for part in ("augmentation", "scenery"):
-            values.pop(part, None)
-        kept = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
-        trained = Recipe().replace(**kept)
+        values = saved_values(dict(run.get("recipe") or {}))
+        trained = Recipe().replace(**{name: value for name, value in values.items() if name in known})
     except (TypeError, ValueError) as error:
         raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
     # Weight decay would pull the ranges towards 0 as if they were weights.

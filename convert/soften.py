@@ -23,9 +23,9 @@ import typer
 
 from convert.teacher import Teacher
 from seg_edge.errors import DataError, OutputError, SegEdgeError
-from seg_edge.files import write_file
 from seg_edge.labelled import Example
 from seg_edge.metrics import IGNORE
+from seg_edge.photos import write_picture
 from seg_edge.postprocess import upsample
 from seg_edge.sources.photo import find_photos, read_photo
 from train.dataset import open_dataset, open_split
@@ -65,7 +65,7 @@ def soften_all(
     with typer.progressbar(list(zip(photos, masks, strict=True)), label=f"Asking about {len(photos)} photos") as shown:
         for photo, example in shown:
             soft = soften(teacher, photo, example.load_mask() if example else None, weight)
-            write_file(out / "masks" / f"{photo.stem}.png", cv2.imencode(".png", soft)[1].tobytes())
+            write_picture(out / "masks" / f"{photo.stem}.png", soft)
             shutil.copyfile(photo, out / "images" / photo.name)
 
 

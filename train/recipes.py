@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from train.options import words
 from train.scenery import Scenery
 from train.unet import FULL_WIDTHS
 
+PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
 ARCHITECTURE = ("widths", "stem_stride", "decoder", "dropout", "size")
 
 
@@ -109,12 +110,24 @@ class Recipe:
 
     def replace(self, **values: object) -> Recipe:
         """A copy with some values changed, those of the augmentation and the scenery by their own names."""
-        for part in ("augmentation", "scenery"):
+        for part in PARTS:
             whole = getattr(self, part)
             inner = {f.name: values.pop(f.name) for f in dataclasses.fields(whole) if f.name in values}
             if inner:
                 values[part] = dataclasses.replace(values.get(part, whole), **inner)  # type: ignore[type-var]
         return dataclasses.replace(self, **values)  # type: ignore[arg-type]
+
+
+def saved_values(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as `run.json` holds it, as `Recipe.replace` takes it: its parts' values beside its own, and tuples.
+
+    Raises:
+        TypeError: A part holds something else than values by name.
+    """
+    own = {name: value for name, value in recipe.items() if name not in PARTS}
+    for part in PARTS:
+        own = {**own, **recipe.get(part, {})}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
 
 
 def original() -> Recipe:

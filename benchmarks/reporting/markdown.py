@@ -18,6 +18,7 @@ from benchmarks.reporting.parts import (
     Table,
     Terms,
     Text,
+    pieces,
 )
 
 # What means something inside a line, and on GitHub: also mentions, issues, formulas and addresses.
@@ -42,8 +43,7 @@ def escape(text: str) -> str:
 
 def inline(text: Text | Inline) -> str:
     """Words, code and links."""
-    pieces = [text] if isinstance(text, str | Code | Link) else text
-    return "".join(_piece(piece) for piece in pieces)
+    return "".join(_piece(piece) for piece in pieces(text))
 
 
 def _piece(piece: Inline) -> str:

@@ -21,6 +21,7 @@ from benchmarks.reporting.parts import (
     Table,
     Terms,
     Text,
+    pieces,
 )
 
 STYLE = Path(__file__).with_name("page.css")
@@ -59,8 +60,7 @@ def page(title: str, lead: Text, sections: Sequence[Section]) -> str:
 
 def inline(text: Text | Inline) -> str:
     """Words, code and links."""
-    pieces = [text] if isinstance(text, str | Code | Link) else text
-    return "".join(_piece(piece) for piece in pieces)
+    return "".join(_piece(piece) for piece in pieces(text))
 
 
 def _piece(piece: Inline) -> str:

@@ -26,6 +26,11 @@ Inline = str | Code | Link
 Text = Sequence[Inline]
 
 
+def pieces(text: Text | Inline) -> Text:
+    """The pieces of a text, which may be one alone."""
+    return [text] if isinstance(text, str | Code | Link) else text
+
+
 @dataclass(frozen=True)
 class Paragraph:
     """A paragraph; a `loud` one says what must not be missed."""

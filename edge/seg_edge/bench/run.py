@@ -22,8 +22,6 @@ from seg_edge.labelled import check_examples, class_names, unseen_examples
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
-FRAME_WH = (640, 480)  # a webcam's picture
-
 
 @dataclass(frozen=True)
 class BenchSettings:
