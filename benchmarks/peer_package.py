@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_edge.errors import SegEdgeError
-from seg_edge.files import check_place, write_file
+from seg_edge.system.files import check_place, write_file
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.peer_backends import GRABCUT_CARD, ISNET_CARD, GrabCut, ISNet, assemble
 from benchmarks.peer_package import Package, Run, is_whole
-from seg_edge.bench.candidates import Candidate
+from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
 from seg_edge.interpreter import LiteRT

@@ -14,10 +14,10 @@ from convert.converter import convert_float
 from convert.narrow import at_size
 from convert.operators import total
 from seg_edge import Segmenter
-from seg_edge.files import whole_file, write_file
-from seg_edge.latency import Timing, measure
-from seg_edge.metrics import dice
-from seg_edge.scores import Scores, score
+from seg_edge.evaluation.latency import Timing, measure
+from seg_edge.evaluation.metrics import dice
+from seg_edge.evaluation.scores import Scores, score
+from seg_edge.system.files import whole_file, write_file
 from train.dataset import Dataset
 from train.evaluate import keras_segmenter, load_keras
 from train.runs import sha256_of

@@ -20,11 +20,11 @@ import typer
 
 from seg_edge import Segmenter
 from seg_edge.errors import DataError, ModelError
-from seg_edge.files import whole_file
-from seg_edge.labelled import Example
-from seg_edge.metrics import IGNORE
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
-from seg_edge.sources.photo import read_photo
+from seg_edge.system.files import whole_file
 from train.augment import Augmentation, augment
 from train.evaluate import KerasBackend, keras_segmenter, load_keras
 

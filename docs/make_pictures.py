@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from seg_edge import Segmenter
-from seg_edge.legend import Lettering, draw_legend, draw_words
-from seg_edge.sources.photo import read_photo
+from seg_edge.photo.read import read_photo
+from seg_edge.sinks.legend import Lettering, draw_legend, draw_words
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 

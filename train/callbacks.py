@@ -15,7 +15,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from seg_edge.errors import OutputError, SegEdgeError
-from seg_edge.files import whole_file, write_file
+from seg_edge.system.files import whole_file, write_file
 from train.dataset import Dataset
 from train.losses import DiceCoefficient
 

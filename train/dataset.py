@@ -13,8 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
-from seg_edge.files import write_file
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples, given_parts
+from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples, given_parts
+from seg_edge.system.files import write_file
 from train.augment import Augmentation, augment
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
 

@@ -20,18 +20,18 @@ import cv2
 import keras
 import numpy as np
 import typer
+from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
-from seg_edge.files import whole_file, write_file
+from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.evaluation.metrics import IGNORE, dice, iou
+from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import TensorSpec
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.metrics import IGNORE, dice, iou
-from seg_edge.photos import write_picture
+from seg_edge.photo.read import read_photo
 from seg_edge.render import OVERLAY_OPACITY
-from seg_edge.scores import Scores, score
-from seg_edge.sources.photo import read_photo
+from seg_edge.system.files import whole_file, write_file
 from train.dataset import open_split
 from train.options import words
 

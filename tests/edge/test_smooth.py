@@ -12,9 +12,9 @@ import pytest
 
 from seg_edge import Segmenter
 from seg_edge.errors import UsageError
-from seg_edge.flicker import FlickerMeter
+from seg_edge.evaluation.flicker import FlickerMeter
+from seg_edge.evaluation.metrics import confusion_matrix, dice
 from seg_edge.interpreter import TensorSpec
-from seg_edge.metrics import confusion_matrix, dice
 from seg_edge.postprocess import ScoreMap
 from seg_edge.smooth import DEFAULT_SMOOTH, Steadier
 

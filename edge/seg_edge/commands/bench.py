@@ -41,10 +41,10 @@ def bench(
     """Measure how fast models are on this device, and with --data how accurate. Takes about a minute."""
     from rich.console import Console
 
-    from seg_edge.bench.candidates import candidate
-    from seg_edge.bench.run import BenchSettings, run_bench
-    from seg_edge.bench.text import headline, tables
-    from seg_edge.sources.photo import read_photo
+    from seg_edge.apps.bench.candidates import candidate
+    from seg_edge.apps.bench.run import BenchSettings, run_bench
+    from seg_edge.apps.bench.text import headline, tables
+    from seg_edge.photo.read import read_photo
 
     settings = BenchSettings(
         candidates=tuple(candidate(name) for name in model or [DEFAULT_MODEL]),

@@ -31,11 +31,11 @@ def video(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from seg_edge.files import check_place, write_file
+    from seg_edge.apps.video import segment_video
+    from seg_edge.photo.read import read_photo
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
-    from seg_edge.sources.photo import read_photo
-    from seg_edge.video import segment_video
+    from seg_edge.system.files import check_place, write_file
 
     if stats:
         check_place(stats)

@@ -21,17 +21,17 @@ from starlette.types import ASGIApp
 
 from seg_edge import __version__
 from seg_edge.interpreter import TensorSpec
-from seg_edge.port import Names
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
-from seg_edge.serve.guard import Guard
+from seg_edge.serve.chunked import Pieces
 from seg_edge.serve.metrics import Metrics
 from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
 from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
-from seg_edge.serve.sending import Pieces
+from seg_edge.serve.security import Guard
 from seg_edge.serve.settings import ServeSettings
 from seg_edge.serve.workers import Workers
+from seg_edge.system.port import Names
 
 SEGMENT = "/v1/segment"
 LINGER_S = 5.0  # for how long the rest of a refused upload is read

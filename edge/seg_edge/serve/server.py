@@ -14,13 +14,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seg_edge.errors import UsageError
-from seg_edge.memory import keep_freed_memory
 from seg_edge.models import bundled_models
-from seg_edge.port import Names, open_port, url_of
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.api import make_app
 from seg_edge.serve.settings import ServeSettings
+from seg_edge.system.memory import keep_freed_memory
+from seg_edge.system.port import Names, open_port, url_of
 
 MAX_CONNECTIONS = 256  # open at once; those that are more are hung up on
 HEAD_S = 5.0  # for a request's head, and for the rest of a body that nobody reads any more

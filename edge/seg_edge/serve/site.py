@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from seg_edge.serve.sending import PIECE
+from seg_edge.serve.chunked import PIECE
 
 FOLDER = Path(__file__).with_name("page")
 MEDIA_TYPES = {

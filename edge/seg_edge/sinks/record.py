@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg_edge.audio import has_ffmpeg, rewrap
 from seg_edge.errors import OutputError, UsageError
 from seg_edge.sinks.sink import Published
 from seg_edge.sinks.video_file import VideoFile, video_format
+from seg_edge.system.ffmpeg import has_ffmpeg, rewrap
 
 # A card that takes its time for a quarter of a second costs no picture; 1080p pictures are 6 MB each.
 WAITING = 8

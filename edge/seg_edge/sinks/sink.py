@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from seg_edge.segmenter import Segmentation
+from seg_edge.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.photos import write_picture
+from seg_edge.photo.write import write_picture
 from seg_edge.sinks.sink import Controls, Published
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from seg_edge.board import Machine
 from seg_edge.card import ClassInfo
 from seg_edge.errors import OutputError
-from seg_edge.legend import Lettering, Words, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.sinks.display import prepare_qt, why_no_window
+from seg_edge.sinks.legend import Lettering, Words, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.sinks.sink import Controls, Published
+from seg_edge.system.board import Machine
 
 LARGEST_WH = (1600, 900)  # a window starts at the picture's size, or at what fits on a usual screen with its title bar
 HINT_SECONDS = 6.0

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from seg_edge.board import Machine, find_cameras
 from seg_edge.errors import SourceError
-from seg_edge.sources.open import camera_device, is_url, shown_name
-from seg_edge.sources.photo import quiet_opencv
+from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
 from seg_edge.sources.still import Pace, fit_inside
+from seg_edge.system.board import Machine, find_cameras
+from seg_edge.system.opencv_log import quiet_opencv
 
 CAMERA_SIZE_WH = (640, 480)
 FPS = 30.0

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import PhotoError, SourceError
-from seg_edge.sources.photo import find_photos, read_photo
+from seg_edge.photo.find import find_photos
+from seg_edge.photo.read import read_photo
 from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
 
 PHOTO_FPS = 10.0

@@ -42,10 +42,10 @@ def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
     """Clients of applications in this process, with the settings that are given."""
     from starlette.testclient import TestClient
 
-    from seg_edge.port import Names
     from seg_edge.serve.api import make_app
     from seg_edge.serve.server import load_crews
     from seg_edge.serve.settings import ServeSettings
+    from seg_edge.system.port import Names
 
     with ExitStack() as stack:
 
@@ -68,7 +68,7 @@ class Server:
     """`seg-edge serve` in a process of its own, on a free port."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", *arguments]
+        command = [sys.executable, "-m", "seg_edge.commands.cli", "serve", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr
         self.url = self.process.stderr.readline().strip()

@@ -23,10 +23,13 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.sinks import http_feed, http_handler, http_server, http_site
-from seg_edge.sinks.http import HttpView
+from seg_edge.sinks.http import feed as http_feed
+from seg_edge.sinks.http import handler as http_handler
+from seg_edge.sinks.http import server as http_server
+from seg_edge.sinks.http import site as http_site
+from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 
 EFFECTS = ["overlay", "mask", "cutout", "blur"]
 SOON = 10.0  # seconds that anything may take on a busy machine
@@ -503,7 +506,8 @@ def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
 
 def test_a_program_that_ends_without_closing_still_ends() -> None:
     code = (
-        "import urllib.request; from seg_edge.sinks.http import HttpView; from seg_edge.sinks.sink import Controls;"
+        "import urllib.request; from seg_edge.sinks.http.view import HttpView;"
+        "from seg_edge.sinks.sink import Controls;"
         "view = HttpView('127.0.0.1', 0, Controls(), ['overlay']);"
         "stream = urllib.request.urlopen(view.url + 'stream.mjpg'); stream.read(100)"
     )

@@ -16,7 +16,7 @@ import pytest
 from seg_edge.errors import OutputError
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 
 ROOT = Path(__file__).parents[3]
 SOON = 10.0
@@ -98,7 +98,7 @@ def test_a_reader_that_never_reads_does_not_keep_the_program_from_ending() -> No
 import sys, threading, time
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 sink = JsonLines(sys.stdout, Controls())
 number, written, since = 0, 0, time.monotonic()
 while time.monotonic() < since + 1:  # a second without a line: the pipe is full
@@ -140,7 +140,7 @@ def test_when_the_reader_goes_the_camera_is_stopped(frames: bool) -> None:
 def test_a_program_whose_reader_goes_ends_without_a_word() -> None:
     code = (
         "import sys; from seg_edge.sinks.json_lines import JsonLines; from seg_edge.sinks.sink import Controls;"
-        "from tests.edge.sinks.published import make_published;"
+        "from tests.edge.sinks.output_frames import make_published;"
         "controls = Controls(); sink = JsonLines(sys.stdout, controls); n = 0\n"
         "while not controls.stopped.wait(0.01) and n < 6000: n += 1; sink.publish(make_published(n))\n"
         "sink.close(); print('more for nobody'); sys.exit(7 if controls.reason else 8)"

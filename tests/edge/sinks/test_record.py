@@ -18,7 +18,7 @@ from seg_edge.errors import OutputError, UsageError
 from seg_edge.sinks.record import Pace, Record
 from seg_edge.sinks.sink import Published, Sink
 from seg_edge.sinks.video_file import FORMATS, VideoFile
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: apt install ffmpeg")
 
@@ -221,7 +221,7 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 from seg_edge.sinks.record import Record
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 sink = Record(Path(sys.argv[1]), 30)
 for number in range(90):
     sink.publish(replace(make_published(number, (240, 320)), captured=number / 30))

@@ -15,7 +15,7 @@ from seg_edge.errors import OutputError
 from seg_edge.sinks import snapshots
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.snapshots import Snapshots
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from seg_edge.errors import OutputError
 from seg_edge.sinks import virtual_camera
 from seg_edge.sinks.virtual_camera import VirtualCamera
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_published
 
 # pyvirtualcam 0.15.0, camera.py
 CAMERA_SIGNATURE = (

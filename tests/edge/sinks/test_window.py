@@ -17,12 +17,12 @@ import pytest
 
 from seg_edge.card import ClassInfo, make_classes
 from seg_edge.errors import OutputError
-from seg_edge.legend import Lettering, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.render import EFFECTS
 from seg_edge.sinks import window as module
+from seg_edge.sinks.legend import Lettering, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.window import Window
-from tests.edge.sinks.published import CLASSES, make_published
+from tests.edge.sinks.output_frames import CLASSES, make_published
 from tests.edge.sinks.xserver import click_on_the_x, x_server, xdotool
 
 GUI = ("namedWindow", "resizeWindow", "imshow", "pollKey", "getWindowProperty", "setWindowProperty", "destroyWindow")
@@ -280,7 +280,7 @@ SHOW = """
 import json, sys, time
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.window import Window
-from tests.edge.sinks.published import CLASSES, make_published
+from tests.edge.sinks.output_frames import CLASSES, make_published
 
 controls, told, number = Controls(), None, 0
 window = Window(controls, CLASSES, ("overlay", "mask", "blur"), "seg-edge test")
