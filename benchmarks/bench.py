@@ -199,7 +199,7 @@ def main(
         line.show("")
         written = write_report(results, records)
         for sentence in [*document["missing"], *verdict["notes"]]:
-            line.tell(f"note: {sentence}")
+            line.log(f"note: {sentence}")
         typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")
         if not verdict["valid"]:
             raise SegEdgeError(f"these figures don't count: {'; '.join(verdict['reasons'])}.")

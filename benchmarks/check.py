@@ -228,7 +228,7 @@ def main(
     typer.echo(f"Against {lines[-1]['commit'] or 'an unknown commit'} of {lines[-1]['created']}")
     Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))
     for note in [*missing, *notes, *verdict["notes"]]:
-        line.tell(f"note: {note}")
+        line.log(f"note: {note}")
     failed = [comparison for comparison in comparisons if comparison.failed]
     if failed:
         worst = failed[0]

@@ -46,7 +46,7 @@ def drawn_rate(segmenter: Segmenter, clip: Path) -> float:
     with Pipeline(request, segmenter, lambda news: None) as pipeline:
         while not pipeline.exhausted():
             if item := pipeline.take(1.0):
-                render(item.shot.frame, item.answer)
+                render(item.source.frame, item.answer)
                 times.append(time.perf_counter())
     return (len(times) - 1) / (times[-1] - times[0])
 

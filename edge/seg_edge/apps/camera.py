@@ -16,18 +16,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seg_edge.capture.pipeline import Pipeline, Segmented
+from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.render import EFFECTS, check_background, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
-from seg_edge.sinks.sink import Controls, Published, Sink
+from seg_edge.sinks.sink import Controls, OutputFrame, Sink
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.board import Machine
-from seg_edge.system.files import check_place, write_file
+from seg_edge.system.files import check_writable, write_file
 from seg_edge.system.memory import keep_freed_memory
 from seg_edge.system.systemd import ServiceManager
 
@@ -35,7 +35,7 @@ IDLE_S = 0.05  # how often a window is kept alive while no frame comes
 STUCK_S = 10.0  # a frame that takes longer is not slow: systemd is no longer told that all is well
 STATUS_S = 1.0
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CameraSettings:
     def __post_init__(self) -> None:
         check_background(self.effect, self.background)
         if self.stats:
-            check_place(self.stats)
+            check_writable(self.stats)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Outcome:
 
 
 def run_camera(
-    settings: CameraSettings, tell: Tell, show_status: Tell = lambda text: None, opener: str = OPENER
+    settings: CameraSettings, log: Log, show_status: Log = lambda text: None, opener: str = OPENER
 ) -> Outcome:
     """Runs until the source or the settings end it, a signal comes, or a person closes the window.
 
@@ -97,7 +97,7 @@ def run_camera(
 
     Args:
         settings: What to do.
-        tell: Takes news for the user, from any thread.
+        log: Takes news for the user, from any thread.
         show_status: Takes a line about once a second, such as for a terminal's last line.
         opener: See `seg_edge.capture.supervisor.Capture`.
 
@@ -111,15 +111,15 @@ def run_camera(
         settings.source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
     )
     controls = Controls(settings.effect, settings.mirror)
-    view = settings.view or _choose_view(tell)
+    view = settings.view or _choose_view(log)
     with contextlib.ExitStack() as stack:
-        pipeline = Pipeline(request, segmenter, tell, opener)  # until it is open, Ctrl-C is the ordinary one
+        pipeline = Pipeline(request, segmenter, log, opener)  # until it is open, Ctrl-C is the ordinary one
         stack.callback(pipeline.close)
         stack.enter_context(_stopped_by_signals(controls))
-        tell(f"camera: {pipeline.info.description}")
-        sinks = SinkGroup(controls, tell)
+        log(f"camera: {pipeline.info.description}")
+        sinks = SinkGroup(controls, log)
         stack.callback(sinks.close)
-        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, tell):
+        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
             sinks.add(sink)
         stats = RunStats()
         try:
@@ -139,7 +139,7 @@ def _publish_all(
     controls: Controls,
     sinks: SinkGroup,
     stats: RunStats,
-    show_status: Tell,
+    show_status: Log,
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
@@ -171,16 +171,16 @@ def _publish_all(
 
 
 def _publish(
-    item: Segmented, background: np.ndarray | None, controls: Controls, sinks: SinkGroup, stats: RunStats
+    item: SegmentedFrame, background: np.ndarray | None, controls: Controls, sinks: SinkGroup, stats: RunStats
 ) -> None:
     began = time.monotonic()
-    picture = flatten(render(item.shot.frame, item.answer, controls.effect, background))
+    picture = flatten(render(item.source.frame, item.answer, controls.effect, background))
     if controls.mirror:
         picture = cv2.flip(picture, 1)
     rendered = time.monotonic()
-    age_ms = (rendered - item.shot.captured) * 1000
+    age_ms = (rendered - item.source.captured) * 1000
     number = stats.published + 1
-    sinks.publish(Published(number, item.shot.captured, age_ms, stats.fps, item.shot.frame, item.answer, picture))
+    sinks.publish(OutputFrame(number, item.source.captured, age_ms, stats.fps, item.source.frame, item.answer, picture))
     published = time.monotonic()
     stats.add(item, (rendered - began) * 1000, (published - rendered) * 1000)
 
@@ -189,13 +189,13 @@ def _status(stats: RunStats, pipeline: Pipeline) -> str:
     return f"{stats.fps:.1f} frames/s, {stats.age_ms:.0f} ms old, {pipeline.dropped} dropped"
 
 
-def _choose_view(tell: Tell) -> str:
+def _choose_view(log: Log) -> str:
     from seg_edge.sinks.display import look_for_windows
 
     why_not = look_for_windows(Machine()).why_not
     if not why_not:
         return "window"
-    tell(f"no window, as {why_not}; the picture is on a page")
+    log(f"no window, as {why_not}; the picture is on a page")
     return "http"
 
 
@@ -205,7 +205,7 @@ def _open_sinks(
     info: SourceInfo,
     controls: Controls,
     segmenter: Segmenter,
-    tell: Tell,
+    log: Log,
 ) -> Iterator[Sink]:
     """One after the other, so that those that are open are closed when one can't be."""
     effects = [name for name in EFFECTS if name != "replace" or settings.background is not None]
@@ -226,7 +226,7 @@ def _open_sinks(
         from seg_edge.sinks.http.view import HttpView
 
         page = HttpView(settings.host, settings.port, controls, effects)
-        tell(f"open {page.url} in a browser")
+        log(f"open {page.url} in a browser")
         yield page
     if view == "window":
         from seg_edge.sinks.window import Window
@@ -234,7 +234,7 @@ def _open_sinks(
         yield Window(controls, segmenter.classes, effects)
     from seg_edge.sinks.snapshots import Snapshots
 
-    yield Snapshots(settings.snapshots, controls, lambda path: tell(f"snapshot: {path}"))
+    yield Snapshots(settings.snapshots, controls, lambda path: log(f"snapshot: {path}"))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImageOptions:
     """What to make of each photo.
 
     Attributes:
@@ -95,19 +95,19 @@ class PhotoResult:
         }
 
 
-def segment_photos(photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted) -> Iterator[PhotoResult]:
+def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
     """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
     taken: dict[Path, Path] = {}
 
     def plan(photo: Path) -> PhotoResult:
-        outputs = wanted.outputs_of(photo)
+        outputs = options.outputs_of(photo)
         for path in outputs.values():
             if path in taken:
                 return PhotoResult(
                     photo,
                     error=f"{photo}: {path.name} is the result of {taken[path]} already; rename one.",
                 )
-            if os.path.exists(path) and not wanted.force:  # False, not an error, where a folder can't be entered
+            if os.path.exists(path) and not options.force:  # False, not an error, where a folder can't be entered
                 return PhotoResult(photo, error=f"{photo}: {path} is there already; --force replaces it.")
         taken.update(dict.fromkeys(outputs.values(), photo))
         return PhotoResult(photo, outputs=outputs)
@@ -126,7 +126,7 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, wanted: Wanted)
         if frame is not None and answer is not None:
             del result.timing_ms["segment"]  # the Segmenter says it stage by stage
             result.timing_ms.update(answer.timing_ms)
-            _attempt(result, "render", lambda: _write_all(result, frame, answer, wanted))
+            _attempt(result, "render", lambda: _write_all(result, frame, answer, options))
             result.timing_ms["total"] = sum(result.timing_ms.values())
         return result
 
@@ -167,16 +167,16 @@ def _attempt(result: PhotoResult, stage: str, work: Callable[[], Made]) -> Made 
     return None
 
 
-def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, wanted: Wanted) -> None:
+def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, options: ImageOptions) -> None:
     result.size_wh, result.areas = (frame.shape[1], frame.shape[0]), answer.areas
     for kind, path in result.outputs.items():
         if kind == "labels":
             write_picture(path, answer.labels)
         elif kind == "polygons":
-            document = _polygons(result, answer, str(wanted.polygons))
+            document = _polygons(result, answer, str(options.polygons))
             write_file(path, json.dumps(document).encode())
         else:
-            write_picture(path, answer.draw(frame, wanted.effect, wanted.background))
+            write_picture(path, answer.draw(frame, options.effect, options.background))
 
 
 def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:

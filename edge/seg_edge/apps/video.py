@@ -20,7 +20,7 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.video_file import VideoFile, video_format
 from seg_edge.sources.source import SourceRequest
 from seg_edge.system.ffmpeg import copy_audio
-from seg_edge.system.files import check_place, whole_file
+from seg_edge.system.files import atomic_write, check_writable
 from seg_edge.system.memory import keep_freed_memory
 from seg_edge.system.native_log import without_native_log
 
@@ -79,7 +79,7 @@ def segment_video(
     times = frame_times(video)
     request = SourceRequest(str(video), segmenter.card.input_size_wh, live=False)
     stats = RunStats()
-    with Pipeline(request, segmenter, tell=lambda news: None) as pipeline, whole_file(out) as muxed:
+    with Pipeline(request, segmenter, log=lambda news: None) as pipeline, atomic_write(out) as muxed:
         silent = muxed.with_name(f"{muxed.stem}.silent{muxed.suffix}")
         fps = constant_rate(times) or pipeline.info.fps or FPS
         if background is not None:
@@ -105,7 +105,7 @@ def _check(video: Path, out: Path, force: bool) -> None:
     video_format(out)
     if out.exists() and out.samefile(video):
         raise UsageError(f"--out {out} is the video itself; give another name.")
-    check_place(out)
+    check_writable(out)
     if out.exists() and not force:
         raise OutputError(f"{out} is there already; --force replaces it.")
 
@@ -158,11 +158,11 @@ def _write_frames(
         if item is None:
             continue
         began = time.monotonic()
-        picture = flatten(render(item.shot.frame, item.answer, effect, background))
+        picture = flatten(render(item.source.frame, item.answer, effect, background))
         rendered = time.monotonic()
         # The file's rate is constant, a phone's is not: to keep pictures and sound in step, the picture before is
         # written again for as long as it was shown.
-        missing = round((item.shot.at_s or 0) * fps) - file.frames if stats.published else 0
+        missing = round((item.source.at_s or 0) * fps) - file.frames if stats.published else 0
         for _ in range(min(missing, round(LONGEST_S * fps))):
             file.write(before)
         file.write(picture)

@@ -34,7 +34,7 @@ from seg_edge.capture.process import (
 from seg_edge.errors import SegEdgeError
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.names import shown_name
-from seg_edge.sources.source import Shot, Source
+from seg_edge.sources.source import Source, SourceFrame
 from seg_edge.system.memory import keep_freed_memory
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -82,7 +82,7 @@ def _die_with(parent: int) -> None:
 def _hand_over(source: Source, start: Start, pipe: Channel, memory: mmap.mmap) -> None:
     free: deque[Any] = deque(range(SLOTS))
     missed = 0
-    for shot in source:
+    for source_frame in source:
         with contextlib.suppress(TimeoutError):
             while True:
                 free.append(pipe.receive(0))
@@ -91,18 +91,18 @@ def _hand_over(source: Source, start: Start, pipe: Channel, memory: mmap.mmap) -
             continue
         if not free:
             free.append(pipe.receive())
-        pipe.send(_store(shot, free.popleft(), missed, start, memory))
+        pipe.send(_store(source_frame, free.popleft(), missed, start, memory))
 
 
-def _store(shot: Shot, slot: int, missed: int, start: Start, memory: mmap.mmap) -> FrameReady:
+def _store(source_frame: SourceFrame, slot: int, missed: int, start: Start, memory: mmap.mmap) -> FrameReady:
     width, height = start.request.input_size_wh
     began = time.monotonic()
-    small = resize_to_input(shot.frame, (width, height)) if shot.small is None else shot.small
+    small = resize_to_input(source_frame.frame, (width, height)) if source_frame.small is None else source_frame.small
     resized = time.monotonic()
-    frame_view, small_view = slot_views(memory, slot, shot.frame.shape, (height, width, 3))
-    np.copyto(frame_view, shot.frame)
+    frame_view, small_view = slot_views(memory, slot, source_frame.frame.shape, (height, width, 3))
+    np.copyto(frame_view, source_frame.frame)
     np.copyto(small_view, small)
-    return FrameReady(slot, shot.frame.shape, shot.captured, resized - began, shot.at_s, missed)
+    return FrameReady(slot, source_frame.frame.shape, source_frame.captured, resized - began, source_frame.at_s, missed)
 
 
 if __name__ == "__main__":

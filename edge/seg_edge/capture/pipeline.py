@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from seg_edge.capture.supervisor import OPENER, Capture, Captured
+from seg_edge.capture.supervisor import OPENER, Capture, CapturedFrame
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceInfo, SourceRequest
@@ -26,7 +26,7 @@ STOP_S = 5.0  # an inference is not interrupted; one that never returns must not
 Item = TypeVar("Item")
 
 
-class Handoff(Generic[Item]):
+class Mailbox(Generic[Item]):
     """Room for one item between two threads.
 
     Args:
@@ -76,18 +76,18 @@ class Handoff(Generic[Item]):
 
 
 @dataclass(frozen=True, eq=False)
-class Segmented:
+class SegmentedFrame:
     """A frame with its answer, and where its time went.
 
     Attributes:
-        shot: The frame.
+        source: The frame.
         answer: Its segmentation.
         stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until it was taken, in
             `wait`.
         done: `time.monotonic()` when the answer was there.
     """
 
-    shot: Captured
+    source: CapturedFrame
     answer: Segmentation
     stages_ms: dict[str, float]
     done: float
@@ -99,19 +99,19 @@ class Pipeline:
     Args:
         request: What to open.
         segmenter: Used from the pipeline's own thread as long as the block lasts.
-        tell: Takes news for the user, from any thread.
+        log: Takes news for the user, from any thread.
         opener: The function that opens the source; see `Capture`.
 
     Raises:
         SourceError: The source can't be opened.
     """
 
-    def __init__(self, request: SourceRequest, segmenter: Segmenter, tell: Callable[[str], None], opener: str = OPENER):
+    def __init__(self, request: SourceRequest, segmenter: Segmenter, log: Callable[[str], None], opener: str = OPENER):
         self._segmenter = segmenter
-        self._frames: Handoff[Captured] = Handoff(keep_all=not request.live)
-        self._answers: Handoff[Segmented] = Handoff(keep_all=not request.live)
+        self._frames: Mailbox[CapturedFrame] = Mailbox(keep_all=not request.live)
+        self._answers: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
         self._failure: Exception | None = None
-        self._capture = Capture(request, self._frames.put, self._frames.end, tell, opener)
+        self._capture = Capture(request, self._frames.put, self._frames.end, log, opener)
         self._thread = threading.Thread(target=self._segment, name="segment", daemon=True)
         self.segmented = 0
 
@@ -166,7 +166,7 @@ class Pipeline:
         """Without a frame for so many seconds the source is taken for lost; None where it may take for ever."""
         return self._capture.stall_s
 
-    def take(self, seconds: float) -> Segmented | None:
+    def take(self, seconds: float) -> SegmentedFrame | None:
         """The newest answer, or the next one of a source that is read whole; None when there is none in time."""
         item = self._answers.take(seconds)
         if item is not None:
@@ -188,19 +188,21 @@ class Pipeline:
 
     def _segment(self) -> None:
         try:
-            while (shot := self._frames.take()) is not None:
+            while (source_frame := self._frames.take()) is not None:
                 began = time.monotonic()
-                answer = self._segmenter(shot.frame, shot.small)
+                answer = self._segmenter(source_frame.frame, source_frame.small)
                 self.segmented += 1
-                self._answers.put(Segmented(shot, answer, _stages_ms(shot, began, answer), time.monotonic()))
+                self._answers.put(
+                    SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())
+                )
         except Exception as error:  # raised again where the answers are taken
             self._failure = error
         finally:
             self._answers.end()
 
 
-def _stages_ms(shot: Captured, began: float, answer: Segmentation) -> dict[str, float]:
-    capture_s = shot.arrived - shot.captured - shot.resize_s
-    stages = {"capture": capture_s * 1000, "wait": (began - shot.arrived) * 1000, **answer.timing_ms}
-    stages["preprocess"] += shot.resize_s * 1000
+def _stages_ms(source_frame: CapturedFrame, began: float, answer: Segmentation) -> dict[str, float]:
+    capture_s = source_frame.arrived - source_frame.captured - source_frame.resize_s
+    stages = {"capture": capture_s * 1000, "wait": (began - source_frame.arrived) * 1000, **answer.timing_ms}
+    stages["preprocess"] += source_frame.resize_s * 1000
     return stages

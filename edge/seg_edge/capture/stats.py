@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
-from seg_edge.capture.pipeline import Pipeline, Segmented
+from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.timeline import Timeline
 from seg_edge.evaluation.flicker import FlickerMeter
 from seg_edge.segmenter import Segmenter
@@ -28,13 +28,13 @@ class RunStats:
         self._began, self._cpu_before = time.monotonic(), _cpu_s()
         self._first = self._last = 0.0
 
-    def add(self, item: Segmented, render_ms: float, publish_ms: float) -> None:
+    def add(self, item: SegmentedFrame, render_ms: float, publish_ms: float) -> None:
         """Counts a frame that has just been published."""
         now = time.monotonic()
         self._first = self._first or now
         self._last = now
         self.published += 1
-        age_ms = (now - item.shot.captured) * 1000
+        age_ms = (now - item.source.captured) * 1000
         self._recent.append((now, age_ms))
         while now - self._recent[0][0] > RATE_WINDOW_S:
             self._recent.popleft()

@@ -32,7 +32,7 @@ TELL_AGAIN_S = 60.0  # for one that comes and goes, news are given so often
 
 
 @dataclass(frozen=True, eq=False)
-class Captured:
+class CapturedFrame:
     """A frame that has arrived.
 
     Attributes:
@@ -60,7 +60,7 @@ class Capture:
         deliver: Takes each frame. Where it waits, a source that is not live waits too; of a live one, frames are
             missed and counted.
         finished: Called once when there are no more frames; `failure` says whether that is an error.
-        tell: Takes news for the user: a camera that is lost, or back.
+        log: Takes news for the user: a camera that is lost, or back.
         opener: The function that opens the source, `module:name`.
 
     Attributes:
@@ -78,13 +78,13 @@ class Capture:
     def __init__(
         self,
         request: SourceRequest,
-        deliver: Callable[[Captured], None],
+        deliver: Callable[[CapturedFrame], None],
         finished: Callable[[], None],
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
         opener: str = OPENER,
     ):
         self._request, self._opener = request, opener
-        self._deliver, self._finished, self._tell = deliver, finished, tell
+        self._deliver, self._finished, self._log = deliver, finished, log
         self.received = self.missed = self.reconnects = 0
         self.failure: Exception | None = None
         self._closing = threading.Event()
@@ -177,10 +177,10 @@ class Capture:
         if self._lost_at is not None:
             self.reconnects += 1
             if self._told:
-                self._tell(f"the camera is back after {arrived - self._lost_at:.1f} s: {self.info.description}")
+                self._log(f"the camera is back after {arrived - self._lost_at:.1f} s: {self.info.description}")
                 self._told = False
             self._lost_at = None
-        self._deliver(Captured(frame, small, message.captured, arrived, message.resize_s, message.at_s))
+        self._deliver(CapturedFrame(frame, small, message.captured, arrived, message.resize_s, message.at_s))
 
     def _recover(self, error: SourceError) -> None:
         """Opens the source again, however long that takes; returns when it is open or nobody wants it any more."""
@@ -191,7 +191,7 @@ class Capture:
         self._lost_at = self._lost_at or now
         if not self._told and (self._attempts == 0 or now - self._told_at > TELL_AGAIN_S):
             self._told, self._told_at = True, now
-            self._tell(f"{error} Trying again.")
+            self._log(f"{error} Trying again.")
         while not self._closing.is_set():
             self._process.close()
             if self._closing.wait(BACK_OFF_S[min(self._attempts, len(BACK_OFF_S) - 1)]):

@@ -69,10 +69,10 @@ def bench(
             console.print(table)
     for scored in document["accuracy"]:
         if scored["part"] == "all":
-            line.tell(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
+            line.log(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
     watch = document["watch"]
     for note in watch["notes"]:
-        line.tell(f"note: {note}")
+        line.log(f"note: {note}")
     if not watch["valid"]:
         fail(f"these figures don't count: {'; '.join(watch['reasons'])}. Cool it, or give it a stronger supply.", 1)
 

@@ -93,9 +93,9 @@ def camera(
         threads=threads,
     )
     line = StatusLine()
-    outcome = run_camera(settings, line.tell, line.show)
+    outcome = run_camera(settings, line.log, line.show)
     counts = outcome.stats["frames"]
-    line.tell(
+    line.log(
         f"{outcome.reason or 'stopped'}: {counts['published']} frames in {outcome.stats['seconds']:.0f} s, "
         f"{outcome.stats['fps'] or 0:.1f} a second, {counts['dropped']} dropped"
     )

@@ -32,7 +32,7 @@ class StatusLine:
             with contextlib.suppress(OSError):
                 typer.echo(f"{ERASE_LINE}{printable(text)}", err=True, nl=False)
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line that stays."""
         with contextlib.suppress(OSError):
             note(f"{ERASE_LINE if self.in_terminal else ''}{printable(text)}")

@@ -35,10 +35,10 @@ def video(
     from seg_edge.photo.read import read_photo
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
-    from seg_edge.system.files import check_place, write_file
+    from seg_edge.system.files import check_writable, write_file
 
     if stats:
-        check_place(stats)
+        check_writable(stats)
     segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
     picture = read_photo(background) if background else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -153,7 +153,7 @@ def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[fr
     return [present for present, _ in found]
 
 
-def given_parts(folder: Path, examples: Sequence[Example]) -> dict[Example, str] | None:
+def assigned_splits(folder: Path, examples: Sequence[Example]) -> dict[Example, str] | None:
     """Parts by `index.csv`. Without a `test` there, its `val` is the test part: nothing is chosen by it."""
     path = folder / "index.csv"
     if not path.is_file():
@@ -171,7 +171,7 @@ def given_parts(folder: Path, examples: Sequence[Example]) -> dict[Example, str]
     return parts
 
 
-def unseen_examples(folder: Path, part: str, split: Path | None = None) -> tuple[tuple[Example, ...], bool]:
+def held_out_examples(folder: Path, part: str, split: Path | None = None) -> tuple[tuple[Example, ...], bool]:
     """The photos of one part of the folder.
 
     Args:
@@ -193,7 +193,7 @@ def unseen_examples(folder: Path, part: str, split: Path | None = None) -> tuple
             raise DataError(f"{split}: not a split with a part {part!r}; train/fit.py writes split.json.") from error
         chosen = tuple(example for example in examples if example.name in names)
     else:
-        parts = given_parts(folder, examples)
+        parts = assigned_splits(folder, examples)
         if parts is None:
             return examples, True
         chosen = tuple(example for example in examples if parts[example] == part)

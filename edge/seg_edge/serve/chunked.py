@@ -8,10 +8,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-PIECE = 65_536
+CHUNK_BYTES = 65_536
 
 
-class Pieces(Response):
+class ChunkedResponse(Response):
     """A response whose content is handed on as the client takes it.
 
     Args:
@@ -29,8 +29,8 @@ class Pieces(Response):
         content = bytes(self.body)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            for at in range(0, len(content) or 1, PIECE):
-                rest = at + PIECE < len(content)
-                await send({"type": "http.response.body", "body": content[at : at + PIECE], "more_body": rest})
+            for at in range(0, len(content) or 1, CHUNK_BYTES):
+                rest = at + CHUNK_BYTES < len(content)
+                await send({"type": "http.response.body", "body": content[at : at + CHUNK_BYTES], "more_body": rest})
         finally:
             self._done()

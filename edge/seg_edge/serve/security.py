@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seg_edge.serve.problem import Problem
-from seg_edge.system.port import Names
+from seg_edge.system.port import AllowedHosts
 
 # What a stranger may have without the token: the page itself, which asks for it, and that the server lives.
 PROTECTED = ("/v1/", "/metrics", "/openapi.json")
@@ -30,7 +30,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """Refuses requests under other names, from other sites and without the token; adds `HEADERS` to every answer.
 
     Args:
@@ -39,7 +39,7 @@ class Guard:
         token: What requests must bring as `Authorization: Bearer`, or empty.
     """
 
-    def __init__(self, app: ASGIApp, names: Names, token: str) -> None:
+    def __init__(self, app: ASGIApp, names: AllowedHosts, token: str) -> None:
         self._app, self._names, self._token = app, names, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,10 +17,10 @@ WHITE, GREY = (255, 255, 255), (200, 200, 200)
 PANEL_SHADE = 0.35  # of the picture's brightness is left under a panel: white on it has a contrast of 7 : 1 at least
 MOST_CLASSES = 8
 WEIGHTS = (400, 600)  # regular, semibold
-Words = Sequence[tuple[str, bool]]
+TextSpan = tuple[str, bool]
 
 
-class Lettering:
+class TextRenderer:
     """Text of one size.
 
     OpenCV 5 draws any language with a font it brings; earlier ones draw ASCII alone, other letters become `?`.
@@ -76,7 +76,9 @@ def shade(picture: np.ndarray, left_top: tuple[int, int], size_wh: tuple[int, in
         part[:] = cv2.convertScaleAbs(part, alpha=PANEL_SHADE)
 
 
-def draw_words(picture: np.ndarray, letters: Lettering, lines: Sequence[Words], left_top: tuple[int, int]) -> None:
+def draw_text(
+    picture: np.ndarray, letters: TextRenderer, lines: Sequence[Sequence[TextSpan]], left_top: tuple[int, int]
+) -> None:
     """Lines of words on a panel whose upper left corner is given."""
     pad, gap = letters.size // 2, letters.size // 3
     widths = [sum(letters.width(text, bold) + gap for text, bold in words) - gap for words in lines]
@@ -88,7 +90,7 @@ def draw_words(picture: np.ndarray, letters: Lettering, lines: Sequence[Words], 
             left += letters.width(text, bold) + gap
 
 
-def wrap_words(letters: Lettering, groups: Sequence[Words], width: int) -> list[Words]:
+def wrap_text(letters: TextRenderer, groups: Sequence[Sequence[TextSpan]], width: int) -> list[Sequence[TextSpan]]:
     """Puts groups of words one after the other into lines of at most `width` pixels; a group stays whole."""
     lines: list[list[tuple[str, bool]]] = [[]]
     used, gap = 0, letters.size // 3
@@ -103,7 +105,7 @@ def wrap_words(letters: Lettering, groups: Sequence[Words], width: int) -> list[
 
 
 def draw_legend(
-    picture: np.ndarray, letters: Lettering, classes: Sequence[ClassInfo], areas: Mapping[str, float]
+    picture: np.ndarray, letters: TextRenderer, classes: Sequence[ClassInfo], areas: Mapping[str, float]
 ) -> None:
     """The classes in the upper right corner: colour, name, share of the frame.
 
@@ -138,10 +140,10 @@ def draw_legend(
         letters.write(picture, share, (left + width - pad - letters.width(share), y))
 
 
-def draw_message(picture: np.ndarray, letters: Lettering, text: str) -> None:
+def draw_message(picture: np.ndarray, letters: TextRenderer, text: str) -> None:
     """A message in the middle, in as many lines as it takes."""
-    words: list[Words] = [[(word, False)] for word in text.split()]
-    by_width = [wrap_words(letters, words, round(picture.shape[1] * share)) for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    words: list[Sequence[TextSpan]] = [[(word, False)] for word in text.split()]
+    by_width = [wrap_text(letters, words, round(picture.shape[1] * share)) for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
     lines = next(wrapped for wrapped in by_width if len(wrapped) == len(by_width[-1]))  # of even length
     gap = letters.size // 3
     top = (picture.shape[0] - letters.line * len(lines)) // 2

@@ -12,7 +12,7 @@ from seg_edge.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class OutputFrame:
     """One segmented frame on its way out. Sinks share it: none writes into its arrays.
 
     Attributes:
@@ -66,7 +66,7 @@ class Sink(Protocol):
 
     name: str
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Takes one frame.
 
         Raises:

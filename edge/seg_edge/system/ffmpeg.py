@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from seg_edge.errors import OutputError
-from seg_edge.system.files import whole_file
+from seg_edge.system.files import atomic_write
 
 NO_FFMPEG = "any sound was left out, for ffmpeg is not installed (sudo apt install ffmpeg)"
 # An MP4's index at the front: it plays before it is all there. Other containers don't know the option.
@@ -22,7 +22,7 @@ def copy_audio(original: Path, silent: Path, out: Path) -> str:
         original: Has the sound.
         silent: Has the pictures; moved to `out` where there is no sound to add.
         out: Written, or replaced. Its suffix is the container. Give a temporary name and rename it
-            (`seg_edge.system.files.whole_file`): a kill leaves it half-written.
+            (`seg_edge.system.files.atomic_write`): a kill leaves it half-written.
 
     Returns:
         What became of the sound, for the user, without a capital or a full stop.
@@ -57,7 +57,7 @@ def rewrap(film: Path, out: Path) -> None:
     Raises:
         OutputError: It can't be done; `film` and `out` are as they were.
     """
-    with whole_file(out) as temporary:
+    with atomic_write(out) as temporary:
         why = run_ffmpeg("-i", _name(film), "-map", "0", "-c", "copy", *_options(out), _name(temporary))
         if why:
             raise OutputError(f"{out}: ffmpeg can't write it ({why}); the video is in {film}.")

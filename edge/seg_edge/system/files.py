@@ -11,7 +11,7 @@ from pathlib import Path
 from seg_edge.errors import OutputError
 
 
-def check_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Refuses a place that can't be written to, before hours of work go there. Missing folders are made.
 
     Raises:
@@ -28,7 +28,7 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; at the block's end it is renamed to `path`, on an error removed.
 
     The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. A folder or
@@ -39,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
-        check_place(path)
+        check_writable(path)
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -55,5 +55,5 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         OutputError: The folder can't be written to.
     """
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -42,7 +42,7 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
         raise OutputError(f"can't listen on {host} port {port} ({reason}); choose another with --port N.") from error
 
 
-class Names:
+class AllowedHosts:
     """The names a server answers to.
 
     Others may be a web site's own, which it has led here (DNS rebinding) to read our answers in a visitor's browser.

@@ -29,7 +29,7 @@ from seg_edge.commands import cli
 from seg_edge.apps import camera as live
 from tests.stand_in_sources import OPENER
 run = live.run_camera
-live.run_camera = lambda settings, tell, show: run(settings, tell, show, OPENER)
+live.run_camera = lambda settings, log, show: run(settings, log, show, OPENER)
 cli.main(sys.argv[1:])
 """
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seg_edge import Segmentation, Segmenter
-from seg_edge.apps.image import Wanted, is_result, segment_photos
+from seg_edge.apps.image import ImageOptions, is_result, segment_photos
 from tests.tiny import TWO_UINT8, bright_square, carded
 
 
@@ -25,7 +25,7 @@ def save(path: Path, picture: np.ndarray) -> Path:
 
 def test_a_photo_becomes_what_was_wanted_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "in" / "square.png", bright_square((64, 96)))
-    (result,) = segment_photos([photo], segmenter, Wanted("cutout", out=tmp_path / "new" / "out", labels=True))
+    (result,) = segment_photos([photo], segmenter, ImageOptions("cutout", out=tmp_path / "new" / "out", labels=True))
     assert result.error == ""
     assert result.size_wh == (96, 64)
     assert result.areas["bright"] == pytest.approx(0.25, abs=0.03)
@@ -46,7 +46,7 @@ def test_failures_are_each_photo_s_own_and_order_is_kept(segmenter: Segmenter, t
     photos = [save(tmp_path / f"{index}.png", bright_square()) for index in range(6)]
     photos[1].write_text("not a photo")
     photos[4].unlink()
-    results = list(segment_photos(photos, segmenter, Wanted(out=tmp_path / "out")))
+    results = list(segment_photos(photos, segmenter, ImageOptions(out=tmp_path / "out")))
     assert [result.photo for result in results] == photos
     assert [bool(result.error) for result in results] == [False, True, False, False, True, False]
     assert "1.png" in results[1].error
@@ -57,17 +57,17 @@ def test_results_are_not_replaced_unless_told(segmenter: Segmenter, tmp_path: Pa
     photo = save(tmp_path / "a.png", bright_square())
     earlier = tmp_path / "a.overlay.jpg"
     earlier.write_bytes(b"precious")
-    (result,) = segment_photos([photo], segmenter, Wanted())
+    (result,) = segment_photos([photo], segmenter, ImageOptions())
     assert "--force" in result.error
     assert earlier.read_bytes() == b"precious"
-    (result,) = segment_photos([photo], segmenter, Wanted(force=True))
+    (result,) = segment_photos([photo], segmenter, ImageOptions(force=True))
     assert result.error == ""
     assert cv2.imread(str(earlier)).shape == (64, 96, 3)
 
 
 def test_two_photos_never_share_a_result(segmenter: Segmenter, tmp_path: Path) -> None:
     photos = [save(tmp_path / folder / "a.png", bright_square()) for folder in ("one", "two")]
-    first, second = segment_photos(photos, segmenter, Wanted(out=tmp_path / "out", force=True))
+    first, second = segment_photos(photos, segmenter, ImageOptions(out=tmp_path / "out", force=True))
     assert first.error == ""
     assert "rename" in second.error
     assert str(photos[0]) in second.error
@@ -77,7 +77,7 @@ def test_an_unwritable_place_leaves_nothing_behind(segmenter: Segmenter, tmp_pat
     photo = save(tmp_path / "a.png", bright_square())
     occupied = tmp_path / "file"
     occupied.write_text("a file where a folder is wanted")
-    (result,) = segment_photos([photo], segmenter, Wanted(out=occupied / "out"))
+    (result,) = segment_photos([photo], segmenter, ImageOptions(out=occupied / "out"))
     assert "can't be written" in result.error
     assert not list(tmp_path.glob("**/.*.tmp"))
 
@@ -94,7 +94,7 @@ def test_a_frame_that_can_t_be_segmented_is_its_photo_s_failure(
         return run(self, frame)
 
     monkeypatch.setattr(Segmenter, "__call__", fails_once)
-    errors = [result.error for result in segment_photos(photos, segmenter, Wanted())]
+    errors = [result.error for result in segment_photos(photos, segmenter, ImageOptions())]
     assert errors[0] == errors[2] == ""
     assert errors[1] == f"{photos[1]}: out of luck"
 
@@ -110,7 +110,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tm
             copy.write_bytes(photo.read_bytes())
             copies.append(copy)
         tracemalloc.start()
-        for result in segment_photos(copies, segmenter, Wanted(out=tmp_path / str(count))):
+        for result in segment_photos(copies, segmenter, ImageOptions(out=tmp_path / str(count))):
             assert result.error == ""
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

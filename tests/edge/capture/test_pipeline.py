@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_edge.capture.pipeline import Handoff, Pipeline
+from seg_edge.capture.pipeline import Mailbox, Pipeline
 from seg_edge.capture.timeline import STAGES
 from seg_edge.errors import SourceError
 from seg_edge.segmenter import Segmenter
@@ -31,7 +31,7 @@ def drain(pipeline: Pipeline) -> None:
 
 
 def test_the_newest_item_replaces_one_that_nobody_took() -> None:
-    place: Handoff[int] = Handoff(keep_all=False)
+    place: Mailbox[int] = Mailbox(keep_all=False)
     for number in range(5):
         place.put(number)
     assert place.take(0) == 4
@@ -41,7 +41,7 @@ def test_the_newest_item_replaces_one_that_nobody_took() -> None:
 
 
 def test_where_all_are_kept_putting_waits_until_it_is_taken() -> None:
-    place: Handoff[int] = Handoff(keep_all=True)
+    place: Mailbox[int] = Mailbox(keep_all=True)
     thread = threading.Thread(target=lambda: [place.put(number) for number in range(100)])
     thread.start()
     assert [place.take(2) for _ in range(100)] == list(range(100))
@@ -51,7 +51,7 @@ def test_where_all_are_kept_putting_waits_until_it_is_taken() -> None:
 
 @pytest.mark.parametrize("keep_all", [True, False])
 def test_the_end_wakes_both_sides_and_leaves_what_is_there(keep_all: bool) -> None:
-    place: Handoff[int] = Handoff(keep_all)
+    place: Mailbox[int] = Mailbox(keep_all)
     place.put(1)
     threads = [threading.Thread(target=place.put, args=(2,)), threading.Timer(0.1, place.end)]
     for thread in threads:
@@ -74,14 +74,14 @@ def test_live_answers_belong_to_their_frames_and_the_stages_explain_their_age(
         while len(items) < 100:
             item = pipeline.take(5)
             assert item is not None
-            age_ms = (time.monotonic() - item.shot.captured) * 1000
+            age_ms = (time.monotonic() - item.source.captured) * 1000
             items.append((item, age_ms))
     for item, _ in items:
         assert item.answer.labels.shape == SHAPE[:2]
-        assert np.all(item.answer.pixels == item.shot.frame[0, 0, 0])
+        assert np.all(item.answer.pixels == item.source.frame[0, 0, 0])
         assert set(item.stages_ms) == set(STAGES) - {"render", "publish"}
         assert min(item.stages_ms.values()) >= 0
-    captured = [item.shot.captured for item, _ in items]
+    captured = [item.source.captured for item, _ in items]
     assert captured == sorted(captured)
     left_over = [abs(age_ms - sum(item.stages_ms.values())) for item, age_ms in items]
     assert np.median(left_over) < 1, "a stage is missing or counted twice"
@@ -95,7 +95,7 @@ def test_a_slow_taker_gets_the_newest_and_the_rest_is_counted_as_dropped(tmp_pat
             item = pipeline.take(1)
             assert item is not None
             taken += 1
-            ages.append(time.monotonic() - item.shot.captured)
+            ages.append(time.monotonic() - item.source.captured)
         captured, dropped = pipeline.captured, pipeline.dropped
     assert captured > 60
     assert captured - taken - 3 <= dropped <= captured - taken  # up to three are under way
@@ -110,7 +110,7 @@ def test_every_frame_of_what_is_not_live_comes_out_in_order(tmp_path: Path, segm
             item = pipeline.take(1)
             if item is not None:
                 time.sleep(0.002)
-                values.append(int(item.shot.frame[0, 0, 0]))
+                values.append(int(item.source.frame[0, 0, 0]))
             if len(values) == 50:
                 set_state(tmp_path, "ends")
     assert values == list(range(len(values)))

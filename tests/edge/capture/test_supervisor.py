@@ -12,7 +12,7 @@ import pytest
 
 from seg_edge.capture import process as capture_process
 from seg_edge.capture import supervisor as capture
-from seg_edge.capture.supervisor import Capture, Captured
+from seg_edge.capture.supervisor import Capture, CapturedFrame
 from seg_edge.errors import SourceError
 from seg_edge.sources.source import SourceRequest
 from tests.stand_in_sources import OPENER, SHAPE, set_state
@@ -25,7 +25,7 @@ class Run:
 
     def __init__(self, folder: Path, live: bool = True):
         self.folder = folder
-        self.frames: list[Captured] = []
+        self.frames: list[CapturedFrame] = []
         self.news: list[str] = []
         self.finished = 0
         request = SourceRequest(set_state(folder, "works"), (32, 24), live=live)
@@ -219,7 +219,7 @@ def test_a_source_that_is_not_live_waits_and_loses_nothing(tmp_path: Path) -> No
     (tmp_path / "finite").touch()
     frames: list[int] = []
 
-    def slow(item: Captured) -> None:
+    def slow(item: CapturedFrame) -> None:
         time.sleep(0.01)
         frames.append(int(item.frame[0, 0, 0]))
         if len(frames) == 60:
@@ -242,7 +242,7 @@ def test_a_source_that_is_not_live_waits_and_loses_nothing(tmp_path: Path) -> No
 def test_a_slow_taker_of_a_live_source_misses_frames_that_are_counted(tmp_path: Path) -> None:
     values: list[int] = []
 
-    def slow(item: Captured) -> None:
+    def slow(item: CapturedFrame) -> None:
         time.sleep(0.15)
         values.append(int(item.frame[0, 0, 0]))
 

@@ -43,15 +43,15 @@ def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
     from starlette.testclient import TestClient
 
     from seg_edge.serve.api import make_app
-    from seg_edge.serve.server import load_crews
+    from seg_edge.serve.server import load_models
     from seg_edge.serve.settings import ServeSettings
-    from seg_edge.system.port import Names
+    from seg_edge.system.port import AllowedHosts
 
     with ExitStack() as stack:
 
         def make(**changes: Any) -> TestClient:
             settings = ServeSettings(**{"models": models, "workers": 1, **changes})
-            app = make_app(settings, load_crews(settings), Names("127.0.0.1", ADDRESS, settings.names))
+            app = make_app(settings, load_models(settings), AllowedHosts("127.0.0.1", ADDRESS, settings.names))
             # The server's own errors come as answers, as they would over a wire.
             client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
             return stack.enter_context(client)

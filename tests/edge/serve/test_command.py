@@ -16,7 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.serve import site
-from seg_edge.serve.chunked import PIECE
+from seg_edge.serve.chunked import CHUNK_BYTES
 from tests.edge.serve.browser import missing
 from tests.edge.serve.conftest import MakeClient, Server
 
@@ -195,7 +195,7 @@ def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes)
     scope = {"type": "http", "method": "GET", "path": "/sw.js", "headers": [(b"accept-encoding", encoding)]}
     asyncio.run(route.handle(scope, receive, send))
     assert sum(sizes) >= len(content)
-    assert max(sizes) <= PIECE
+    assert max(sizes) <= CHUNK_BYTES
 
 
 @pytest.mark.parametrize("path", ["/../secret.js", "/%2e%2e/secret.js", "/assets/../../secret.js", "/index.html.gz"])

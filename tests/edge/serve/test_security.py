@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 
 from seg_edge.errors import UsageError
 from seg_edge.serve.settings import ServeSettings
-from seg_edge.system.port import Names
+from seg_edge.system.port import AllowedHosts
 from tests.edge.serve.conftest import MakeClient
 
 TOKEN = "a-token-of-some-length"
@@ -87,7 +87,7 @@ def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
 
 
 def test_other_machines_are_let_in_with_a_token_alone() -> None:
-    network = Names("0.0.0.0", ("0.0.0.0", 8000))
+    network = AllowedHosts("0.0.0.0", ("0.0.0.0", 8000))
     assert not network.loopback
     assert "192.168.1.5:8000" in network
     assert "evil.example" not in network

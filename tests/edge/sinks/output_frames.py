@@ -10,20 +10,20 @@ from seg_edge.card import make_classes
 from seg_edge.interpreter import TensorSpec
 from seg_edge.postprocess import ScoreMap
 from seg_edge.segmentation import Segmentation
-from seg_edge.sinks.sink import Published
+from seg_edge.sinks.sink import OutputFrame
 from tests.tiny import noise
 
 CLASSES = make_classes(["background", "person", "cat"])
 
 
-def make_published(
+def make_output_frame(
     number: int = 1,
     shape_hw: tuple[int, int] = (48, 64),
     *,
     value: int | None = None,
     age_ms: float = 12.5,
     fps: float = 29.97,
-) -> Published:
+) -> OutputFrame:
     """One frame: its left half is `person`, the rest background, `cat` is nowhere.
 
     The picture is of one grey, `value`, or where that is None noise that differs by `number` (the worst to encode).
@@ -40,4 +40,4 @@ def make_published(
     frame = np.full((*shape_hw, 3), 90, np.uint8)
     for shared in (labels, picture, frame):
         shared.flags.writeable = False  # sinks share them: one that writes into them fails its test
-    return Published(number, time.monotonic() - age_ms / 1000, age_ms, fps, frame, answer, picture)
+    return OutputFrame(number, time.monotonic() - age_ms / 1000, age_ms, fps, frame, answer, picture)

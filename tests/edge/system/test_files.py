@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seg_edge.errors import OutputError
-from seg_edge.system.files import whole_file, write_file
+from seg_edge.system.files import atomic_write, write_file
 
 
 def names(folder: Path) -> list[str]:
@@ -19,7 +19,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_file_appears_whole_at_the_end_of_the_block(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         place.write_text("half, ")
         assert not path.exists()
         with place.open("a") as stream:
@@ -42,7 +42,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.tar.gz", "ä ö.JPG", "-a.png"])
 def test_the_temporary_lies_beside_and_keeps_the_suffix(tmp_path: Path, name: str) -> None:
-    with whole_file(tmp_path / name) as place:
+    with atomic_write(tmp_path / name) as place:
         assert (place.parent, place.suffix) == (tmp_path, Path(name).suffix)
         assert place.name.startswith(".")
         assert place.name != name
@@ -51,7 +51,7 @@ def test_the_temporary_lies_beside_and_keeps_the_suffix(tmp_path: Path, name: st
 
 
 def fail_halfway(path: Path, error: BaseException) -> None:
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         place.write_bytes(b"half")
         raise error
 
@@ -113,7 +113,7 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"precious")
-    with pytest.raises(OutputError, match="No such file"), whole_file(path):
+    with pytest.raises(OutputError, match="No such file"), atomic_write(path):
         pass
     assert path.read_bytes() == b"precious"
 
@@ -127,7 +127,7 @@ def test_what_is_no_file_is_refused_before_any_work(
     os.mkfifo("pipe")
     (tmp_path / "link to pipe").symlink_to("pipe")
     before = names(tmp_path)
-    with pytest.raises(OutputError, match="a folder or a device"), whole_file(Path(place)):
+    with pytest.raises(OutputError, match="a folder or a device"), atomic_write(Path(place)):
         pytest.fail("the block was entered")
     assert names(tmp_path) == before
     assert Path("pipe").is_fifo()

@@ -17,7 +17,7 @@ from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import encode, measure_rounds
 from seg_edge.apps.bench.watch import Watch
 from seg_edge.errors import ModelError
-from seg_edge.evaluation.data_folder import check_examples, class_names, unseen_examples
+from seg_edge.evaluation.data_folder import check_examples, class_names, held_out_examples
 from seg_edge.interpreter import default_threads
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
@@ -110,7 +110,7 @@ def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[
     if settings.data is None:
         return []
     names = class_names(settings.data, settings.classes or None)
-    examples, all_of_them = unseen_examples(settings.data, settings.part, settings.split)
+    examples, all_of_them = held_out_examples(settings.data, settings.part, settings.split)
     check_examples(examples, names)
     for which in settings.candidates:
         known = which.open(1).card.class_names

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.sinks.sink import Published
+from seg_edge.sinks.sink import OutputFrame
 
 JPEG_QUALITY = 80
 REPEAT = 1.0  # seconds after which a picture is sent again, so that clients don't give up, and the vanished are noticed
@@ -35,7 +35,7 @@ class Feed:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._encoding = threading.Lock()  # taken before the other where both are
-        self.item: Published | None = None
+        self.item: OutputFrame | None = None
         self.message = WAITING
         self.watchers = 0
         self._serial = 0  # counts what there was to show
@@ -44,7 +44,7 @@ class Feed:
         self._failure = ""
         self._closed = False
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Makes a frame the newest.
 
         Raises:

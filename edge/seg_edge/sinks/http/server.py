@@ -11,7 +11,7 @@ from contextlib import suppress
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import Any
 
-from seg_edge.system.port import Names, open_port
+from seg_edge.system.port import AllowedHosts, open_port
 
 MAX_CONNECTIONS = 64  # a browser keeps a few open beside its stream
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Server(ThreadingMixIn, TCPServer):
         super().__init__(listening.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
-        self.names = Names(host, self.server_address)
+        self.names = AllowedHosts(host, self.server_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts the connection's thread, or refuses it where there are too many."""

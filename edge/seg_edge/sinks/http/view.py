@@ -10,7 +10,7 @@ from seg_edge.sinks.http.feed import Feed
 from seg_edge.sinks.http.handler import Handler
 from seg_edge.sinks.http.server import listen
 from seg_edge.sinks.http.site import Site
-from seg_edge.sinks.sink import Controls, Published
+from seg_edge.sinks.sink import Controls, OutputFrame
 from seg_edge.system.port import url_of
 
 
@@ -46,7 +46,7 @@ class HttpView:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True)
         self._thread.start()
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Hands one frame over; it is encoded on a watcher's thread, if there is one.
 
         Raises:
