@@ -403,7 +403,7 @@ def test_the_page_goes_into_the_wheel() -> None:
     root = Path(__file__).parents[3]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]
-    assert (root / wheel["packages"][0] / "sinks" / "page.html").samefile(http_site.PAGE)
+    assert (root / wheel["packages"][0] / "sinks" / "http" / "page.html").samefile(http_site.PAGE)
     assert not {"include", "only-include", "exclude"} & (build.keys() | wheel.keys())
     if (root / ".git").exists():
         assert subprocess.run(["git", "check-ignore", "-q", http_site.PAGE], cwd=root, check=False).returncode == 1
