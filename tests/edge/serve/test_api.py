@@ -12,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.card import ModelCard
-from seg_edge.segmenter import Segmentation, Segmenter
+from seg_edge.segmentation import Segmentation
+from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output
 from tests.edge.serve.conftest import MakeClient
 from tests.tiny import GRACE_HOPPER, bright_square, noise
