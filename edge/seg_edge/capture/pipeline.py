@@ -157,6 +157,11 @@ class Pipeline:
         return self._capture.peak_mb
 
     @property
+    def complaint(self) -> str:
+        """Of a file, once everything was taken: what of it could not be shown; else empty."""
+        return self._capture.complaint
+
+    @property
     def trouble(self) -> str:
         """Why there is no new frame, for the user; empty when all is well."""
         return self._capture.trouble

@@ -17,17 +17,24 @@ from seg_edge.models import DEFAULT_MODEL
 
 
 def video(
-    file: Annotated[Path, typer.Argument(help="A video file.", metavar="IN")],
-    out: Annotated[Path, typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi, .webm or .ts.")],
+    file: Annotated[Path, typer.Argument(help="A video file, or numbered pictures: f%04d.png.", metavar="IN")],
+    out: Annotated[
+        Path, typer.Option(help="The file to write: .mp4, .m4v, .mov, .mkv, .webm, .ts, .avi, .gif or f%04d.png.")
+    ],
     effect: Annotated[Effect, typer.Option(help="What to make of each frame.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(min=0, max=63, help="Quality, the lower the better.", show_default="a size like the original's"),
+    ] = None,
+    fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Rate of numbered pictures.")] = None,
     smooth: SmoothOption = None,
     stats: Annotated[Path | None, typer.Option(help="Write what it took into this JSON file.")] = None,
     model: ModelOption = DEFAULT_MODEL,
     threads: ThreadsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
-    """Segment every frame of a video file, with its sound if ffmpeg is installed."""
+    """Segment every frame of a video file; sound, subtitles, chapters and title are kept."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -56,6 +63,8 @@ def video(
                 picture,
                 force,
                 lambda done, total: bar.update(task, completed=done, total=total and max(done, total)),
+                crf,
+                fps,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
@@ -63,5 +72,5 @@ def video(
     typer.echo(printable(f"{file}: {published} frames, {rate:.0f} a second -> {out}; {outcome.sound}"))
     if stats:
         write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
-    if outcome.undecoded:
-        fail(f"{file}: {outcome.undecoded} of its frames are damaged and could not be decoded; the rest was done.", 1)
+    if outcome.complaint:
+        fail(f"{file}: {outcome.complaint}; the rest was done.", 1)
