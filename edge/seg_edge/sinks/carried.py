@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from seg_edge.sinks.video_file import VideoFile
-from seg_edge.sinks.video_formats import video_format
+from seg_edge.sinks.video_formats import Format, video_format
 from seg_edge.sources.video_container import SteadyClock, beginning_s, open_container, reason_of
 
 ENCODERS = {"opus": "libopus", "mp3": "libmp3lame"}
@@ -39,10 +39,10 @@ class CarriedStreams:
         sounds = [s for s in self._container.streams.audio if s.codec_context is not None]
         anew = ""
         for stream in sounds if self._form.sound else []:
-            if _codec(stream) in self._form.sound:
+            if _codec(stream) in self._form.sound and self._form.dated:
                 carriers[stream.index] = _Copy(film, stream, origin_s, self._form.container in ("mp4", "mov"))
             else:
-                carriers[stream.index] = _Encode(film, stream, origin_s, self._form.sound[0])
+                carriers[stream.index] = _Encode(film, stream, origin_s, self._form)
                 anew = f", encoded anew as {self._form.sound[0]}"
         subtitles = list(self._container.streams.subtitles)
         taken = [s for s in subtitles if s.codec_context is not None and _codec(s) in self._form.subtitles]
@@ -145,9 +145,13 @@ class _Copy:
 class _Encode:
     """A sound that is decoded, made gapless, and encoded anew."""
 
-    def __init__(self, film: VideoFile, stream: Any, origin_s: float, codec: str):
+    def __init__(self, film: VideoFile, stream: Any, origin_s: float, form: Format):
         self.clock = SteadyClock(PACKET_S, origin_s)
         self._film, self._stream = film, stream
+        # Gaps become silence, overlaps are cut: the encoder knows no times between its frames. Nor does a container
+        # without times know when the sound begins.
+        self._gapless = "async=1:min_hard_comp=0.01" + ("" if form.dated else ":first_pts=0")
+        codec = form.sound[0]
         name = ENCODERS.get(codec, codec)
         given = stream.codec_context
         rates = RATES.get(name, {48000})
@@ -197,8 +201,7 @@ class _Encode:
             f":channel_layout={frame.layout.name}"
         )
         graph = self._av.filter.Graph()
-        # Gaps become silence, overlaps are cut: the encoder knows no times between its frames.
-        steps = [("abuffer", given), ("aresample", "async=1:min_hard_comp=0.01"), ("aformat", self._wanted)]
+        steps = [("abuffer", given), ("aresample", self._gapless), ("aformat", self._wanted)]
         size = self._out.codec_context.frame_size
         steps += [("asetnsamples", f"n={size}:p=0")] if size else []
         steps.append(("abuffersink", ""))

@@ -80,7 +80,7 @@ FORMATS = {
     ".avi": Format(
         "avi",
         Encoding("mjpeg", "yuvj420p", {"flags": "+qscale", "global_quality": str(3 * 118)}),  # FF_QP2LAMBDA
-        sound=("mp3", "ac3", "pcm_s16le"),
+        sound=("mp3",),
         dated=False,
         chapters=False,
     ),

@@ -206,20 +206,6 @@ def test_messages_name_the_file_the_user_named(tmp_path: Path, clip: Path, segme
         segment_video(tmp_path, tmp_path / "out.mp4", segmenter, "overlay", None, False)
 
 
-def probed(path: Path) -> dict[str, list[tuple[str, float, float]]]:
-    """Of each kind of stream: codec, and when its first and last packets begin, in seconds."""
-    found: dict[str, list[tuple[str, float, float]]] = {}
-    with av.open(str(path)) as container:
-        for stream in container.streams:
-            container.seek(0)
-            times = [
-                float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None and not p.is_discard
-            ]
-            name = stream.codec_context.codec.canonical_name
-            found.setdefault(stream.type, []).append((name, min(times, default=0.0), max(times, default=0.0)))
-    return found
-
-
 def flash_and_beep_s(path: Path) -> tuple[float, float]:
     """When the first bright picture is shown, and when the sound is first loud."""
     with av.open(str(path)) as container:
@@ -249,7 +235,6 @@ def test_flash_and_beep_stay_together(
     out = tmp_path / f"out{suffix}"
     outcome = segment_video(clip, out, segmenter, "overlay", None, False)
     assert outcome.complaint == ""
-    assert len(probed(out)["audio"]) == 1
     (flash, beep), (flash_in, beep_in) = flash_and_beep_s(out), flash_and_beep_s(clip)
     assert beep - flash == pytest.approx(beep_in - flash_in, abs=0.02 if suffix != ".avi" else 0.045)
     with av.open(str(out)) as container:
