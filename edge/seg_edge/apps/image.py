@@ -24,13 +24,15 @@ from seg_edge.errors import SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
+from seg_edge.regions import select_regions
+from seg_edge.render import EffectSettings
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
 
 # Photographs are JPEG; what has sharp edges or transparency is PNG.
-SUFFIX = {"overlay": ".jpg", "blur": ".jpg", "replace": ".jpg", "mask": ".png", "cutout": ".png"}
-RESULT = re.compile(r"\.(overlay|blur|replace)\.jpg$|\.(mask|cutout|labels)\.png$")
+PNG_EFFECTS = ("mask", "matte")
+RESULT = re.compile(r"\.(overlay|blur|replace|anonymize)\.jpg$|\.(mask|matte|cutout|replace|labels)\.png$")
 AHEAD = 2  # photos decoded ahead of the model, and again rendered behind it
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -41,16 +43,14 @@ class ImageOptions:
     """What to make of each photo.
 
     Attributes:
-        effect: A name in `seg_edge.render.EFFECTS`.
-        background: BGR uint8 picture for the effect `replace`.
+        settings: The effect, and which regions count.
         out: Folder to write to; beside each photo when None.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
         force: Replace what is there.
     """
 
-    effect: str = "overlay"
-    background: np.ndarray | None = None
+    settings: EffectSettings = field(default_factory=EffectSettings)
     out: Path | None = None
     labels: bool = False
     polygons: str | None = None
@@ -58,7 +58,9 @@ class ImageOptions:
 
     def outputs_of(self, photo: Path) -> dict[str, Path]:
         """The files a photo's results go to, by kind."""
-        names = {self.effect: f"{photo.stem}.{self.effect}{SUFFIX[self.effect]}"}
+        effect = self.settings.effect
+        suffix = ".png" if self.settings.transparent or effect in PNG_EFFECTS else ".jpg"
+        names = {effect: f"{photo.stem}.{effect}{suffix}"}
         if self.labels:
             names["labels"] = f"{photo.stem}.labels.png"
         if self.polygons:
@@ -119,7 +121,9 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageO
         item: tuple[PhotoResult, np.ndarray | None],
     ) -> tuple[PhotoResult, np.ndarray | None, Segmentation | None]:
         result, frame = item
-        return result, frame, None if frame is None else _attempt(result, "segment", lambda: segmenter(frame))
+        if frame is None:
+            return result, frame, None
+        return result, frame, _attempt(result, "segment", lambda: select_regions(segmenter(frame), options.settings))
 
     def finish(item: tuple[PhotoResult, np.ndarray | None, Segmentation | None]) -> PhotoResult:
         result, frame, answer = item
@@ -176,7 +180,7 @@ def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, opt
             document = _polygons(result, answer, str(options.polygons))
             write_file(path, json.dumps(document).encode())
         else:
-            write_picture(path, answer.draw(frame, options.effect, options.background))
+            write_picture(path, answer.draw(frame, options.settings))
 
 
 def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:
