@@ -10,13 +10,11 @@ What the model misses stays visible. Look at every picture before it is publishe
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from seg_edge.postprocess import ScoreMap
+from seg_edge.postprocess import ScoreMap
 
 CELLS = 4  # along a region's longer side
 LEVELS = 8

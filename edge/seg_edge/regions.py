@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from seg_edge.effects import EffectSettings
 from seg_edge.postprocess import ScoreMap
-
-if TYPE_CHECKING:
-    from seg_edge.render import EffectSettings
-    from seg_edge.segmentation import Segmentation
+from seg_edge.segmentation import Segmentation
 
 
 def select_regions(segmentation: Segmentation, settings: EffectSettings) -> Segmentation:

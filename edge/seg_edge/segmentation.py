@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,9 +12,6 @@ import numpy as np
 from seg_edge.card import ClassInfo
 from seg_edge.matte import soft_alpha
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
-
-if TYPE_CHECKING:
-    from seg_edge.render import EffectSettings
 
 # Regions under this share of the picture are specks, not shapes anybody would outline.
 SPECK = 0.0005
@@ -57,14 +53,5 @@ class Segmentation:
         return self.score_map.probabilities(self.labels.shape)  # type: ignore[arg-type]
 
     def alpha(self) -> np.ndarray:
-        """How much of each pixel is foreground, uint8 (height, width): 255 inside, 0 outside, soft along the outline."""
+        """How much of each pixel is foreground, uint8 (height, width): 255 inside, 0 outside, soft at the outline."""
         return soft_alpha(self.labels)
-
-    def draw(
-        self, frame: np.ndarray, effect: str | EffectSettings = "overlay", background: np.ndarray | None = None
-    ) -> np.ndarray:
-        """A picture of the answer; see `seg_edge.render` for the effects and `EffectSettings`."""
-        from seg_edge.render import EffectSettings, render
-
-        settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
-        return render(frame, self, settings)

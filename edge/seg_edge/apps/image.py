@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from seg_edge.effects import EffectSettings, render
 from seg_edge.errors import SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.regions import select_regions
-from seg_edge.render import EffectSettings
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
@@ -180,7 +180,7 @@ def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, opt
             document = _polygons(result, answer, str(options.polygons))
             write_file(path, json.dumps(document).encode())
         else:
-            write_picture(path, answer.draw(frame, options.settings))
+            write_picture(path, render(frame, answer, options.settings))
 
 
 def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:

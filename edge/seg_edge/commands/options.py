@@ -11,7 +11,7 @@ import typer
 from seg_edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from seg_edge.render import EffectSettings
+    from seg_edge.effects import EffectSettings
 
 
 class Effect(StrEnum):
@@ -54,8 +54,8 @@ EFFECTS_PANEL = "Effect"
 EffectOption = Annotated[
     Effect,
     typer.Option(
-        help="overlay tints what was found; mask colours it on black; matte is white on black; cutout has a transparent "
-        "background; blur and replace change the background; anonymize hides people.",
+        help="overlay tints what was found; mask colours it on black; matte is white on black; cutout leaves the "
+        "background transparent; blur and replace change it; anonymize hides people.",
         rich_help_panel=EFFECTS_PANEL,
     ),
 ]
@@ -93,8 +93,8 @@ def effect_settings(
         UsageError: They don't fit together.
         PhotoError: The background can't be read.
     """
+    from seg_edge.effects import EffectSettings, check_background, parse_background
     from seg_edge.photo.read import read_photo
-    from seg_edge.render import EffectSettings, check_background, parse_background
 
     check_background(effect, background)
     if blur_strength != 1 and effect != "blur":

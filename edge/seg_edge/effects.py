@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,9 +18,7 @@ from seg_edge.errors import UsageError
 from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
 from seg_edge.preprocess import check_frame, shrink
 from seg_edge.privacy import hide_people
-
-if TYPE_CHECKING:
-    from seg_edge.segmentation import Segmentation
+from seg_edge.segmentation import Segmentation
 
 OVERLAY_OPACITY = 0.5
 BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
@@ -115,21 +112,28 @@ def parse_background(text: str) -> tuple[int, int, int] | str | Path:
     return COLOURS.get(text) or Path(text)
 
 
-def render(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings | None = None) -> np.ndarray:
+def render(
+    frame: np.ndarray,
+    segmentation: Segmentation,
+    effect: str | EffectSettings = "overlay",
+    background: Background = None,
+) -> np.ndarray:
     """Draws a segmentation.
 
     Args:
         frame: BGR uint8 (height, width, 3), the one that was segmented.
         segmentation: Its answer.
-        settings: The effect; an overlay by default.
+        effect: An effect's name, or all its settings.
+        background: For the effect `replace`, given by name; see `EffectSettings`.
 
     Returns:
-        BGR uint8 (height, width, 3), or BGRA (height, width, 4) where `settings.transparent`. A new array.
+        BGR uint8 (height, width, 3), or BGRA (height, width, 4) where the settings are `transparent`. A new array.
 
     Raises:
         TypeError: The frame is no frame, or not the one of the answer.
+        UsageError: See `EffectSettings`.
     """
-    settings = settings or EffectSettings()
+    settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
     check_frame(frame)
     if frame.shape[:2] != segmentation.labels.shape:
         raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
