@@ -57,7 +57,7 @@ class Photo:
     alpha: np.ndarray | None
 
 
-def read_header(path: Path) -> PhotoHeader:
+def read_header(path: str | Path) -> PhotoHeader:
     """Format, size and orientation of a photo, from its header only.
 
     Raises:
@@ -132,7 +132,7 @@ def decode_photo(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
     """The photo's file, open; whatever the system has against it is a PhotoError."""
     if "\0" in str(path):
         raise photo_error(path, "is no file name; check it")
