@@ -46,6 +46,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="FOLDER[:WEIGHT]",
         help="learn from scenes of these pictures with soft masks instead; once or several times",
     )
+    parser.add_argument(
+        "--places",
+        type=PictureFolder.parse,
+        action="append",
+        default=[],
+        metavar="FOLDER[:WEIGHT]",
+        help="with --scenes: pictures in which nobody is (images/, no masks); once or several times",
+    )
     parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
     going_on = parser.add_mutually_exclusive_group()
@@ -79,6 +87,7 @@ def main() -> None:
             force=given.force,
             initial=given.initial,
             scenes=given.scenes,
+            places=given.places,
             xla=not given.no_xla,
         )
     except KeyboardInterrupt:
