@@ -37,7 +37,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
-    parser.add_argument("--initial", type=Path, help="a .keras to start from")
+    parser.add_argument("--network", type=Path, help="a .keras to train further, such as a pruned one")
+    parser.add_argument("--initial", type=Path, help="a .keras whose weights a new U-Net starts from")
     parser.add_argument(
         "--scenes",
         type=PictureFolder.parse,
@@ -85,6 +86,7 @@ def main() -> None:
             given.out,
             resume=given.resume,
             force=given.force,
+            network=given.network,
             initial=given.initial,
             scenes=given.scenes,
             places=given.places,

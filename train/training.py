@@ -80,6 +80,7 @@ def fit(
     *,
     resume: bool = False,
     force: bool = False,
+    network: Path | None = None,
     initial: Path | None = None,
     scenes: Sequence[PictureFolder] = (),
     places: Sequence[PictureFolder] = (),
@@ -93,6 +94,7 @@ def fit(
         out: The run folder; made when it isn't there.
         resume: Continue the run that `out` holds.
         force: Replace it.
+        network: A `.keras` to train further, such as a pruned one, instead of the recipe's U-Net.
         initial: A `.keras` to start from instead of new weights; at least half of the weights must fit.
         scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
         places: Pictures in which nobody is, to be among these scenes.
@@ -100,17 +102,22 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
-    model = build(recipe, len(data.classes))
+    model = load_keras(network) if network else build(recipe, len(data.classes))
+    if model.output_shape[-1] != len(data.classes):
+        raise DataError(f"{network} has {model.output_shape[-1]} classes, the data {len(data.classes)}.")
     if initial:
         _copy_weights(initial, model)
-    if recipe.encoder == "lite0":
-        freeze_rows(model, recipe.frozen_rows)
-    size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
+    freeze_rows(model, recipe.frozen_rows)
+    size_wh, (height, width) = model.input_shape[2:0:-1], model.output_shape[1:3]
     if scenes:
         task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, (width, height), places)
     else:
         task = MaskTask(data, recipe, size_wh)
-    about = {"recipe": dataclasses.asdict(recipe), "initial": provenance(initial) if initial else None}
+    about = {
+        "recipe": recipe.training_values() if network else dataclasses.asdict(recipe),
+        **({"parent": provenance(network)} if network else {}),
+        "initial": provenance(initial) if initial else None,
+    }
     return _train(
         model,
         data,
