@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seg_edge.errors import UsageError
-
 if TYPE_CHECKING:
     from seg_edge.effects import EffectSettings
 
@@ -33,30 +31,40 @@ class Only(StrEnum):
     largest = "largest"
 
 
-ModelOption = Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")]
+# Headings that --help puts options under.
+INPUT_PANEL, VIEW_PANEL, EFFECT_PANEL, OUTPUT_PANEL, MODEL_PANEL = "Input", "View", "Effect", "Output", "Model"
+ModelOption = Annotated[
+    str, typer.Option(help="A bundled model's name or a .tflite file.", rich_help_panel=MODEL_PANEL)
+]
 MAX_THREADS = 64
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, max=MAX_THREADS, help="CPU threads; by default the cores, at most 4.")
+    int | None,
+    typer.Option(
+        min=1, max=MAX_THREADS, help="CPU threads; by default the cores, at most 4.", rich_help_panel=MODEL_PANEL
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for other programs.", rich_help_panel=OUTPUT_PANEL)
+]
 
 SmoothOption = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=1,
-        help="How steady masks are held where the picture stands still; 0 leaves them.",
+        help="How strongly masks are smoothed over time where the picture doesn't move; 0 turns it off.",
+        rich_help_panel=MODEL_PANEL,
         show_default="0.5",
     ),
 ]
 
-EFFECTS_PANEL = "Effect"
+
 EffectOption = Annotated[
     Effect,
     typer.Option(
         help="overlay tints what was found; mask colours it on black; matte is white on black; cutout leaves the "
         "background transparent; blur and replace change it; anonymize hides people.",
-        rich_help_panel=EFFECTS_PANEL,
+        rich_help_panel=EFFECT_PANEL,
     ),
 ]
 BackgroundOption = Annotated[
@@ -64,23 +72,23 @@ BackgroundOption = Annotated[
     typer.Option(
         help="For the effect 'replace': a picture's file, white, black, green, #rrggbb or transparent.",
         metavar="FILE|COLOUR",
-        rich_help_panel=EFFECTS_PANEL,
+        rich_help_panel=EFFECT_PANEL,
     ),
 ]
 BlurStrengthOption = Annotated[
     float,
-    typer.Option(min=0.1, max=5, help="How strong 'blur' is; 1 is the standard.", rich_help_panel=EFFECTS_PANEL),
+    typer.Option(min=0.1, max=5, help="How strong 'blur' is; 1 is the standard.", rich_help_panel=EFFECT_PANEL),
 ]
-OnlyOption = Annotated[Only, typer.Option(help="Keep all regions or the largest.", rich_help_panel=EFFECTS_PANEL)]
+OnlyOption = Annotated[Only, typer.Option(help="Keep all regions or the largest.", rich_help_panel=EFFECT_PANEL)]
 MinAreaOption = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="Drop regions under this share of the picture, such as 0.01.", rich_help_panel=EFFECTS_PANEL
+        min=0, max=1, help="Drop regions under this share of the picture, such as 0.01.", rich_help_panel=EFFECT_PANEL
     ),
 ]
 FillHolesOption = Annotated[
     bool,
-    typer.Option("--fill-holes", help="Fill background that a region encloses.", rich_help_panel=EFFECTS_PANEL),
+    typer.Option("--fill-holes", help="Fill background that a region encloses.", rich_help_panel=EFFECT_PANEL),
 ]
 
 
