@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seg_edge.errors import UsageError
+
 if TYPE_CHECKING:
     from seg_edge.effects import EffectSettings
 
