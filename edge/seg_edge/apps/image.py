@@ -29,6 +29,7 @@ from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
+from seg_edge.tiling import Tiles, check_tiles, segment_tiled
 
 # Photographs are JPEG; what has sharp edges or transparency is PNG.
 PNG_EFFECTS = ("mask", "matte")
@@ -44,6 +45,7 @@ class ImageOptions:
 
     Attributes:
         settings: The effect, and which regions count.
+        tiles: See `seg_edge.tiling.segment_tiled`.
         out: Folder to write to; beside each photo when None.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
@@ -51,10 +53,14 @@ class ImageOptions:
     """
 
     settings: EffectSettings = field(default_factory=EffectSettings)
+    tiles: Tiles = "auto"
     out: Path | None = None
     labels: bool = False
     polygons: str | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        check_tiles(self.tiles)
 
     def outputs_of(self, photo: Path) -> dict[str, Path]:
         """The files a photo's results go to, by kind."""
@@ -123,7 +129,7 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageO
         result, frame = item
         if frame is None:
             return result, frame, None
-        return result, frame, _attempt(result, "segment", lambda: select_regions(segmenter(frame), options.settings))
+        return result, frame, _attempt(result, "segment", lambda: segment(frame))
 
     def finish(item: tuple[PhotoResult, np.ndarray | None, Segmentation | None]) -> PhotoResult:
         result, frame, answer = item
@@ -133,6 +139,9 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageO
             _attempt(result, "render", lambda: _write_all(result, frame, answer, options))
             result.timing_ms["total"] = sum(result.timing_ms.values())
         return result
+
+    def segment(frame: np.ndarray) -> Segmentation:
+        return select_regions(segment_tiled(segmenter, frame, options.tiles), options.settings)
 
     with ThreadPoolExecutor(AHEAD) as pool:
         frames = _ahead(pool, decode, map(plan, photos))

@@ -12,6 +12,7 @@ import typer
 
 from seg_edge.commands.console import ERASE_LINE, note, printable
 from seg_edge.commands.options import (
+    MODEL_PANEL,
     OUTPUT_PANEL,
     BackgroundOption,
     BlurStrengthOption,
@@ -55,6 +56,15 @@ def image(
     polygons: Annotated[
         PolygonFormat | None, typer.Option(help="Also write the outlines.", rich_help_panel=OUTPUT_PANEL)
     ] = None,
+    tiles: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|N",
+            help="Segment in overlapping tiles, N along the longer side; auto does so for long photos, and for large "
+            "ones with little found in them, which then take 13 inferences instead of 1.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     force: Annotated[
@@ -68,6 +78,7 @@ def image(
 
     options = ImageOptions(
         effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
+        int(tiles) if tiles.isascii() and tiles.isdigit() else tiles,
         out,
         labels,
         polygons.value if polygons else None,
