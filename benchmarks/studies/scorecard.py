@@ -1,4 +1,4 @@
-"""What a person model is worth, beside others: `python benchmarks/scorecard.py MODEL... --data DIR [--clip FILE...]`.
+"""How good is a person model, beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
 
 Dice and boundary F on the photos that nothing was chosen by, by how much of a photo people fill, by its light and by
 the tone of skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each

@@ -1,4 +1,4 @@
-"""Does a model give the same values everywhere? `sudo .venv/bin/python benchmarks/same_answer.py [MODEL...]`.
+"""Does a model give the same values everywhere? `sudo .venv/bin/python benchmarks/studies/same_answer.py [MODEL...]`.
 
 The same frames go through a model on this machine and on emulated processors of Raspberry Pis (`--cpu`), or through
 tflite-runtime 2.14, the last one for 32-bit systems, in an environment of its own (`--tflite-runtime`). Both are set up
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
+import platform as this_machine
 import shutil
 import statistics
 import subprocess
@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import arm64_root
+from benchmarks.studies import arm64_root
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
@@ -33,7 +33,7 @@ from seg_edge.models import DEFAULT_MODEL, open_model
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.photo import PHOTO_SUFFIXES, read_photo
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"
 WORKER = Path(__file__).with_name("run_frames.py")
 TFLITE_RUNTIME = ("tflite-runtime==2.14.0", "numpy<2")
@@ -92,8 +92,8 @@ def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarra
 
 
 @dataclass(frozen=True)
-class Side:
-    """Somewhere that `run_frames.py` runs.
+class Platform:
+    """A processor and runtime that `run_frames.py` runs on.
 
     Attributes:
         name: For messages.
@@ -139,28 +139,28 @@ class Side:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one side gave: `run_frames.run`'s report and the scores of each model."""
+    """What one platform gave: `run_frames.run`'s report and the scores of each model."""
 
     reports: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, np.ndarray]
 
 
 @contextmanager
-def here() -> Iterator[Side]:
+def here() -> Iterator[Platform]:
     """This Python and its runtime."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        yield Side(f"{platform.machine()}, here", lambda rest: [sys.executable, *rest], folder, str(folder))
+        yield Platform(f"{this_machine.machine()}, here", lambda rest: [sys.executable, *rest], folder, str(folder))
 
 
-def arm(root: Path, cpu: str) -> Side:
+def arm(root: Path, cpu: str) -> Platform:
     """An emulated Arm processor over a root that is set up."""
     site = f"/{arm64_root.SITE}"
-    return Side(cpu, lambda rest: arm64_root.command(root, cpu, rest), root / "exchange", "/exchange", site)
+    return Platform(cpu, lambda rest: arm64_root.command(root, cpu, rest), root / "exchange", "/exchange", site)
 
 
 @contextmanager
-def tflite_runtime(environment: Path) -> Iterator[Side]:
+def tflite_runtime(environment: Path) -> Iterator[Platform]:
     """tflite-runtime 2.14 in a virtual environment that is made unless it is there.
 
     Raises:
@@ -170,7 +170,7 @@ def tflite_runtime(environment: Path) -> Iterator[Side]:
     python = str(environment / "bin" / "python")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        yield Side("tflite-runtime", lambda rest: [python, *rest], folder, str(folder))
+        yield Platform("tflite-runtime", lambda rest: [python, *rest], folder, str(folder))
 
 
 def make_tflite_environment(environment: Path) -> None:
@@ -195,7 +195,7 @@ def make_tflite_environment(environment: Path) -> None:
     stamp.write_text(" ".join(TFLITE_RUNTIME))
 
 
-def check_delegated(side: Side, answer: Answer) -> None:
+def check_delegated(platform: Platform, answer: Answer) -> None:
     """XNNPACK is the reference; without it the built-in kernels run, without a word.
 
     Raises:
@@ -203,7 +203,7 @@ def check_delegated(side: Side, answer: Answer) -> None:
     """
     without = [name for name, report in answer.reports.items() if not report["delegates"]]
     if without:
-        raise SegEdgeError(f"{side.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
+        raise SegEdgeError(f"{platform.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
 
 
 def find_photos(given: Sequence[Path]) -> list[Path]:
@@ -238,7 +238,7 @@ def main(
         pictures = find_photos(photos or [PHOTO])
         frames = {name: make_frames(content, pictures, noise) for name, content in contents.items()}
         typer.echo(f"{len(pictures)} photos and {noise} frames of noise, seed {NOISE_SEED}")
-        typer.echo(f"{'model':<28}{'side':<34}{'values':>12}{'differ':>12}{'largest':>9}{'labels':>9}{'time':>7}")
+        typer.echo(f"{'model':<28}{'platform':<34}{'values':>12}{'differ':>12}{'largest':>9}{'labels':>9}{'time':>7}")
         if tflite:
             place = environment or Path.home() / ".cache" / "seg-edge" / "tflite-runtime"
             with here() as ours, tflite_runtime(place) as theirs:
@@ -251,17 +251,17 @@ def main(
                 reference = ours.run(contents, frames)
             check_delegated(ours, reference)
             largest = 0.0
-            for side in (arm(place, name) for name in cpus):
-                answer = side.run(contents, frames)
-                check_delegated(side, answer)
-                largest = max(largest, _print_difference(side, [(reference, answer)], timed=False))
+            for platform in (arm(place, name) for name in cpus):
+                answer = platform.run(contents, frames)
+                check_delegated(platform, answer)
+                largest = max(largest, _print_difference(platform, [(reference, answer)], timed=False))
     allowed = steps if steps is not None else 2 if tflite else 0
     if largest > allowed:
         typer.echo(f"error: values differ by up to {largest:g} steps; {allowed} is allowed.", err=True)
         raise typer.Exit(1)
 
 
-def _print_difference(side: Side, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
+def _print_difference(platform: Platform, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
     """A line a model; returns the largest difference."""
     largest = 0.0
     ours, theirs = pairs[0]
@@ -269,7 +269,7 @@ def _print_difference(side: Side, pairs: Sequence[tuple[Answer, Answer]], *, tim
         difference = compare(ours.scores[name], theirs.scores[name])
         ratio = statistics.median(b.reports[name]["ms"] / a.reports[name]["ms"] for a, b in pairs)
         labels = "-" if difference.labels is None else f"{difference.labels:.3%}"
-        who = f"{side.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegates'] else 'no'}"
+        who = f"{platform.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegates'] else 'no'}"
         typer.echo(
             f"{name.partition('_')[2]:<28}{who:<34}{difference.values:>12,}{difference.differing:>12,}"
             f"{difference.largest:>9g}{labels:>9}{f'x{ratio:.1f}' if timed else '-':>7}"

@@ -1,4 +1,4 @@
-"""`seg-edge serve` under load: `python benchmarks/serve_load.py PHOTO --requests 2000`.
+"""How does `seg-edge serve` do under load? `python benchmarks/studies/serve_load.py PHOTO --requests 2000`.
 
 Starts the server on loopback, sends it one photo over and over on a few connections that each wait for their answer,
 and prints the rate, the latency and how the server's memory grew. The rate stands beside two others, measured in this

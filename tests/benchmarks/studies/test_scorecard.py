@@ -12,8 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import typer
 
-from benchmarks import scorecard as script
-from benchmarks.scorecard import empty_places, groups_of, interval, typology_angle
+from benchmarks.studies import scorecard as script
+from benchmarks.studies.scorecard import empty_places, groups_of, interval, typology_angle
 from seg_edge.labelled import find_examples
 from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
 

@@ -1,8 +1,8 @@
-"""How near a video comes to the bare model's rate: `python benchmarks/video_rate.py CLIP`.
+"""How close does a video come to the bare model's rate? `python benchmarks/studies/video_rate.py CLIP`.
 
-In turns, in one process: the model alone on the clip's frames, already at its size, and the same frames through the
-whole of `seg-edge video`: decoded, shrunk, segmented, steadied, drawn and, in the third case, encoded. Prints the
-medians of the rates over the rounds, and the ratios of each round.
+In turns, in one process: the model alone on the clip's frames at the model's size, and the same frames through
+`seg-edge video`: decoded, shrunk, segmented, smoothed, drawn and, in the third case, encoded. Prints the medians of the
+rates over the rounds, and of the ratios of each round.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import typer
 
 from seg_edge.board import Machine, read_board
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SourceError
 from seg_edge.pipeline import Pipeline
 from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.render import render
@@ -64,7 +66,7 @@ def lengthen(clip: Path, frames: int, out: Path) -> list[np.ndarray]:
     while (frame := video.read()[1]) is not None:
         pictures.append(frame)
     if not pictures:
-        raise typer.BadParameter(f"{clip} is no video.")
+        raise SourceError(f"{clip}: OpenCV finds no video in it.")
     size_wh = (pictures[0].shape[1], pictures[0].shape[0])
     writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), 30, size_wh)
     for index in range(frames):
@@ -80,6 +82,12 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Of the model.")] = 1,
 ) -> None:
     """Prints, as JSON, the rates and their ratios."""
+    with exit_codes():
+        typer.echo(json.dumps(measure(clip, frames, rounds, threads), indent=1))
+
+
+def measure(clip: Path, frames: int, rounds: int, threads: int) -> dict[str, Any]:
+    """The rates and their ratios, as plain JSON."""
     segmenter = Segmenter(threads=threads, smooth=DEFAULT_SMOOTH)
     rates: dict[str, list[float]] = {"bare": [], "drawn": [], "written": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +103,7 @@ def main(
         for kind in ("drawn", "written")
     }
     board = read_board(Machine())
-    document = {
+    return {
         "machine": {"cpu": board.cpu, "cores": os.cpu_count(), "load": board.load},
         "clip": clip.name,
         "frames": frames,
@@ -111,7 +119,6 @@ def main(
             for kind, values in ratios.items()
         },
     }
-    typer.echo(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Flicker and trailing by `--smooth`, on clips: `python benchmarks/steadiness.py CLIP... [--reference FILE.tflite]`.
+"""What does smoothing gain and cost? `python benchmarks/studies/steadiness.py CLIP... [--reference FILE.tflite]`
 
 For each setting it prints the flicker score (`seg_edge.flicker`), its ratio to no smoothing, and Dice against reference
 labels where the picture moved of late, which is where a mask would trail. Nobody has labelled these frames by hand;

@@ -1,4 +1,4 @@
-"""The page of `seg-edge serve` beside Python: `python benchmarks/serve_page.py PHOTO`.
+"""Is the page as fast as Python? `python benchmarks/studies/serve_page.py PHOTO`.
 
 Opens the page in the system's Chromium, segments one photo over and over there and by a `Segmenter` here, turn by turn,
 and prints the median milliseconds of each stage, what the page loads in bytes, and how long that takes. Needs the page
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import typer
 
-from benchmarks.serve_load import served
+from benchmarks.studies.serve_load import served
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.photo import decode_photo, read_photo
