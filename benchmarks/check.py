@@ -21,13 +21,13 @@ from rich.table import Table
 from benchmarks import history
 from benchmarks.history import Row
 from benchmarks.suites import SUITES, Suite, read_suites, unique
-from seg_edge.bench.accuracy import measure_accuracy
-from seg_edge.bench.candidates import Candidate, describe, reference
-from seg_edge.bench.document import describe_machine, make_document
-from seg_edge.bench.figures import latency
-from seg_edge.bench.rounds import Round, measure_rounds
-from seg_edge.bench.run import drawn_frame
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import Candidate, describe, reference
+from seg_edge.apps.bench.document import describe_machine, make_document
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import Round, measure_rounds
+from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError, SegEdgeError
 
@@ -236,7 +236,7 @@ def main(
         typer.echo(f"Against {rows[-1].commit or 'an unknown commit'} of {rows[-1].created}")
         Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))
         for note in [*missing, *notes, *verdict["notes"]]:
-            line.tell(f"note: {note}")
+            line.log(f"note: {note}")
         failed = [comparison for comparison in comparisons if comparison.failed]
         if failed:
             worst = failed[0]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, NonNeg
 from benchmarks.reporting.tables import by_role, file_size, markdown_table, number, with_interval
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError, UsageError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 
 FOLDER = Path(__file__).with_name("history")
 MS, RATIO, FRAME_RATIO = "ms", "ratio", "frame ratio"
@@ -39,7 +39,7 @@ class Row(BaseModel):
         commit: Of the checkout; with `+` where files differed from it.
         machine: For people.
         model: Its name.
-        role: See `seg_edge.bench.candidates.Candidate`.
+        role: See `seg_edge.apps.bench.candidates.Candidate`.
         bytes: Size of its file; None where it has none.
         sha256: The first 12 digits of its file's.
         figure: What was measured.
@@ -88,7 +88,7 @@ def rows(document: Mapping[str, Any]) -> list[Row]:
 
 
 def latency_rows(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Of what `seg_edge.bench.figures.latency` returned."""
+    """Of what `seg_edge.apps.bench.figures.latency` returned."""
     found = []
     for entry in entries:
         threads = str(entry["threads"])
@@ -105,7 +105,7 @@ def latency_rows(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any
 
 
 def accuracy_rows(document: Mapping[str, Any], scored: Mapping[str, Any]) -> list[Row]:
-    """Of what `seg_edge.bench.accuracy.measure_accuracy` returned."""
+    """Of what `seg_edge.apps.bench.accuracy.measure_accuracy` returned."""
     found = []
     for model, figures in scored["models"].items():
         values = {MEAN_DICE: (figures["mean_dice"], figures["intervals"]["mean_dice"])}

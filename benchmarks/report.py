@@ -17,7 +17,7 @@ from benchmarks.reporting.document import read_results
 from benchmarks.reporting.page import html_page
 from benchmarks.reporting.text import TITLE, report
 from seg_edge.commands.console import exit_codes
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -29,15 +29,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from seg_edge.photo.write import write_picture
 
-from seg_edge.bench.candidates import Candidate, candidate
+from seg_edge.apps.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, UsageError
-from seg_edge.files import write_file
-from seg_edge.labelled import Example, check_examples, class_names, find_examples, unseen_examples
-from seg_edge.photos import write_picture
+from seg_edge.evaluation.data_folder import Example, check_examples, class_names, find_examples, held_out_examples
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
+from seg_edge.system.files import write_file
 
 SUITES = Path(__file__).with_name("suites.toml")
 DRAWN = "drawn"
@@ -166,7 +166,7 @@ def _read_suite(entry: SuiteEntry, base: Path, work: Path) -> tuple[Suite | None
     if split and not split.is_file():
         return None, [f"not scored, there is no {entry.split} (train/fit.py writes it) to say what is unseen"]
     classes = class_names(folder, entry.classes)
-    examples = unseen_examples(folder, entry.part, split)[0] if entry.part else find_examples(folder)
+    examples = held_out_examples(folder, entry.part, split)[0] if entry.part else find_examples(folder)
     check_examples(examples, classes)
     candidates, missing = _candidates(entry.models, base, work, classes)
     clips = _find_clips(base / entry.clips) if entry.clips else ()
@@ -214,9 +214,9 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     out = work / f"{model.parent.name}-{digest[:12]}{f'-{size}' if size else ''}.tflite"
     if not out.is_file():
-        from convert.converter import convert_float
-        from convert.narrow import at_size
-        from train.evaluate import load_keras
+        from convert.quantisation.converter import convert_float
+        from convert.pruning.narrow import at_size
+        from train.keras_model import load_keras
 
         network = load_keras(model)
         network = at_size(network, (size, size)) if size else network

@@ -26,20 +26,20 @@ import train.quiet  # noqa: F401
 import keras
 import numpy as np
 import tensorflow as tf
+from seg_edge.photo.find import find_photos
 
-from convert.teacher import ANSWERS_NAME, Teacher, Views, ask, attention_map, layer_output
+from convert.distillation.teacher import ANSWERS_NAME, Teacher, Views, ask, attention_map, layer_output
 from seg_edge.errors import DataError, SegEdgeError, UsageError
-from seg_edge.sources.photo import find_photos
 from train.dataset import Dataset, fixed_stream, open_split
-from train.evaluate import load_keras
-from train.fit import Masks, build, train_model
+from train.keras_model import load_keras
+from train.training import MaskTask, build, train_model
 from train.options import thread_count, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, add_options, given_values
-from train.runs import parentage, sha256_of
+from train.runs import provenance, sha256_of
 
 
 @dataclass(frozen=True)
-class Teaching:
+class DistillConfig:
     """How a teacher is listened to.
 
     Attributes:
@@ -71,7 +71,7 @@ class Teaching:
         return theirs, ours or theirs
 
 
-class Lesson:
+class DistillationTask:
     """True masks and the teacher's answers, view by view; what `train.fit.train_model` learns from."""
 
     def __init__(
@@ -81,14 +81,14 @@ class Lesson:
         recipe: Recipe,
         size_wh: tuple[int, int],
         answers: Path,
-        teaching: Teaching,
+        teaching: DistillConfig,
         unlabelled: Sequence[Path] = (),
     ):
         self.data, self.recipe, self.size_wh, self.teaching = data, recipe, size_wh, teaching
         examples, how = data.parts["train"], recipe.augmentation
         self.views = Views(examples, unlabelled, size_wh, recipe.cache_zoom, how, recipe.seed, teaching.views)
         self.about: dict[str, Any] = {
-            "distillation": {**asdict(teaching), "teacher": parentage(teacher), "unlabelled photos": len(unlabelled)}
+            "distillation": {**asdict(teaching), "teacher": provenance(teacher), "unlabelled photos": len(unlabelled)}
         }
         if unlabelled:  # others can't continue a run
             seen = "".join(map(sha256_of, unlabelled)).encode()
@@ -110,15 +110,15 @@ class Lesson:
         return ask(self._teacher, self.views, self._place, self._asked)
 
     def pupil(self, model: keras.Model) -> keras.Model:
-        """The student with the loss of this lesson."""
+        """The student with the loss of this task."""
         outputs = {"logits": model.outputs[0]}
         if self.teaching.hint:
             outputs["features"] = layer_output(model, self.teaching.hint_layers[1])
-        return Pupil(model.inputs, outputs, teaching=self.teaching)
+        return StudentModel(model.inputs, outputs, teaching=self.teaching)
 
     def training(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image, {mask, teacher, hint}), all views in a new order in each round."""
-        answers, hints = self.told
+        answers, hints = self.teacher_outputs
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             image, mask = self.views.draw(number)
@@ -143,10 +143,10 @@ class Lesson:
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
-class Pupil(keras.Model):
+class StudentModel(keras.Model):
     """A student under training: gives its logits and, for a hint, a layer's features."""
 
-    def __init__(self, *args: Any, teaching: Teaching, **kwargs: Any):
+    def __init__(self, *args: Any, teaching: DistillConfig, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.teaching = teaching
 
@@ -203,7 +203,7 @@ def distill(
     out: Path,
     *,
     student: Path | None = None,
-    teaching: Teaching | None = None,
+    teaching: DistillConfig | None = None,
     unlabelled: Sequence[Path] = (),
     answers: Path | None = None,
     resume: bool = False,
@@ -224,7 +224,7 @@ def distill(
         resume: Continue the run that `out` holds.
         force: Replace it.
     """
-    teaching = teaching or Teaching()
+    teaching = teaching or DistillConfig()
     _check_unlabelled(unlabelled, data)
     keras.utils.set_random_seed(recipe.seed)
     model = load_keras(student) if student else build(recipe, len(data.classes))
@@ -237,10 +237,10 @@ def distill(
         data,
         recipe,
         out,
-        parent=parentage(student) if student else None,
-        lesson=Masks(data, recipe, (width, height))
+        parent=provenance(student) if student else None,
+        task=MaskTask(data, recipe, (width, height))
         if alone
-        else Lesson(teacher, data, recipe, (width, height), answers or out / ANSWERS_NAME, teaching, unlabelled),
+        else DistillationTask(teacher, data, recipe, (width, height), answers or out / ANSWERS_NAME, teaching, unlabelled),
         resume=resume,
         force=force,
         xla=alone,  # which has no resizing with antialiasing
@@ -272,11 +272,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--unlabelled", type=Path, help="folder of photos without masks; none like those of val and test"
     )
-    parser.add_argument("--teacher-weight", type=float, default=Teaching.weight, help="0..1; the masks weigh the rest")
-    parser.add_argument("--temperature", type=float, default=Teaching.temperature)
-    parser.add_argument("--views", type=int, default=Teaching.views, help="varied views of each photo")
+    parser.add_argument("--teacher-weight", type=float, default=DistillConfig.weight, help="0..1; the masks weigh the rest")
+    parser.add_argument("--temperature", type=float, default=DistillConfig.temperature)
+    parser.add_argument("--views", type=int, default=DistillConfig.views, help="varied views of each photo")
     parser.add_argument("--hint", default="", help="layer whose attention maps are to agree: NAME or THEIRS:OURS")
-    parser.add_argument("--hint-weight", type=float, default=Teaching.hint_weight)
+    parser.add_argument("--hint-weight", type=float, default=DistillConfig.hint_weight)
     parser.add_argument("--recipe", choices=RECIPES, default="default")
     parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     going_on = parser.add_mutually_exclusive_group()
@@ -295,7 +295,7 @@ def main() -> None:
         kept = [name for name in ARCHITECTURE if name in values]
         if given.student and kept:
             raise UsageError(f"--{kept[0].replace('_', '-')} is for a new U-Net; {given.student} has its own.")
-        teaching = Teaching(given.teacher_weight, given.temperature, given.views, given.hint, given.hint_weight)
+        teaching = DistillConfig(given.teacher_weight, given.temperature, given.views, given.hint, given.hint_weight)
         run = distill(
             given.teacher,
             open_split(given.data, given.split or given.teacher.parent / "split.json"),

@@ -24,20 +24,20 @@ import train.quiet  # noqa: F401
 import keras
 import typer
 
-from convert.delegation import not_delegated
-from convert.methods import Converted, Method, calibrated, convert_by, spread
-from convert.ranges import PERCENTILE
-from convert.sensitivity import guilty, sensitivities, table
-from convert.verify import accuracy_drop, gate
+from convert.tflite_file import not_delegated
+from convert.quantisation.methods import Converted, Method, calibrated, convert_model, spread
+from convert.quantisation.ranges import PERCENTILE
+from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
+from convert.accuracy_gate import accuracy_drop, gate
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
-from seg_edge.files import write_file
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime
-from seg_edge.labelled import Example
-from seg_edge.scores import Scores, score
+from seg_edge.system.files import write_file
 from train.dataset import Dataset, open_split
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 from train.runs import read_run, sha256_of, versions
 
 CALIBRATION_PHOTOS = 200
@@ -87,7 +87,7 @@ def quantize(
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
     folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
-    made = convert_by(method, model, source, data, photos, folder, resume=resume, force=anew)
+    made = convert_model(method, model, source, data, photos, folder, resume=resume, force=anew)
     left = not_delegated(made.content)
     slow = Counter(one.split()[0] for one in left)
     del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
@@ -165,7 +165,7 @@ def _show_sensitivity(
     """Shows the table; returns the guilty places in words, empty where the network can't be looked into."""
     try:
         if made.folded is None or made.ranges is None:  # the converter's own ranges aren't told; these are as it finds
-            folded, ranges = calibrated(method, model, photos)
+            folded, ranges = calibrate(method, model, photos)
         else:
             folded, ranges = made.folded, made.ranges
         log("Rounding each place alone, on photos of the val part")
@@ -174,7 +174,7 @@ def _show_sensitivity(
         log(f"No table of the layers' sensitivity: {error}")
         return ""
     log(table(rows))
-    named = guilty(rows)
+    named = most_sensitive(rows)
     return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
 
 

@@ -24,18 +24,18 @@ import keras
 import tensorflow as tf
 
 from seg_edge.errors import DataError, SegEdgeError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import DiceCoefficient
-from train.options import thread_count, use_threads, words
+from train.options import thread_count, use_threads, comma_separated
 from train.recipes import RECIPES, Recipe, add_options, given_values
-from train.runs import RUN_NAME, parentage, versions
-from train.scenes import Scenes, Source
+from train.runs import RUN_NAME, provenance, versions
+from train.scene_stream import SceneTask, PictureFolder
 from train.unet import unet
 
 
-class Lesson(Protocol):
+class TrainingTask(Protocol):
     """What a model learns from: batches, and how its answer is judged."""
 
     about: dict[str, Any]
@@ -53,8 +53,8 @@ class Lesson(Protocol):
         ...
 
 
-class Masks:
-    """The usual lesson: varied photos of the train part and their masks."""
+class MaskTask:
+    """The usual task: varied photos of the train part and their masks."""
 
     def __init__(self, data: Dataset, recipe: Recipe, size_wh: tuple[int, int]):
         self.data, self.recipe, self.size_wh = data, recipe, size_wh
@@ -91,7 +91,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     initial: Path | None = None,
-    scenes: Sequence[Source] = (),
+    scenes: Sequence[PictureFolder] = (),
     xla: bool = True,
 ) -> dict[str, Any]:
     """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
@@ -103,7 +103,7 @@ def fit(
         resume: Continue the run that `out` holds.
         force: Replace it.
         initial: A `.keras` of the same shape to start from instead of random weights.
-        scenes: Pictures to learn from instead of the train part, see `train.scenes`.
+        scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
         xla: Compile the step with XLA where there is a GPU.
     """
     keras.utils.set_random_seed(recipe.seed)
@@ -112,15 +112,15 @@ def fit(
     if initial:
         _copy_weights(initial, model)
     size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
-    lesson = Scenes(scenes, data, recipe, size_wh, (width, height)) if scenes else Masks(data, recipe, size_wh)
-    about = {"recipe": dataclasses.asdict(recipe), "initial": parentage(initial) if initial else None}
+    task = SceneTask(scenes, data, recipe, size_wh, (width, height)) if scenes else MaskTask(data, recipe, size_wh)
+    about = {"recipe": dataclasses.asdict(recipe), "initial": provenance(initial) if initial else None}
     return _train(
         model,
         data,
         recipe,
         out,
-        lesson,
-        {**about, **lesson.about},
+        task,
+        {**about, **task.about},
         resume=resume,
         force=force,
         xla=xla,
@@ -146,7 +146,7 @@ def train_model(
     out: Path,
     *,
     parent: Mapping[str, Any] | None,
-    lesson: Lesson | None = None,
+    task: TrainingTask | None = None,
     resume: bool = False,
     force: bool = False,
     xla: bool = True,
@@ -158,8 +158,8 @@ def train_model(
         data: The split photos.
         recipe: Values of the training; those of the architecture don't count, but where there is no parent.
         out: The run folder; made when it isn't there.
-        parent: Where the model comes from, see `train.runs.parentage`; None for a new one of the recipe.
-        lesson: What it learns from; the train part's masks by default.
+        parent: Where the model comes from, see `train.runs.provenance`; None for a new one of the recipe.
+        task: What it learns from; the train part's masks by default.
         resume: Continue the run that `out` holds.
         force: Replace it.
         xla: Compile the step with XLA where there is a GPU.
@@ -169,10 +169,10 @@ def train_model(
     """
     keras.utils.set_random_seed(recipe.seed)
     height, width = model.input_shape[1:3]
-    lesson = lesson or Masks(data, recipe, (width, height))
+    task = task or MaskTask(data, recipe, (width, height))
     values = recipe.training_values() if parent else dataclasses.asdict(recipe)
-    about = {"recipe": values, **lesson.about, "parent": dict(parent) if parent else None}
-    return _train(model, data, recipe, out, lesson, about, resume=resume, force=force, xla=xla)
+    about = {"recipe": values, **task.about, "parent": dict(parent) if parent else None}
+    return _train(model, data, recipe, out, task, about, resume=resume, force=force, xla=xla)
 
 
 def _train(
@@ -180,7 +180,7 @@ def _train(
     data: Dataset,
     recipe: Recipe,
     out: Path,
-    lesson: Lesson,
+    task: TrainingTask,
     about: dict[str, Any],
     *,
     resume: bool,
@@ -189,7 +189,7 @@ def _train(
 ) -> dict[str, Any]:
     steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
     dice = DiceCoefficient(len(data.classes))
-    pupil = lesson.pupil(model)
+    pupil = task.training_model(model)
     _compile(pupil, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
     prepare_run(out, data, about, resume=resume, force=force)
     checkpoint = Checkpoint(out, model, steps, dice, data.classes, recipe.keep)
@@ -197,11 +197,11 @@ def _train(
     if done < recipe.epochs:
         try:
             pupil.fit(
-                lesson.training(done * steps),
+                task.training_batches(done * steps),
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=recipe.epochs,
-                validation_data=lesson.validation(),
+                validation_data=task.validation_batches(),
                 callbacks=_callbacks(checkpoint, recipe, out),
                 shuffle=False,  # the stream is shuffled
                 verbose=0,
@@ -297,7 +297,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True, help="data folder with images/ and masks/")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument("--classes", type=words, help="names, where the data folder has no labels.txt: cat,dog")
+    parser.add_argument("--classes", type=comma_separated, help="names, where the data folder has no labels.txt: cat,dog")
     parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
@@ -305,7 +305,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
     parser.add_argument(
         "--scenes",
-        type=Source.parse,
+        type=PictureFolder.parse,
         action="append",
         default=[],
         metavar="FOLDER[:WEIGHT]",

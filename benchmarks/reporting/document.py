@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from benchmarks.reporting.tables import by_role
-from seg_edge.bench.document import read_document
+from seg_edge.apps.bench.document import read_document
 from seg_edge.errors import DataError
 
 Time = Annotated[FiniteFloat, Field(ge=0, lt=1e9)]

@@ -21,7 +21,7 @@ from benchmarks.reporting.tables import (
     thread_count,
     with_interval,
 )
-from seg_edge.bench.rounds import STAGES
+from seg_edge.apps.bench.rounds import STAGES
 
 TITLE = "seg-edge: how small, how fast, how accurate"
 BOARDS = ("Raspberry Pi 4", "Raspberry Pi 5")

@@ -14,19 +14,20 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import typer
 from typer.testing import CliRunner
 
-from convert import methods as methods_module
+from convert.quantisation import methods as methods_module
 from convert import quantize as quantize_module
-from convert.methods import Method
+from convert.quantisation.methods import Method
 from convert.quantize import main
-from convert.verify import check_full_integer, gate, read_contents
+from convert.tflite_file import check_full_integer, read_contents
+from convert.accuracy_gate import gate
 from seg_edge import Segmenter
 from seg_edge.card import read_card, strip_card
 from seg_edge.errors import ModelError, UsageError
-from seg_edge.scores import PhotoScore, Scores
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.scores import PhotoScore, Scores
+from seg_edge.photo.read import read_photo
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
 from train.dataset import open_split
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 
 Trained = tuple[Path, Path]
 app = typer.Typer()

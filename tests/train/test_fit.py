@@ -31,7 +31,7 @@ from train import fit as fit_script  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.callbacks import Checkpoint, prepare_run  # noqa: E402
 from train.dataset import Dataset, open_dataset, open_split  # noqa: E402
-from train.fit import fit  # noqa: E402
+from train.training import fit
 from train.losses import LOSSES, DiceCoefficient  # noqa: E402
 from train.recipes import RECIPES, Recipe, original  # noqa: E402
 from train.unet import FULL_WIDTHS  # noqa: E402

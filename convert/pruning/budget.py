@@ -1,0 +1,104 @@
+"""What a pruned model may cost; and how a budget of measured time is met, which no formula gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from convert.pruning.cost import mmac
+from convert.quantisation.methods import convert_int8
+from seg_edge.errors import ModelError
+from seg_edge.evaluation.latency import measure
+from train.dataset import Dataset
+
+ROUNDS = 8  # of halving the range, on a logarithmic scale
+NEAR = 0.97  # a model that takes this share of the time allowed is good enough
+CALIBRATION_PHOTOS = 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a model may cost.
+
+    Attributes:
+        unit: `params`, `mmac` (millions of multiply-accumulates), or `ms`: median time of an inference of the int8
+            model, which is what ships, on this machine.
+        value: In that unit, above 0.
+        threads: CPU threads of an inference.
+    """
+
+    unit: str
+    value: float
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """As a folder is called: `60_mmac`."""
+        return f"{self.value:.12g}_{self.unit}"
+
+
+def int8_of(model: keras.Model, data: Dataset) -> bytes:
+    """The model as it ships, to be timed: calibrated on a few photos, whose ranges make it no slower or faster."""
+    return convert_int8(model, data.parts["train"][:CALIBRATION_PHOTOS])
+
+
+def inference_ms(model: keras.Model, data: Dataset, threads: int) -> float:
+    """Median milliseconds of an inference, converted to int8. Other work on the machine makes it longer."""
+    return measure({"model": int8_of(model, data)}, threads=threads)["model"].median_ms
+
+
+def within_ms(
+    limit: float,
+    range_mmac: tuple[float, float],
+    at_mmac: Callable[[float], keras.Model],
+    ms_of: Callable[[keras.Model], float],
+    log: Callable[[str], object],
+) -> tuple[keras.Model, float]:
+    """The largest model, of those that are pruned to some number of MMAC, that takes no longer than `limit`.
+
+    Args:
+        limit: Milliseconds.
+        range_mmac: The least that the model can be pruned to, and the whole model.
+        at_mmac: The model pruned to a number of MMAC.
+        ms_of: Converts and times a model.
+        log: Is given a line for each that was timed.
+
+    Returns:
+        The model and its milliseconds.
+
+    Raises:
+        ModelError: Even the least takes longer, with its time.
+    """
+
+    known: dict[float, float] = {}  # close budgets give the same channels
+
+    def timed(most: float) -> tuple[keras.Model, float]:
+        model = at_mmac(most)
+        size = mmac(model)
+        if size not in known:
+            known[size] = ms_of(model)
+            log(f"{size:,.1f} MMAC take {known[size]:.2f} ms")
+        return model, known[size]
+
+    low, high = range_mmac
+    best = timed(low)
+    if best[1] > limit:
+        raise ModelError(
+            f"a budget of {limit:g} ms can't be met: with the fewest channels, {low:,.1f} MMAC, the model takes "
+            f"{best[1]:.2f} ms here; give more, or a smaller --minimum or --size."
+        )
+    whole = timed(high)
+    if whole[1] <= limit:
+        return whole
+    for _ in range(ROUNDS):
+        if best[1] >= NEAR * limit:
+            break
+        middle = (low * high) ** 0.5
+        tried = timed(middle)
+        if tried[1] <= limit:
+            low, best = middle, tried
+        else:
+            high = middle
+    return best

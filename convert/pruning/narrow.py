@@ -1,0 +1,96 @@
+"""A Keras model without some of its channels, or for another input size; an ordinary functional model each time."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from convert.pruning.channels import OUTPUT_AXIS, Channels, find_channels
+from seg_edge.errors import ModelError
+
+
+def narrow(model: keras.Model, keep: np.ndarray, channels: Channels | None = None) -> keras.Model:
+    """The model without the channel groups that aren't kept, the other weights carried over.
+
+    Args:
+        model: What `find_channels` can read.
+        keep: bool (groups,): which of `find_channels(model).groups` stay.
+        channels: What `find_channels(model)` gave, to save the time of doing it again.
+
+    Returns:
+        A new model with the same layer names. Its output is the model's with zeros where the convolutions read the
+        removed channels; bit for bit the model's when nothing is removed.
+
+    Raises:
+        ModelError: A layer would be left without any channel, or `find_channels` can't read the model.
+    """
+    channels = channels or find_channels(model)
+    keep = np.asarray(keep)
+    if keep.dtype != bool or keep.shape != (len(channels.groups),):
+        raise ValueError(f"keep is bool ({len(channels.groups)},), got {keep.dtype} {keep.shape}")
+    # One more at the end, which STAYS (-1) finds.
+    staying = np.append(keep, True)
+    kept_in = {name: np.flatnonzero(staying[ids]) for name, ids in channels.inputs.items()}
+    kept_out = {name: np.flatnonzero(staying[ids]) for name, ids in channels.outputs.items()}
+    for name, indices in kept_out.items():
+        if not len(indices):
+            raise ModelError(f"layer {name!r} would be left without any channel; keep at least one.")
+
+    def rebuild(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if type(layer) in OUTPUT_AXIS:
+            config["filters"] = len(kept_out[layer.name])
+        return type(layer).from_config(config)
+
+    narrowed = keras.models.clone_model(model, clone_function=rebuild)
+    for name in channels.inputs:
+        layer = model.get_layer(name)
+        narrowed.get_layer(name).set_weights(_cut(layer, kept_in[name], kept_out[name]))
+    return narrowed
+
+
+def _cut(layer: keras.Layer, kept_in: np.ndarray, kept_out: np.ndarray) -> list[np.ndarray]:
+    """A layer's weights for the kept input and output channels, in the order of `get_weights`."""
+    weights, kind = layer.get_weights(), type(layer)
+    kernels = [w for w in weights if w.ndim == 4]
+    vectors = [w[kept_out] for w in weights if w.ndim == 1]  # biases, and the four of a batch normalisation
+    if kind is layers.Conv2D:
+        kernels = [kernels[0][:, :, kept_in][..., kept_out]]
+    elif kind is layers.Conv2DTranspose:
+        kernels = [kernels[0][:, :, kept_out][..., kept_in]]
+    elif kind is layers.DepthwiseConv2D:
+        kernels = [kernels[0][:, :, kept_in]]
+    elif kind is layers.SeparableConv2D:
+        # The pointwise kernel reads `depth_multiplier` channels for each input channel, side by side.
+        multiplier = layer.depth_multiplier
+        spread = (kept_in[:, np.newaxis] * multiplier + np.arange(multiplier)).ravel()
+        kernels = [kernels[0][:, :, kept_in], kernels[1][:, :, spread][..., kept_out]]
+    return kernels + vectors
+
+
+def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
+    """The model for another input size: a fully convolutional net has the same weights at any.
+
+    Args:
+        model: What `find_channels` can read.
+        size_wh: Width and height in pixels, multiples of what the model divides its input by.
+
+    Raises:
+        ModelError: They aren't, with what would fit.
+    """
+    find_channels(model)
+    _, height, width, depth = model.input_shape
+    if (width, height) == tuple(size_wh):
+        return model
+    shapes = [layer.output.shape for layer in model.layers]
+    factors = (width // min(shape[2] for shape in shapes), height // min(shape[1] for shape in shapes))
+    if any(side % factor or side <= 0 for side, factor in zip(size_wh, factors, strict=True)):
+        raise ModelError(
+            f"input size {size_wh[0]}x{size_wh[1]} does not fit the model, which halves it several times; "
+            f"give multiples of {factors[0]}x{factors[1]}."
+        )
+    image = keras.Input((size_wh[1], size_wh[0], depth), name=model.operations[0].name)
+    resized = keras.models.clone_model(model, input_tensors=image)
+    resized.set_weights(model.get_weights())
+    return resized

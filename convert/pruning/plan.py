@@ -1,0 +1,233 @@
+"""Which channels to keep within a budget of parameters or multiply-accumulates.
+
+Channels of one layer (or of a set of tied layers) all cost the same, so a plan is a number of channels for each; which
+ones they are, the scores say. Costs come from these numbers alone, so thousands of plans can be compared in a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import keras
+import numpy as np
+from keras import layers
+
+from convert.pruning.channels import Channels
+from convert.pruning.cost import positions
+from convert.pruning.importance import comparable
+from seg_edge.errors import ModelError
+
+SPREADS = ("even", "importance")
+UNITS = {"params": "parameters", "mmac": "MMAC"}
+
+
+class Layout:
+    """The layers that can become narrower, and what the model costs with any number of channels in each.
+
+    Attributes:
+        members: For each, the numbers of its channel groups.
+        sizes: For each, how many channels it has, int (layers,).
+    """
+
+    def __init__(self, model: keras.Model, channels: Channels):
+        by_layers = channels.by_layers()
+        if not by_layers:
+            raise ModelError(f"model {model.name!r} has no channel that could be removed.")
+        self.members = list(by_layers.values())
+        self.sizes = np.array([len(numbers) for numbers in self.members])
+        self._costs = [_cost_of(model.get_layer(name)) for name in channels.inputs]
+        self._inputs = [self._counts_in(ids) for ids in channels.inputs.values()]
+        self._outputs = [self._counts_in(ids) for ids in channels.outputs.values()]
+
+    def _counts_in(self, ids: np.ndarray) -> tuple[np.ndarray, int]:
+        """How often each layer's channels are among `ids` as a whole number of times, and how many always stay."""
+        times = [np.isin(ids, numbers).sum() / len(numbers) for numbers in self.members]
+        return np.array(times), int((ids < 0).sum())
+
+    def cost(self, counts: np.ndarray, unit: str) -> np.ndarray:
+        """Parameters, or millions of MACs, with these numbers of channels: float (...,) of int (..., layers)."""
+        total = np.zeros(np.shape(counts)[:-1])
+        for cost, (times_in, more_in), (times_out, more_out) in zip(
+            self._costs, self._inputs, self._outputs, strict=True
+        ):
+            into, out = counts @ times_in + more_in, counts @ times_out + more_out
+            kernels = cost.pairs * into * out + cost.inputs * into
+            total += kernels + cost.outputs * out if unit == "params" else cost.positions * kernels
+        return total if unit == "params" else total / 1e6
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Weights of a layer with i and o channels: `pairs * i * o + inputs * i`, and `outputs * o` that multiply nothing.
+
+    `positions` is how often each of the former is multiplied, see `convert.pruning.cost.positions`.
+    """
+
+    pairs: int
+    inputs: int
+    outputs: int
+    positions: int
+
+
+def _cost_of(layer: keras.Layer) -> _Cost:
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    vectors = sum(len(shape) == 1 for shape in shapes)
+    if type(layer) is layers.BatchNormalization:
+        return _Cost(0, 0, vectors, 0)
+    height, width = next(shape for shape in shapes if len(shape) == 4)[:2]
+    if type(layer) is layers.DepthwiseConv2D:
+        return _Cost(0, height * width * layer.depth_multiplier, vectors, positions(layer))
+    if type(layer) is layers.SeparableConv2D:
+        depth = layer.depth_multiplier
+        return _Cost(depth, height * width * depth, vectors, positions(layer))
+    return _Cost(height * width, 0, vectors, positions(layer))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What every layer keeps.
+
+    Attributes:
+        minimum: Channels at least; a layer with fewer keeps all.
+        multiple: The number kept is a multiple of this, or all.
+    """
+
+    minimum: int = 4
+    multiple: int = 1
+
+    def levels(self, size: int) -> np.ndarray:
+        """Numbers of channels that a layer of `size` may keep, rising."""
+        least = max(1, -(-self.minimum // self.multiple)) * self.multiple
+        return np.array([*range(least, size, self.multiple), size])
+
+
+def choose(
+    model: keras.Model,
+    channels: Channels,
+    scores: np.ndarray,
+    criterion: str,
+    *,
+    budget: float,
+    unit: str,
+    spread: str = "even",
+    limits: Limits | None = None,
+) -> np.ndarray:
+    """Which channel groups to keep so that a budget holds.
+
+    Args:
+        model: What is pruned.
+        channels: Its channel groups.
+        scores: Of each group, by `criterion`.
+        criterion: A name in `convert.pruning.importance.CRITERIA`.
+        budget: The most that it may cost.
+        unit: `params` or `mmac`.
+        spread: `even`: each layer keeps the same share, as far as whole channels allow. `importance`: the channels
+            with the lowest score for the cost they save leave, wherever they are.
+        limits: What every layer keeps.
+
+    Returns:
+        bool (groups,), all True where the model is within the budget as it is.
+
+    Raises:
+        ModelError: The budget can't be met, with the least that can; or a score isn't a number.
+    """
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"the criterion {criterion} gives no number for some channels; are the model's weights finite?"
+        )
+    layout, limits = Layout(model, channels), limits or Limits()
+    require_possible(model, channels, budget, unit, limits)
+    levels = [limits.levels(size) for size in layout.sizes]
+    plan = _Plan(layout, levels, comparable(criterion, scores, channels), budget, unit)
+    counts = plan.even() if spread == "even" else plan.by_importance()
+    keep = np.zeros(len(scores), bool)
+    for numbers, count in zip(layout.members, counts, strict=True):
+        keep[numbers[np.argsort(-scores[numbers], kind="stable")[:count]]] = True
+    return keep
+
+
+def least_cost(model: keras.Model, channels: Channels, unit: str, limits: Limits) -> float:
+    """What the model costs with the fewest channels that `limits` allow; see `choose`."""
+    layout = Layout(model, channels)
+    return float(layout.cost(np.array([limits.levels(size)[0] for size in layout.sizes]), unit))
+
+
+def require_possible(model: keras.Model, channels: Channels, budget: float, unit: str, limits: Limits) -> None:
+    """Says so when not even the fewest channels that `limits` allow are within the budget; see `choose`.
+
+    Raises:
+        ModelError: With the least that is possible.
+    """
+    least = least_cost(model, channels, unit, limits)
+    if least > budget:
+        raise ModelError(
+            f"a budget of {budget:,.6g} {UNITS[unit]} can't be met: with at least {limits.minimum} channels a layer "
+            f"(multiples of {limits.multiple}) it is {least:,.6g}; give more, or a smaller --minimum."
+        )
+
+
+class _Plan:
+    """Finds the number of channels of each layer.
+
+    A channel's cost is what it costs in the whole model. By what it saves in the model as it is by then, a layer that
+    has lost channels makes its neighbours cheap: every second layer would go to the minimum and the others stay whole.
+    """
+
+    def __init__(self, layout: Layout, levels: Sequence[np.ndarray], scores: np.ndarray, budget: float, unit: str):
+        self.layout, self.levels, self.budget, self.unit = layout, levels, budget, unit
+        self.ranked = [np.sort(scores[numbers])[::-1] for numbers in layout.members]
+        without_one = layout.sizes - np.eye(len(layout.sizes), dtype=int)
+        self.each = np.maximum(layout.cost(layout.sizes, unit) - layout.cost(without_one, unit), 1e-12)
+
+    def even(self) -> np.ndarray:
+        """The largest share that fits, then some of the channels that the next larger share would have."""
+        shares = np.unique(np.concatenate([level / level[-1] for level in self.levels]))
+        plans = [self._at_share(share) for share in shares]
+        best = self._last_that_fits(plans)
+        return self._fill(plans[best], plans[min(best + 1, len(plans) - 1)])
+
+    def by_importance(self) -> np.ndarray:
+        """Channels leave, the least worth their cost first, until it fits; then those come back that have room."""
+        steps = [
+            (self._worth(layer, low, high), layer, low)
+            for layer, level in enumerate(self.levels)
+            for low, high in reversed(list(pairwise(level)))
+        ]
+        plans = [self.layout.sizes]
+        for _, layer, low in sorted(steps, key=lambda step: step[0]):  # stable: a layer's own stay in order
+            plans.append(np.where(np.arange(len(self.levels)) == layer, low, plans[-1]))
+        plans.reverse()
+        return self._fill(plans[self._last_that_fits(plans)], self.layout.sizes)
+
+    def _at_share(self, share: float) -> np.ndarray:
+        """The highest level of each layer that is no more than this share of it, or its lowest."""
+        places = [np.searchsorted(level, share * level[-1] + 1e-9, "right") - 1 for level in self.levels]
+        return np.array([level[max(0, place)] for level, place in zip(self.levels, places, strict=True)])
+
+    def _last_that_fits(self, plans: Sequence[np.ndarray]) -> int:
+        """Of plans that cost more and more, of which the first fits."""
+        low, high = 0, len(plans)
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = self.layout.cost(plans[middle], self.unit) <= self.budget
+            low, high = (middle, high) if fits else (low, middle)
+        return low
+
+    def _fill(self, counts: np.ndarray, most: np.ndarray) -> np.ndarray:
+        """Adds channels while there is room, the most worth their cost first, no layer beyond `most`."""
+        while True:
+            steps = zip(self.levels, counts, most, strict=True)
+            upper = np.array([min(end, *level[level > now], end) if now < end else now for level, now, end in steps])
+            plans = np.where(np.eye(len(counts), dtype=bool), upper, counts)
+            fits = self.layout.cost(plans, self.unit) <= self.budget
+            candidates = np.flatnonzero(fits & (upper > counts))
+            if not len(candidates):
+                return counts
+            worth = [self._worth(int(i), int(counts[i]), int(upper[i])) for i in candidates]
+            counts = plans[candidates[np.argmax(worth)]]
+
+    def _worth(self, layer: int, low: int, high: int) -> float:
+        """Mean score of a layer's channels of rank `low` to `high`, for what one costs."""
+        return float(self.ranked[layer][low:high].mean() / self.each[layer])

@@ -1,0 +1,81 @@
+"""TensorFlow's converter: a Keras model in, a `.tflite`'s bytes out, float or with the ranges in its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from convert.quantisation.fake_quant import Range, with_fake_quant
+from convert.tflite_file import check_full_integer
+from seg_edge.system.native_log import without_native_log
+
+
+def converter_of(model: keras.Model) -> Any:
+    """A `tf.lite.TFLiteConverter` for the model.
+
+    Its batch is fixed to 1: an open one leaves SHAPE and PACK around every transposed convolution.
+    """
+    height, width = model.input_shape[1:3]
+    inputs = keras.Input((height, width, 3), batch_size=1, name="image")
+    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
+
+
+def convert(converter: Any) -> bytes:
+    """The flatbuffer, without the converter's chatter."""
+    with without_native_log(), redirect_stdout(StringIO()):
+        content: bytes = converter.convert()
+    return content
+
+
+def convert_float(model: keras.Model, dtype: str) -> bytes:
+    """Without quantisation, to compare with.
+
+    Args:
+        model: Input float32 (batch, height, width, 3), RGB 0..1.
+        dtype: `float32`, or `float16`: half the size, the weights stored as halves; computed as the device likes.
+
+    Returns:
+        The flatbuffer: float32 (1, height, width, 3) in, RGB 0..1, float32 logits out.
+    """
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"dtype is float16 or float32, got {dtype!r}")
+    converter = converter_of(model)
+    if dtype == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return convert(converter)
+
+
+def convert_with_ranges(folded: keras.Model, ranges: Mapping[str, Range]) -> bytes:
+    """Full integers with given ranges of the activations; the kernels' follow from their weights.
+
+    Args:
+        folded: Without batch normalisation, see `convert.quantisation.fold.fold_batch_norm`.
+        ranges: Of every tensor that is rounded, see `convert.quantisation.ranges.choose_ranges`.
+
+    Returns:
+        The flatbuffer, as `convert.quantisation.methods.convert_int8` gives it.
+
+    Raises:
+        ModelError: What came out is not full-integer.
+    """
+    return to_full_integer(converter_of(with_fake_quant(folded, ranges, kernels=())))
+
+
+def to_full_integer(converter: Any) -> bytes:
+    """The flatbuffer of a converter that finds the ranges somewhere, with uint8 in and out.
+
+    Raises:
+        ModelError: What came out is not full-integer.
+    """
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.uint8
+    content = convert(converter)
+    check_full_integer(content)
+    return content

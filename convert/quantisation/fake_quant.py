@@ -1,0 +1,215 @@
+"""A trained network with the rounding of int8 in its graph: to choose ranges, to find the guilty layer, to fine-tune.
+
+Every kernel and every tensor that int8 inference rounds is rounded in float ("fake quantisation", Jacob et al., 2018,
+arXiv:1712.05877; Nagel et al., 2021, arXiv:2106.08295), once batch normalisation is folded. Where a tensor is rounded
+follows from what TensorFlow Lite fuses and shares: a ReLU belongs to the layer before it, pooling and resizing keep
+their input's scale, a concatenation has one for all that it joins. The converter takes the tensors' ranges from the
+graph as they stand; the kernels' it finds itself, by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from convert.quantisation.fold import is_linear, sources_of
+from seg_edge.errors import ModelError
+
+# Real values that the lowest and the highest of 256 steps stand for; 0 lies between them.
+Range = tuple[float, float]
+IMAGE = "image"  # the key of the input among the ranges
+IMAGE_RANGE: Range = (0.0, 1.0)  # scale 1/255, zero point 0: a pixel is its own value
+
+JOINING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply, layers.Subtract)
+ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.Activation, layers.Softmax)
+
+
+def fake_quant_kernel(kernel: Any, channel_axes: tuple[int, ...]) -> Any:
+    """The kernel rounded to 255 symmetric steps an output channel, float32; its gradient is the kernel's own.
+
+    Nothing is clipped, as the largest weight sets the channel's scale: hence the straight-through gradient everywhere.
+    """
+    others = tuple(axis for axis in range(4) if axis not in channel_axes)
+    scale = ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127.0
+    rounded = ops.round(kernel / ops.maximum(scale, 1e-12)) * scale
+    return kernel + ops.stop_gradient(rounded - kernel)
+
+
+@keras.saving.register_keras_serializable("seg_edge")
+class FakeQuant(layers.Layer):
+    """Rounds a tensor to the 256 steps of a range, which is learnt with the weights if the layer is trainable.
+
+    Args:
+        low: Least value, at most 0.
+        high: Largest value, at least 0. Both are moved a little so that 0 is a step.
+    """
+
+    def __init__(self, low: float, high: float, **options: Any):
+        super().__init__(**{"dtype": "float32", **options})  # the operation knows no other, whatever the policy
+        self._initial = (float(low), float(high))
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the two weights."""
+        self.low, self.high = (
+            self.add_weight(shape=(), initializer=keras.initializers.Constant(value), name=name)
+            for name, value in zip(("low", "high"), self._initial, strict=True)
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """The rounded tensor; gradients pass inside the range, those of clipped values go to its end."""
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, self.low, self.high)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the layer is made from again."""
+        return {**super().get_config(), "low": self._initial[0], "high": self._initial[1]}
+
+
+@keras.saving.register_keras_serializable("seg_edge")
+class QuantConv2D(layers.Conv2D):
+    """A Conv2D whose kernel is rounded when it is used."""
+
+    def call(self, inputs: Any) -> Any:
+        """As Conv2D."""
+        kernel = fake_quant_kernel(self.kernel, (3,))
+        return _finish(self, self.convolution_op(inputs, kernel))
+
+
+@keras.saving.register_keras_serializable("seg_edge")
+class QuantDepthwiseConv2D(layers.DepthwiseConv2D):
+    """A DepthwiseConv2D whose kernel is rounded when it is used."""
+
+    def call(self, inputs: Any) -> Any:
+        """As DepthwiseConv2D."""
+        kernel = fake_quant_kernel(self.kernel, (2, 3))
+        some = {"strides": self.strides, "padding": self.padding, "dilation_rate": self.dilation_rate}
+        return _finish(self, ops.depthwise_conv(inputs, kernel, data_format=self.data_format, **some))
+
+
+@keras.saving.register_keras_serializable("seg_edge")
+class QuantConv2DTranspose(layers.Conv2DTranspose):
+    """A Conv2DTranspose whose kernel is rounded when it is used."""
+
+    def call(self, inputs: Any) -> Any:
+        """As Conv2DTranspose."""
+        kernel = fake_quant_kernel(self.kernel, (2,))
+        some = {"strides": list(self.strides), "padding": self.padding, "dilation_rate": self.dilation_rate}
+        made = ops.conv_transpose(
+            inputs, kernel, output_padding=self.output_padding, data_format=self.data_format, **some
+        )
+        return _finish(self, made)
+
+
+def _finish(layer: Any, made: Any) -> Any:
+    made = made + layer.bias if layer.use_bias else made
+    return made if layer.activation is None else layer.activation(made)
+
+
+ROUNDED: dict[Any, Any] = {
+    layers.Conv2D: QuantConv2D,
+    layers.DepthwiseConv2D: QuantDepthwiseConv2D,
+    layers.Conv2DTranspose: QuantConv2DTranspose,
+}
+
+
+def range_points(folded: keras.Model) -> tuple[str, ...]:
+    """Names of the layers behind which int8 inference rounds, in the order they run; the input isn't among them."""
+    sources = sources_of(folded)
+    readers: dict[str, list[str]] = {layer.name: [] for layer in folded.layers}
+    for name, read in sources.items():
+        for source in read:
+            readers[source].append(name)
+
+    def is_rounded(layer: keras.Layer) -> bool:
+        if type(layer) is layers.Concatenate:
+            return True
+        if type(layer) not in (*ROUNDED, *JOINING, *ACTIVATIONS):
+            return False
+        only = folded.get_layer(readers[layer.name][0]) if len(readers[layer.name]) == 1 else None
+        fused = type(layer) in (*ROUNDED, layers.Add) and is_linear(layer) and _is_relu(only)
+        return not fused and type(only) is not layers.Concatenate
+
+    return tuple(layer.name for layer in folded.layers if is_rounded(layer))
+
+
+def kernel_names(folded: keras.Model) -> tuple[str, ...]:
+    """Names of the layers whose kernels are rounded.
+
+    Raises:
+        ModelError: A layer has weights of another kind.
+    """
+    for layer in folded.layers:
+        if layer.weights and type(layer) not in ROUNDED:
+            known = ", ".join(kind.__name__ for kind in ROUNDED)
+            raise ModelError(
+                f"layer {layer.name!r} is a {type(layer).__name__}, whose int8 arithmetic isn't modelled here, only "
+                f"that of {known}; convert without --ranges and --qat."
+            )
+    return tuple(layer.name for layer in folded.layers if layer.weights)
+
+
+def with_fake_quant(
+    folded: keras.Model, ranges: Mapping[str, Range], kernels: Collection[str] | None = None
+) -> keras.Model:
+    """The network with rounding where int8 inference rounds, or at some of these places.
+
+    Args:
+        folded: Without batch normalisation.
+        ranges: By the names in `range_points`; `IMAGE` for the input's.
+        kernels: Names of the layers whose kernels are rounded; None for all.
+
+    Returns:
+        A new model with the same weights. Behind the layers in `ranges` there is a `FakeQuant` called
+        `<layer>_range`; all are trainable but the image's.
+    """
+    kernels = kernel_names(folded) if kernels is None else kernels
+    image = keras.Input(folded.input_shape[1:], name=folded.layers[0].name)
+    first = image
+    if IMAGE in ranges:
+        first = FakeQuant(*ranges[IMAGE], trainable=False, name=f"{IMAGE}_range")(image)
+
+    def rebuild(layer: keras.Layer) -> keras.Layer:
+        kind = ROUNDED[type(layer)] if layer.name in kernels else type(layer)
+        return kind.from_config(layer.get_config())
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        made = layer(*keras.tree.map_structure(lambda given: first if given is image else given, args), **kwargs)
+        low_high = ranges.get(layer.name)
+        return made if low_high is None else FakeQuant(*low_high, name=f"{layer.name}_range")(made)
+
+    model = keras.models.clone_model(folded, image, clone_function=rebuild, call_function=call)
+    _copy_by_name(folded, model)
+    return model
+
+
+def strip_fake_quant(model: keras.Model, folded: keras.Model) -> tuple[keras.Model, dict[str, Range]]:
+    """What `with_fake_quant` was made from, as it is after training.
+
+    Args:
+        model: That it returned, with all its ranges, trained or not.
+        folded: That it was given; stays as it is.
+
+    Returns:
+        A network like `folded` with the model's weights, and the model's ranges.
+    """
+    plain = keras.models.clone_model(folded)
+    _copy_by_name(model, plain)
+    found = {layer.name.removesuffix("_range"): layer for layer in model.layers if isinstance(layer, FakeQuant)}
+    return plain, {name: (float(layer.low.numpy()), float(layer.high.numpy())) for name, layer in found.items()}
+
+
+def _copy_by_name(source: keras.Model, target: keras.Model) -> None:
+    for layer in target.layers:
+        if layer.weights and not isinstance(layer, FakeQuant):
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
+def _is_relu(layer: Any) -> bool:
+    """Is it one that TensorFlow Lite fuses into the layer before: ReLU, or ReLU6?"""
+    if type(layer) is layers.ReLU:
+        plain = not layer.negative_slope and not layer.threshold
+        return bool(plain and layer.max_value in (None, 6))
+    return type(layer) is layers.Activation and layer.activation in (keras.activations.relu, keras.activations.relu6)

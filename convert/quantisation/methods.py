@@ -1,0 +1,157 @@
+"""The ways from a Keras model to a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from convert.quantisation.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
+from convert.quantisation.fake_quant import Range
+from convert.quantisation.fold import fold_batch_norm
+from convert.quantisation.qat import fine_tune, recipe_for
+from convert.quantisation.ranges import METHODS, PERCENTILE, choose_ranges
+from seg_edge.errors import DataError, UsageError
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.photo.read import read_photo
+from seg_edge.preprocess import Preprocessor
+from train.dataset import Dataset
+from train.keras_model import KerasBackend
+from train.runs import provenance, read_run
+
+KINDS = ("int8", "float16", "float32")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a model is converted.
+
+    Attributes:
+        kind: One of `KINDS`; what follows is for `int8`.
+        ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without `qat` leaves
+            it to the converter.
+        percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
+        qat: Epochs of quantisation-aware fine-tuning.
+
+    Raises:
+        UsageError: A value is none of these.
+    """
+
+    kind: str = "int8"
+    ranges: str = "minmax"
+    percentile: float = PERCENTILE
+    qat: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value, known in (("--kind", self.kind, KINDS), ("--ranges", self.ranges, METHODS)):
+            if value not in known:
+                raise UsageError(f"{option} is {', '.join(known)}, got {value!r}.")
+        if not 50 < self.percentile <= 100:
+            raise UsageError(f"--percentile is above 50 and at most 100, got {self.percentile:g}.")
+        if self.qat < 0:
+            raise UsageError(f"--qat is a number of epochs, got {self.qat}.")
+        if self.kind != "int8" and (self.qat or self.ranges != "minmax"):
+            raise UsageError(f"--ranges and --qat are for int8; {self.kind} has no ranges.")
+
+    @property
+    def uses_converter_ranges(self) -> bool:
+        """Does the converter find the ranges itself?"""
+        return self.ranges == "minmax" and not self.qat
+
+
+def convert_int8(model: keras.Model, photos: Sequence[Example]) -> bytes:
+    """Post-training full-integer quantisation, the activations' ranges found by the converter.
+
+    Args:
+        model: Input float32 (batch, height, width, 3), RGB 0..1.
+        photos: To calibrate the activations' ranges on; at least one.
+
+    Returns:
+        The flatbuffer: uint8 (1, height, width, 3) in, where a pixel's value is itself, uint8 logits out.
+
+    Raises:
+        ModelError: What came out is not full-integer.
+    """
+    converter = converter_of(model)
+    converter.representative_dataset = lambda: _calibration_batches(model, photos)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return to_full_integer(converter)
+
+
+def _calibration_batches(model: keras.Model, photos: Sequence[Example]) -> Iterator[list[np.ndarray]]:
+    preprocess = Preprocessor(KerasBackend(model).input, scale=1 / 255, offset=0.0)
+    for index, example in enumerate(photos):
+        tensor = preprocess(read_photo(example.image))
+        if index == 0:  # black and white are seen, so the input's range is 0..1 and a pixel quantises to itself
+            tensor[0, 0, 0], tensor[0, 0, 1] = 0.0, 1.0
+        yield [tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """A converted model.
+
+    Attributes:
+        content: The flatbuffer.
+        folded: The network that was quantised, without batch normalisation; None where the converter folded it.
+        ranges: Of its tensors.
+        qat: What the fine-tuning's `run.json` says; None without one.
+    """
+
+    content: bytes
+    folded: keras.Model | None = None
+    ranges: Mapping[str, Range] | None = None
+    qat: Mapping[str, Any] | None = None
+
+
+def convert_model(
+    method: Method,
+    model: keras.Model,
+    source: Path,
+    data: Dataset,
+    photos: Sequence[Example],
+    qat_out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+) -> Converted:
+    """Converts a model that lies at `source`; a fine-tuning is kept in `qat_out`."""
+    if method.kind != "int8":
+        return Converted(convert_float(model, method.kind))
+    if method.uses_converter_ranges:
+        return Converted(convert_int8(model, photos))
+    folded, ranges = calibrate(method, model, photos)
+    run = None
+    if method.qat:
+        recipe = recipe_for(read_run(source), method.qat)
+        start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
+        parent = {**provenance(source), "quantisation": start}
+        tuned = fine_tune(folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force)
+        folded, ranges, run = tuned
+    return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
+
+
+def calibrate(
+    method: Method, model: keras.Model, photos: Sequence[Example]
+) -> tuple[keras.Model, Mapping[str, Range]]:
+    """The model without batch normalisation, and its tensors' ranges on the photos."""
+    folded = fold_batch_norm(model)
+    images = [tensor for (tensor,) in _calibration_batches(model, photos)]
+    return folded, choose_ranges(folded, images, method.ranges, method.percentile)
+
+
+def spread(examples: Sequence[Example], count: int) -> list[Example]:
+    """At most `count` examples, evenly over the part.
+
+    Raises:
+        DataError: There is none.
+    """
+    if not examples:
+        raise DataError("the train part is empty; calibration needs photos.")
+    picked = np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int)
+    return [examples[index] for index in picked]

@@ -1,0 +1,86 @@
+"""Soft masks: what people drew and what a teacher says, of the train part alone."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import typer
+
+from convert import soft_labels as script
+from convert.soft_labels import soft_mask
+from convert.distillation.teacher import Teacher
+from seg_edge.evaluation.metrics import IGNORE
+from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
+from tests.train.made_up import make_class
+from train.dataset import open_dataset
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    """To whom bright is foreground."""
+    return Teacher(SIGMOID_FLOAT32, ("background", "person"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """The left half is white, the right black."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30] = 255
+    cv2.imwrite(str(tmp_path / "photo.png"), pixels)
+    return tmp_path / "photo.png"
+
+
+def test_without_a_mask_the_teacher_says_it_all(teacher: Teacher, photo: Path) -> None:
+    soft = soft_mask(teacher, photo, None, 0.3)
+    assert soft.shape == (40, 60)
+    assert soft[:, :25].min() > 200
+    assert soft[:, 35:].max() < 55
+
+
+def test_masks_and_teacher_are_weighed_and_open_pixels_are_the_teachers(teacher: Teacher, photo: Path) -> None:
+    said = soft_mask(teacher, photo, None, 0.3).astype(float)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:20], mask[30:] = 1, IGNORE
+    soft = soft_mask(teacher, photo, mask, 0.3).astype(float)
+    assert np.abs(soft[:20] - (0.7 * 255 + 0.3 * said[:20])).max() <= 1
+    assert np.abs(soft[20:30] - 0.3 * said[20:30]).max() <= 1
+    assert np.abs(soft[30:] - said[30:]).max() <= 1
+
+
+def run(*arguments: object) -> str:
+    """The command's code, as a line if it isn't 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["soften.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            typer.run(script.main)
+    return "" if not left.value.code else str(left.value.code)
+
+
+def test_only_the_train_part_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_class(tmp_path / "data", classes=("red",))
+    train = open_dataset(data).parts["train"]
+    twin = open_dataset(data).parts["test"][0].image
+    train[0].image.write_bytes(twin.read_bytes())
+    assert run(SIGMOID_FLOAT32, "--data", data, "--out", tmp_path / "soft") == ""
+    written = {path.stem for path in (tmp_path / "soft" / "images").iterdir()}
+    assert written == {example.name for example in train[1:]}
+    assert {path.stem for path in (tmp_path / "soft" / "masks").iterdir()} == written
+    assert f"{train[0].name} is left out: the same photo as {twin.stem}" in capsys.readouterr().out
+    assert run(SIGMOID_FLOAT32, "--data", data, "--out", tmp_path / "soft") == "1"  # it isn't empty
+    assert "isn't empty" in capsys.readouterr().err
+
+
+def test_photos_without_masks(tmp_path: Path, photo: Path) -> None:
+    assert run(SIGMOID_FLOAT32, "--photos", photo.parent, "--out", tmp_path / "soft") == ""
+    assert cv2.imread(str(tmp_path / "soft" / "masks" / "photo.png"), cv2.IMREAD_UNCHANGED).shape == (40, 60)
+
+
+def test_several_classes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_class(tmp_path / "data")
+    assert run(FOUR_UINT8, "--data", data, "--out", tmp_path / "soft") == "1"
+    assert "soft masks are of one class, the data has red, green, blue" in capsys.readouterr().err

@@ -1,0 +1,179 @@
+"""What is in a .tflite, what runs outside XNNPACK, and that what is timed piece by piece is the model."""
+
+import dataclasses
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import keras
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from keras import layers
+
+from convert import delegation as delegation_module
+from convert.tflite_file import not_delegated
+from convert.operator_times import operator_times, profile
+from convert.tflite_file import Graph, operators, total
+from seg_edge.card import strip_card
+from seg_edge.errors import ModelError
+from seg_edge.interpreter import find_runtime
+from seg_edge.models import open_model
+from seg_edge.system.native_log import without_native_log
+from tests.tiny import TWO_INT8, TWO_UINT8
+
+PERSON = open_model("person").content
+
+
+def convert(model: keras.Model, half: bool = False) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if half:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    with without_native_log():
+        content: bytes = converter.convert()
+    return content
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """One of each kind that counts, one that XNNPACK does not take, and two clamps that the converter can't fuse."""
+    x = inputs = keras.Input((32, 32, 3), batch_size=1)
+    bias = {"bias_initializer": "ones"}  # the converter drops one of zeros
+    x = layers.Conv2D(4, 3, strides=2, padding="same", **bias)(x)
+    skip = layers.DepthwiseConv2D(5, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.UpSampling2D(interpolation="bilinear")(layers.MaxPooling2D()(layers.ReLU()(skip))))
+    x = layers.Add()([x, skip])
+    x = keras.ops.image.resize(layers.Conv2D(8, 3, strides=2, padding="same", **bias)(x), (16, 16), "nearest")
+    x = layers.Conv2DTranspose(2, 2, strides=2, **bias)(layers.Concatenate()([x, skip]))
+    return keras.Model(inputs, layers.Dense(5, **bias)(layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.fixture(scope="module")
+def content(model: keras.Model) -> bytes:
+    return convert(model)
+
+
+@pytest.fixture(scope="module")
+def half(model: keras.Model) -> bytes:
+    return convert(model, half=True)
+
+
+def by_kind(content: bytes) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for operator in operators(content):
+        if not operator.folded:
+            found.setdefault(operator.kind, []).append(operator)
+    return found
+
+
+def test_multiplications_by_hand(content: bytes) -> None:
+    found = by_kind(content)
+    assert [one.macs for one in found["CONV_2D"]] == [16 * 16 * 4 * 9 * 3, 8 * 8 * 8 * 9 * 4]
+    assert [one.macs for one in found["DEPTHWISE_CONV_2D"]] == [16 * 16 * 4 * 25]
+    # Each of the 16x16 inputs is spread over 2x2 outputs.
+    assert [one.macs for one in found["TRANSPOSE_CONV"]] == [16 * 16 * 12 * 2 * 4]
+    assert [one.macs for one in found["FULLY_CONNECTED"]] == [2 * 5]
+    counted = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
+    assert all(one.macs == 0 for kind in found.keys() - counted for one in found[kind])
+    assert total(content)[1] == pytest.approx(sum(one.macs for one in operators(content)) / 1e6)
+
+
+def test_parameters_are_the_models_own(model: keras.Model, content: bytes) -> None:
+    listed = operators(content)
+    # The converter adds a bias of zeros to the depthwise convolution.
+    assert model.count_params() <= sum(one.parameters for one in listed) <= model.count_params() + 4
+    assert all(one.parameter_bytes == 4 * one.parameters for one in listed)
+    assert next(one for one in listed if one.kind == "TRANSPOSE_CONV").shape == (1, 32, 32, 2)
+
+
+def test_float16_weights_belong_to_who_uses_them(content: bytes, half: bytes) -> None:
+    listed = [one for one in operators(half) if not one.folded]
+    assert "DEQUANTIZE" not in {one.kind for one in listed}
+    assert all(one.parameters == 0 for one in operators(half) if one.folded)
+    plain = operators(content)
+    assert [(one.kind, one.macs, one.parameters) for one in listed] == [
+        (one.kind, one.macs, one.parameters) for one in plain
+    ]
+    weighted = next(one for one in listed if one.kind == "CONV_2D")
+    assert weighted.parameter_bytes == 2 * weighted.parameters
+
+
+def test_int8_weights_take_a_byte_and_biases_four() -> None:
+    first = next(one for one in operators(PERSON) if one.kind == "CONV_2D")
+    channels = first.shape[3]
+    assert first.parameters == channels * (27 + 1)
+    assert first.parameter_bytes == channels * (27 + 4)
+    assert first.macs == np.prod(first.shape) * 27
+
+
+def test_what_xnnpack_leaves_is_named(content: bytes, half: bytes) -> None:
+    for made in (content, half):
+        assert [left.split()[0] for left in not_delegated(made)] == ["RESIZE_NEAREST_NEIGHBOR"]
+
+
+def test_only_the_conversion_of_the_dtype_is_left_of_an_int8_unet() -> None:
+    assert [left.split()[0] for left in not_delegated(PERSON, threads=2)] == ["QUANTIZE", "QUANTIZE"]
+    assert not_delegated(TWO_INT8.read_bytes()) == []
+
+
+def test_without_xnnpack_everything_is_left(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    monkeypatch.setattr(delegation_module, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
+    assert not_delegated(content) == [f"{one.kind} {one.name}" for one in operators(content)]
+
+
+def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with without_native_log():
+        interpreter = find_runtime().interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], tensors[detail["name"]])
+    interpreter.invoke()
+    return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()}
+
+
+@pytest.mark.parametrize("which", ["content", "half", "int8"])
+def test_the_pieces_in_order_are_the_model(which: str, request: pytest.FixtureRequest) -> None:
+    content = PERSON if which == "int8" else request.getfixturevalue(which)
+    graph = Graph(content)
+    first = graph.tensors[graph.graph.inputs[0]]
+    random = np.random.default_rng(0).random(tuple(first.shape), np.float32)
+    tensors = {first.name.decode(): (random * 255).astype(np.uint8) if which == "int8" else random}
+    whole = run(strip_card(content), tensors)
+    for piece in graph.pieces():
+        tensors |= run(graph.cut(piece), tensors)
+    for name, answer in whole.items():
+        assert answer.std() > 0
+        np.testing.assert_allclose(tensors[name], answer, rtol=1e-5, atol=1e-6)
+
+
+def test_each_piece_has_its_time_and_share(content: bytes) -> None:
+    times = operator_times(content, runs=5)
+    kinds = [time.kind for time in times]
+    assert kinds.count("CONV_2D") == 2
+    assert kinds.count("RELU") == 1, "the other is timed with what makes its input, which nothing else reads"
+    assert sum(time.share for time in times) == pytest.approx(1)
+    assert all(time.ms > 0 for time in times)
+    assert sum(time.macs for time in times) == total(content)[1] * 1e6
+
+
+def test_a_larger_operator_takes_a_larger_share() -> None:
+    found = profile(PERSON, runs=15)
+    largest = max(found.times, key=lambda time: time.macs)
+    smallest = min((time for time in found.times if time.kind == "CONV_2D"), key=lambda time: time.macs)
+    assert largest.share > 2 * smallest.share
+    assert found.whole_ms > largest.ms
+    assert 0.3 < found.agreement < 3
+    assert dataclasses.asdict(found)["times"][0]["kind"] == "QUANTIZE"
+
+
+@pytest.mark.parametrize("wrong", [b"", b"no model", TWO_UINT8.read_bytes()[:100]])
+def test_what_is_no_model_is_refused(wrong: bytes) -> None:
+    for function in (operators, total, not_delegated, operator_times):
+        with pytest.raises(ModelError):
+            function(wrong)

@@ -1,0 +1,217 @@
+"""Scenes: the same by their number, shares that stay on their people, and nothing of the held-out parts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
+
+from seg_edge.errors import DataError
+from tests.train.made_up import make_class
+from train.augment import Augmentation
+from train.callbacks import Checkpoint
+from train.dataset import Dataset, open_dataset
+from train.training import fit
+from train.recipes import Recipe, person
+from train.compositing import Compositor, Picture, Scenery, frame_people
+from train.scene_stream import SceneTask, PictureFolder
+
+RED, GREY = (220, 40, 40), (120, 120, 120)
+STILL = Augmentation(hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0, noise=0.0)
+NOTHING = Scenery(frame=0.0, paste=0.0, empty=0.0, plain=0.0, tint=0.0, dark=0.0, blur=0.0, jpeg=0.0)
+
+
+def disc(colour: tuple[int, int, int] = RED, ground: tuple[int, int, int] = GREY, centre: int = 48) -> Picture:
+    """Somebody round before a wall, 96x96."""
+    share = np.zeros((96, 96), np.uint8)
+    cv2.circle(share, (centre, centre), 18, 255, -1)
+    return Picture.of(np.where(share[..., np.newaxis] > 0, np.uint8(colour), np.uint8(ground)), share)
+
+
+def composer(scenery: Scenery, picture: Picture | None = None) -> Compositor:
+    shown = picture or disc()
+    return Compositor(64, STILL, scenery, lambda _: shown, lambda _: shown)
+
+
+def is_red(image: np.ndarray) -> np.ndarray:
+    red, green, blue = (image[..., index].astype(int) for index in range(3))
+    return red - np.maximum(green, blue) > 40
+
+
+@pytest.mark.parametrize("scenery", [NOTHING, replace(NOTHING, frame=1.0), replace(NOTHING, paste=1.0)])
+def test_the_shares_stay_on_the_people(scenery: Scenery) -> None:
+    agree = everyone = 0
+    for number in range(30):
+        image, share = composer(scenery)(np.random.default_rng(number))
+        assert (image.shape, share.shape) == ((64, 64, 3), (64, 64))
+        found, true = is_red(image), share > 127
+        agree, everyone = agree + int((found & true).sum()), everyone + int((found | true).sum())
+    assert everyone > 30 * 50
+    assert agree / everyone > 0.95
+
+
+def test_people_stay_where_nobody_is_pasted_over_them() -> None:
+    both = disc((40, 40, 220))
+    pasted = Compositor(64, STILL, replace(NOTHING, paste=1.0), lambda _: both, lambda _: disc())
+    pixels = [pasted(np.random.default_rng(number)) for number in range(30)]
+    blue = sum(int(((image[..., 2] > image[..., 0] + 60) & (share > 127)).sum()) for image, share in pixels)
+    assert blue > 30 * 50  # the people behind are still people
+
+
+def test_an_empty_scene_is_empty_and_a_part_of_a_picture() -> None:
+    for number in range(20):
+        image, share = composer(replace(NOTHING, empty=1.0), disc(centre=20))(np.random.default_rng(number))
+        assert not share.any()
+        assert not is_red(image).any()
+
+
+def test_who_is_cut_off_by_a_pictures_lower_edge_stays_so() -> None:
+    how = replace(STILL, rotate_degrees=0.0, stretch=0.0)
+    for number in range(50):
+        matrix = frame_people((0.3, 0.4, 0.7, 1.0), how, np.random.default_rng(number), at_edge=True)
+        lowest = matrix @ (0.5, 1.0, 1.0)
+        assert lowest[1] <= 1 + 1e-9  # the scene ends before the picture does
+
+
+def test_a_greyscale_picture_gets_colours() -> None:
+    grey = disc((90, 90, 90), (200, 200, 200))
+    assert grey.is_grey
+    assert not disc().is_grey
+    image, _ = composer(replace(NOTHING, tint=1.0), grey)(np.random.default_rng(1))
+    assert np.ptp(image.astype(int), axis=2).max() > 10
+
+
+def test_low_light_blur_noise_and_jpeg_leave_the_shares_alone() -> None:
+    clear, hard = composer(NOTHING), composer(replace(NOTHING, dark=1.0, blur=1.0, jpeg=1.0))
+    for number in range(10):
+        (image, share), (worse, same) = clear(np.random.default_rng(number)), hard(np.random.default_rng(number))
+        assert np.array_equal(share, same)
+        assert worse.mean() < image.mean()
+
+
+def test_a_probability_is_one() -> None:
+    with pytest.raises(ValueError, match=r"paste is a probability, 0 to 1, got 1\.5"):
+        Scenery(paste=1.5)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_class(tmp_path_factory.mktemp("scenes") / "people", photos=24, classes=("red",))
+
+
+@pytest.fixture(scope="module")
+def dataset(data: Path) -> Dataset:
+    return open_dataset(data)
+
+
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other pictures than the data's, with soft masks."""
+    folder = make_class(tmp_path_factory.mktemp("soft") / "soft", photos=12, classes=("red",), seed=1)
+    for path in (folder / "masks").iterdir():
+        cv2.imwrite(str(path), cv2.GaussianBlur(cv2.imread(str(path), 0) * 255, (5, 5), 0))
+    return folder
+
+
+def small(**values: object) -> Recipe:
+    recipe = person().replace(size=32, widths=(4, 8), batch=4, steps=3, epochs=2, ema=0.9)
+    return recipe.replace(**values)
+
+
+def test_a_scene_depends_on_its_number_alone(soft: Path, dataset: Dataset) -> None:
+    scenes, again = (SceneTask([PictureFolder(soft)], dataset, small(), (32, 32), (16, 16)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(scenes.scene(7), again.scene(7), strict=True))
+    assert not np.array_equal(scenes.scene(7)[0], scenes.scene(8)[0])
+    (images, shares), (later, _) = next(iter(scenes.training_batches(0))), next(iter(scenes.training_batches(1)))
+    assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 16, 16, 2))
+    assert np.allclose(np.sum(shares, axis=-1), 1)
+    assert np.array_equal(later[0], np.float32(scenes.scene(4)[0]) / 255)
+
+
+def test_a_heavier_folder_is_drawn_more_often(soft: Path, data: Path, dataset: Dataset, tmp_path: Path) -> None:
+    dark = make_class(tmp_path / "dark", photos=4, classes=("red",), seed=2)
+    for path in (dark / "images").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) // 8)
+    scenes = SceneTask([PictureFolder(soft), PictureFolder(dark, 3.0)], dataset, small(), (32, 32), (16, 16))
+    rng = np.random.default_rng(0)
+    drawn = [scenes.compose.draw(rng).image.mean() < 40 for _ in range(400)]
+    assert 0.68 < np.mean(drawn) < 0.82
+
+
+def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+    whole = fit(dataset, small(), tmp_path / "whole", scenes=[PictureFolder(soft)])
+    assert whole["scenes"][0]["pictures"] == 12
+    resumed = tmp_path / "resumed"
+    saved = Checkpoint.on_epoch_end
+
+    def stop_after_one(self: Checkpoint, epoch: int, logs: dict[str, float] | None = None) -> None:
+        saved(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "on_epoch_end", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset, small(), resumed, scenes=[PictureFolder(soft)])
+    fit(dataset, small(), resumed, scenes=[PictureFolder(soft)], resume=True)
+    logs = [(folder / "log.csv").read_text().splitlines() for folder in (tmp_path / "whole", resumed)]
+    drop_seconds = [[line.rpartition(",")[0] for line in log] for log in logs]
+    assert drop_seconds[0] == drop_seconds[1]
+
+
+def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+    recipe = small(keep="last", epochs=3, schedule="constant", learning_rate=1e-7)  # so that all epochs are equal
+    run = fit(dataset, recipe, tmp_path / "run", scenes=[PictureFolder(soft)])
+    assert run["scores"]["epoch"] == 3
+    assert fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)])["scores"]["epoch"] == 1
+    with pytest.raises(ValueError, match="keep is best or last, got 'first'"):
+        small(keep="first")
+
+
+def test_a_photo_of_the_held_out_parts_is_refused(data: Path, dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="of the val or test part; leave it out"):
+        SceneTask([PictureFolder(data)], dataset, small(), (32, 32), (16, 16))
+
+
+def test_several_classes_are_refused(soft: Path, tmp_path: Path) -> None:
+    several = open_dataset(make_class(tmp_path / "several", photos=24))
+    with pytest.raises(DataError, match="scenes teach one class, the data has 3"):
+        SceneTask([PictureFolder(soft)], several, small(), (32, 32), (16, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a/b", PictureFolder(Path("a/b"))), ("a:2", PictureFolder(Path("a"), 2.0)), ("a b:0.5", PictureFolder(Path("a b"), 0.5))],
+)
+def test_a_folder_and_its_weight(text: str, expected: PictureFolder) -> None:
+    assert PictureFolder.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a:0", "a:-1", "a:x", "a:inf"])
+def test_a_weight_is_above_zero(text: str) -> None:
+    with pytest.raises(ValueError, match="a weight is above 0|could not convert"):
+        PictureFolder.parse(text)
+
+
+def test_the_recipe_says_what_scenes_were(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+    fit(dataset, small(epochs=1, paste=0.25, noise=0.01), tmp_path / "run", scenes=[PictureFolder(soft, 2.0)])
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["recipe"]["scenery"]["paste"] == 0.25
+    assert run["recipe"]["augmentation"]["noise"] == 0.01
+    assert [(one["folder"], one["weight"]) for one in run["scenes"]] == [("soft", 2.0)]
+
+
+def test_things_are_nobody_and_hide_the_people_at_most_in_part() -> None:
+    plain, among = composer(NOTHING), composer(replace(NOTHING, decoys=1.0))
+    changed = hidden = 0
+    for number in range(40):
+        (image, share), (other, left) = plain(np.random.default_rng(number)), among(np.random.default_rng(number))
+        changed += not np.array_equal(image, other)
+        assert (left <= share).all()
+        assert (left > 127).sum() >= 0.2 * (share > 127).sum()  # three things, each hides 40 % at most
+        hidden += int((left > 127).sum() < (share > 127).sum())
+    assert changed > 30
+    assert 5 < hidden < 40

@@ -1,0 +1,186 @@
+"""Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
+
+Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
+person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from seg_edge.errors import DataError, UsageError
+from seg_edge.evaluation.data_folder import Example, find_examples
+from seg_edge.photo.read import read_photo
+from seg_edge.preprocess import resize_to_input
+from train.dataset import Dataset, fixed_stream
+from train.recipes import Recipe
+from train.runs import sha256_of
+from train.compositing import Compositor, Picture
+
+CAN_BE_CUT_OUT = 0.03  # of the picture, at least
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """A folder of pictures with soft masks.
+
+    Attributes:
+        folder: With `images/` and `masks/`.
+        weight: How often one of its pictures is drawn, relative to other folders'.
+    """
+
+    folder: Path
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> PictureFolder:
+        """`FOLDER` or `FOLDER:WEIGHT`, as on the command line.
+
+        Raises:
+            ValueError: The weight isn't above 0.
+        """
+        folder, colon, number = text.rpartition(":")
+        source = cls(Path(folder), float(number)) if colon else cls(Path(text))
+        if not 0 < source.weight < float("inf"):
+            raise ValueError(f"a weight is above 0, got {number}")
+        return source
+
+
+class SceneTask:
+    """What a model of one class learns from scenes; see `train.training.TrainingTask`.
+
+    Args:
+        sources: Of the pictures.
+        data: Whose val and test parts must not be among them; val is what the model is chosen by.
+        recipe: How scenes vary, how many a step, and the seed.
+        size_wh: Of the model's input, a square.
+        output_wh: Of the model's output, at which the shares are learnt.
+
+    Raises:
+        DataError: The data has several classes, or a picture is one of its val or test part.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[PictureFolder],
+        data: Dataset,
+        recipe: Recipe,
+        size_wh: tuple[int, int],
+        output_wh: tuple[int, int],
+    ):
+        if len(data.classes) != 2:
+            raise DataError(
+                f"scenes teach one class, the data has {len(data.classes) - 1}: {', '.join(data.classes[1:])}."
+            )
+        if size_wh[0] != size_wh[1]:
+            raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
+        self.data, self.recipe, self.size_wh, self.output_wh = data, recipe, size_wh, output_wh
+        folders = [find_examples(source.folder) for source in sources]
+        seen = [_unlike_held_out(examples, data) for examples in folders]
+        self.about: dict[str, Any] = {
+            "scenes": [
+                {
+                    "folder": source.folder.name,
+                    "weight": source.weight,
+                    "pictures": len(hashes),
+                    "sha256": _joint(hashes),
+                }
+                for source, hashes in zip(sources, seen, strict=True)
+            ]
+        }
+        side = round(size_wh[0] * recipe.cache_zoom)
+        with ThreadPoolExecutor() as pool:
+            pictures = [list(pool.map(lambda one: load_picture(one, side), examples)) for examples in folders]
+        weights = [source.weight for source in sources]
+        cut_out = [[one for one in some if (one.share > 127).mean() >= CAN_BE_CUT_OUT] for some in pictures]
+        self.compose = Compositor(
+            size_wh[0],
+            recipe.augmentation,
+            recipe.scenery,
+            PictureSampler(pictures, weights),
+            PictureSampler(cut_out if any(cut_out) else pictures, weights),
+        )
+
+    def pupil(self, model: Any) -> Any:
+        """The model itself."""
+        return model
+
+    def scene(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scene `number`: RGB uint8 (h, w, 3), and the shares uint8 (h', w') at the output's size."""
+        image, share = self.compose(np.random.default_rng((self.recipe.seed, number)))
+        return image, cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
+
+    def training(self, skip_batches: int) -> tf.data.Dataset:
+        """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
+        (width, height), (output_width, output_height) = self.size_wh, self.output_wh
+
+        def show(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image, share = tf.numpy_function(self.scene, [number], (tf.uint8, tf.uint8), stateful=False)
+            return tf.ensure_shape(image, (height, width, 3)), tf.ensure_shape(share, (output_height, output_width))
+
+        def to_float(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            person = tf.cast(shares, tf.float32) / 255
+            return tf.cast(images, tf.float32) / 255, tf.stack([1 - person, person], axis=-1)
+
+        batch = self.recipe.batch
+        return (
+            tf.data.Dataset.range(skip_batches * batch, np.iinfo(np.int64).max)
+            .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(batch, drop_remainder=True)
+            .map(to_float)
+            .prefetch(2)
+        )
+
+    def validation(self) -> tf.data.Dataset:
+        """The val part and its masks, unvaried."""
+        return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
+
+
+class PictureSampler:
+    """Draws a picture: a folder by its weight, then any of its pictures."""
+
+    def __init__(self, folders: Sequence[Sequence[Picture]], weights: Sequence[float]):
+        self.folders = [folder for folder in folders if folder]
+        there = np.array([weight for folder, weight in zip(folders, weights, strict=True) if folder])
+        self.until = np.cumsum(there / there.sum())
+
+    def __call__(self, rng: np.random.Generator) -> Picture:
+        """A picture."""
+        folder = self.folders[min(int(np.searchsorted(self.until, rng.random())), len(self.folders) - 1)]
+        return folder[int(rng.integers(len(folder)))]
+
+
+def load_picture(example: Example, side: int) -> Picture:
+    """The picture and its soft mask, preprocessed as at run time to a square."""
+    image = resize_to_input(read_photo(example.image), (side, side))
+    mask = example.load_mask()
+    how = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
+    return Picture.of(image, cv2.resize(mask, (side, side), interpolation=how))
+
+
+def held_out_photos(data: Dataset) -> dict[str, str]:
+    """SHA-256 of each photo of the val and test part, and its name."""
+    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
+
+
+def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:
+    """SHA-256 of each photo; one that is in the val or test part is refused."""
+    held_out = held_out_photos(data)
+    hashes = [sha256_of(example.image) for example in examples]
+    for example, digest in zip(examples, hashes, strict=True):
+        if digest in held_out:
+            raise DataError(f"{example.image} is the photo {held_out[digest]!r} of the val or test part; leave it out.")
+    return hashes
+
+
+def _joint(hashes: Iterator[str] | Sequence[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
