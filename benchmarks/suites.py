@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
-from seg_edge.photo.write import write_picture
 
 from seg_edge.apps.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example, check_examples, class_names, find_examples, held_out_examples
+from seg_edge.photo.write import write_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 from seg_edge.system.files import write_file
@@ -214,8 +214,8 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     out = work / f"{model.parent.name}-{digest[:12]}{f'-{size}' if size else ''}.tflite"
     if not out.is_file():
-        from convert.quantisation.converter import convert_float
         from convert.pruning.narrow import at_size
+        from convert.quantisation.converter import convert_float
         from train.keras_model import load_keras
 
         network = load_keras(model)

@@ -23,17 +23,17 @@ import train.quiet  # noqa: F401
 
 import typer
 
-from convert.distillation.task import DistillConfig
+from convert.accuracy_gate import gate
 from convert.distillation.distill import distill
-from convert.pruning.importance import CRITERIA
-from convert.quantisation.methods import Method
-from convert.pruning.plan import Limits
+from convert.distillation.task import DistillConfig
+from convert.distillation.teacher import ANSWERS_NAME
 from convert.pruning.budget import Budget
+from convert.pruning.importance import CRITERIA
+from convert.pruning.plan import Limits
 from convert.pruning.prune import PruneConfig, prune
+from convert.quantisation.methods import Method
 from convert.quantisation.quantize import quantize
 from convert.report import Row, Variant, describe, write_report
-from convert.distillation.teacher import ANSWERS_NAME
-from convert.accuracy_gate import gate
 from seg_edge.card import read_card
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
 from train.dataset import Dataset, open_split

@@ -21,12 +21,12 @@ import train.quiet  # noqa: F401
 import keras
 import typer
 
-from convert.pruning.importance import CRITERIA
 from convert.operator_times import operator_times
-from convert.pruning.plan import SPREADS, Limits
 from convert.pruning.budget import Budget, int8_of
-from convert.pruning.table import ms_by_layer, table
+from convert.pruning.importance import CRITERIA
+from convert.pruning.plan import SPREADS, Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
+from convert.pruning.table import ms_by_layer, table
 from seg_edge.errors import SegEdgeError
 from train.dataset import Dataset, open_split
 from train.runs import read_run

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.quantisation.converter import convert_float
 from convert.pruning.narrow import at_size
+from convert.quantisation.converter import convert_float
 from convert.tflite_file import total
 from seg_edge import Segmenter
 from seg_edge.evaluation.latency import Timing, measure

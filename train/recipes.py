@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from train.augment import Augmentation
+from train.compositing import Scenery
 from train.losses import LOSSES
 from train.options import comma_separated
-from train.compositing import Scenery
 from train.unet import FULL_WIDTHS
 
 PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own

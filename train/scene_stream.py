@@ -1,7 +1,8 @@
 """Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
 
 Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
-person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own output.
+person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own
+output.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example, find_examples
 from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
+from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream
 from train.recipes import Recipe
 from train.runs import sha256_of
-from train.compositing import Compositor, Picture
 
 CAN_BE_CUT_OUT = 0.03  # of the picture, at least
 
@@ -110,7 +111,7 @@ class SceneTask:
             PictureSampler(cut_out if any(cut_out) else pictures, weights),
         )
 
-    def pupil(self, model: Any) -> Any:
+    def training_model(self, model: Any) -> Any:
         """The model itself."""
         return model
 
@@ -119,7 +120,7 @@ class SceneTask:
         image, share = self.compose(np.random.default_rng((self.recipe.seed, number)))
         return image, cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
 
-    def training(self, skip_batches: int) -> tf.data.Dataset:
+    def training_batches(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
         (width, height), (output_width, output_height) = self.size_wh, self.output_wh
 
@@ -140,7 +141,7 @@ class SceneTask:
             .prefetch(2)
         )
 
-    def validation(self) -> tf.data.Dataset:
+    def validation_batches(self) -> tf.data.Dataset:
         """The val part and its masks, unvaried."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 

@@ -149,7 +149,7 @@ class Views:
         return drawn
 
 
-def ask(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def teacher_outputs(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's answer to every view, from `path` if the same was asked before.
 
     Args:

@@ -13,21 +13,21 @@ from typing import Any
 
 import keras
 
+from convert.pruning.budget import Budget, inference_ms, within_ms
 from convert.pruning.channels import find_channels
 from convert.pruning.cost import mmac, parameters
 from convert.pruning.halve import carry_scores, halve
 from convert.pruning.importance import CRITERIA, Batches
 from convert.pruning.narrow import at_size, narrow
 from convert.pruning.plan import Limits, choose, least_cost, require_possible
-from convert.pruning.budget import Budget, inference_ms, within_ms
 from convert.pruning.table import channels_of
 from seg_edge.errors import DataError, ModelError, OutputError
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, fixed_stream
 from train.keras_model import load_keras
-from train.training import train_model
 from train.recipes import Recipe, default, saved_values
 from train.runs import RUN_NAME, provenance, sha256_of, versions
+from train.training import train_model
 
 SCORED_PHOTOS = 200
 

@@ -33,8 +33,8 @@ class Method:
 
     Attributes:
         kind: One of `KINDS`; what follows is for `int8`.
-        ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without `qat` leaves
-            it to the converter.
+        ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
+            `qat` leaves it to the converter.
         percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
@@ -136,9 +136,7 @@ def convert_model(
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
 
 
-def calibrate(
-    method: Method, model: keras.Model, photos: Sequence[Example]
-) -> tuple[keras.Model, Mapping[str, Range]]:
+def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> tuple[keras.Model, Mapping[str, Range]]:
     """The model without batch normalisation, and its tensors' ranges on the photos."""
     folded = fold_batch_norm(model)
     images = [tensor for (tensor,) in _calibration_batches(model, photos)]

@@ -12,10 +12,10 @@ import keras
 from convert.quantisation.fake_quant import Range, strip_fake_quant, with_fake_quant
 from seg_edge.errors import DataError
 from train.augment import Augmentation
-from train.dataset import Dataset
-from train.training import train_model
-from train.recipes import Recipe, saved_values
 from train.compositing import Scenery
+from train.dataset import Dataset
+from train.recipes import Recipe, saved_values
+from train.training import train_model
 
 # The share of the learning rate that the network was trained with at first: it is to settle, not to wander.
 RATE = 0.05

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from convert import distill as script
 from convert.distillation import teacher as teacher_module
-from convert.distillation.task import DistillationTask, DistillConfig, hint_loss, soft_label_loss
 from convert.distillation.distill import distill
+from convert.distillation.task import DistillationTask, DistillConfig, hint_loss, soft_label_loss
 from convert.distillation.teacher import Teacher, attention_map
 from seg_edge.errors import DataError, ModelError, UsageError
 from seg_edge.photo.read import read_photo
@@ -93,7 +93,9 @@ def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
 ) -> None:
     _, run = trained
     student = run / "model.keras"
-    made = distill(run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=DistillConfig(views=1))
+    made = distill(
+        run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=DistillConfig(views=1)
+    )
     assert made["parent"]["sha256"] == sha256_of(student)
     assert load_keras(tmp_path / "model.keras").count_params() == load_keras(student).count_params()
     assert "widths" not in made["recipe"]
@@ -112,7 +114,9 @@ def task(trained: Trained, dataset: Dataset, tmp_path: Path) -> DistillationTask
     )
 
 
-def test_each_view_comes_with_the_teacher_s_answer_to_it(trained: Trained, dataset: Dataset, task: DistillationTask) -> None:
+def test_each_view_comes_with_the_teacher_s_answer_to_it(
+    trained: Trained, dataset: Dataset, task: DistillationTask
+) -> None:
     _, run = trained
     teacher = Teacher(run / "model.keras", dataset.classes)
     images, told = next(iter(task.training_batches(0)))
@@ -149,7 +153,9 @@ def test_the_teacher_is_asked_once(
     again = DistillationTask(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", task.teaching)
     np.testing.assert_array_equal(again.teacher_outputs[0], first)
     assert asked == []
-    other = DistillationTask(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.teaching)
+    other = DistillationTask(
+        run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.teaching
+    )
     assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
     assert len(asked) == task.views.count  # other views, other answers
 
@@ -159,7 +165,13 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
     task = DistillationTask(
-        run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", DistillConfig(views=1), unlabelled=[photo]
+        run / "model.keras",
+        dataset,
+        small(),
+        (64, 64),
+        tmp_path / "teacher.npz",
+        DistillConfig(views=1),
+        unlabelled=[photo],
     )
     assert task.views.count == len(dataset.parts["train"]) + 1
     _, mask = task.views.draw(tf.constant(len(dataset.parts["train"]), tf.int64))

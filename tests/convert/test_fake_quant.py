@@ -13,10 +13,18 @@ import keras
 from keras import layers
 
 from convert.quantisation.converter import convert_with_ranges
-from convert.quantisation.fake_quant import IMAGE, Range, fake_quant_kernel, kernel_names, range_points, strip_fake_quant, with_fake_quant
+from convert.quantisation.fake_quant import (
+    IMAGE,
+    Range,
+    fake_quant_kernel,
+    kernel_names,
+    range_points,
+    strip_fake_quant,
+    with_fake_quant,
+)
 from convert.quantisation.fold import fold_batch_norm
-from convert.tflite_file import Graph
 from convert.quantisation.ranges import choose_ranges
+from convert.tflite_file import TfliteGraph
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import LiteRT
 from train.unet import unet
@@ -155,7 +163,7 @@ def test_a_missing_range_is_refused() -> None:
 
 
 def test_a_concatenation_has_one_scale() -> None:
-    graph = Graph(quantised(concatenating)[3])
+    graph = TfliteGraph(quantised(concatenating)[3])
     made = {one.outputs[0]: graph.kind(one) for one in graph.graph.operators}
     joins = [one for one in graph.graph.operators if graph.kind(one) == "CONCATENATION"]
     assert len(joins) == 2

@@ -13,13 +13,13 @@ import keras
 import typer
 from typer.testing import CliRunner, Result
 
+from convert.prune import main
 from convert.pruning import prune as pruning
+from convert.pruning.budget import within_ms
 from convert.pruning.channels import find_channels
 from convert.pruning.cost import layer_costs, mmac, parameters
 from convert.pruning.narrow import narrow
 from convert.pruning.plan import SPREADS, Limits, choose, least_cost
-from convert.prune import main
-from convert.pruning.budget import within_ms
 from convert.pruning.table import ms_by_layer, table
 from seg_edge.errors import ModelError
 from tests.convert.test_channels import separable, shake, small

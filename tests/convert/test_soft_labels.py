@@ -12,8 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import typer
 
 from convert import soft_labels as script
-from convert.soft_labels import soft_mask
 from convert.distillation.teacher import Teacher
+from convert.soft_labels import soft_mask
 from seg_edge.evaluation.metrics import IGNORE
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
@@ -55,7 +55,7 @@ def test_masks_and_teacher_are_weighed_and_open_pixels_are_the_teachers(teacher:
 def run(*arguments: object) -> str:
     """The command's code, as a line if it isn't 0."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["soften.py", *map(str, arguments)])
+        patch.setattr(sys, "argv", ["soft_labels.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             typer.run(script.main)
     return "" if not left.value.code else str(left.value.code)

@@ -14,11 +14,11 @@ from seg_edge.errors import DataError
 from tests.train.made_up import make_class
 from train.augment import Augmentation
 from train.callbacks import Checkpoint
-from train.dataset import Dataset, open_dataset
-from train.training import fit
-from train.recipes import Recipe, person
 from train.compositing import Compositor, Picture, Scenery, frame_people
-from train.scene_stream import SceneTask, PictureFolder
+from train.dataset import Dataset, open_dataset
+from train.recipes import Recipe, person
+from train.scene_stream import PictureFolder, SceneTask
+from train.training import fit
 
 RED, GREY = (220, 40, 40), (120, 120, 120)
 STILL = Augmentation(hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0, noise=0.0)
@@ -166,7 +166,10 @@ def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path:
     recipe = small(keep="last", epochs=3, schedule="constant", learning_rate=1e-7)  # so that all epochs are equal
     run = fit(dataset, recipe, tmp_path / "run", scenes=[PictureFolder(soft)])
     assert run["scores"]["epoch"] == 3
-    assert fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)])["scores"]["epoch"] == 1
+    assert (
+        fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)])["scores"]["epoch"]
+        == 1
+    )
     with pytest.raises(ValueError, match="keep is best or last, got 'first'"):
         small(keep="first")
 
@@ -184,7 +187,11 @@ def test_several_classes_are_refused(soft: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a/b", PictureFolder(Path("a/b"))), ("a:2", PictureFolder(Path("a"), 2.0)), ("a b:0.5", PictureFolder(Path("a b"), 0.5))],
+    [
+        ("a/b", PictureFolder(Path("a/b"))),
+        ("a:2", PictureFolder(Path("a"), 2.0)),
+        ("a b:0.5", PictureFolder(Path("a b"), 0.5)),
+    ],
 )
 def test_a_folder_and_its_weight(text: str, expected: PictureFolder) -> None:
     assert PictureFolder.parse(text) == expected
