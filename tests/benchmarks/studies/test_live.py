@@ -45,13 +45,6 @@ def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
         assert document["misread"] <= 1, "the placeholder before the first frame has no number"
 
 
-def test_a_video_against_the_bare_model(clip: Path) -> None:
-    document = json.loads(run("benchmarks/studies/video_rate.py", clip, "--frames", 20, "--rounds", 1))
-    assert set(document["fps"]) == {"bare", "drawn", "written"}
-    assert min(document["fps"].values()) > 0
-    assert 0 < document["ratio_to_bare"]["drawn"]["median"] < 3
-
-
 def test_steadiness_gives_a_line_a_setting(clip: Path) -> None:
     out = run("benchmarks/studies/steadiness.py", clip)
     assert "clip.avi" in out
