@@ -56,7 +56,7 @@ class Segmentation:
         return self.score_map.alpha(self.labels.shape)  # type: ignore[arg-type]
 
     def draw(self, frame: np.ndarray, effect: str = "overlay", background: np.ndarray | None = None) -> np.ndarray:
-        """A picture of the answer; see `seg_edge.render.render` for the effects."""
-        from seg_edge.render import render
+        """A picture of the answer; see `seg_edge.effects.render` for the effects."""
+        from seg_edge.effects import render
 
         return render(frame, self, effect, background)

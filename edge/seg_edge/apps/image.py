@@ -41,7 +41,7 @@ class ImageOptions:
     """What to make of each photo.
 
     Attributes:
-        effect: A name in `seg_edge.render.EFFECTS`.
+        effect: A name in `seg_edge.effects.EFFECTS`.
         background: BGR uint8 picture for the effect `replace`.
         out: Folder to write to; beside each photo when None.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
