@@ -63,7 +63,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def read_header(path: Path) -> PhotoHeader:
+def read_header(path: str | Path) -> PhotoHeader:
     """Format, size and orientation of a photo, from its header only.
 
     Raises:
@@ -73,7 +73,7 @@ def read_header(path: Path) -> PhotoHeader:
         return _header(path, file)
 
 
-def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a photo, upright.
 
     Greyscale, palette and CMYK become BGR, 16 bits become 8 (divided by 257). What is transparent
@@ -123,7 +123,7 @@ def decode_photo(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
     """The photo's file, open; whatever the system has against it is a PhotoError."""
     if "\0" in str(path):
         raise photo_error(path, "is no file name; check it")
