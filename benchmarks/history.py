@@ -179,8 +179,8 @@ def summary(found: Iterable[Row]) -> str:
     for model in sorted(models.values(), key=by_role):
         ms, ratio = figures.get((model.model, MS, threads)), figures.get((model.model, RATIO, threads))
         scores = [figures.get((model.model, MEAN_DICE, suite)) for suite in suites]
-        cells = [model.model, file_size(model.bytes), number(ms and ms.value)]
-        cells += [with_interval(row and (row.value, row.low, row.high)) for row in (ratio, *scores)]
+        cells = [model.model, file_size(model.bytes), number(ms.value if ms else None)]
+        cells += [with_interval((row.value, row.low, row.high) if row else None) for row in (ratio, *scores)]
         lines.append(cells)
     return markdown_table(heads, lines)
 

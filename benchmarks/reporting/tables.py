@@ -43,7 +43,7 @@ def with_interval(figure: tuple[float | None, float | None, float | None] | None
     if figure is None or figure[0] is None:
         return NONE
     value, low, high = figure
-    digits = [number(x) if value >= 1 else f"{x:.3f}" for x in (value, low, high) if x is not None]
+    digits = [f"{x:.3f}" if figure[0] < 1 else number(x) for x in (value, low, high) if x is not None]
     return digits[0] if len(digits) < 3 or low == high else f"{digits[0]} ({digits[1]}–{digits[2]})"
 
 

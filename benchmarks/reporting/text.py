@@ -193,7 +193,10 @@ def _accuracy(result: Document) -> list[str]:
             cells += [with_interval((figures.dice.get(known), None, None)) for known in classes]
             if agrees:
                 same = figures.agreement
-                cells += [percent(same and same.same_pixels), with_interval((same and same.mean_dice, None, None))]
+                cells += [
+                    percent(same.same_pixels if same else None),
+                    with_interval((same.mean_dice if same else None, None, None)),
+                ]
             rows.append([name, *cells])
         heads = ["model", *SCORES.values(), *(f"Dice, {known}" for known in classes)]
         heads += ["same pixels as the full model", "Dice with it"] if agrees else []
@@ -338,7 +341,7 @@ def _unmeasured(results: Sequence[Document]) -> list[str]:
 
 def _times(result: Document, name: str, threads: int) -> str:
     entry = result.timed(name, threads)
-    return with_interval(entry and (entry.ratio.median, *entry.ratio.interval))
+    return with_interval((entry.ratio.median, *entry.ratio.interval) if entry else None)
 
 
 def _score(figures: Figures, score: str) -> str:

@@ -38,7 +38,7 @@ def test_a_quick_run_ends_in_a_report(tmp_path: Path) -> None:
     assert len(document["accuracy"][0]["models"]["m"]["per_photo"]) == 24
     said = " ".join(document["missing"])
     assert "far: not scored" in said
-    assert "mediapipe-square: not there" in said
+    assert "mediapipe-square: missing" in said
     assert (tmp_path / "results" / "photos" / path.stem / "drawn.jpg").is_file()
     report = (tmp_path / "results" / "report.md").read_text()
     assert "mediapipe-square" in report
