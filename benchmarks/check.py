@@ -231,7 +231,7 @@ def main(
             comparisons, notes = check(found, history.newest(rows), rounds, runs, line.show)
         verdict = watch.verdict()
         if not verdict["valid"]:
-            raise SegEdgeError(f"nothing can be said: {'; '.join(verdict['reasons'])}.")
+            raise SegEdgeError(f"nothing can be concluded: {'; '.join(verdict['reasons'])}.")
         line.show("")
         typer.echo(f"Against {rows[-1].commit or 'an unknown commit'} of {rows[-1].created}")
         Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))

@@ -146,9 +146,9 @@ def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
         entries = SuiteFile.model_validate(document).suite
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ").partition("\n")[0]
-        raise UsageError(f"{path}: {place + ': ' if place else ''}{message}; see benchmarks/suites.py.") from error
+        raise UsageError(f"{path}: {field + ': ' if field else ''}{message}; see benchmarks/suites.py.") from error
     suites: list[Suite] = []
     missing: list[str] = []
     for entry in entries:

@@ -69,7 +69,7 @@ def report(
         results: See `read_results`.
         runs: Rows of the history by machine.
         pictures: Paths of pictures of the worst photos, relative to `folder`.
-        pi_link: Where it is said how a Raspberry Pi is measured.
+        pi_link: Link to how a Raspberry Pi is measured.
         folder: Where the report goes; its plots are written to `plots/` there.
     """
     sections: dict[str, list[str]] = {

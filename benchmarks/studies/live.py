@@ -62,7 +62,7 @@ def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 def write_number(frame: np.ndarray, number: int) -> None:
-    """Each bit as a white and a black block, or the other way round, so that a wrong reading is known."""
+    """Each bit as a white and a black block, or the other way round, so that a wrong reading is noticed."""
     for place in range(BITS):
         bit = number >> place & 1
         left = 2 * place * BLOCK
@@ -82,7 +82,7 @@ def read_number(jpeg: bytes) -> int | None:
 
 
 class ClipServer:
-    """An MJPEG camera: sends the clip's frames over and over at their rate, to one client after the other."""
+    """An MJPEG camera: sends the clip's frames in a loop at their rate, to one client after the other."""
 
     def __init__(self, frames: list[np.ndarray], fps: float):
         self.sent: dict[int, float] = {}  # when each number was sent last
@@ -183,20 +183,20 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     command += ["--seconds", str(minutes * 60), "--stats", str(stats), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said: deque[str] = deque(maxlen=20)
+    messages: deque[str] = deque(maxlen=20)
     began, samples, loads, watcher = time.monotonic(), [], [], None
     for line in process.stderr:
-        said.append(line)
+        messages.append(line)
         if match := re.search(r"http://\S+", line.partition("open ")[2]):
             watcher = Watcher(match[0], sent)
             break
-    threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+    threading.Thread(target=messages.extend, args=(process.stderr,), daemon=True).start()
     while process.poll() is None:
         time.sleep(1)
         samples.append((time.monotonic() - began, memory_mb(process.pid)))
         loads.append(read_board(Machine()).load or 0.0)
     if process.returncode or watcher is None:
-        raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(said)}")
+        raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
     samples = [sample for sample in samples if sample[1]]
     latency = watcher.latency_ms[30:]  # without the start
     return {

@@ -69,9 +69,9 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> Difference:
         raise SegEdgeError(
             f"{ours.dtype} {ours.shape} here is {theirs.dtype} {theirs.shape} there; not the same model."
         )
-    apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    differences = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     labels = float(np.mean(ours.argmax(-1) != theirs.argmax(-1))) if ours.shape[-1] > 1 else None
-    return Difference(apart.size, int(np.count_nonzero(ours != theirs)), float(apart.max()), labels)
+    return Difference(differences.size, int(np.count_nonzero(ours != theirs)), float(differences.max()), labels)
 
 
 def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarra
     if not pixels:
         raise UsageError("there is no photo and no noise to compare on; give --photos or --noise 1.")
     stacked = np.stack(pixels)
-    # Pixels as they are into uint8; for others 0..1, whatever the card says: what counts is that both get the same.
+    # A uint8 input gets the pixels, any other 0..1 whatever the card says: both platforms must only get the same.
     return stacked if spec.dtype == np.uint8 else spec.quantise(stacked / 255)
 
 
@@ -128,8 +128,8 @@ class Platform:
             line, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths, "LC_ALL": "C.UTF-8"}
         )
         if done.returncode:
-            said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise SegEdgeError(f"{self.name}: running the models failed ({said.splitlines()[-1]}).")
+            message = done.stderr.strip() or f"exit status {done.returncode}"
+            raise SegEdgeError(f"{self.name}: running the models failed ({message.splitlines()[-1]}).")
         reports = json.loads(done.stdout)["models"]
         for name, content in models.items():
             sent = hashlib.sha256(content).hexdigest(), hashlib.sha256(frames[name].tobytes()).hexdigest()
@@ -183,16 +183,13 @@ def make_tflite_environment(environment: Path) -> None:
     stamp = environment / "ready"
     if stamp.is_file() and stamp.read_text() == " ".join(TFLITE_RUNTIME):
         return
-    is_it = f"python{sys.version_info[0]}.{sys.version_info[1]}" == TFLITE_PYTHON
-    python = sys.executable if is_it else shutil.which(TFLITE_PYTHON)
+    this_python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = sys.executable if this_python == TFLITE_PYTHON else shutil.which(TFLITE_PYTHON)
     if not python:
         raise SegEdgeError(f"{TFLITE_PYTHON} not found; tflite-runtime 2.14 has no wheels for a newer Python.")
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    for line in ([python, "-m", "venv", "--clear", str(environment)], [*pip, *TFLITE_RUNTIME]):
-        done = subprocess.run(line, capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()[-1]
-            raise SegEdgeError(f"{environment}: can't be made ({said}); see to that and start again.")
+    arm64_root.run([python, "-m", "venv", "--clear", str(environment)])
+    arm64_root.run([*pip, *TFLITE_RUNTIME])
     stamp.write_text(" ".join(TFLITE_RUNTIME))
 
 

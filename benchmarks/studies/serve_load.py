@@ -1,6 +1,6 @@
 """How does `seg-edge serve` do under load? `python benchmarks/studies/serve_load.py PHOTO --requests 2000`.
 
-Starts the server on loopback, sends it one photo over and over on a few connections that each wait for their answer,
+Starts the server on loopback, sends it one photo again and again on a few connections that each wait for their answer,
 and prints the rate, the latency and how the server's memory grew. The rate stands beside two others, measured in this
 process with as many threads as the server has workers: the bare model (its input is there already, its output is left
 there) and the whole work on a photo without HTTP. Client and server share the machine's cores.
@@ -113,7 +113,7 @@ def main(
     requests: Annotated[int, typer.Option(min=1, max=MAX_REQUESTS, help="After 100 that aren't counted.")] = 4000,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
     workers: Annotated[int | None, typer.Option(min=1, max=64, show_default="the cores")] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="The requests are sent in so many rounds.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds that the requests are sent in.")] = 5,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = DEFAULT_MODEL,
 ) -> None:
     """Measures, and prints a table."""

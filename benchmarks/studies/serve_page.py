@@ -1,6 +1,6 @@
 """Is the page as fast as Python? `python benchmarks/studies/serve_page.py PHOTO`.
 
-Opens the page in the system's Chromium, segments one photo over and over there and by a `Segmenter` here, turn by turn,
+Opens the page in the system's Chromium, segments one photo again and again there and by a `Segmenter` here, in turns,
 and prints the median milliseconds of each stage, what the page loads in bytes, and how long that takes. Needs the page
 (`make web`), Chromium and Playwright.
 """
