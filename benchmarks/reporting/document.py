@@ -207,8 +207,9 @@ class Document(BaseModel):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        named = [self.settings.reference, *(entry.model for entry in [*self.latency, *self.cold_start])]
-        named += [name for part in [*self.accuracy, *self.flicker] for name in part.models]
+        named = [self.settings.reference, *(e.model for e in self.latency), *(e.model for e in self.cold_start)]
+        named += [name for suite in self.accuracy for name in suite.models]
+        named += [name for clip in self.flicker for name in clip.models]
         unknown = [name for name in named if name not in self.models]
         if unknown:
             raise ValueError(f"there is nothing about the model {unknown[0]!r}")
