@@ -304,7 +304,7 @@ def test_memory_stays_flat(start: Callable[..., Server]) -> None:
             answer.read()
             assert answer.status in (200, 422)
 
-    ask(200)
+    ask(100)
     before = resident_mb(running.process.pid)
-    ask(1200)
+    ask(400)  # a picture kept from each would be 90 MB
     assert resident_mb(running.process.pid) - before < 6
