@@ -35,10 +35,10 @@ from convert.quantisation.methods import Method
 from convert.quantisation.quantize import quantize
 from convert.report import Row, Variant, describe, write_report
 from seg_edge.card import read_card
-from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
+from seg_edge.errors import ModelError, OutputError
 from train.dataset import Dataset, open_split
 from train.keras_model import load_keras
-from train.options import use_threads
+from train.options import resumable, run_command, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 from train.runs import read_run, sha256_of
 
@@ -253,7 +253,7 @@ def main(
     if criterion not in CRITERIA:
         raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     use_threads(threads)
-    try:
+    with resumable("the same line continues"):
         size_wh = (size, size) if size else None
         prunings = [
             PruneConfig(
@@ -274,18 +274,9 @@ def main(
         dataset = open_split(data, split or full.parent / "split.json")
         plan = Plan(tuple(prunings), tuple(student or ()), teaching, recipe, size_wh, qat, accept_drop)
         compress(full, dataset, out, plan, typer.echo)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same line continues", err=True)
-        raise typer.Exit(130) from None
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     names = [*(budget.name for budget in budgets), *(student or ())]
     typer.echo(f"Written to {out}: {', '.join(f'{name}/model.tflite' for name in names)}, table.txt, pareto.png")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

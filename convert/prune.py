@@ -27,8 +27,9 @@ from convert.pruning.importance import CRITERIA
 from convert.pruning.plan import SPREADS, Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
-from seg_edge.errors import SegEdgeError
+from seg_edge.commands.console import exit_codes
 from train.dataset import Dataset, open_split
+from train.options import run_command
 from train.runs import read_run
 
 
@@ -91,16 +92,13 @@ def main(
         photos,
         seed,
     )
-    try:
+    with exit_codes():
         read_run(model)
         dataset = open_split(data, split or model.parent / "split.json")
         before, after = prune(model, dataset, out, how, resume=resume, force=force, log=typer.echo)
         typer.echo(table(before, after, _layer_ms(after, dataset, threads) if times else None))
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"Written to {out}: model.keras, split.json, run.json")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -21,8 +21,10 @@ import typer
 from convert.quantisation.methods import Method
 from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
 from convert.quantisation.ranges import PERCENTILE
-from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import ModelError, OutputError
 from train.dataset import open_split
+from train.options import run_command
 
 
 def main(
@@ -45,7 +47,7 @@ def main(
 ) -> None:
     """Quantises a trained U-Net to int8, and refuses if it lost accuracy."""
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")
-    try:
+    with exit_codes():
         method = Method(kind, ranges, percentile, qat)
         if not model.is_file():
             raise ModelError(f"{model}: no such file; give the .keras that train/fit.py wrote.")
@@ -69,12 +71,6 @@ def main(
             force=force,
             log=typer.echo,
         )
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"{'':8}{'float Dice':>14}{kind + ' Dice':>14}{'float edges':>15}{kind + ' edges':>15}")
     for part, both in scores.items():
         values = [both[which][figure] for figure in ("mean_dice", "boundary_f") for which in ("float", kind)]
@@ -84,4 +80,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

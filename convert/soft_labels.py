@@ -22,14 +22,15 @@ import numpy as np
 import typer
 
 from convert.distillation.teacher import Teacher
-from seg_edge.errors import DataError, OutputError, SegEdgeError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, OutputError
 from seg_edge.labelled import Example
 from seg_edge.metrics import IGNORE
 from seg_edge.photos import write_picture
 from seg_edge.postprocess import upsample
 from seg_edge.sources.photo import find_photos, read_photo
 from train.dataset import open_dataset, open_split
-from train.options import comma_separated
+from train.options import comma_separated, run_command
 from train.runs import sha256_of
 from train.scene_stream import held_out_photos
 from train.split import compile_pattern
@@ -83,7 +84,7 @@ def main(
     """Mixes a teacher's answers with what people drew."""
     if (data is None) == (photos is None):
         raise typer.BadParameter("give one of --data and --photos")
-    try:
+    with exit_codes():
         examples: list[Example] = []
         if data:
             if split:
@@ -107,11 +108,8 @@ def main(
         if len(known) != 2:
             raise DataError(f"soft masks are of one class, the data has {', '.join(known[1:])}.")
         write_soft_masks(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"Written to {out}: {len(paths)} photos and soft masks")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

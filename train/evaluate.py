@@ -21,7 +21,8 @@ import numpy as np
 import typer
 
 from seg_edge import Segmenter
-from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import ModelError
 from seg_edge.files import whole_file, write_file
 from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.metrics import IGNORE, dice, iou
@@ -31,7 +32,7 @@ from seg_edge.scores import Scores, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
 from train.keras_model import keras_segmenter, load_keras
-from train.options import comma_separated
+from train.options import comma_separated, run_command
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)
@@ -145,7 +146,7 @@ def main(
     """Scores a model on one part of a data folder."""
     if part not in (*PARTS, "all"):
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
-    try:
+    with exit_codes():
         if part == "all":
             examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
@@ -166,12 +167,9 @@ def main(
         write_scores(scores, about, folder / "scores.json")
         draw_confusion(scores, folder / "confusion.png")
         draw_worst({"model": segmenter}, examples, scores, folder / "worst.jpg")
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(table(scores))
     typer.echo(f"Written to {folder}: scores.json, confusion.png, worst.jpg")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from seg_edge.errors import UsageError
+
 Loss = Callable[[Any, Any], Any]
 
 
@@ -121,7 +123,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 def _weights(classes: int, class_weights: Sequence[float] | None) -> Any:
     values = [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
     if len(values) != classes or min(values) < 0 or sum(values) == 0:
-        raise ValueError(
+        raise UsageError(
             f"class weights are {classes} numbers, none negative and not all zero (background first), got {values}"
         )
     return tf.constant(values)

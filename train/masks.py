@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 import typer
 
-from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, OutputError, PhotoError
 from seg_edge.sources.photo import find_photos, read_photo
 from train.annotation_check import check_photos, class_labels
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
-from train.options import comma_separated
+from train.options import comma_separated, run_command
 from train.via.read import Region, at_most, read_via
 
 FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
@@ -220,11 +221,8 @@ def main(
 ) -> None:
     """Turn annotated photos into a data folder to train from."""
     names = None if classes is None else comma_separated(classes)
-    try:
+    with exit_codes():
         made = make_masks(annotations, photos, out, attribute, names, force)
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     longest = max(len(c.name) for c in made.classes)
@@ -238,6 +236,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    app()
+    run_command(main)

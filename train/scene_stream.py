@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,13 +48,18 @@ class PictureFolder:
         """`FOLDER` or `FOLDER:WEIGHT`, as on the command line.
 
         Raises:
-            ValueError: The weight isn't above 0.
+            UsageError: The weight isn't above 0.
         """
         folder, colon, number = text.rpartition(":")
-        source = cls(Path(folder), float(number)) if colon else cls(Path(text))
-        if not 0 < source.weight < float("inf"):
-            raise ValueError(f"a weight is above 0, got {number}")
-        return source
+        if not colon:
+            return cls(Path(text))
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf:
+            raise UsageError(f"--scenes is FOLDER or FOLDER:WEIGHT with a weight above 0, got {text!r}.")
+        return cls(Path(folder), weight)
 
 
 class SceneTask:

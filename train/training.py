@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, UsageError
 from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
@@ -206,7 +206,7 @@ def _on_gpu() -> bool:
 
 def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> None:
     if recipe.optimizer not in ("adam", "adamw"):
-        raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
+        raise UsageError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
     with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
     optimizer = (keras.optimizers.AdamW if with_decay else keras.optimizers.Adam)(
         _schedule(recipe, steps),
@@ -223,7 +223,7 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     if recipe.schedule != "cosine":
-        raise ValueError(f"schedule is constant or cosine, got {recipe.schedule!r}")
+        raise UsageError(f"schedule is constant or cosine, got {recipe.schedule!r}")
     warmup = max(1, recipe.epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 100,

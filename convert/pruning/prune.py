@@ -21,7 +21,7 @@ from convert.pruning.importance import CRITERIA, Batches
 from convert.pruning.narrow import at_size, narrow
 from convert.pruning.plan import Limits, choose, least_cost, require_possible
 from convert.pruning.table import channels_of
-from seg_edge.errors import DataError, ModelError, OutputError
+from seg_edge.errors import DataError, ModelError, OutputError, UsageError
 from seg_edge.files import whole_file, write_file
 from train.dataset import Dataset, fixed_stream
 from train.keras_model import load_keras
@@ -213,7 +213,7 @@ def _recipe(values: dict[str, Any], how: PruneConfig, source: Path) -> Recipe:
     """How the model is trained again: by its own recipe where there is one, and what is asked for."""
     try:
         recipe = default().replace(**saved_values(values))
-    except TypeError as error:
+    except (TypeError, UsageError) as error:
         raise DataError(f"{source.parent / RUN_NAME}: its recipe isn't one of this version ({error}).") from error
     asked = {"epochs": max(1, how.epochs), "batch": how.batch, "seed": how.seed}
     return recipe.replace(**asked, **({"learning_rate": how.learning_rate} if how.learning_rate else {}))

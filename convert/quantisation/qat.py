@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from convert.quantisation.fake_quant import Range, strip_fake_quant, with_fake_quant
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, UsageError
 from train.augment import Augmentation
 from train.compositing import Scenery
 from train.dataset import Dataset
@@ -64,7 +64,7 @@ def recipe_for(run: Mapping[str, Any], epochs: int) -> Recipe:
     try:
         values = saved_values(dict(run.get("recipe") or {}))
         trained = Recipe().replace(**{name: value for name, value in values.items() if name in known})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UsageError) as error:
         raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
     # Weight decay would pull the ranges towards 0 as if they were weights.
     return trained.replace(epochs=epochs, learning_rate=trained.learning_rate * RATE, weight_decay=0.0)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import keras
 import tensorflow as tf
+import typer
+from typer.testing import CliRunner
 
 from convert import distill as script
 from convert.distillation import teacher as teacher_module
@@ -28,6 +29,8 @@ from train.recipes import Recipe, default
 from train.runs import sha256_of
 
 Trained = tuple[Path, Path]
+app = typer.Typer()
+app.command()(script.main)
 
 
 @pytest.fixture(scope="module")
@@ -217,27 +220,31 @@ def test_values_that_make_no_sense_are_refused(values: dict) -> None:
         DistillConfig(**values)
 
 
-def test_the_command(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_command(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
-    line = ["distill.py", str(run / "model.keras"), "--data", str(data), "--out", str(tmp_path / "small")]
+    line = [str(run / "model.keras"), "--data", str(data), "--out", str(tmp_path / "small")]
     line += ["--views", "1", "--size", "32", "--widths", "4,8", "--epochs", "1", "--batch", "4"]
-    monkeypatch.setattr(sys, "argv", [*line, "--unlabelled", str(data / "images")])
-    with pytest.raises(SystemExit, match="is a photo of the val or test part"):
-        script.main()
-    monkeypatch.setattr(sys, "argv", line)
-    script.main()
-    assert "best val dice" in capsys.readouterr().out
+
+    def refusal(*more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*line, *more])
+        return done.exit_code, done.stderr
+
+    code, said = refusal("--unlabelled", str(data / "images"))
+    assert (code, "is a photo of the val or test part" in said) == (1, True)
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    assert "best val dice" in done.stdout
     written = json.loads((tmp_path / "small" / "run.json").read_text())
     assert written["recipe"]["epochs"] == 1
     answers = tmp_path / "small" / "teacher.npz"
     known = answers.read_bytes()
-    with pytest.raises(SystemExit, match="holds a run already"):
-        script.main()
-    for other in (["--views", "2"], ["--size", "64"]):
-        monkeypatch.setattr(sys, "argv", [*line, "--resume", *other])
-        with pytest.raises(SystemExit, match="was trained with another recipe"):
-            script.main()
+    code, said = refusal()
+    assert (code, "holds a run already" in said) == (1, True)
+    for other in (("--views", "2"), ("--size", "64")):
+        code, said = refusal("--resume", *other)
+        assert (code, "was trained with another recipe" in said) == (1, True)
     assert answers.read_bytes() == known  # nobody asked the teacher for a run that can't be
-    monkeypatch.setattr(sys, "argv", [*line, "--student", str(run / "model.keras")])
-    with pytest.raises(SystemExit, match="--widths is for a new U-Net"):
-        script.main()
+    code, said = refusal("--student", str(run / "model.keras"))
+    assert (code, "--widths is for a new U-Net" in said) == (2, True)
+    code, said = refusal("--resume", "--force")
+    assert (code, "give one of them" in said) == (2, True)
