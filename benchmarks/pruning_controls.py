@@ -30,6 +30,7 @@ import typer
 
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
+from convert.distillation.teacher import Teacher
 from convert.pruning.budget import Budget
 from convert.pruning.cost import mmac
 from convert.pruning.prune import PruneConfig, prune
@@ -37,7 +38,7 @@ from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.files import whole_file, write_file
 from seg_edge.scores import score
 from train.dataset import Dataset, open_split
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import TrainedModel, keras_segmenter
 from train.options import use_threads
 from train.recipes import Recipe, default
 from train.runs import read_run
@@ -45,7 +46,7 @@ from train.runs import read_run
 ARMS = ("pruned", "random", "at once", "scratch")
 
 
-def start(arm: str, full: Path, data: Dataset, out: Path, how: PruneConfig) -> Path:
+def start(arm: str, full: TrainedModel, data: Dataset, out: Path, how: PruneConfig) -> Path:
     """The student of an arm before its last training, as a `.keras`."""
     model = out / "model.keras"
     if model.is_file() if arm == "scratch" else read_run(model):
@@ -56,7 +57,7 @@ def start(arm: str, full: Path, data: Dataset, out: Path, how: PruneConfig) -> P
         how = dataclasses.replace(how, steps=1, epochs=0)
     # Elsewhere for `scratch`: interrupted here, the inherited weights would be taken for new ones.
     place = out / "shape" if arm == "scratch" else out
-    _, pruned = prune(full, data, place, how, force=True, log=lambda _: None)
+    pruned = prune(full, data, place, how, force=True, log=lambda _: None).model
     if arm == "scratch":
         keras.utils.set_random_seed(how.seed)
         fresh = keras.models.clone_model(pruned)  # the same layers with weights drawn anew
@@ -66,7 +67,7 @@ def start(arm: str, full: Path, data: Dataset, out: Path, how: PruneConfig) -> P
 
 
 def train_one(
-    arm: str, taught: bool, full: Path, data: Dataset, out: Path, how: PruneConfig, recipe: Recipe
+    arm: str, taught: bool, full: TrainedModel, data: Dataset, out: Path, how: PruneConfig, recipe: Recipe
 ) -> dict[str, Any]:
     """Trains one arm with one seed, unless it is done; its row of the table."""
     name = arm.replace(" ", "_")
@@ -81,24 +82,23 @@ def train_one(
     student = start(arm, full, data, out / f"{name}_start_{how.seed}", how)
     if arm in ("pruned", "random"):
         recipe = recipe.replace(epochs=recipe.epochs - how.steps * how.epochs)
-    distill(
-        full,
+    model = distill(
+        Teacher.of(full, data.classes),
         data,
         recipe,
         folder,
-        student=student,
-        teaching=DistillConfig(weight=0.5 if taught else 0.0),
-        answers=out / f"teacher_{how.seed}.npz",
+        student=TrainedModel.load(student),
+        config=DistillConfig(weight=0.5 if taught else 0.0),
+        outputs_file=out / f"teacher_{how.seed}.npz",
         resume=(folder / "last.weights.h5").is_file(),
     )
-    model = load_keras(folder / "model.keras")
-    scores = score(keras_segmenter(model, data.classes), data.parts["test"])
+    scores = score(keras_segmenter(model.model, data.classes), data.parts["test"])
     result = {
         "arm": arm + (" + teacher" if taught else ""),
         "seed": how.seed,
         "trained": trained,
-        "mmac": round(mmac(model), 3),
-        "val_dice": read_run(folder / "model.keras")["scores"]["val_dice"],
+        "mmac": round(mmac(model.model), 3),
+        "val_dice": model.run["scores"]["val_dice"],
         **scores.summary(),
     }
     write_file(row, json.dumps(result, indent=2).encode())
@@ -125,7 +125,7 @@ def main(
     use_threads(threads)
     rows = []
     try:
-        dataset = open_split(data, full.parent / "split.json")
+        teacher, dataset = TrainedModel.load(full), open_split(data, full.parent / "split.json")
         for seed, arm, taught in itertools.product(range(seeds), ARMS, (False, True)):
             how = PruneConfig(
                 Budget("mmac", budget_mmac),
@@ -138,7 +138,7 @@ def main(
                 seed=seed,
             )
             recipe = default().replace(epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed)
-            rows.append(train_one(arm, taught, full, dataset, out, how, recipe))
+            rows.append(train_one(arm, taught, teacher, dataset, out, how, recipe))
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

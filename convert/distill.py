@@ -22,9 +22,11 @@ import typer
 
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
+from convert.distillation.teacher import Teacher
 from seg_edge.errors import UsageError
 from seg_edge.sources.photo import find_photos
 from train.dataset import open_split
+from train.keras_model import TrainedModel
 from train.options import check_resume_or_force, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
 from train.recipes import ARCHITECTURE, RECIPES
@@ -71,19 +73,21 @@ def main(
         architecture = [name for name in ARCHITECTURE if name in values]
         if student and architecture:
             raise UsageError(f"--{architecture[0].replace('_', '-')} is for a new U-Net; {student} has its own.")
-        run = distill(
-            teacher,
-            open_split(data, split or teacher.parent / "split.json"),
+        config = DistillConfig(teacher_weight, temperature, views, hint, hint_weight)
+        dataset = open_split(data, split or teacher.parent / "split.json")
+        taught = distill(
+            Teacher.load(teacher, dataset.classes),
+            dataset,
             RECIPES[recipe]().replace(**values),
             out,
-            student=student,
-            teaching=DistillConfig(teacher_weight, temperature, views, hint, hint_weight),
+            student=TrainedModel.load(student) if student else None,
+            config=config,
             unlabelled=_photos_in(unlabelled) if unlabelled else (),
             resume=resume,
             force=force,
         )
-    scores = run["scores"]
-    typer.echo(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {out / 'model.keras'}")
+    scores = taught.run["scores"]
+    typer.echo(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {taught.path}")
 
 
 if __name__ == "__main__":

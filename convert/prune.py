@@ -24,13 +24,14 @@ import typer
 from convert.operator_times import operator_times
 from convert.pruning.budget import Budget, int8_of
 from convert.pruning.importance import CRITERIA
+from convert.pruning.narrow import at_size
 from convert.pruning.plan import SPREADS, Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
 from seg_edge.commands.console import exit_codes
 from train.dataset import Dataset, open_split
+from train.keras_model import TrainedModel
 from train.options import run_command
-from train.runs import read_run
 
 
 def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, float]:
@@ -78,7 +79,7 @@ def main(
     for name, value, known in (("--criterion", criterion, list(CRITERIA)), ("--spread", spread, list(SPREADS))):
         if value not in known:
             raise typer.BadParameter(f"{', '.join(known)}, got {value!r}", param_hint=name)
-    how = PruneConfig(
+    config = PruneConfig(
         dataclasses.replace(budget, threads=threads),
         criterion,
         spread,
@@ -93,10 +94,11 @@ def main(
         seed,
     )
     with exit_codes():
-        read_run(model)
+        source = TrainedModel.load(model)
         dataset = open_split(data, split or model.parent / "split.json")
-        before, after = prune(model, dataset, out, how, resume=resume, force=force, log=typer.echo)
-        typer.echo(table(before, after, _layer_ms(after, dataset, threads) if times else None))
+        pruned = prune(source, dataset, out, config, resume=resume, force=force, log=typer.echo).model
+        before = at_size(source.model, pruned.input_shape[2:0:-1])
+        typer.echo(table(before, pruned, _layer_ms(pruned, dataset, threads) if times else None))
     typer.echo(f"Written to {out}: model.keras, split.json, run.json")
 
 

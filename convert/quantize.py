@@ -22,8 +22,9 @@ from convert.quantisation.methods import Method
 from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
 from convert.quantisation.ranges import PERCENTILE
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import ModelError, OutputError
+from seg_edge.errors import OutputError
 from train.dataset import open_split
+from train.keras_model import TrainedModel
 from train.options import run_command
 
 
@@ -49,15 +50,14 @@ def main(
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")
     with exit_codes():
         method = Method(kind, ranges, percentile, qat)
-        if not model.is_file():
-            raise ModelError(f"{model}: no such file; give the .keras that train/fit.py wrote.")
         if target.is_dir() or (target.exists() and not force):
             what = "is a folder; give a file with --out" if target.is_dir() else "is there already; --force replaces it"
             raise OutputError(f"{target} {what}.")
+        source = TrainedModel.load(model)
         target.parent.mkdir(parents=True, exist_ok=True)
         dataset = open_split(data, split or model.parent / "split.json")
         scores = quantize(
-            model,
+            source,
             dataset,
             target,
             name=name or model.resolve().parent.name,

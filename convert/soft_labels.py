@@ -29,10 +29,9 @@ from seg_edge.metrics import IGNORE
 from seg_edge.photos import write_picture
 from seg_edge.postprocess import upsample
 from seg_edge.sources.photo import find_photos, read_photo
-from train.dataset import open_dataset, open_split
+from train.dataset import held_out_photos, open_dataset, open_split
 from train.options import comma_separated, run_command
 from train.runs import sha256_of
-from train.scene_stream import held_out_photos
 from train.split import compile_pattern
 
 
@@ -107,7 +106,7 @@ def main(
             known = ("background", *(comma_separated(classes) or ("foreground",)))
         if len(known) != 2:
             raise DataError(f"soft masks are of one class, the data has {', '.join(known[1:])}.")
-        write_soft_masks(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
+        write_soft_masks(Teacher.load(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
     typer.echo(f"Written to {out}: {len(paths)} photos and soft masks")
 
 

@@ -16,6 +16,7 @@ from seg_edge.errors import DataError, UsageError
 from seg_edge.files import write_file
 from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples, given_parts
 from train.augment import Augmentation, augment
+from train.runs import sha256_of
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
 
 
@@ -141,6 +142,11 @@ def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
     items = [(part, example) for part in PARTS for example in parts[part]]
     with ThreadPoolExecutor() as pool:
         return hashlib.sha256("".join(pool.map(digest, items)).encode()).hexdigest()
+
+
+def held_out_photos(data: Dataset) -> dict[str, str]:
+    """SHA-256 of each photo of the val and test part, and its name."""
+    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
 def training_stream(

@@ -31,7 +31,7 @@ from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.scores import Scores, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import open_segmenter
 from train.options import comma_separated, run_command
 
 # Foreground shares from which scores are also given: small people are harder.
@@ -153,7 +153,7 @@ def main(
         else:
             dataset = open_split(data, split or model.parent / "split.json")
             examples, names = dataset.parts[part], dataset.classes
-        segmenter = keras_segmenter(load_keras(model), names) if model.suffix == ".keras" else Segmenter(model)
+        segmenter = open_segmenter(model, names)
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:

@@ -66,7 +66,7 @@ def main(
         )
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
         typer.echo(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
-        run = fit(
+        trained = fit(
             dataset,
             chosen,
             out,
@@ -76,8 +76,8 @@ def main(
             scenes=[PictureFolder.parse(text) for text in scenes or ()],
             xla=xla,
         )
-    scores = run["scores"]
-    typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {out / 'model.keras'}")
+    scores = trained.run["scores"]
+    typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
 
 
 if __name__ == "__main__":

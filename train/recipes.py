@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from seg_edge.errors import UsageError
+from seg_edge.errors import DataError, UsageError
 from train.augment import Augmentation
 from train.compositing import Scenery
 from train.losses import LOSSES
@@ -123,16 +123,25 @@ class Recipe:
         return dataclasses.replace(self, **values)  # type: ignore[arg-type]
 
 
-def saved_values(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as `run.json` holds it, as `Recipe.replace` takes it: its parts' values beside its own, and tuples.
+def saved_recipe(run: Mapping[str, Any], base: Recipe) -> Recipe:
+    """The recipe that a `run.json` holds; values that this version no longer has are left out.
+
+    Args:
+        run: What `run.json` says; one without a recipe gives `base`.
+        base: Has the values that the run doesn't name.
 
     Raises:
-        TypeError: A part holds something else than values by name.
+        DataError: A value isn't one that a recipe can have.
     """
-    own = {name: value for name, value in recipe.items() if name not in PARTS}
-    for part in PARTS:
-        own = {**own, **recipe.get(part, {})}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
+    try:
+        saved = dict(run.get("recipe") or {})
+        for part in PARTS:
+            saved |= saved.pop(part, {})
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name in known}
+        return base.replace(**values)
+    except (TypeError, ValueError, UsageError) as error:
+        raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
 
 
 def original() -> Recipe:

@@ -24,7 +24,7 @@ from seg_edge.labelled import Example, find_examples
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.photo import read_photo
 from train.compositing import Compositor, Picture
-from train.dataset import Dataset, fixed_stream
+from train.dataset import Dataset, fixed_stream, held_out_photos
 from train.recipes import Recipe
 from train.runs import sha256_of
 
@@ -172,11 +172,6 @@ def load_picture(example: Example, side: int) -> Picture:
     mask = example.load_mask()
     how = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
     return Picture.of(image, cv2.resize(mask, (side, side), interpolation=how))
-
-
-def held_out_photos(data: Dataset) -> dict[str, str]:
-    """SHA-256 of each photo of the val and test part, and its name."""
-    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
 def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:

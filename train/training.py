@@ -16,9 +16,10 @@ from seg_edge.errors import DataError, UsageError
 from seg_edge.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
+from train.keras_model import TrainedModel
 from train.losses import DiceCoefficient
 from train.recipes import Recipe
-from train.runs import RUN_NAME, provenance, versions
+from train.runs import MODEL_NAME, RUN_NAME, versions
 from train.scene_stream import PictureFolder, SceneTask
 from train.unet import unet
 
@@ -81,8 +82,8 @@ def fit(
     initial: Path | None = None,
     scenes: Sequence[PictureFolder] = (),
     xla: bool = True,
-) -> dict[str, Any]:
-    """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
+) -> TrainedModel:
+    """Builds the recipe's U-Net, trains it and writes the run folder; returns the model that was kept.
 
     Args:
         data: The split photos.
@@ -97,11 +98,12 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
     model = build(recipe, len(data.classes))
-    if initial:
-        _copy_weights(initial, model)
+    start = TrainedModel.load(initial) if initial else None
+    if start:
+        _copy_weights(start, model)
     size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
     task = SceneTask(scenes, data, recipe, size_wh, (width, height)) if scenes else MaskTask(data, recipe, size_wh)
-    about = {"recipe": dataclasses.asdict(recipe), "initial": provenance(initial) if initial else None}
+    about = {"recipe": dataclasses.asdict(recipe), "initial": start.provenance if start else None}
     return _train(
         model,
         data,
@@ -138,7 +140,7 @@ def train_model(
     resume: bool = False,
     force: bool = False,
     xla: bool = True,
-) -> dict[str, Any]:
+) -> TrainedModel:
     """Trains a model that is there already, as `fit` does, and writes the run folder.
 
     Args:
@@ -146,14 +148,14 @@ def train_model(
         data: The split photos.
         recipe: Values of the training; those of the architecture don't count, but where there is no parent.
         out: The run folder; made when it isn't there.
-        parent: Where the model comes from, see `train.runs.provenance`; None for a new one of the recipe.
+        parent: Where the model comes from, see `TrainedModel.provenance`; None for a new one of the recipe.
         task: What it learns from; the train part's masks by default.
         resume: Continue the run that `out` holds.
         force: Replace it.
         xla: Compile the step with XLA where there is a GPU.
 
     Returns:
-        What `run.json` holds.
+        The model of the epoch that was kept.
     """
     keras.utils.set_random_seed(recipe.seed)
     height, width = model.input_shape[1:3]
@@ -174,7 +176,7 @@ def _train(
     resume: bool,
     force: bool,
     xla: bool,
-) -> dict[str, Any]:
+) -> TrainedModel:
     steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
     dice = DiceCoefficient(len(data.classes))
     trained = task.training_model(model)
@@ -197,7 +199,8 @@ def _train(
         except tf.errors.OpError as error:
             raise DataError(_root_cause(error)) from error
     plot_curves(out / "log.csv", out / "curves.png")
-    return _write_run(data, recipe, out, checkpoint, about)
+    _write_run(data, recipe, out, checkpoint, about)
+    return TrainedModel.load(out / MODEL_NAME)
 
 
 def _on_gpu() -> bool:
@@ -234,13 +237,12 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def _copy_weights(source: Path, model: keras.Model) -> None:
+def _copy_weights(start: TrainedModel, model: keras.Model) -> None:
     try:
-        model.set_weights(keras.saving.load_model(source, compile=False).get_weights())
+        model.set_weights(start.model.get_weights())
     except ValueError as error:
-        first = str(error).splitlines()[0]
         raise DataError(
-            f"{source}: can't start from it, the models differ or the file is damaged ({first})."
+            f"{start.path}: can't start from it, it is another network ({str(error).splitlines()[0]})."
         ) from error
 
 
@@ -250,9 +252,7 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
     return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, Progress(recipe.epochs)]
 
 
-def _write_run(
-    data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
-) -> dict[str, Any]:
+def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
     kept = checkpoint.kept_row
     run = {
         **about,
@@ -276,7 +276,6 @@ def _write_run(
         },
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
-    return run
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from seg_edge.metrics import IGNORE
 from seg_edge.preprocess import resize_to_input
 from seg_edge.sources.photo import read_photo
 from train.augment import Augmentation, augment
-from train.keras_model import KerasBackend, keras_segmenter, load_keras
+from train.keras_model import KerasBackend, TrainedModel, keras_segmenter
+from train.runs import provenance, read_run
 
-ANSWERS_NAME = "teacher.npz"
+OUTPUTS_NAME = "teacher.npz"
 
 
-class HintingBackend(KerasBackend):
+class AttentionBackend(KerasBackend):
     """A Keras model that, beside its logits, keeps the attention map of one of its layers.
 
     Attributes:
@@ -51,37 +52,60 @@ class HintingBackend(KerasBackend):
 
 
 class Teacher:
-    """A large `.keras` or any `.tflite`, a stranger's too.
+    """A large model that answers: a `.keras`, or any `.tflite`.
 
     Args:
-        path: Of the model.
-        classes: The student's class names, background first.
-        hint: Name of a layer whose attention map is given too; empty for none. Only of a `.keras`.
-
-    Raises:
-        ModelError: It has other classes, or no such layer.
+        segmenter: The model in the runtime.
+        provenance: What the student's `run.json` says of it.
     """
 
-    def __init__(self, path: Path, classes: Sequence[str], hint: str = ""):
+    def __init__(self, segmenter: Segmenter, provenance: Mapping[str, Any]):
+        self.segmenter, self.provenance = segmenter, provenance
+
+    @classmethod
+    def of(cls, model: TrainedModel, classes: Sequence[str]) -> Teacher:
+        """A `.keras` as a teacher.
+
+        Args:
+            model: The trained network.
+            classes: The student's class names, background first.
+
+        Raises:
+            ModelError: It has another number of classes.
+        """
+        return cls(keras_segmenter(model.model, classes), model.provenance)
+
+    @classmethod
+    def load(cls, path: Path, classes: Sequence[str]) -> Teacher:
+        """A file as a teacher; see `of`.
+
+        Raises:
+            ModelError: It can't be read, or has other classes.
+        """
         if path.suffix == ".keras":
-            model = load_keras(path)
-            self.segment = keras_segmenter(model, classes)
-            if hint:
-                self.segment.backend = HintingBackend(model, hint)
-        elif hint:
-            raise ModelError(f"{path}: a hint is taken from a layer of a .keras; leave --hint away for a .tflite.")
-        else:
-            self.segment = Segmenter(path)
-        theirs = self.segment.card.class_names
-        named = self.segment.file.card is not None
-        if len(theirs) != len(classes) or (named and theirs != tuple(classes)):
-            raise ModelError(f"{path} knows the classes {', '.join(theirs)}; the data has {', '.join(classes)}.")
+            return cls.of(TrainedModel.load(path), classes)
+        segmenter = Segmenter(path)
+        names = segmenter.card.class_names
+        is_named = segmenter.file.card is not None
+        if len(names) != len(classes) or (is_named and names != tuple(classes)):
+            raise ModelError(f"{path} knows the classes {', '.join(names)}; the data has {', '.join(classes)}.")
+        return cls(segmenter, provenance(segmenter.file.sha256, read_run(path)))
+
+    def watch(self, layer: str) -> None:
+        """From now on also gives the attention map of this layer.
+
+        Raises:
+            ModelError: The teacher is no `.keras`, or has no such layer.
+        """
+        if not isinstance(self.segmenter.backend, KerasBackend):
+            raise ModelError("a hint is taken from a layer of a .keras; leave out --hint for a .tflite.")
+        self.segmenter.backend = AttentionBackend(self.segmenter.backend.model, layer)
 
     def __call__(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Its probabilities float16 (h, w, classes) at its own output size, and its hint float16 (h', w')."""
-        scores = self.segment(frame).score_map
+        scores = self.segmenter(frame).score_map
         probabilities = scores.probabilities(scores.stored.shape[:2])  # type: ignore[arg-type]
-        attention = getattr(self.segment.backend, "attention", np.zeros((1, 1)))
+        attention = getattr(self.segmenter.backend, "attention", np.zeros((1, 1)))
         return probabilities.astype(np.float16), attention.astype(np.float16)
 
 

@@ -1,4 +1,4 @@
-"""Quantisation from a `.keras` to a `.tflite` with its card: convert, score, refuse or write."""
+"""Quantisation: a trained model in, a `.tflite` with its card out: convert, score, refuse or write."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from seg_edge.interpreter import find_runtime
 from seg_edge.labelled import Example
 from seg_edge.scores import Scores, score
 from train.dataset import Dataset
-from train.keras_model import keras_segmenter, load_keras
-from train.runs import read_run, sha256_of, versions
+from train.keras_model import TrainedModel, keras_segmenter
+from train.runs import versions
 
 CALIBRATION_PHOTOS = 200
 # What run.json says that has a place of its own in the card, or none.
@@ -33,7 +33,7 @@ NOT_A_STEP = ("recipe", "initial", "seed", "classes", "split", "versions", "gpu"
 
 
 def quantize(
-    source: Path,
+    source: TrainedModel,
     data: Dataset,
     out: Path,
     *,
@@ -51,9 +51,9 @@ def quantize(
     """Converts, scores, refuses or writes; returns the scores that went into the card.
 
     Args:
-        source: The `.keras`.
+        source: The model to convert.
         data: The split photos it was trained on.
-        out: The `.tflite` to write. A fine-tuning lies beside it, in `<stem>.qat/`.
+        out: The `.tflite` to write. A fine-tuning is kept in `<stem>.qat/` in the same folder.
         name: Of the model, for its card, as `licence` and `notes`.
         licence: See `name`.
         notes: See `name`.
@@ -69,34 +69,33 @@ def quantize(
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
     """
     method = method or Method()
-    model = load_keras(source)
     photos = spread(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
     folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
-    made = convert_model(method, model, source, data, photos, folder, resume=resume, force=anew)
+    made = convert_model(method, source, data, photos, folder, resume=resume, force=anew)
     left = not_delegated(made.content)
     slow = Counter(one.split()[0] for one in left)
     del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
     if slow:
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
         log(f"XNNPACK leaves {kinds} to plain kernels, which may be slow")
-    card = _card(source, data, model, name, licence, notes)
+    card = _card(source, data, name, licence, notes)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
         unscored.write_bytes(append_card(made.content, card))
-        before, after = _score_both(model, unscored, data, "val", method.kind, log)
+        before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
         blamed = ""
         if method.kind == "int8" and (sensitivity or refused):
-            blamed = _show_sensitivity(made, method, model, photos, data, log)
+            blamed = _show_sensitivity(made, method, source.model, photos, data, log)
         if refused:
             raise ModelError(
-                _refused(source, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
+                _refused(source.path, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
-        tested_before, tested_after = _score_both(model, unscored, data, "test", method.kind, log)
+        tested_before, tested_after = _score_both(source.model, unscored, data, "test", method.kind, log)
     scores = {
         "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
         "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
@@ -107,14 +106,14 @@ def quantize(
     return scores
 
 
-def _card(source: Path, data: Dataset, model: keras.Model, name: str, licence: str, notes: str) -> ModelCard:
-    run = read_run(source)
+def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str) -> ModelCard:
+    run = source.run
     return ModelCard(
         name=name,
         classes=make_classes(data.classes),
-        input_size_wh=(model.input_shape[2], model.input_shape[1]),
+        input_size_wh=source.size_wh,
         version=datetime.date.today().isoformat(),
-        parent_sha256=sha256_of(source),
+        parent_sha256=source.sha256,
         recipe={
             "training": run.get("recipe", {}),
             "training started from": run.get("initial"),

@@ -24,7 +24,7 @@ from seg_edge.errors import DataError, ModelError, UsageError
 from seg_edge.sources.photo import read_photo
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from train.dataset import Dataset, open_split
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import TrainedModel, keras_segmenter, load_keras
 from train.recipes import Recipe, default
 from train.runs import sha256_of
 
@@ -80,8 +80,9 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
-    teaching = DistillConfig(weight=1.0, temperature=2.0, views=6)
-    made = distill(run / "model.keras", dataset, small(epochs=16), tmp_path, teaching=teaching)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
+    config = DistillConfig(weight=1.0, temperature=2.0, views=6)
+    made = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
     frames = [read_photo(example.image) for example in dataset.parts["test"]]
@@ -95,20 +96,22 @@ def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
     trained: Trained, dataset: Dataset, tmp_path: Path
 ) -> None:
     _, run = trained
-    student = run / "model.keras"
-    made = distill(
-        run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=DistillConfig(views=1)
-    )
-    assert made["parent"]["sha256"] == sha256_of(student)
-    assert load_keras(tmp_path / "model.keras").count_params() == load_keras(student).count_params()
-    assert "widths" not in made["recipe"]
+    student = TrainedModel.load(run / "model.keras")
+    teacher = Teacher.of(student, dataset.classes)
+    before = student.model.get_weights()
+    made = distill(teacher, dataset, small(epochs=1), tmp_path, student=student, config=DistillConfig(views=1))
+    assert made.run["parent"]["sha256"] == student.sha256
+    assert made.model.count_params() == student.model.count_params()
+    assert "widths" not in made.run["recipe"]
+    for one, two in zip(before, student.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.fixture
 def task(trained: Trained, dataset: Dataset, tmp_path: Path) -> DistillationTask:
     _, run = trained
     return DistillationTask(
-        run / "model.keras",
+        Teacher.load(run / "model.keras", dataset.classes),
         dataset,
         small(),
         (64, 64),
@@ -121,7 +124,7 @@ def test_each_view_comes_with_the_teacher_s_answer_to_it(
     trained: Trained, dataset: Dataset, task: DistillationTask
 ) -> None:
     _, run = trained
-    teacher = Teacher(run / "model.keras", dataset.classes)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
     images, told = next(iter(task.training_batches(0)))
     for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
@@ -153,12 +156,11 @@ def test_the_teacher_is_asked_once(
         return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
-    again = DistillationTask(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", task.teaching)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
+    again = DistillationTask(teacher, dataset, small(), (64, 64), tmp_path / "teacher.npz", task.config)
     np.testing.assert_array_equal(again.teacher_outputs[0], first)
     assert asked == []
-    other = DistillationTask(
-        run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.teaching
-    )
+    other = DistillationTask(teacher, dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.config)
     assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
     assert len(asked) == task.views.count  # other views, other answers
 
@@ -168,7 +170,7 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
     task = DistillationTask(
-        run / "model.keras",
+        Teacher.load(run / "model.keras", dataset.classes),
         dataset,
         small(),
         (64, 64),
@@ -184,16 +186,17 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
 
 def test_a_held_out_photo_is_no_unlabelled_one(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
     copied = tmp_path / "innocent.jpg"
     shutil.copy(dataset.parts["test"][0].image, copied)
     with pytest.raises(DataError, match=r"innocent\.jpg is a photo of the val or test part"):
-        distill(run / "model.keras", dataset, small(), tmp_path / "run", unlabelled=[copied])
+        distill(teacher, dataset, small(), tmp_path / "run", unlabelled=[copied])
     assert not (tmp_path / "run").exists()
 
 
 def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> None:
     frame = read_photo(dataset.parts["train"][0].image)
-    probabilities, _ = Teacher(FOUR_UINT8, dataset.classes)(frame)
+    probabilities, _ = Teacher.load(FOUR_UINT8, dataset.classes)(frame)
     assert probabilities.shape == (16, 16, 4)
     assert probabilities.sum(axis=2) == pytest.approx(np.ones((16, 16)), abs=0.01)
 
@@ -202,7 +205,7 @@ def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> Non
     ("model", "hint", "says"),
     [
         (SIGMOID_FLOAT32, "", "knows the classes background, class 1; the data has"),
-        (FOUR_UINT8, "conv", "leave --hint away for a .tflite"),
+        (FOUR_UINT8, "conv", "leave out --hint for a .tflite"),
         (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
     ],
 )
@@ -211,7 +214,7 @@ def test_a_teacher_that_can_t_be_is_refused(
 ) -> None:
     _, run = trained
     with pytest.raises(ModelError, match=says):
-        Teacher(model or run / "model.keras", dataset.classes, hint)
+        Teacher.load(model or run / "model.keras", dataset.classes).watch(hint)
 
 
 @pytest.mark.parametrize("values", [{"weight": 1.5}, {"temperature": 0.0}, {"views": 0}])

@@ -143,7 +143,7 @@ def test_a_heavier_folder_is_drawn_more_often(soft: Path, data: Path, dataset: D
 
 
 def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
-    whole = fit(dataset, small(), tmp_path / "whole", scenes=[PictureFolder(soft)])
+    whole = fit(dataset, small(), tmp_path / "whole", scenes=[PictureFolder(soft)]).run
     assert whole["scenes"][0]["pictures"] == 12
     resumed = tmp_path / "resumed"
     saved = Checkpoint.on_epoch_end
@@ -164,10 +164,12 @@ def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Datas
 
 def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
     recipe = small(keep="last", epochs=3, schedule="constant", learning_rate=1e-7)  # so that all epochs are equal
-    run = fit(dataset, recipe, tmp_path / "run", scenes=[PictureFolder(soft)])
+    run = fit(dataset, recipe, tmp_path / "run", scenes=[PictureFolder(soft)]).run
     assert run["scores"]["epoch"] == 3
     assert (
-        fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)])["scores"]["epoch"]
+        fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)]).run["scores"][
+            "epoch"
+        ]
         == 1
     )
     with pytest.raises(UsageError, match="keep is best or last, got 'first'"):
