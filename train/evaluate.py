@@ -19,17 +19,17 @@ import train.quiet  # noqa: F401
 import cv2
 import numpy as np
 import typer
+from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
+from seg_edge.effects import OVERLAY_OPACITY
 from seg_edge.errors import ModelError
-from seg_edge.files import whole_file, write_file
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.metrics import IGNORE, dice, iou
-from seg_edge.photos import write_picture
-from seg_edge.render import OVERLAY_OPACITY
-from seg_edge.scores import Scores, score
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.evaluation.metrics import IGNORE, dice, iou
+from seg_edge.evaluation.scores import Scores, score
+from seg_edge.photo.read import read_photo
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
 from train.keras_model import open_segmenter
 from train.options import comma_separated, run_command
@@ -77,7 +77,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         figure.savefig(place, dpi=110)
     plt.close(figure)
 
