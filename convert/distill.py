@@ -19,12 +19,12 @@ import train.quiet  # noqa: F401
 # isort: split
 
 import typer
-from seg_edge.photo.find import find_photos
 
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
 from convert.distillation.teacher import Teacher
 from seg_edge.errors import UsageError
+from seg_edge.photo.find import find_photos
 from train.dataset import open_split
 from train.keras_model import TrainedModel
 from train.options import check_resume_or_force, resumable, run_command, use_threads

@@ -44,11 +44,15 @@ def _options(owner: type, panel: str) -> list[inspect.Parameter]:
         value = getattr(example, field.name)
         if dataclasses.is_dataclass(value):
             continue
-        parser = _number_list(int if field.name == "widths" else float) if isinstance(value, tuple) else None
-        metavar = {"parser": parser, "metavar": "N,N,..."} if parser else {}
-        option = typer.Option(help=descriptions[field.name], rich_help_panel=panel, show_default=False, **metavar)
-        kind = Any if parser else type(value)
-        annotation = Annotated[kind | None, option] if kind is not Any else Annotated[Any, option]
+        is_list = isinstance(value, tuple)
+        option = typer.Option(
+            help=descriptions[field.name],
+            rich_help_panel=panel,
+            show_default=False,
+            parser=_number_list(int if field.name == "widths" else float) if is_list else None,
+            metavar="N,N,..." if is_list else None,
+        )
+        annotation: Any = Annotated[Any if is_list else type(value) | None, option]
         found.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return found
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from seg_edge.system.mailbox import Mailbox
 
-from seg_edge.capture.pipeline import Pipeline
+from seg_edge.capture.pipeline import Mailbox, Pipeline
 from seg_edge.capture.timeline import STAGES
 from seg_edge.errors import SourceError
 from seg_edge.segmenter import Segmenter

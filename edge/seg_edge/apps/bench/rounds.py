@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from seg_edge.apps.bench.candidates import Candidate
-from seg_edge.effects import render
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import Timing, time_in_turns
 from seg_edge.preprocess import Preprocessor, resize_to_input
+from seg_edge.render import render
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.memory import keep_freed_memory
 
