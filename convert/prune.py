@@ -25,7 +25,7 @@ from convert.operator_times import operator_times
 from convert.pruning.budget import Budget, int8_of
 from convert.pruning.importance import CRITERIA
 from convert.pruning.narrow import at_size
-from convert.pruning.plan import SPREADS, Limits
+from convert.pruning.plan import Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
 from seg_edge.commands.console import exit_codes
@@ -56,7 +56,6 @@ def main(
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
     criterion: Annotated[str, typer.Option(help=f"What makes a channel matter: {', '.join(CRITERIA)}.")] = "taylor",
-    spread: Annotated[str, typer.Option(help="even: the same share of each layer; or by importance.")] = "even",
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     halved: Annotated[
         bool, typer.Option("--halve", help="Drop a U-Net's finest level, where most of the time goes.")
@@ -76,13 +75,11 @@ def main(
 ) -> None:
     """Removes the channels that matter least until the model is within a budget."""
     budget = _only((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
-    for name, value, known in (("--criterion", criterion, list(CRITERIA)), ("--spread", spread, list(SPREADS))):
-        if value not in known:
-            raise typer.BadParameter(f"{', '.join(known)}, got {value!r}", param_hint=name)
+    if criterion not in CRITERIA:
+        raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     config = PruneConfig(
         dataclasses.replace(budget, threads=threads),
         criterion,
-        spread,
         Limits(minimum, multiple),
         (size, size) if size else None,
         halved,

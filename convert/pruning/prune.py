@@ -40,7 +40,6 @@ class PruneConfig:
     Attributes:
         budget: What it may cost.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
-        spread: A name in `convert.pruning.plan.SPREADS`.
         limits: What every layer keeps.
         size_wh: Input size of the result; None for the model's own, at which its channels are scored in any case.
         halve: Drop the finest level first, see `convert.pruning.halve`.
@@ -54,7 +53,6 @@ class PruneConfig:
 
     budget: Budget
     criterion: str = "taylor"
-    spread: str = "even"
     limits: Limits = field(default_factory=Limits)
     size_wh: tuple[int, int] | None = None
     halve: bool = False
@@ -168,7 +166,6 @@ def _step(
             config.criterion,
             budget=budget,
             unit=unit,
-            spread=config.spread,
             limits=config.limits,
         )
         return narrow(model, keep, channels)

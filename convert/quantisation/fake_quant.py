@@ -16,7 +16,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from convert.quantisation.fold import is_linear, sources_of
+from convert.keras_graph import connections
+from convert.quantisation.fold import is_linear
 from seg_edge.errors import ModelError
 
 # Real values that the lowest and the highest of 256 steps stand for; 0 lies between them.
@@ -117,11 +118,10 @@ ROUNDED: dict[Any, Any] = {
 
 def range_points(folded: keras.Model) -> tuple[str, ...]:
     """Names of the layers behind which int8 inference rounds, in the order they run; the input isn't among them."""
-    sources = sources_of(folded)
     readers: dict[str, list[str]] = {layer.name: [] for layer in folded.layers}
-    for name, read in sources.items():
-        for source in read:
-            readers[source].append(name)
+    for layer, sources in connections(folded):
+        for source in sources:
+            readers[source].append(layer.name)
 
     def is_rounded(layer: keras.Layer) -> bool:
         if type(layer) is layers.Concatenate:
