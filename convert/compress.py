@@ -149,27 +149,26 @@ def main(
     budget_params: Annotated[list[float] | None, typer.Option(min=1, help="Parameters at most.")] = None,
     budget_ms: Annotated[list[float] | None, typer.Option(min=0, help="Milliseconds, int8, one thread, here.")] = None,
     student: Annotated[
-        list[str] | None, typer.Option(help=f"Teach a new network instead: {', '.join(RECIPES)}; besides the budgets.")
+        list[str] | None,
+        typer.Option(help=f"Teach a new network: {', '.join(RECIPES)}; can be added to the budgets."),
     ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
-    halve: Annotated[bool, typer.Option(help="Drop the finest level, where most of the time goes.")] = True,
-    multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer: processors take 8 at once.")] = 8,
-    criterion: Annotated[str, typer.Option(help="What makes a channel matter, see convert/prune.py.")] = "taylor",
-    steps: Annotated[
-        int, typer.Option(min=1, help="In which channels leave; all at once, little is left to inherit.")
-    ] = 5,
-    tune_epochs: Annotated[int, typer.Option(min=0, help="Of training on the masks after each step.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Of learning from the full model.")] = default().epochs,
-    learning_rate: Annotated[
-        float, typer.Option(min=0, help="Of learning from the full model.")
-    ] = default().learning_rate,
+    halve: Annotated[bool, typer.Option(help="Remove the finest level, which takes most of the time.")] = True,
+    multiple: Annotated[
+        int, typer.Option(min=1, help="Channels of a layer are a multiple of this: processors take 8 at once.")
+    ] = 8,
+    criterion: Annotated[str, typer.Option(help="How channels are scored, see convert/prune.py.")] = "taylor",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of pruning, with training after each.")] = 5,
+    tune_epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step of pruning.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Of the distillation.")] = default().epochs,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Of the distillation.")] = default().learning_rate,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = default().batch,
     teacher_weight: Annotated[float, typer.Option(help="0..1; the true masks weigh the rest.")] = DistillConfig.weight,
     temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
     views: Annotated[int, typer.Option(min=1, help="Varied views of each photo.")] = DistillConfig.views,
     qat: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     accept_drop: Annotated[
-        bool, typer.Option(help="Take results that lost accuracy; the table says how much.")
+        bool, typer.Option(help="Accept results that lost accuracy; the table says how much.")
     ] = False,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,

@@ -1,11 +1,11 @@
 """A large model teaches a small one: `python convert/distill.py TEACHER --data DIR --out RUN [--student FILE.keras]`.
 
-The student learns from the true masks and from what the teacher says of the same view (Hinton et al., 2015,
-arXiv:1503.02531): its soft labels at a temperature and, with `--hint`, where one of its layers looks. Photos without
-masks may be added. The student is a `.keras`, such as the one convert/prune.py wrote, or a new member of the U-Net
-family by the options of train/fit.py.
+The student learns from the true masks and from the teacher's outputs for the same view (Hinton et al., 2015,
+arXiv:1503.02531): its soft labels at a temperature and, with `--hint`, the attention map of one of its layers. Photos
+without masks can be added. The student is a `.keras`, such as one from convert/prune.py, or a new U-Net by the options
+of train/fit.py.
 
-RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's answers.
+RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's outputs.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     values: dict[str, Any],
     student: Annotated[
-        Path | None, typer.Option(help="A .keras to start from; else a new U-Net by the recipe.")
+        Path | None, typer.Option(help="A .keras to start from; by default a new U-Net by the recipe.")
     ] = None,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the teacher.")] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder of photos without masks; none like those of val and test.")
+        Path | None, typer.Option(help="Folder of photos without masks; none from val or test.")
     ] = None,
     teacher_weight: Annotated[float, typer.Option(help="0..1; the masks weigh the rest.")] = DistillConfig.weight,
     temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
@@ -62,9 +62,9 @@ def main(
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
 ) -> None:
-    """A large model teaches a small one."""
+    """Trains a small model with a large one as teacher."""
     check_resume_or_force(resume, force)
     use_threads(threads)
     with resumable("the same line with --resume continues"):

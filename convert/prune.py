@@ -1,10 +1,10 @@
-"""A trained `.keras` with whole filters removed.
+"""Removes whole filters from a trained `.keras`.
 
     python convert/prune.py MODEL.keras --data DIR --out RUN --budget-mmac 200
 
-What is left is carried over into a narrower model, an ordinary `.keras`. RUN then holds `model.keras`, `split.json` and
-`run.json` (how it was pruned, channels of each layer before and after, whose child it is). With `--epochs` the model is
-trained again after each of `--steps` steps, each in a folder of its own in RUN.
+The result is a narrower model, an ordinary `.keras`. RUN then holds `model.keras`, `split.json` and `run.json` (how it
+was pruned, the channels of each layer before and after, the parent's SHA-256). With `--epochs` the model is trained
+again after each of `--steps` steps, each in a folder of its own in RUN.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, floa
     return ms_by_layer(((one.kind, one.name, one.ms) for one in times), model)
 
 
-def _only(values: Iterable[tuple[str, float | None]]) -> Budget:
+def _single_budget(values: Iterable[tuple[str, float | None]]) -> Budget:
     given = [(unit, value) for unit, value in values if value is not None]
     if len(given) != 1:
         raise typer.BadParameter("give one of --budget-params, --budget-mmac and --budget-ms")
@@ -55,15 +55,15 @@ def main(
     budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
-    criterion: Annotated[str, typer.Option(help=f"What makes a channel matter: {', '.join(CRITERIA)}.")] = "taylor",
+    criterion: Annotated[str, typer.Option(help=f"How channels are scored: {', '.join(CRITERIA)}.")] = "taylor",
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     halved: Annotated[
-        bool, typer.Option("--halve", help="Drop a U-Net's finest level, where most of the time goes.")
+        bool, typer.Option("--halve", help="Remove a U-Net's finest level, which takes most of the time.")
     ] = False,
     multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
     minimum: Annotated[int, typer.Option(min=1, help="Channels that each layer keeps.")] = 4,
-    steps: Annotated[int, typer.Option(min=1, help="Reach the budget in so many steps.")] = 1,
-    epochs: Annotated[int, typer.Option(min=0, help="Train for so many epochs after each step.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in which the budget is reached.")] = 1,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Photos at a time, in scoring and training.")] = 4,
     photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
@@ -71,10 +71,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
     resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace the run that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
 ) -> None:
     """Removes the channels that matter least until the model is within a budget."""
-    budget = _only((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
+    budget = _single_budget((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
     if criterion not in CRITERIA:
         raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     config = PruneConfig(

@@ -30,7 +30,7 @@ class Dataset:
         fingerprint: SHA-256 over every photo's and mask's content and its part.
         seed: Of the split.
         group: What stayed in one part, see `open_dataset`.
-        names: Which photos were taken, see there.
+        names: Which photos were used, see `open_dataset`.
     """
 
     classes: tuple[str, ...]
@@ -108,7 +108,7 @@ def open_split(folder: Path, split_file: Path) -> Dataset:
     fingerprint = _fingerprint(parts)
     if fingerprint != saved["fingerprint"]:
         raise DataError(
-            f"{folder}: photos or masks have changed since {split_file} was written, so nobody can say what the model "
+            f"{folder}: photos or masks have changed since {split_file} was written, so it is unknown what the model "
             "has seen; train again, or give the folder as it was."
         )
     about = {key: saved[key] for key in ("group", "names") if key in saved}
@@ -127,7 +127,7 @@ def _read_split(path: Path) -> dict[str, Any]:
         return saved
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: no such file; it lies beside the trained model, and says which photos it never saw."
+            f"{path}: no such file; training writes it into the folder of the model. Give it with --split."
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a split that train/fit.py wrote ({error}).") from error

@@ -1,8 +1,8 @@
-"""Scores a model on photos it never saw: `python train/evaluate.py MODEL --data DIR`.
+"""Scores a model on photos it was not trained on: `python train/evaluate.py MODEL --data DIR`.
 
 MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the
 photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
-`confusion.png` and `worst.jpg`, the photos it did worst on, to look at.
+`confusion.png` and `worst.jpg`, the photos with the lowest scores.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
 def draw_worst(
     shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
 ) -> None:
-    """The photos with the lowest Dice, worst first, each as photo, truth and what models say, side by side.
+    """The photos with the lowest Dice, worst first: photo, truth and each model's answer, side by side.
 
     Args:
         shown: The models by name, with the same classes.
@@ -157,8 +157,8 @@ def main(
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:
-            said, wanted = ", ".join(segmenter.card.class_names), ", ".join(names)
-            raise ModelError(f"{model} knows the classes {said}; the data has {wanted}.")
+            own, expected = ", ".join(segmenter.card.class_names), ", ".join(names)
+            raise ModelError(f"{model} has the classes {own}; the data has {expected}.")
         with typer.progressbar(examples, label=f"Scoring {len(examples)} photos") as shown:
             scores = score(segmenter, shown)
         folder = out or model.parent / f"scores_{part}"

@@ -1,7 +1,7 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
 RUN then holds `model.keras` (the best epoch by validation Dice, or with `--keep last` the last), `run.json` (recipe,
-seed, split fingerprint, versions, scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`,
+seed, split fingerprint, versions, scores), `split.json` (the photos of each part), `log.csv`, `curves.png`,
 `tensorboard/`, and `last.weights.h5`, from which `--resume` continues after an interruption to the same result.
 """
 
@@ -32,9 +32,11 @@ def main(
     values: dict[str, Any],
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     classes: Annotated[str | None, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = None,
-    group: Annotated[str, typer.Option(help="Keep together: none, similar, or a regular expression.")] = "none",
-    names: Annotated[str, typer.Option(help="Train on photos in whose name this regular expression is found.")] = "",
-    split_seed: Annotated[int, typer.Option(help="Of the draw of the three parts.")] = 0,
+    group: Annotated[
+        str, typer.Option(help="Photos to keep in one part: none, similar, or a regular expression with one group.")
+    ] = "none",
+    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
+    split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
     initial: Annotated[Path | None, typer.Option(help="A .keras to start from.")] = None,
     scenes: Annotated[
@@ -47,7 +49,7 @@ def main(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
     xla: Annotated[bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
 ) -> None:
     """Trains a U-Net on a data folder."""
     check_resume_or_force(resume, force)

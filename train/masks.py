@@ -147,11 +147,11 @@ def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
         raise OutputError(f"{out} holds the photos or the annotations; give another folder.")
     if out.is_symlink() or not out.is_dir():
         raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
-    there = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir()}
     is_ours = (out / "masks").is_dir() and all((out / name).is_file() for name in ("labels.txt", "classes.csv"))
-    if there and not is_ours:
+    if names and not is_ours:
         raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
-    if foreign := sorted(there - _OURS):
+    if foreign := sorted(names - _OURS):
         raise OutputError(f"{out} also holds {', '.join(foreign)}; move that away, or give another folder.")
 
 

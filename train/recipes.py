@@ -40,7 +40,7 @@ class Recipe:
         loss: A name in `train.losses.LOSSES`.
         class_weights: One a class, background first; empty for equal ones.
         tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
-        tversky_beta: Weight of false negatives there.
+        tversky_beta: Weight of false negatives in it.
         focal_gamma: How strongly the loss `focal` turns to hard pixels; Lin et al. (2017) found 2 best.
         optimizer: `adam` or `adamw`.
         learning_rate: The highest of the schedule.

@@ -108,8 +108,7 @@ def find_channels(model: keras.Model) -> Channels:
         model: One image in, one score map out, channels last, each layer used once.
 
     Raises:
-        ModelError: A layer is of a kind whose channels nobody has described here, or the graph is of another shape;
-            with the layer's name.
+        ModelError: A layer is of a kind that is not known here, or the graph is of another shape; names the layer.
     """
     walk = _Walk()
     tensors: dict[str, np.ndarray] = {}

@@ -41,7 +41,7 @@ class PruneConfig:
         budget: What it may cost.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
         limits: What every layer keeps.
-        size_wh: Input size of the result; None for the model's own, at which its channels are scored in any case.
+        size_wh: Input size of the result; None for the model's own. Channels are scored at the model's own in any case.
         halve: Drop the finest level first, see `convert.pruning.halve`.
         steps: In how many steps the budget is reached, each the same ratio.
         epochs: Of training after each step; 0 for none.

@@ -1,4 +1,4 @@
-"""The ways from a Keras model to a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
+"""How a Keras model becomes a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> 
     return folded, choose_ranges(folded, images, method.ranges, method.percentile)
 
 
-def spread(examples: Sequence[Example], count: int) -> list[Example]:
+def evenly_spaced(examples: Sequence[Example], count: int) -> list[Example]:
     """At most `count` examples, evenly over the part.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
-from convert.quantisation.methods import Converted, Method, calibrate, convert_model, spread
+from convert.quantisation.methods import Converted, Method, calibrate, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from convert.tflite_file import not_delegated
 from seg_edge import Segmenter
@@ -69,17 +69,17 @@ def quantize(
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
     """
     method = method or Method()
-    photos = spread(data.parts["train"], calibration)
+    photos = evenly_spaced(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
-    folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
-    made = convert_model(method, source, data, photos, folder, resume=resume, force=anew)
+    qat_folder = out.with_name(f"{out.stem}.qat")
+    made = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
     left = not_delegated(made.content)
-    slow = Counter(one.split()[0] for one in left)
+    slow = Counter(operator.split()[0] for operator in left)
     del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
     if slow:
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
-        log(f"XNNPACK leaves {kinds} to plain kernels, which may be slow")
+        log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
     card = _card(source, data, name, licence, notes)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
@@ -87,12 +87,12 @@ def quantize(
         before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
-        blamed = ""
+        sensitive = ""
         if method.kind == "int8" and (sensitivity or refused):
-            blamed = _show_sensitivity(made, method, source.model, photos, data, log)
+            sensitive = _show_sensitivity(made, method, source.model, photos, data, log)
         if refused:
             raise ModelError(
-                _refused(source.path, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
+                _refused(source.path, refusal, sensitive, method, more_photos=len(photos) < len(data.parts["train"]))
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
         tested_before, tested_after = _score_both(source.model, unscored, data, "test", method.kind, log)
@@ -100,7 +100,7 @@ def quantize(
         "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
         "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
     }
-    done = {**_described(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
+    done = {**_recipe(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
     final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": done})
     write_file(out, append_card(made.content, final))
     return scores
@@ -128,7 +128,7 @@ def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: s
     )
 
 
-def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
+def _recipe(method: Method, made: Converted, photos: int) -> dict[str, Any]:
     """What was done, for the card's recipe."""
     if method.kind != "int8":
         return {"method": f"none: {method.kind}"}
@@ -148,9 +148,11 @@ def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
 def _show_sensitivity(
     made: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
 ) -> str:
-    """Shows the table; returns the guilty places in words, empty where the network can't be looked into."""
+    """Shows the table; returns the most sensitive places as text, empty where the network can't be examined."""
     try:
-        if made.folded is None or made.ranges is None:  # the converter's own ranges aren't told; these are as it finds
+        if (
+            made.folded is None or made.ranges is None
+        ):  # the converter keeps its ranges to itself; these are chosen alike
             folded, ranges = calibrate(method, model, photos)
         else:
             folded, ranges = made.folded, made.ranges
@@ -164,18 +166,18 @@ def _show_sensitivity(
     return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
 
 
-def _refused(source: Path, refusal: str, blamed: str, method: Method, *, more_photos: bool) -> str:
+def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more_photos: bool) -> str:
     if method.kind != "int8":
-        return f"{source}: refused, {refusal}. Look at what the converter did to it, or take it with --accept-drop."
+        return f"{source}: refused, {refusal}. Compare the two files, or accept it with --accept-drop."
     ways = []
-    if blamed and method.ranges == "minmax" and not method.qat:
+    if sensitive and method.ranges == "minmax" and not method.qat:
         ways.append("choose the ranges otherwise (--ranges mse, or percentile)")
-    if blamed:  # else the network can't be looked into, nor rounded
+    if sensitive:  # otherwise the network can be neither examined nor rounded
         ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
     if more_photos:
         ways.append("calibrate on more photos (--calibration)")
-    ways.append(f"take it as it is with --accept-drop{' --resume' * bool(method.qat)}")
-    because = f" Guilty: {blamed}." if blamed else ""
+    ways.append(f"accept it with --accept-drop{' --resume' * bool(method.qat)}")
+    because = f" Most sensitive: {sensitive}." if sensitive else ""
     return f"{source}: refused, {refusal}.{because} You can {', or '.join(ways)}."
 
 
