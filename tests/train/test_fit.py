@@ -269,11 +269,11 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--ema", "2", "ema"),
         ("--tversky-alpha", "-1", "tversky_alpha is at least 0, got -1.0"),
         ("--holdout", "0.5", "--holdout is above 0 and below 0.5, got 0.5"),
-        ("--threads", "-1", "Invalid value for '--threads': -1 is not in the range"),
+        ("--threads", "-1", "Invalid value for '--threads': Input should be greater"),
         ("--classes", "", "--classes: "),
-        ("--size", "abc", "Invalid value for '--size': 'abc' is not a valid int"),
+        ("--size", "abc", "Invalid value for '--size': Input should be a valid integer"),
         ("--widths", "a,b", "Invalid value for '--widths': numbers as in 8,16,32 were expected, got 'a,b'"),
-        ("--learning-rate", "fast", "Invalid value for '--learning-rate': 'fast' is not a valid float"),
+        ("--learning-rate", "fast", "Invalid value for '--learning-rate': Input should be a valid number"),
     ],
 )
 def test_values_that_can_t_be_are_refused(
