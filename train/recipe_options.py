@@ -32,7 +32,7 @@ def with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
         values = {name: given.pop(name) for name in options}
         command(**given, values={name: value for name, value in values.items() if value is not None})
 
-    with_options.__doc__ = command.__doc__
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
     with_options.__signature__ = signature.replace(parameters=[*own, *options.values()])  # type: ignore[attr-defined]
     return with_options
 
