@@ -22,6 +22,7 @@ import typer
 
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
+from seg_edge.effects import OVERLAY_OPACITY
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
