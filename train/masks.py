@@ -3,6 +3,8 @@
 python train/masks.py via_region_data.csv --photos photos/ --out data/
 """
 
+from __future__ import annotations
+
 import csv
 import shutil
 import sys
@@ -47,12 +49,12 @@ class MaskSummary:
     """What `make_masks` did.
 
     Attributes:
-        out: the data folder.
-        sheet: the contact sheet in it.
-        classes: one entry a label, in the order of labels.txt, the background first.
-        photos: how many photos have a mask.
-        unused: how many photos of the folder are not in the annotation file.
-        warnings: sentences that a person should read.
+        out: The data folder.
+        sheet: The contact sheet in it.
+        classes: One entry a label, in the order of labels.txt, the background first.
+        photos: How many photos have a mask.
+        unused: How many photos of the folder are not in the annotation file.
+        warnings: Sentences that a person should read.
     """
 
     out: Path
@@ -77,15 +79,15 @@ def make_masks(
     labels.txt (line i names label i), classes.csv and contact_sheet.jpg.
 
     Args:
-        annotations: a file that `read_via` reads.
-        photos: the folder with the photos it names.
-        out: the folder to make; it appears whole or not at all.
-        attribute: the region attribute that holds the class, where there are several.
-        classes: the class names in the order of their labels 1, 2, ...; sorted by name without it.
-        force: replace `out` if it is a data folder made by this function.
+        annotations: A file that `read_via` reads.
+        photos: The folder with the photos it names.
+        out: The folder to make; it appears whole or not at all.
+        attribute: The region attribute that holds the class, where there are several.
+        classes: The class names in the order of their labels 1, 2, ...; sorted by name without it.
+        force: Replace `out` if it is a data folder made by this function.
 
     Raises:
-        DataError: the annotations can't be used, or don't fit the photos; all the photos are named.
+        DataError: The annotations can't be used, or don't fit the photos; all the photos are named.
         OutputError: `out` exists, or can't be written.
         UsageError: `classes` makes no sense.
     """
@@ -124,9 +126,9 @@ def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequ
     pixels. Coordinates count to 1/16 pixel; what lies outside the photo is cut off.
 
     Args:
-        regions: in drawing order.
-        shape_hw: height and width of the upright photo, pixels.
-        labels: class names by label; labels[0] is the background.
+        regions: In drawing order.
+        shape_hw: Height and width of the upright photo, pixels.
+        labels: Class names by label; labels[0] is the background.
 
     Returns:
         uint8 (height, width), each value an index into `labels`.
