@@ -44,6 +44,7 @@ def main(
         bool, typer.Option("--sensitivity", help="Show which layers lose accuracy in int8.")
     ] = False,
     calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
+    size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     accept_drop: Annotated[bool, typer.Option(help="Write it although it lost accuracy; the card says so.")] = False,
     licence: Annotated[str, typer.Option(help="Of the model, for its card.")] = "",
     notes: Annotated[str, typer.Option(help="What a user should know, for its card.")] = "",
@@ -69,6 +70,7 @@ def main(
             notes=notes,
             accept_drop=accept_drop,
             calibration=calibration,
+            size_wh=(size, size) if size else None,
             method=method,
             sensitivity=sensitivity,
             resume=resume,

@@ -38,12 +38,22 @@ def main(
     names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
     split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
-    initial: Annotated[Path | None, typer.Option(help="A .keras to start from.")] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="A .keras to train further, such as a pruned one, instead of a new U-Net.")
+    ] = None,
+    initial: Annotated[Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.")] = None,
     scenes: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
             help="Learn from scenes of these pictures with soft masks instead; once or several times.",
+        ),
+    ] = None,
+    places: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER[:WEIGHT]",
+            help="With --scenes: pictures without people (images/, no masks); once or several times.",
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
@@ -74,8 +84,10 @@ def main(
             out,
             resume=resume,
             force=force,
+            network=network,
             initial=initial,
             scenes=[PictureFolder.parse(text) for text in scenes or ()],
+            places=[PictureFolder.parse(text) for text in places or ()],
             xla=xla,
         )
     scores = trained.run["scores"]
