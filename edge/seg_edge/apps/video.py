@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ import numpy as np
 
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
+from seg_edge.effects import EffectSettings, cover, render
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.photo.find import PHOTO_SUFFIXES
-from seg_edge.render import check_background, cover, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.carried import CarriedStreams
 from seg_edge.sinks.numbered_pictures import NumberedPictures
@@ -35,6 +35,7 @@ from seg_edge.system.files import atomic_write, check_writable
 from seg_edge.system.memory import keep_freed_memory
 
 Progress = Callable[[int, int | None], None]
+Write = Callable[[np.ndarray, float | None], None]
 Draw = Callable[[SegmentedFrame], np.ndarray]
 
 WAIT_S = 0.2  # how soon Ctrl-C is heard while a frame takes long
@@ -61,9 +62,8 @@ def segment_video(
     video: Path,
     out: Path,
     segmenter: Segmenter,
-    effect: str,
-    background: np.ndarray | None,
-    force: bool,
+    settings: EffectSettings,
+    force: bool = False,
     show_progress: Progress = lambda done, total: None,
     crf: int | None = None,
     fps: float | None = None,
@@ -74,8 +74,7 @@ def segment_video(
         video: Anything PyAV reads, or numbered pictures such as `f%04d.png`.
         out: The file to write; its suffix chooses the container. Or numbered pictures, each there when it is done.
         segmenter: Stateful where it smooths: use it for one video.
-        effect: A name in `seg_edge.render.EFFECTS`.
-        background: BGR uint8 picture for `replace`.
+        settings: What is made of each frame.
         force: Replace `out` if it is there.
         show_progress: Takes the number of frames done, and of all as far as the file tells.
         crf: Quality as the codec counts it; None takes one at which the file is hardly larger than the video.
@@ -86,28 +85,30 @@ def segment_video(
         OutputError: `out` can't be written.
         UsageError: The arguments don't fit together.
     """
-    check_background(effect, background)
     _check(video, out, force)
-    transparent = effect == "cutout"
-    check_video(out, transparent, crf)
+    check_video(out, settings.transparent, crf)
     keep_freed_memory()
     request = SourceRequest(str(video), segmenter.card.input_size_wh, fps=fps, live=False)
     stats = RunStats()
-    with Pipeline(request, segmenter, log=lambda news: None) as pipeline:
-        if background is not None:
-            background = cover(background, pipeline.info.size_wh[::-1])
+    with Pipeline(request, segmenter, log=lambda news: None, effects=settings) as pipeline:
+        if isinstance(settings.background, np.ndarray):
+            settings = replace(settings, background=cover(settings.background, pipeline.info.size_wh[::-1]))
 
         def draw(item: SegmentedFrame) -> np.ndarray:
-            return render(item.source.frame, item.answer, effect, background)
+            return render(item.source.frame, item.answer, settings)
+
+        def run(write: Write) -> None:
+            _write_frames(write, pipeline, draw, stats, show_progress)
 
         try:
             if is_sequence(out):
                 with NumberedPictures(out, force) as pictures:
-                    _write_frames(pictures.write, pipeline, draw, stats, show_progress)
-                    sound = "pictures have no sound"
+                    run(pictures.write)
+                sound = "pictures have no sound"
             else:
                 with atomic_write(out) as temporary:
-                    sound = _write_video(video, out, temporary, transparent, crf, pipeline, draw, stats, show_progress)
+                    film = _open_film(video, out, temporary, pipeline.info, settings.transparent, crf)
+                    sound = _write_video(video, film, pipeline.info, run)
         except OutputError as error:
             raise OutputError(f"{error} Nothing is left of it.") from error
     return VideoOutcome(sound, pipeline.complaint, stats.to_json(pipeline, segmenter))
@@ -127,23 +128,16 @@ def _check(video: Path, out: Path, force: bool) -> None:
         raise OutputError(f"{out} is there already; --force replaces it.")
 
 
-def _write_video(
-    video: Path,
-    out: Path,
-    temporary: Path,
-    transparent: bool,
-    crf: int | None,
-    pipeline: Pipeline,
-    draw: Draw,
-    stats: RunStats,
-    show_progress: Progress,
-) -> str:
+def _open_film(
+    video: Path, out: Path, temporary: Path, info: SourceInfo, transparent: bool, crf: int | None
+) -> VideoFile:
+    most_bps = picture_bps(video) if crf is None else None
+    rate = Fraction(info.fps).limit_denominator(1001)
+    return VideoFile(temporary, info.size_wh, rate, transparent, crf, most_bps, called=str(out))
+
+
+def _write_video(video: Path, film: VideoFile, info: SourceInfo, run: Callable[[Write], None]) -> str:
     """Writes pictures and all else; returns what became of the sound."""
-    info = pipeline.info
-    film = VideoFile(
-        temporary, info.size_wh, Fraction(info.fps).limit_denominator(1001), transparent, crf,
-        None if crf is not None else picture_bps(video), called=str(out),
-    )  # fmt: skip
     with film, CarriedStreams(video, film) as carried:
         beat = Beat(info)
 
@@ -152,9 +146,9 @@ def _write_video(
             carried.mux_until(shown_s)
             film.write(picture, shown_s)
 
-        _write_frames(write, pipeline, draw, stats, show_progress)
+        run(write)
         carried.finish()
-    lost = f"; {carried.left_out} left out, as {out.suffix} can't hold them" if carried.left_out else ""
+    lost = f"; {carried.left_out} left out, as {film.path.suffix} can't hold them" if carried.left_out else ""
     return f"{carried.sound}{lost}"
 
 
@@ -174,7 +168,7 @@ class Beat:
 
 
 def _write_frames(
-    write: Callable[[np.ndarray, float | None], None],
+    write: Write,
     pipeline: Pipeline,
     draw: Draw,
     stats: RunStats,

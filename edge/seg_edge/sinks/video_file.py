@@ -77,6 +77,7 @@ class VideoFile:
         if form.container in ("mp4", "mov"):
             options |= FRAGMENTS if live else {"movflags": "+faststart"}
         try:
+            path.write_bytes(b"")  # PyAV opens it with the first frame, which is late to hear that it can't
             self.container = self.av.open(f"file:{path.absolute()}", "w", format=form.container, options=options)
         except OSError as error:
             raise self._not_written(error) from error

@@ -16,6 +16,7 @@ import pytest
 
 from seg_edge.apps.video import Beat, segment_video
 from seg_edge.commands import cli
+from seg_edge.effects import EffectSettings
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceInfo
@@ -57,7 +58,7 @@ def clip(tmp_path: Path) -> Path:
 def test_every_frame_comes_out_in_order_with_its_own_mask(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
     out = tmp_path / "new folder" / "out.mp4"
     shown: list[tuple[int, int | None]] = []
-    outcome = segment_video(clip, out, segmenter, "overlay", None, False, lambda *done: shown.append(done))
+    outcome = segment_video(clip, out, segmenter, EffectSettings("overlay"), False, lambda *done: shown.append(done))
     frames, fps = read_clip(out)
     assert len(frames) == FRAMES
     assert fps == pytest.approx(25, abs=0.01)
@@ -79,7 +80,7 @@ def test_every_effect_in_every_container(
     clip: Path, tmp_path: Path, segmenter: Segmenter, effect: str, suffix: str
 ) -> None:
     out = tmp_path / f"out{suffix}"
-    segment_video(clip, out, segmenter, effect, None, False)
+    segment_video(clip, out, segmenter, EffectSettings(effect), False)
     frames, _ = read_clip(out)
     assert len(frames) == FRAMES
 
@@ -91,7 +92,7 @@ def test_an_odd_size(tmp_path: Path, segmenter: Segmenter) -> None:
         writer.write(bright_square((65, 97)))
     writer.release()
     out = tmp_path / "out.mp4"
-    segment_video(clip, out, segmenter, "overlay", None, False)
+    segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
     frames, _ = read_clip(out)
     assert len(frames) == 5
     assert abs(frames[0].shape[0] - 65) <= 1
@@ -102,9 +103,9 @@ def test_what_is_there_is_kept_unless_told_otherwise(clip: Path, tmp_path: Path,
     out = tmp_path / "out.mp4"
     out.write_text("precious")
     with pytest.raises(OutputError, match="--force"):
-        segment_video(clip, out, segmenter, "overlay", None, False)
+        segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
     assert out.read_text() == "precious"
-    segment_video(clip, out, segmenter, "overlay", None, True)
+    segment_video(clip, out, segmenter, EffectSettings("overlay"), True)
     assert len(read_clip(out)[0]) == FRAMES
 
 
@@ -114,14 +115,14 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, clip: Path
     junk.write_bytes(b"no video at all" * 100)
     for video in (tmp_path / "missing.mp4", tmp_path, junk):
         with pytest.raises(SourceError, match=video.name) as raised:
-            segment_video(video, folder / "out.mp4", segmenter, "overlay", None, False)
+            segment_video(video, folder / "out.mp4", segmenter, EffectSettings("overlay"), False)
         assert "\n" not in str(raised.value)
     with pytest.raises(UsageError, match="the video itself"):
-        segment_video(clip, clip, segmenter, "overlay", None, True)
+        segment_video(clip, clip, segmenter, EffectSettings("overlay"), True)
     with pytest.raises(UsageError, match="--background"):
-        segment_video(clip, folder / "out.mp4", segmenter, "replace", None, False)
+        segment_video(clip, folder / "out.mp4", segmenter, EffectSettings("replace"), False)
     with pytest.raises(UsageError, match="mp4"):
-        segment_video(clip, folder / "out.docx", segmenter, "overlay", None, False)
+        segment_video(clip, folder / "out.docx", segmenter, EffectSettings("overlay"), False)
     assert not folder.exists() or not list(folder.iterdir())
     assert len(read_clip(clip)[0]) == FRAMES
 
@@ -198,12 +199,12 @@ def test_damaged_frames_are_not_passed_over_in_silence(tmp_path: Path, capfd: py
 def test_messages_name_the_file_the_user_named(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
     for out in (tmp_path / "x.docx", tmp_path / "noext"):
         with pytest.raises(UsageError, match=rf"^{out}: a video's name"):
-            segment_video(clip, out, segmenter, "overlay", None, False)
+            segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match=f"^{tmp_path / 'folder.mp4'}"):
-        segment_video(clip, tmp_path / "folder.mp4", segmenter, "overlay", None, True)
+        segment_video(clip, tmp_path / "folder.mp4", segmenter, EffectSettings("overlay"), True)
     with pytest.raises(SourceError, match="a folder"):
-        segment_video(tmp_path, tmp_path / "out.mp4", segmenter, "overlay", None, False)
+        segment_video(tmp_path, tmp_path / "out.mp4", segmenter, EffectSettings("overlay"), False)
 
 
 def flash_and_beep_s(path: Path) -> tuple[float, float]:
@@ -233,7 +234,7 @@ def test_flash_and_beep_stay_together(
     form = Clip(frames=50, beep_s=1.0, sound_from_s=late_s)
     clip = write_video(tmp_path / f"in{made}", form, flash_at_one_second)
     out = tmp_path / f"out{suffix}"
-    outcome = segment_video(clip, out, segmenter, "overlay", None, False)
+    outcome = segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
     assert outcome.complaint == ""
     (flash, beep), (flash_in, beep_in) = flash_and_beep_s(out), flash_and_beep_s(clip)
     assert beep - flash == pytest.approx(beep_in - flash_in, abs=0.02 if suffix != ".avi" else 0.045)
@@ -246,7 +247,7 @@ def test_uneven_frames_keep_their_times(tmp_path: Path, segmenter: Segmenter) ->
     clip = write_video(tmp_path / "in.mkv", Clip(times_s=shown_s), flash_at_one_second)
     for suffix in (".mp4", ".mkv"):
         out = tmp_path / f"out{suffix}"
-        segment_video(clip, out, segmenter, "overlay", None, False)
+        segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
         with av.open(str(out)) as container:
             assert [frame.time for frame in container.decode(video=0)] == pytest.approx(shown_s, abs=0.002)
 
@@ -261,7 +262,7 @@ def test_even_frames_of_a_container_that_counts_milliseconds_become_even() -> No
 def test_a_cutout_is_really_transparent(tmp_path: Path, segmenter: Segmenter, name: str, pixels: str) -> None:
     clip = make_clip(tmp_path / "in.avi", frames=3)
     out = tmp_path / name
-    segment_video(clip, out, segmenter, "cutout", None, False)
+    segment_video(clip, out, segmenter, EffectSettings("cutout"), False)
     alpha = read_alpha(out)
     assert alpha[32, 48] > 200
     assert alpha[2, 2] < 50
@@ -284,13 +285,13 @@ def read_alpha(path: Path) -> np.ndarray:
 def test_what_can_not_be_transparent_is_refused(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
     for name in ("a.mp4", "a.mkv", "f%04d.jpg"):
         with pytest.raises(UsageError, match=r"can't be transparent; name it \.webm"):
-            segment_video(clip, tmp_path / name, segmenter, "cutout", None, False)
+            segment_video(clip, tmp_path / name, segmenter, EffectSettings("cutout"), False)
 
 
 def test_an_mp4_plays_everywhere_and_its_index_comes_first(tmp_path: Path, segmenter: Segmenter) -> None:
     clip = write_video(tmp_path / "in.mkv", Clip(frames=10, beep_s=0.2, sound="flac"), flash_at_one_second)
     out = tmp_path / "out.mp4"
-    outcome = segment_video(clip, out, segmenter, "overlay", None, False)
+    outcome = segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
     content = out.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
     with av.open(str(out)) as container:
@@ -305,7 +306,7 @@ def test_title_date_chapters_and_every_sound_are_kept(tmp_path: Path, segmenter:
     clip = write_video(tmp_path / "in.mkv", form, flash_at_one_second)
     for suffix in (".mkv", ".mp4"):
         out = tmp_path / f"out{suffix}"
-        outcome = segment_video(clip, out, segmenter, "overlay", None, False)
+        outcome = segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
         assert "2 sounds were kept" in outcome.sound
         with av.open(str(out)) as container:
             assert container.metadata.get("title", container.metadata.get("TITLE")) == "A lesson"
@@ -317,22 +318,22 @@ def test_quality_is_chosen(tmp_path: Path, segmenter: Segmenter) -> None:
     clip = write_video(tmp_path / "in.mp4", Clip(frames=10, texture=True), flash_at_one_second)
     sizes = []
     for crf in (45, 10):
-        segment_video(clip, tmp_path / "out.mp4", segmenter, "overlay", None, True, crf=crf)
+        segment_video(clip, tmp_path / "out.mp4", segmenter, EffectSettings("overlay"), True, crf=crf)
         sizes.append((tmp_path / "out.mp4").stat().st_size)
     assert sizes[0] < sizes[1] / 2
     with pytest.raises(UsageError, match="--crf goes from 0 to 51"):
-        segment_video(clip, tmp_path / "b.mp4", segmenter, "overlay", None, False, crf=60)
+        segment_video(clip, tmp_path / "b.mp4", segmenter, EffectSettings("overlay"), False, crf=60)
     with pytest.raises(UsageError, match="--crf is not for it"):
-        segment_video(clip, tmp_path / "b.gif", segmenter, "overlay", None, False, crf=20)
+        segment_video(clip, tmp_path / "b.gif", segmenter, EffectSettings("overlay"), False, crf=20)
 
 
 def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> None:
     clip = make_clip(tmp_path / "in.avi", frames=4)
     folder = tmp_path / "new"
-    segment_video(clip, folder / "f%04d.jpg", segmenter, "mask", None, False)
+    segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
     with pytest.raises(OutputError, match=r"f0001\.jpg is there already"):
-        segment_video(clip, folder / "f%04d.jpg", segmenter, "mask", None, False)
-    segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, "mask", None, False, fps=10)
+        segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
+    segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(tmp_path / "out.mp4")
     assert (len(frames), fps) == (4, pytest.approx(10))

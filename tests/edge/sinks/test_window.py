@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from seg_edge.card import ClassInfo, make_classes
+from seg_edge.effects import EFFECTS
 from seg_edge.errors import OutputError
-from seg_edge.render import EFFECTS
 from seg_edge.sinks import window as module
 from seg_edge.sinks.legend import TextRenderer, draw_legend, draw_message, draw_text, wrap_text
 from seg_edge.sinks.sink import Controls
@@ -67,14 +67,19 @@ class FakeGui:
         del self.windows[winname]
 
 
-@pytest.fixture
-def gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+def install_gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+    """Puts the fake in the place of OpenCV's windows."""
     fake = FakeGui()
     for name in GUI:
         monkeypatch.setattr(cv2, name, getattr(fake, name))
     monkeypatch.setattr(module, "why_no_window", lambda machine: None)
     monkeypatch.setattr(module, "prepare_qt", lambda: None)
     return fake
+
+
+@pytest.fixture
+def gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+    return install_gui(monkeypatch)
 
 
 @pytest.mark.parametrize("name", GUI)

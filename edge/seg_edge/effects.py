@@ -1,0 +1,282 @@
+"""Pictures of an answer: overlay, mask, matte, cut-out, background blurred or replaced, people hidden.
+
+To add an effect: write a function that takes the frame, the answer and the settings, enter it in `EFFECTS` at the end
+and in `seg_edge.commands.options.Effect`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import UsageError
+from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
+from seg_edge.preprocess import check_frame, shrink
+from seg_edge.privacy import hide_people
+from seg_edge.segmentation import Segmentation
+
+OVERLAY_OPACITY = 0.5
+BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
+BLUR_STRENGTHS = (0.1, 5.0)
+GREEN = (0, 177, 64)  # RGB: chroma key green, which programs that mix pictures look for
+TRANSPARENT = "transparent"
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": GREEN}
+STRIP_ROWS = 64  # pictures are drawn in strips that stay in the processor's cache
+
+Background = np.ndarray | tuple[int, int, int] | str | None
+
+
+def check_background(effect: str, background: object) -> None:
+    """Refuses `replace` without a background, and a background without `replace`; None is none.
+
+    Raises:
+        UsageError: One of the two is missing.
+    """
+    if (effect == "replace") != (background is not None):
+        raise UsageError("--effect replace and --background FILE go together; give both or neither.")
+
+
+@dataclass(frozen=True, eq=False)
+class EffectSettings:
+    """What is made of an answer.
+
+    Attributes:
+        effect: `overlay` tints each class with its colour; `mask` is the colours alone, hard-edged, so that each pixel
+            tells its class; `matte` is white on black; `cutout` is the foreground on transparency; `blur` and `replace`
+            change what is behind it; `anonymize` hides the foreground itself, see `seg_edge.privacy`.
+        background: For `replace`: a BGR uint8 picture of any size (see `cover`), an RGB colour, or `transparent`.
+        blur_strength: For `blur`: so many times the standard blur, 0.1 to 5.
+        only: `all` regions, or the `largest` alone. These three are applied by `seg_edge.regions.select_regions`.
+        min_area: Regions under this share of the picture are dropped, 0..1.
+        fill_holes: Background that a region encloses becomes part of it.
+
+    Raises:
+        UsageError: A value is out of range, or two make no sense together.
+        TypeError: The background picture is no BGR uint8 array.
+    """
+
+    effect: str = "overlay"
+    background: Background = None
+    blur_strength: float = 1.0
+    only: str = "all"
+    min_area: float = 0.0
+    fill_holes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.effect not in EFFECTS:
+            raise UsageError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}.")
+        if self.effect == "replace" and self.background is None:
+            raise UsageError("the effect 'replace' needs a background; give one with --background.")
+        if isinstance(self.background, np.ndarray):
+            check_frame(self.background)
+        elif self.background is not None and self.background != TRANSPARENT and not _is_colour(self.background):
+            raise UsageError(f"the background is a picture, an RGB colour or {TRANSPARENT!r}, got {self.background!r}.")
+        low, high = BLUR_STRENGTHS
+        if not low <= self.blur_strength <= high:
+            raise UsageError(f"the blur strength is {low} to {high:.0f}, got {self.blur_strength}.")
+        if self.only not in ("all", "largest"):
+            raise UsageError(f"only {self.only!r} is none of all, largest.")
+        if not 0 <= self.min_area <= 1:
+            raise UsageError(f"the minimum area is a share of the picture, 0 to 1, got {self.min_area}.")
+        if self.effect == "anonymize" and (self.only != "all" or self.min_area):
+            raise UsageError("anonymize hides everybody; --only and --min-area would leave people visible.")
+
+    @property
+    def transparent(self) -> bool:
+        """Whether the picture has an alpha channel, so that it needs a PNG or WebP."""
+        return self.effect == "cutout" or (self.effect == "replace" and isinstance(self.background, str))
+
+    def effects(self) -> list[str]:
+        """The effects that can be changed to with the other settings as they are."""
+        selects = self.only != "all" or self.min_area > 0
+        left_out = {"replace": self.background is None, "anonymize": selects}
+        return [name for name in EFFECTS if not left_out.get(name)]
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
+
+
+def parse_background(text: str) -> tuple[int, int, int] | str | Path:
+    """What `--background` says: an RGB colour, `transparent`, or else the file of a picture."""
+    if text == TRANSPARENT:
+        return text
+    if re.fullmatch("#[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text[1:])
+        return red, green, blue
+    return COLOURS.get(text) or Path(text)
+
+
+def render(
+    frame: np.ndarray,
+    segmentation: Segmentation,
+    effect: str | EffectSettings = "overlay",
+    background: Background = None,
+) -> np.ndarray:
+    """Draws a segmentation.
+
+    Args:
+        frame: BGR uint8 (height, width, 3), the one that was segmented.
+        segmentation: Its answer.
+        effect: An effect's name, or all its settings.
+        background: For the effect `replace`, given by name; see `EffectSettings`.
+
+    Returns:
+        BGR uint8 (height, width, 3), or BGRA (height, width, 4) where the settings are `transparent`. A new array.
+
+    Raises:
+        TypeError: The frame is no frame, or not the one of the answer.
+        UsageError: See `EffectSettings`.
+    """
+    settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
+    check_frame(frame)
+    if frame.shape[:2] != segmentation.labels.shape:
+        raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
+    return EFFECTS[settings.effect](frame, segmentation, settings)
+
+
+def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Adds transparency, BGRA uint8 (h, w, 4); where nothing is seen there is no colour either."""
+    picture = np.zeros((*alpha.shape, 4), np.uint8)
+    window = window_of(alpha)
+    for rows in _strips(window[0]):
+        strip = (rows, window[1])
+        bgra = cv2.insertChannel(alpha[strip], cv2.cvtColor(bgr[strip], cv2.COLOR_BGR2BGRA), 3)
+        cv2.copyTo(bgra, alpha[strip], picture[strip])
+    return picture
+
+
+def flatten(picture: np.ndarray) -> np.ndarray:
+    """A picture for views and recordings that hold no transparency: what is transparent shows `GREEN`.
+
+    Args:
+        picture: What `render` gives: BGR uint8 (height, width, 3), returned as it is, or BGRA (height, width, 4).
+
+    Returns:
+        BGR uint8 (height, width, 3).
+    """
+    if picture.shape[2] == 3:
+        return picture
+    bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
+    below = np.full_like(bgr, GREEN[::-1])
+    paste(below, bgr, cv2.extractChannel(picture, 3))
+    return below
+
+
+def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+    """Scales and crops a picture at its centre so that it fills (height, width).
+
+    `render` does it to a background that doesn't fit. For many frames, do it once and give the result.
+
+    Args:
+        picture: BGR uint8 of any size.
+        shape_hw: The frame's height and width.
+
+    Returns:
+        BGR uint8 (height, width, 3): `picture` itself if it fits.
+    """
+    height, width = shape_hw
+    if picture.shape[:2] == shape_hw:
+        return picture
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    crop_h, crop_w = max(1, round(height / scale)), max(1, round(width / scale))
+    top, left = (picture.shape[0] - crop_h) // 2, (picture.shape[1] - crop_w) // 2
+    crop = picture[top : top + crop_h, left : left + crop_w]
+    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def colour_map(segmentation: Segmentation) -> np.ndarray:
+    """Each pixel in its class's colour, BGR uint8 (height, width, 3); the background is black."""
+    table = np.zeros((256, 1, 3), np.uint8)
+    for index, info in enumerate(segmentation.classes):
+        table[index] = info.colour[::-1]
+    return cv2.applyColorMap(segmentation.labels, table)
+
+
+def _strips(rows: slice) -> list[slice]:
+    return [slice(top, min(top + STRIP_ROWS, rows.stop)) for top in range(rows.start, rows.stop, STRIP_ROWS)]
+
+
+def _overlay(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    picture = frame.copy(order="C")
+    alpha, labels = segmentation.alpha(), segmentation.labels
+    window = window_of(alpha)
+    tints = np.array([OVERLAY_OPACITY * np.array(info.colour[::-1]) for info in segmentation.classes])
+    for rows in _strips(window[0]):
+        strip = (rows, window[1])
+        darker = cv2.convertScaleAbs(frame[strip], None, 1 - OVERLAY_OPACITY)
+        for label, tint in enumerate(tints[1:], 1):
+            there = cv2.inRange(labels[strip], label, label)
+            cv2.add(darker, (*tint, 0), picture[strip], mask=there)  # type: ignore[call-overload]
+    soft = soft_pixels(alpha)
+    # The outer half of a soft edge is background; it takes the tint of the class beside it.
+    beside = cv2.dilate(labels[window], np.ones((3, 3), np.uint8))[soft[0] - window[0].start, soft[1] - window[1].start]
+    share = alpha[soft][:, np.newaxis] / 255
+    picture[soft] = np.round(frame[soft] * (1 - OVERLAY_OPACITY * share) + tints[beside] * share)
+    return picture
+
+
+def _mask(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    return colour_map(segmentation)
+
+
+def _matte(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    return cv2.cvtColor(segmentation.alpha(), cv2.COLOR_GRAY2BGR)
+
+
+def _cutout(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    alpha = segmentation.alpha()
+    picture = with_alpha(frame, alpha)
+    soft = soft_pixels(alpha)
+    picture[(*soft, slice(3))] = foreground_colours(frame, alpha, soft)
+    return picture
+
+
+def _blur(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    # Blurred at up to an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first
+    # so that it does not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
+    alpha = segmentation.alpha()
+    height, width = frame.shape[:2]
+    sigma = BLUR_SHARE * settings.blur_strength * max(height, width)
+    scale = min(8, max(1, int(sigma / 2)))
+    size_wh = (max(1, width // scale), max(1, height // scale))
+    weight = 1 - cv2.resize(alpha, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    weight = np.maximum(weight, 1e-3)
+    small = (frame if scale == 1 else shrink(frame, size_wh)).astype(np.float32)
+    sigma = max(0.5, sigma / scale)
+    total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
+    blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
+    picture = cv2.resize(np.clip(blurred, 0, 255).astype(np.uint8), (width, height))
+    paste(picture, frame, alpha)
+    return picture
+
+
+def _replace(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    if isinstance(settings.background, str):
+        return _cutout(frame, segmentation, settings)
+    if isinstance(settings.background, tuple):
+        picture = np.full_like(frame, settings.background[::-1], order="C")
+    else:
+        picture = cover(np.asarray(settings.background), frame.shape[:2]).copy(order="C")
+    paste(picture, frame, segmentation.alpha(), clean=True)
+    return picture
+
+
+def _anonymize(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    return hide_people(frame, segmentation.score_map)
+
+
+EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, EffectSettings], np.ndarray]] = {
+    "overlay": _overlay,
+    "mask": _mask,
+    "matte": _matte,
+    "cutout": _cutout,
+    "blur": _blur,
+    "replace": _replace,
+    "anonymize": _anonymize,
+}
