@@ -195,7 +195,7 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     if process.returncode or watcher is None:
         raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
     samples = [sample for sample in samples if sample[1]]
-    latency = watcher.latency_ms[30:]  # without the start
+    latency = watcher.latency_ms[30:] or watcher.latency_ms  # without the start
     return {
         "stats": json.loads(stats.read_text()),
         "watched_frames": watcher.frames,
