@@ -41,7 +41,7 @@ def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, floa
 def _only(values: Iterable[tuple[str, float | None]]) -> Budget:
     given = [(unit, value) for unit, value in values if value is not None]
     if len(given) != 1:
-        raise typer.BadParameter("give one of --budget-params, --budget-mmac and --budget-ms")
+        raise typer.BadParameter("give one of --budget-params, --budget-mmac, --budget-work and --budget-ms")
     return Budget(*given[0])
 
 
@@ -51,6 +51,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
     budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
+    budget_work: Annotated[
+        float | None, typer.Option(min=0, help="Millions of MACs with 32 for each value written: goes with time.")
+    ] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
     criterion: Annotated[str, typer.Option(help=f"What makes a channel matter: {', '.join(CRITERIA)}.")] = "taylor",
@@ -61,6 +64,9 @@ def main(
     ] = False,
     multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
     minimum: Annotated[int, typer.Option(min=1, help="Channels that each layer keeps.")] = 4,
+    only: Annotated[
+        str, typer.Option(help="Regular expression; only layers in whose name it is found are pruned.")
+    ] = "",
     steps: Annotated[int, typer.Option(min=1, help="Reach the budget in so many steps.")] = 1,
     epochs: Annotated[int, typer.Option(min=0, help="Train for so many epochs after each step.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
@@ -73,7 +79,7 @@ def main(
     force: Annotated[bool, typer.Option(help="Replace the run that is there.")] = False,
 ) -> None:
     """Removes the channels that matter least until the model is within a budget."""
-    budget = _only((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
+    budget = _only((("params", budget_params), ("mmac", budget_mmac), ("work", budget_work), ("ms", budget_ms)))
     for name, value, known in (("--criterion", criterion, list(CRITERIA)), ("--spread", spread, list(SPREADS))):
         if value not in known:
             raise typer.BadParameter(f"{', '.join(known)}, got {value!r}", param_hint=name)
@@ -81,7 +87,7 @@ def main(
         dataclasses.replace(budget, threads=threads),
         criterion,
         spread,
-        Limits(minimum, multiple),
+        Limits(minimum, multiple, only),
         (size, size) if size else None,
         halved,
         steps,
