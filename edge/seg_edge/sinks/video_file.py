@@ -74,6 +74,8 @@ class VideoFile:
         self._last: np.ndarray | None = None
         self.av = import_av(OutputError)
         options = {"flush_packets": "1"} if live else {}
+        if live and form.container in ("matroska", "webm"):
+            options["cluster_time_limit"] = "500"  # milliseconds
         if form.container in ("mp4", "mov"):
             options |= FRAGMENTS if live else {"movflags": "+faststart"}
         try:
