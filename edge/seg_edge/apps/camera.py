@@ -20,9 +20,11 @@ from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
 from seg_edge.effects import EffectSettings, cover, flatten, render
+from seg_edge.errors import OutputError
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
+from seg_edge.sinks.record import Record
 from seg_edge.sinks.sink import Controls, OutputFrame, Sink
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.names import shown_name
@@ -129,26 +131,32 @@ def run_camera(
     )
     controls = Controls(settings.effects.effect, settings.mirror)
     view = settings.view or _choose_view(log)
-    with contextlib.ExitStack() as stack:
-        pipeline = Pipeline(
-            request, segmenter, log, opener, settings.effects
-        )  # until it is open, Ctrl-C is the ordinary one
-        stack.callback(pipeline.close)
-        stack.enter_context(_stopped_by_signals(controls))
-        log(f"camera: {pipeline.info.description}")
-        sinks = SinkGroup(controls, log)
-        stack.callback(sinks.close)
-        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
-            sinks.add(sink)
-        stats = RunStats()
-        try:
-            with pipeline:
-                _publish_all(settings, pipeline, controls, sinks, stats, show_status)
-        finally:
-            document = stats.to_json(pipeline, segmenter)
-            if settings.stats:  # before the sinks are closed: a long recording takes its time
-                write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
-            sinks.close()
+    recordings: list[Path] = []
+    try:
+        with contextlib.ExitStack() as stack:
+            # Until it is open, Ctrl-C is the ordinary one.
+            pipeline = Pipeline(request, segmenter, log, opener, settings.effects)
+            stack.callback(pipeline.close)
+            stack.enter_context(_stopped_by_signals(controls))
+            log(f"camera: {pipeline.info.description}")
+            sinks = SinkGroup(controls, log)
+            stack.callback(sinks.close)
+            for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
+                sinks.add(sink)
+                recordings += [sink.path] if isinstance(sink, Record) else []
+            stats = RunStats()
+            try:
+                with pipeline:
+                    _publish_all(settings, pipeline, controls, sinks, stats, show_status)
+            finally:
+                document = stats.to_json(pipeline, segmenter)
+                if settings.stats:  # before the sinks are closed: a long recording takes its time
+                    write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
+                sinks.close()
+    except KeyboardInterrupt:  # a second Ctrl-C
+        if not recordings:
+            raise
+        raise OutputError(f"stopped at once; what was recorded is in {recordings[0]} and plays.") from None
     failures = list(sinks.failures)
     if pipeline.complaint:
         failures.append(f"{shown_name(settings.source)}: {pipeline.complaint}.")
@@ -261,7 +269,6 @@ def _open_sinks(
 
 def _open_record(settings: CameraSettings, path: Path, fps: float) -> Sink:
     from seg_edge.sinks.pieces import Pieces
-    from seg_edge.sinks.record import Record
 
     if not settings.segment_s:
         return Record(Path(time.strftime(str(path))), fps, settings.force)

@@ -126,7 +126,7 @@ def camera(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Record in pieces of so long, named by time: 30s, 10m, 1h.",
+            help="Record in pieces of so long: 30s, 10m, 1h.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
