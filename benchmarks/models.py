@@ -15,9 +15,8 @@ from typing import Annotated
 
 import typer
 
-from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
-from convert.operators import total
+from convert.tflite_file import not_delegated, total
 from seg_edge.board import Machine, read_board
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError

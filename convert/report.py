@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.converter import convert_float
-from convert.narrow import at_size
-from convert.operators import total
+from convert.pruning.narrow import at_size
+from convert.quantisation.converter import convert_float
+from convert.tflite_file import total
 from seg_edge import Segmenter
 from seg_edge.files import whole_file, write_file
 from seg_edge.latency import Timing, measure
 from seg_edge.metrics import dice
 from seg_edge.scores import Scores, score
 from train.dataset import Dataset
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 from train.runs import sha256_of
 
 THREADS = (1, 2)

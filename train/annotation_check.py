@@ -8,7 +8,7 @@ import numpy as np
 
 from seg_edge.errors import DataError, PhotoError, UsageError
 from seg_edge.sources.photo import read_header
-from train.via import Region, at_most
+from train.via.read import Region, at_most
 
 BACKGROUND = "background"
 MAX_CLASSES = 254  # a label map is 8 bits, 0 is the background and 255 marks what does not count

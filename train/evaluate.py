@@ -17,15 +17,12 @@ import train.quiet  # noqa: F401
 # isort: split
 
 import cv2
-import keras
 import numpy as np
 import typer
 
 from seg_edge import Segmenter
-from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
 from seg_edge.files import whole_file, write_file
-from seg_edge.interpreter import TensorSpec
 from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.metrics import IGNORE, dice, iou
 from seg_edge.photos import write_picture
@@ -33,50 +30,11 @@ from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.scores import Scores, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
-from train.options import words
+from train.keras_model import keras_segmenter, load_keras
+from train.options import comma_separated
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)
-
-
-class KerasBackend:
-    """A Keras U-Net where the runtime expects a `.tflite`: the float model scored as the int8 one is."""
-
-    def __init__(self, model: keras.Model):
-        height, width = model.input_shape[1:3]
-        self.model = model
-        self.input = TensorSpec("image", (1, height, width, 3), np.float32)
-        self.output = TensorSpec("logits", (1, *model.output_shape[1:]), np.float32)
-
-    def run(self, tensor: np.ndarray) -> np.ndarray:
-        """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
-        return self.model(tensor, training=False).numpy()
-
-
-def load_keras(path: Path) -> keras.Model:
-    """The `.keras` model, for inference.
-
-    Raises:
-        ModelError: It isn't there or isn't one.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
-    # One that was saved with a list of one input warns whenever it is given the image itself.
-    alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
-    return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
-
-
-def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
-    """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing."""
-    backend = KerasBackend(model)
-    if backend.output.shape[3] != len(names):
-        raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
-    size_wh = (backend.input.shape[2], backend.input.shape[1])
-    return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
 
 
 def table(scores: Scores) -> str:
@@ -189,7 +147,7 @@ def main(
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
     try:
         if part == "all":
-            examples, names = find_examples(data), class_names(data, words(classes) or None)
+            examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
         else:
             dataset = open_split(data, split or model.parent / "split.json")

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from convert.fake_quant import Range, with_fake_quant
-from convert.verify import check_full_integer
+from convert.quantisation.fake_quant import Range, with_fake_quant
+from convert.tflite_file import check_full_integer
 from seg_edge.native_log import without_native_log
 
 
@@ -55,11 +55,11 @@ def convert_with_ranges(folded: keras.Model, ranges: Mapping[str, Range]) -> byt
     """Full integers with given ranges of the activations; the kernels' follow from their weights.
 
     Args:
-        folded: Without batch normalisation, see `convert.fold.fold_batch_norm`.
-        ranges: Of every tensor that is rounded, see `convert.ranges.choose_ranges`.
+        folded: Without batch normalisation, see `convert.quantisation.fold.fold_batch_norm`.
+        ranges: Of every tensor that is rounded, see `convert.quantisation.ranges.choose_ranges`.
 
     Returns:
-        The flatbuffer, as `convert.methods.convert_int8` gives it.
+        The flatbuffer, as `convert.quantisation.methods.convert_int8` gives it.
 
     Raises:
         ModelError: What came out is not full-integer.
