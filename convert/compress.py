@@ -36,7 +36,9 @@ from convert.quantisation.quantize import quantize
 from convert.report import Row, Variant, describe, write_report
 from seg_edge.card import read_card
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
-from train.dataset import Dataset, open_split
+from train.dataset import Dataset
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 from train.keras_model import load_keras
 from train.options import use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
@@ -207,7 +209,7 @@ def _begun(out: Path) -> bool:
 
 
 def main(
-    full: Annotated[Path, typer.Argument(help="The trained .keras to make small.")],
+    full: Annotated[Path, typer.Argument(help="The trained .keras or .h5 to make small.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     budget_mmac: Annotated[
@@ -239,6 +241,9 @@ def main(
         bool, typer.Option(help="Take results that lost accuracy; the table says how much.")
     ] = False,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
 ) -> None:
@@ -271,9 +276,10 @@ def main(
         teaching = DistillConfig(teacher_weight, temperature, views)
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
-        dataset = open_split(data, split or full.parent / "split.json")
+        told = foreign.told(input_scale, input_offset, input_size)
+        source, dataset = import_model(full, data, split, told, typer.echo)
         plan = Plan(tuple(prunings), tuple(student or ()), teaching, recipe, size_wh, qat, accept_drop)
-        compress(full, dataset, out, plan, typer.echo)
+        compress(source, dataset, out, plan, typer.echo)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same line continues", err=True)
         raise typer.Exit(130) from None

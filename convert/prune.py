@@ -27,9 +27,10 @@ from convert.pruning.importance import CRITERIA
 from convert.pruning.plan import SPREADS, Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
-from seg_edge.errors import SegEdgeError
-from train.dataset import Dataset, open_split
-from train.runs import read_run
+from seg_edge.errors import SegEdgeError, UsageError
+from train.dataset import Dataset
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 
 
 def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, float]:
@@ -46,7 +47,7 @@ def _only(values: Iterable[tuple[str, float | None]]) -> Budget:
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="The .keras to prune.")],
+    model: Annotated[Path, typer.Argument(help="The .keras or .h5 to prune.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
@@ -67,6 +68,9 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Photos at a time, in scoring and training.")] = 4,
     photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
     resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
@@ -92,13 +96,13 @@ def main(
         seed,
     )
     try:
-        read_run(model)
-        dataset = open_split(data, split or model.parent / "split.json")
-        before, after = prune(model, dataset, out, how, resume=resume, force=force, log=typer.echo)
+        told = foreign.told(input_scale, input_offset, input_size)
+        source, dataset = import_model(model, data, split, told, typer.echo)
+        before, after = prune(source, dataset, out, how, resume=resume, force=force, log=typer.echo)
         typer.echo(table(before, after, _layer_ms(after, dataset, threads) if times else None))
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
     typer.echo(f"Written to {out}: model.keras, split.json, run.json")
 
 

@@ -21,16 +21,20 @@ import typer
 from convert.quantisation.methods import Method
 from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
 from convert.quantisation.ranges import PERCENTILE
-from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
-from train.dataset import open_split
+from seg_edge.errors import OutputError, SegEdgeError, UsageError
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="The .keras to convert.")],
+    model: Annotated[Path, typer.Argument(help="The .keras or .h5 to convert.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path | None, typer.Option(help="The .tflite to write; by default beside the model.")] = None,
     name: Annotated[str, typer.Option(help="What the model is called; by default its folder's name.")] = "",
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
     ranges: Annotated[str, typer.Option(help="What int8 covers: minmax, percentile or mse.")] = "minmax",
     percentile: Annotated[float, typer.Option(help="For --ranges percentile.")] = PERCENTILE,
@@ -47,15 +51,14 @@ def main(
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")
     try:
         method = Method(kind, ranges, percentile, qat)
-        if not model.is_file():
-            raise ModelError(f"{model}: no such file; give the .keras that train/fit.py wrote.")
+        told = foreign.told(input_scale, input_offset, input_size)
         if target.is_dir() or (target.exists() and not force):
             what = "is a folder; give a file with --out" if target.is_dir() else "is there already; --force replaces it"
             raise OutputError(f"{target} {what}.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        dataset = open_split(data, split or model.parent / "split.json")
+        source, dataset = import_model(model, data, split, told, typer.echo)
         scores = quantize(
-            model,
+            source,
             dataset,
             target,
             name=name or model.resolve().parent.name,

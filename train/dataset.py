@@ -39,6 +39,11 @@ class Dataset:
     group: str = "none"
     names: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """How many photos are in each part: `56 train, 12 val, 12 test photos`."""
+        return ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items()) + " photos"
+
     def save_split(self, path: Path) -> None:
         """Writes the split as JSON: all of it, the photos of each part by their names."""
         document = {

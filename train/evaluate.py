@@ -1,6 +1,6 @@
 """Scores a model on photos it never saw: `python train/evaluate.py MODEL --data DIR`.
 
-MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the
+MODEL is a `.keras`, `.h5` or `.tflite`; all go through the runtime's own pre- and postprocessing and are judged at the
 photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
 `confusion.png` and `worst.jpg`, the photos it did worst on, to look at.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from seg_edge import Segmenter
-from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.errors import ModelError, SegEdgeError, UsageError
 from seg_edge.files import whole_file, write_file
 from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.metrics import IGNORE, dice, iou
@@ -30,6 +30,9 @@ from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.scores import Scores, score
 from seg_edge.sources.photo import read_photo
 from train.dataset import open_split
+from train.foreign import options as foreign
+from train.foreign.open import SPLIT_NAME, import_model, open_keras
+from train.foreign.reading import SUFFIXES
 from train.keras_model import keras_segmenter, load_keras
 from train.options import comma_separated
 
@@ -141,18 +144,30 @@ def main(
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
     classes: Annotated[str, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
 ) -> None:
     """Scores a model on one part of a data folder."""
     if part not in (*PARTS, "all"):
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
+    is_keras = model.suffix in SUFFIXES or model.is_dir()
     try:
+        told = foreign.told(input_scale, input_offset, input_size)
         if part == "all":
             examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
-        else:
-            dataset = open_split(data, split or model.parent / "split.json")
+            segmenter = (
+                keras_segmenter(open_keras(model, names, examples, told), names) if is_keras else Segmenter(model)
+            )
+        elif is_keras:
+            source, dataset = import_model(model, data, split, told, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
-        segmenter = keras_segmenter(load_keras(model), names) if model.suffix == ".keras" else Segmenter(model)
+            segmenter = keras_segmenter(load_keras(source), names)
+        else:
+            dataset = open_split(data, split or model.parent / SPLIT_NAME)
+            examples, names = dataset.parts[part], dataset.classes
+            segmenter = Segmenter(model)
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:
@@ -168,7 +183,7 @@ def main(
         draw_worst({"model": segmenter}, examples, scores, folder / "worst.jpg")
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
     typer.echo(table(scores))
     typer.echo(f"Written to {folder}: scores.json, confusion.png, worst.jpg")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from seg_edge.errors import UsageError
+
 
 def comma_separated(text: str) -> tuple[str, ...]:
     """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
@@ -24,3 +26,15 @@ def use_threads(threads: int) -> None:
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def size_wh(text: str) -> tuple[int, int]:
+    """Width and height in pixels, as in `320x192`, or one number for both.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"a size is WIDTHxHEIGHT or one number for both, got {text!r}.")
+    return int(parts[0]), int(parts[-1])

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from seg_edge.files import write_file
 from seg_edge.interpreter import find_runtime
 from seg_edge.labelled import Example
 from seg_edge.scores import Scores, score
+from train.blind_guess import knows_nothing
 from train.dataset import Dataset
 from train.keras_model import keras_segmenter, load_keras
 from train.runs import read_run, sha256_of, versions
@@ -69,7 +70,7 @@ def quantize(
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
     """
     method = method or Method()
-    model = load_keras(source)
+    model, run = load_keras(source), read_run(source)
     photos = spread(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
@@ -86,6 +87,8 @@ def quantize(
         unscored = Path(scratch, out.name)
         unscored.write_bytes(append_card(made.content, card))
         before, after = _score_both(model, unscored, data, "val", method.kind, log)
+        if (ignorant := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
+            raise ModelError(_knows_nothing(source, ignorant, run))
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
         blamed = ""
@@ -107,12 +110,23 @@ def quantize(
     return scores
 
 
+def _knows_nothing(source: Path, why: str, run: Mapping[str, Any]) -> str:
+    found = run.get("imported", {}).get("input")
+    what = (
+        f"It was taken to see {found}; say otherwise with --input-scale and --input-offset, or train it longer"
+        if found
+        else "Train it longer, or on more photos"
+    )
+    return f"{source}: refused, the model knows nothing of these photos before it is converted: {why}. {what}."
+
+
 def _card(source: Path, data: Dataset, model: keras.Model, name: str, licence: str, notes: str) -> ModelCard:
     run = read_run(source)
     return ModelCard(
         name=name,
         classes=make_classes(data.classes),
         input_size_wh=(model.input_shape[2], model.input_shape[1]),
+        output=run.get("imported", {}).get("output", "logits"),
         version=datetime.date.today().isoformat(),
         parent_sha256=sha256_of(source),
         recipe={

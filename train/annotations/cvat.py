@@ -41,7 +41,9 @@ def _z_order(shape: ElementTree.Element) -> float:
 
 def _region(shape: ElementTree.Element, where: str, image: ElementTree.Element) -> Region:
     label = class_name(shape.get("label"))
-    frame: Any = tuple(int(number(image.get(side), side)) for side in ("width", "height")) if image.get("width") else None
+    frame: Any = (
+        tuple(int(number(image.get(side), side)) for side in ("width", "height")) if image.get("width") else None
+    )
     if shape.tag == "polygon":
         pairs = [point.split(",") for point in (shape.get("points") or "").split(";")]
         return Region(label, outline_of(pairs), where, frame_wh=frame)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from seg_edge.errors import DataError
-from seg_edge.photo.find import PHOTO_SUFFIXES
+from seg_edge.sources.photo import PHOTO_SUFFIXES
 from train.annotations.coco import is_coco, read_coco
 from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme
@@ -30,10 +30,29 @@ _TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "
 _NAMES = ("labels.txt", "classes.txt", "obj.names")
 _DEEPEST = 4
 # The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks name nothing.
-VOC_CLASSES = (
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
-).split()
+VOC_CLASSES = [
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 
 
 @dataclass(frozen=True)

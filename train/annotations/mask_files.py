@@ -19,7 +19,9 @@ from train.annotations.region import HOLE, BrokenRowError, Collector, Region, bo
 
 Colour = tuple[int, int, int]
 DOES_NOT_COUNT = 255
-_TABLE_LINE = re.compile(r"^\s*(?:\d+\s*[,\t ])?\s*(.*?)\s*[:;,\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\b")
+_TABLE_LINE = re.compile(
+    r"^\s*(?:\d+\s*[,\t ])?\s*(.*?)\s*[:;,\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\b"
+)
 _SUFFIXES = ("_mask", "-mask", "_masks", "_label", "_labels", "_labelids", "_seg", "_segmentation", "_gt", "_l")
 
 

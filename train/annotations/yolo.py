@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_edge.errors import DataError
-from seg_edge.photo.read import read_header
+from seg_edge.sources.photo import read_header
 from train.annotations.region import BrokenRowError, Collector, Region, number, outline_of
 
 
@@ -22,7 +22,9 @@ def is_yolo(text: str) -> bool:
         numbers = [float(word) for word in words]
     except ValueError:
         return False
-    return not words or (len(words) >= 5 and words[0].isdecimal() and all(-0.5 <= value <= 1.5 for value in numbers[1:]))
+    return not words or (
+        len(words) >= 5 and words[0].isdecimal() and all(-0.5 <= value <= 1.5 for value in numbers[1:])
+    )
 
 
 def read_yolo(files: Sequence[Path], photos: Mapping[str, Path], names: Sequence[str], found: Collector) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from seg_edge.errors import ModelError
+from seg_edge.errors import ModelError, UsageError
+from seg_edge.files import whole_file, write_file
 from seg_edge.labelled import Example
 from seg_edge.scores import score
+from train.dataset import Dataset, open_dataset, open_split
 from train.foreign.graph import flatten, with_background, without_last_activation
 from train.foreign.input_scale import UNIT, WAYS, InputScale, said_by, split_front, with_input
 from train.foreign.reading import read_keras
 from train.keras_model import keras_segmenter, load_keras
-from train.runs import read_run
+from train.runs import RUN_NAME, read_run, sha256_of, versions
 
+SPLIT_NAME = "split.json"
 TRIED_PHOTOS = 8
 SAME = 0.005  # of mean Dice: 0..1 is taken where another way is no better than this
 Log = Callable[[str], Any]
@@ -39,47 +44,90 @@ class Told:
     size_wh: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A model in the project's form.
+def import_model(
+    path: Path, data: Path, split: Path | None = None, told: Told | None = None, log: Log = print
+) -> tuple[Path, Dataset]:
+    """A model in the project's form, with the split photos it is judged on.
 
-    Attributes:
-        model: Input float32 (1, height, width, 3), RGB 0..1; output float32 (1, h, w, classes).
-        output: `logits`, or `probabilities` where these couldn't be cut off.
-        about: What was found and done, for the card; empty for a model of our own.
+    One that was made here is taken as it is. Of one from elsewhere a copy in our form is written into a folder beside it,
+    `<stem>_imported/`, and taken again the next time.
+
+    Args:
+        path: A `.keras` or `.h5` file.
+        data: The data folder.
+        split: `split.json`; None for the one beside the model. Where a model from elsewhere has none, it is drawn.
+        told: What the user says of the model.
+        log: Is given a line on what was found.
+
+    Raises:
+        DataError: The data folder or the split can't be used.
+        ModelError: The model can't, with what to do.
     """
-
-    model: keras.Model
-    output: str = "logits"
-    about: dict[str, Any] = field(default_factory=dict)
+    told, beside = told or Told(), path.parent / SPLIT_NAME
+    if read_run(path):
+        if told != Told():
+            raise UsageError(
+                f"{path} was made here and takes RGB 0..1 at its own size; leave the --input options away."
+            )
+        return path, open_split(data, split or beside)
+    model = read_keras(path)  # first, as it says what is wrong with the file
+    folder = path.with_name(f"{path.stem}_imported")
+    target = folder / "model.keras"
+    if split or beside.is_file():
+        dataset = open_split(data, split or beside)
+    elif (folder / SPLIT_NAME).is_file():
+        dataset = open_split(data, folder / SPLIT_NAME)
+    else:
+        dataset = open_dataset(data)
+        log(
+            f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are drawn. If it was "
+            "trained on some of these, its scores say little; give its own with --split."
+        )
+    parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(told)}
+    done = read_run(target) if target.is_file() else {}
+    if done.get("parent") == json.loads(json.dumps(parent)) and done.get("classes") == list(dataset.classes):
+        log(f"{path} was imported before: {target}")
+        dataset.save_split(folder / SPLIT_NAME)
+        return target, dataset
+    ours, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], told, log)
+    folder.mkdir(exist_ok=True)
+    with whole_file(target) as place:
+        ours.save(place)
+    dataset.save_split(folder / SPLIT_NAME)
+    run = {"parent": parent, "imported": about, "classes": list(dataset.classes), "versions": versions()}
+    write_file(folder / RUN_NAME, json.dumps(run, indent=2).encode())
+    log(f"{path} takes RGB 0..1 and gives logits in {target}")
+    return target, dataset
 
 
 def open_keras(
     path: Path, names: Sequence[str], examples: Sequence[Example], told: Told | None = None, log: Log = print
-) -> Opened:
-    """Opens a model of our own as it is, and one from elsewhere in our form.
+) -> keras.Model:
+    """A model in the project's form, without a copy of it; see `in_our_form`."""
+    if read_run(path):
+        return load_keras(path)
+    return in_our_form(read_keras(path), path, names, examples, told or Told(), log)[0]
+
+
+def in_our_form(
+    model: keras.Model, path: Path, names: Sequence[str], examples: Sequence[Example], told: Told, log: Log
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The model taking RGB 0..1 and giving logits, and what was found and done.
 
     Args:
-        path: A `.keras` or `.h5` file.
+        model: From elsewhere.
+        path: Its file, for messages.
         names: The data's classes, background first.
-        examples: Photos with masks on which to try what the model takes for a pixel, where it doesn't say so.
+        examples: Photos with masks on which to try what it takes for a pixel, where it doesn't say so.
         told: What the user says of it.
         log: Is given a line on what was found.
 
     Raises:
-        ModelError: It can't be used, with what to do.
+        ModelError: It can't be used.
     """
-    told = told or Told()
-    if read_run(path):
-        if told != Told():
-            raise ModelError(
-                f"{path} was made here, and takes RGB 0..1 at its own size; leave the --input options away."
-            )
-        return Opened(load_keras(path))
-    flat = flatten(read_keras(path), told.size_wh, path)
-    logits, cut = without_last_activation(flat)
+    logits, cut = without_last_activation(flatten(model, told.size_wh, path))
     channels = int(logits.outputs[0].shape[3])
-    about: dict[str, Any] = {"output cut off": cut} if cut else {}
+    about: dict[str, Any] = {"cut off": cut} if cut else {}
     if channels == len(names) - 1 and (channels == 1 or cut == "sigmoid"):
         logits = with_background(logits)
         about["background"] = f"added to {channels} channel{'s' if channels > 1 else ''}"
@@ -88,12 +136,12 @@ def open_keras(
             f"{path}: it gives {channels} channels, the data has {len(names)} classes with the background: "
             f"{', '.join(names)}."
         )
-    rest, *front = split_front(logits)
-    model, about["input"] = _with_found_input(path, rest, (front[0], front[1]), names, examples, told, log)
-    output = "probabilities" if not cut and _are_probabilities(model) else "logits"
     if cut:
         log(f"{path} ends in a {cut}, which is cut off: logits are what is rounded and enlarged")
-    return Opened(model, output, about)
+    rest, matrix, offset = split_front(logits)
+    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, examples, told, log)
+    about["output"] = "probabilities" if not cut and _are_probabilities(ours) else "logits"
+    return ours, about
 
 
 def _with_found_input(

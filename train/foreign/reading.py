@@ -23,7 +23,9 @@ def read_keras(path: Path) -> keras.Model:
         ModelError: It isn't there, isn't such a file, or holds layers that only its author's program has.
     """
     if path.is_dir():
-        what = "a SavedModel folder, which holds no layers to read" if (path / "saved_model.pb").is_file() else "a folder"
+        what = (
+            "a SavedModel folder, which holds no layers to read" if (path / "saved_model.pb").is_file() else "a folder"
+        )
         raise ModelError(
             f"{path}: this is {what}; load it where it was trained and save it with model.save('model.keras')."
         )
