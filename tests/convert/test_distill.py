@@ -20,7 +20,7 @@ from convert.distillation.distill import distill
 from convert.distillation.task import DistillationTask, DistillConfig, hint_loss, soft_label_loss
 from convert.distillation.teacher import Teacher, attention_map
 from seg_edge.errors import DataError, ModelError, UsageError
-from seg_edge.sources.photo import read_photo
+from seg_edge.photo.read import read_photo
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from train.dataset import Dataset, open_split
 from train.keras_model import keras_segmenter, load_keras

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_edge.errors import DataError
-from seg_edge.sources.photo import read_header
+from seg_edge.photo.read import read_header
 from train.annotations.region import BrokenRowError, Collector, Region, number, outline_of
 
 

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 from seg_edge.errors import ModelError, UsageError
-from seg_edge.files import whole_file, write_file
-from seg_edge.labelled import Example
-from seg_edge.scores import score
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.scores import score
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, open_dataset, open_split
 from train.foreign.graph import flatten, with_background, without_last_activation
 from train.foreign.input_scale import UNIT, WAYS, InputScale, said_by, split_front, with_input
@@ -91,7 +91,7 @@ def import_model(
         return target, dataset
     ours, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], told, log)
     folder.mkdir(exist_ok=True)
-    with whole_file(target) as place:
+    with atomic_write(target) as place:
         ours.save(place)
     dataset.save_split(folder / SPLIT_NAME)
     run = {"parent": parent, "imported": about, "classes": list(dataset.classes), "versions": versions()}

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from seg_edge.segmenter import Segmentation
+from seg_edge.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class OutputFrame:
     """One segmented frame on its way out. Sinks share it: none writes into its arrays.
 
     Attributes:
@@ -38,7 +38,7 @@ class Controls:
     """What a person, a signal or a sink may change while the camera runs. Any thread may set it.
 
     Attributes:
-        effect: A name in `seg_edge.render.EFFECTS`.
+        effect: A name in `seg_edge.effects.EFFECTS`.
         mirror: Whether pictures are mirrored, as people expect of themselves.
         snapshot: Set when somebody wants the next picture kept.
         stopped: Set when the camera shall end.
@@ -66,7 +66,7 @@ class Sink(Protocol):
 
     name: str
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Takes one frame.
 
         Raises:

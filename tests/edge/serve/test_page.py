@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_edge.photo.read import read_photo
 from seg_edge.segmenter import Segmenter
-from seg_edge.sources.photo import read_photo
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium, missing
 from tests.edge.serve.conftest import Server
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32, TWO_CARD, TWO_INT8, carded, noise
