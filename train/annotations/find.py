@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from seg_edge.photo.find import PHOTO_SUFFIXES
 
 from seg_edge.errors import DataError
+from seg_edge.photo.find import PHOTO_SUFFIXES
 from train.annotations.coco import is_coco, read_coco
 from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme

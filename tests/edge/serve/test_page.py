@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_edge.effects import render
 from seg_edge.photo.read import read_photo
 from seg_edge.segmenter import Segmenter
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium, missing
@@ -144,7 +145,7 @@ def test_the_cut_out_is_python_s(visit: Callable[..., Page], server: Server) -> 
     page.page.get_by_label("Cut-out").check()
     page.expect(page.page.get_by_role("img", name="The cut-out: person")).to_be_visible()
     picture = page.save("Save cut-out")
-    expected = Segmenter("person", 1)(frame).draw(frame, "cutout")
+    expected = render(frame, Segmenter("person", 1)(frame), "cutout")
     assert np.abs(picture[..., 3].astype(int) - expected[..., 3]).max() <= 1
     opaque = expected[..., 3] == 255
     assert np.array_equal(picture[opaque][:, :3], frame[opaque])
