@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,8 @@ def read_coco(data: dict[str, Any], found: Collector, name: str) -> None:
             found.broken.append(f"{where}: its image_id is none of the images'")
             continue
         for part in _parts(annotation.get("segmentation")):
-            found.add(
-                image.get("file_name"), where, lambda a=annotation, i=image, p=part: _region(a, i, p, categories, where)
-            )
+            make = partial(_region, annotation, image, part, categories, where)
+            found.add(image.get("file_name"), where, make)
 
 
 def _parts(segmentation: Any) -> list[Any]:

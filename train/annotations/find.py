@@ -18,41 +18,20 @@ from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme
 from train.annotations.mask_files import Colour, Names, read_colours, read_masks
 from train.annotations.region import Collector, Region
+from train.annotations.text import DOORS, read_text
 from train.annotations.yolo import is_yolo, read_yolo
-from train.via.read import is_via, read_via
+from train.via.formats import is_via
+from train.via.read import read_via
 
-DOORS = (
-    "VIA (CSV, JSON), COCO (JSON), LabelMe (a folder of JSON), CVAT for images (XML), YOLO segmentation (a folder of TXT with "
-    "data.yaml), or masks (a folder of PNG: Pascal VOC, class numbers, colours with a table, black and white)"
-)
 _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 _TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "colours.txt")
 _NAMES = ("labels.txt", "classes.txt", "obj.names")
 _DEEPEST = 4
 # The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks name nothing.
-VOC_CLASSES = [
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-]
+VOC_CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
 
 
 @dataclass(frozen=True)
@@ -121,10 +100,10 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
         return read_via(chosen[0], choices.attribute, choices.label)
     if kind in ("coco", "labelme"):
         for file in chosen:
-            (read_coco if kind == "coco" else read_labelme)(json.loads(_text(file)), found, file.name)
+            (read_coco if kind == "coco" else read_labelme)(json.loads(read_text(file)), found, file.name)
     elif kind == "cvat":
         for file in chosen:
-            read_cvat(ElementTree.fromstring(_text(file)), found, file.name)
+            read_cvat(ElementTree.fromstring(read_text(file)), found, file.name)
     elif kind == "yolo":
         read_yolo(chosen, by_stem, _yolo_names(path, choices), found)
     else:
@@ -158,7 +137,7 @@ def _sort(file: Path, files: _Found, given: bool) -> None:
         if given:
             raise DataError(f"{file} is no annotation; give {DOORS}.")
         return
-    text = _text(file) if given or suffix in (".json", ".csv", ".tsv", ".txt", ".xml", "") else ""
+    text = read_text(file) if given or suffix in (".json", ".csv", ".tsv", ".txt", ".xml", "") else ""
     start = text.lstrip()[:1]
     if start in ("{", "["):
         _sort_json(file, text, files, given)
@@ -200,23 +179,10 @@ def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
         files.cvat.append(file)
     elif given:
         raise DataError(
-            f"{file}: XML of Pascal VOC holds boxes; its masks are the PNG files of SegmentationClass, give that folder."
+            f"{file}: XML of Pascal VOC holds boxes; give the folder SegmentationClass, its masks."
             if root.tag == "annotation"
             else f"{file} is XML, but not of CVAT; give {DOORS}."
         )
-
-
-def _text(path: Path) -> str:
-    """A text file's content, UTF-8 or as its byte order mark says."""
-    try:
-        content = path.read_bytes()
-        encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        what = "a ZIP; unpack it first, and give" if content[:2] == b"PK" else "not text; give"
-        raise DataError(f"{path} is {what} {DOORS}.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"Can't read {path}: {error}.") from error
 
 
 def _beside(path: Path, names: Sequence[str]) -> Path | None:
@@ -235,7 +201,7 @@ def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
     described = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
     if described:
         try:
-            names = yaml.safe_load(_text(described)).get("names")
+            names = yaml.safe_load(read_text(described)).get("names")
         except (yaml.YAMLError, AttributeError) as error:
             raise DataError(f"{described} is not a description of a YOLO data set ({error}).") from error
         named = names.values() if isinstance(names, dict) else names or ()
@@ -258,4 +224,4 @@ def _mask_names(path: Path, choices: Choices) -> Names:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    return tuple(line.strip() for line in _text(path).splitlines() if line.strip())
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())

@@ -126,7 +126,7 @@ def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Col
             found[value] = names.only
         else:
             raise BrokenRowError(
-                f"it holds class number {value}, which has no name; name them in order, background left out, with --classes"
+                f"it holds class number {value}, which has no name; name them in their order with --classes a,b,c"
             )
     return found
 
@@ -138,7 +138,7 @@ def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
     strange = [colour for colour in colours if colour not in names.colours and colour != (0, 0, 0)]
     if strange:
         raise BrokenRowError(
-            f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); masks are saved without "
+            f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); save masks without "
             "smoothing, as PNG"
         )
     named = {colour: names.colours.get(colour, HOLE) for colour in colours}  # type: ignore[call-overload]

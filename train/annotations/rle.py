@@ -30,8 +30,8 @@ def bitmap_of(runs: Sequence[int], shape_hw: tuple[int, int], *, by_column: bool
 def uncompressed(text: str) -> list[int]:
     """COCO's compressed run lengths (`rleFrString` of its maskApi.c).
 
-    Each number is in 5-bit groups from the lowest, each group a character from '0' on, bit 5 set where more follow; from
-    the fourth on it is the difference to the number two before.
+    Each number is in 5-bit groups from the lowest, each group a character from '0' on, bit 5 set where more follow;
+    from the fourth on it is the difference to the number two before.
 
     Raises:
         BrokenRowError: It is no such text.

@@ -1,4 +1,4 @@
-"""The graph of a Keras model made plain: one image in, one score map out, no model within the model, logits at the end."""
+"""The graph of a Keras model made plain: one image in, one score map out, no model within the model, logits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
         model = model._functional
     if not hasattr(model, "operations") or not hasattr(model, "inputs"):
         raise ModelError(
-            f"{where}: a {type(model).__name__} of your own, whose graph can't be read; build it as a functional model, "
-            "keras.Model(inputs, outputs), and save it again."
+            f"{where}: a {type(model).__name__} of your own, whose graph can't be read; build it as a functional "
+            "model, keras.Model(inputs, outputs), and save it again."
         )
     shape = _image_shape(model, where)
     _check_output(model, where)
@@ -47,8 +47,8 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
         if size_wh is None:
             raise ModelError(f"{where}: its graph can't be rebuilt ({_first_line(error)}).") from error
         raise ModelError(
-            f"{where}: an input of {width}x{height} doesn't fit the model, which halves it several times; give the size "
-            "it was trained at with --input-size."
+            f"{where}: an input of {width}x{height} doesn't fit the model, which halves it several times; give the "
+            "size it was trained at with --input-size."
         ) from error
 
 
@@ -71,8 +71,8 @@ def _check_output(model: keras.Model, where: object) -> None:
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 4:
         raise ModelError(
-            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off a Flatten or Reshape "
-            "at its end."
+            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off a Flatten or "
+            "Reshape at its end."
         )
 
 
@@ -136,7 +136,7 @@ def last_activation(model: keras.Model) -> tuple[Any, str]:
     while isinstance(operation, MOVING):
         operation = operation.input._keras_history.operation
     named = getattr(getattr(operation, "activation", None), "__name__", "")
-    kind = type(operation).__name__.lower() if not named else named
+    kind = named or type(operation).__name__.lower()
     return (operation, kind) if kind in ENDS else (None, "")
 
 

@@ -1,4 +1,4 @@
-"""A Keras model from a file in the project's form: RGB 0..1 in, logits out, a channel for each class, background first."""
+"""A Keras model from a file in the project's form: RGB 0..1 in, logits out, a channel for each class."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def import_model(
 ) -> tuple[Path, Dataset]:
     """A model in the project's form, with the split photos it is judged on.
 
-    One that was made here is taken as it is. Of one from elsewhere a copy in our form is written into a folder beside it,
-    `<stem>_imported/`, and taken again the next time.
+    One that was made here is taken as it is. Of one from elsewhere a copy in our form is written into a folder beside
+    it, `<stem>_imported/`, and taken again the next time.
 
     Args:
         path: A `.keras` or `.h5` file.
@@ -80,8 +80,8 @@ def import_model(
     else:
         dataset = open_dataset(data)
         log(
-            f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are drawn. If it was "
-            "trained on some of these, its scores say little; give its own with --split."
+            f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are "
+            "drawn. If it was trained on some of these, its scores say little; give its own with --split."
         )
     parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(told)}
     done = read_run(target) if target.is_file() else {}

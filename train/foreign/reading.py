@@ -49,8 +49,8 @@ def _why(path: Path, error: Exception) -> str:
     lambdas = [name for kind, name, _ in _layers(config) if kind == "Lambda"]
     if lambdas:
         return (
-            f"{path}: the layer {lambdas[0]!r} is a Lambda, Python code inside the file, which isn't run; build it from "
-            "Keras' own layers (Rescaling, Activation, ...) and save the model again."
+            f"{path}: the layer {lambdas[0]!r} is a Lambda, Python code inside the file, which isn't run; build it "
+            "from Keras' own layers (Rescaling, Activation, ...) and save the model again."
         )
     own = [(kind, name) for kind, name, is_own in _layers(config) if is_own]
     if own:
