@@ -6,6 +6,7 @@ where one of these doesn't load, `doctor` still runs.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,12 +24,13 @@ from seg_edge.commands.models import models
 from seg_edge.commands.serve import serve
 from seg_edge.commands.video import video
 from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.system.native_log import keep_python_stderr
 
 app = typer.Typer(
     help="Segment people, or your own classes, on this machine. Nothing leaves it.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 for command in (image, camera, video, serve, models, bench, doctor):
@@ -58,13 +60,19 @@ def _open_standard_streams() -> None:
     # Python has none where they were closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    keep_python_stderr()
+    # A name that this terminal's letters can't spell is no reason to stop.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one line and an exit code (1 failed, 2 wrong usage)."""
     _open_standard_streams()
     try:
-        app(args=arguments, prog_name="seg-edge")
+        command = typer.main.get_command(app)
+        command.rich_markup_mode = None  # type: ignore[attr-defined]  # errors as one line, without a box around them
+        command(args=arguments, prog_name="seg-edge")
     except UsageError as error:
         fail(str(error), 2)
     except SegEdgeError as error:
