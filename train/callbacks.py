@@ -40,11 +40,12 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
     if holds_run and not force:
         if not resume:
             raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
-        if not state.is_file() or state.read_text(encoding="utf-8") != text:
+        if not state.is_file() or not _may_continue(json.loads(state.read_text(encoding="utf-8")), json.loads(text)):
             raise OutputError(
                 f"{out} was trained with another recipe, another --initial or other photos; "
                 "give the same, or another --out."
             )
+        write_file(state, text.encode())
         return
     out.mkdir(parents=True, exist_ok=True)
     if holds_run:
@@ -53,6 +54,12 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     data.save_split(out / "split.json")
     write_file(state, text.encode())
+
+
+def _may_continue(earlier: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Are they the same but for more epochs? With these the schedule starts to fall again from where it would be."""
+    both = [{**one, "recipe": {**one["recipe"], "epochs": 0}} for one in (earlier, now)]
+    return both[0] == both[1] and now["recipe"]["epochs"] >= earlier["recipe"]["epochs"]
 
 
 class Checkpoint(keras.callbacks.Callback):

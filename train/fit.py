@@ -17,6 +17,7 @@ import train.quiet  # noqa: F401
 # isort: split
 
 from seg_edge.errors import SegEdgeError
+from train.advice import learnt_nothing, would_go_on
 from train.dataset import open_dataset
 from train.options import comma_separated, thread_count, use_threads
 from train.recipes import RECIPES, add_options, given_values
@@ -33,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--classes", type=comma_separated, help="names, where the data folder has no labels.txt: cat,dog"
     )
-    parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
+    parser.add_argument("--group", default="similar", help="keep together: similar, none, or a regular expression")
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
@@ -99,6 +100,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
     scores = run["scores"]
     print(f"{recipe.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
+    if failure := learnt_nothing(given.out):
+        sys.exit(f"error: {failure}")
+    if hint := would_go_on(given.out):
+        print(hint)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from seg_edge.errors import DataError
 
 DOORS = (
     "VIA (CSV, JSON), COCO (JSON), LabelMe (a folder of JSON), CVAT for images (XML), YOLO segmentation (a folder "
-    "of TXT with data.yaml), or masks (a folder of PNG: Pascal VOC, class numbers, colours with a table, black and white)"
+    "of TXT with data.yaml), or masks (a folder of PNG: Pascal VOC, class numbers, colours with a table, black "
+    "and white)"
 )
 
 
