@@ -67,7 +67,7 @@ def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: f
     for kept, held_out in drawn:
         if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
             return held_out
-    return drawn[0][1]  # there is none; `require_every_class` names what is missing
+    return drawn[0][1]  # no fold has them all; `require_every_class` names what is missing
 
 
 def _rarest_class(classes: Sequence[frozenset[int]]) -> list[int]:

@@ -5,6 +5,8 @@ outline, and here each row becomes a region of its photo. All give x and y in pi
 the browser shows it, which is upright.
 """
 
+from __future__ import annotations
+
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,16 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
     """Reads a VIA 1 or 2 CSV or JSON, a VIA 2 project, or a VIA 3 CSV.
 
     Args:
-        path: the exported file, UTF-8 with or without a byte order mark.
-        attribute: the region attribute that holds the class; needed where there are several.
-        label: the class of regions that name none.
+        path: The exported file, UTF-8 with or without a byte order mark.
+        attribute: The region attribute that holds the class; needed where there are several.
+        label: The class of regions that name none.
 
     Returns:
         Photo file name -> its regions in drawing order, photos in the file's order. A photo without
         regions is a background photo: (). (VIA 3's CSV leaves out photos without annotations.)
 
     Raises:
-        DataError: not such a file; no attribute, or several; rows that can't be used, all named.
+        DataError: Not such a file; no attribute, or several; rows that can't be used, all named.
     """
     rows = read_rows(path)
     attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute, label)
