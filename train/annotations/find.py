@@ -16,7 +16,7 @@ from seg_edge.photo.find import PHOTO_SUFFIXES
 from train.annotations.coco import is_coco, read_coco
 from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme
-from train.annotations.mask_files import Colour, Names, read_colours, read_masks
+from train.annotations.mask_files import Names, read_masks, read_table
 from train.annotations.region import Collector, Region
 from train.annotations.text import DOORS, read_text
 from train.annotations.yolo import is_yolo, read_yolo
@@ -212,15 +212,14 @@ def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
 
 def _mask_names(path: Path, choices: Choices) -> Names:
     table = choices.colours or _beside(path, _TABLES)
-    colours: dict[Colour, str] = read_colours(table) if table else {}
+    ordered, colours = read_table(table) if table else ((), {})
     if choices.classes:
         return Names(("background", *choices.classes), colours, choices.label)
-    listed = _beside(path, _NAMES)
+    listed = None if ordered else _beside(path, _NAMES)
     if listed:
         return Names(_lines(listed), colours, choices.label)
     is_voc = path.name == "SegmentationClass" or (path / "SegmentationClass").is_dir()
-    numbers = tuple(colours.values()) if colours else tuple(VOC_CLASSES) if is_voc else ()
-    return Names(numbers, colours, choices.label)
+    return Names(ordered or (VOC_CLASSES if is_voc else ()), colours, choices.label)
 
 
 def _lines(path: Path) -> tuple[str, ...]:

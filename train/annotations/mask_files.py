@@ -52,14 +52,15 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
     Raises:
         DataError: A mask belongs to no photo.
     """
-    is_binary = bool(files) and all(set(np.unique(_values(path))) <= {0, 255} for path in files[:20])
+    by_colour = bool(names.colours)
+    is_binary = bool(files) and all(set(np.unique(_values(path, by_colour))) <= {0, 255} for path in files[:20])
     for path in files:
         photo = photos.get(_photo_stem(path, photos))
         if photo is None:
             raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
         found.add(photo.name, path.name, lambda: None)
         try:
-            values = _values(path)
+            values = _values(path, by_colour)
             labels = _labels(values, names, is_binary)
         except BrokenRowError as error:
             found.broken.append(f"{path.name}: {error}")
@@ -71,7 +72,7 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
                 photo.name,
                 path.name,
                 lambda label=label, value=value, path=path, corners=corners, wh=(width, height): Region(
-                    label, corners, path.name, frame_wh=wh, bitmap=lambda: _plane(_values(path), value)
+                    label, corners, path.name, frame_wh=wh, bitmap=lambda: _plane(_values(path, by_colour), value)
                 ),
             )
 
@@ -86,10 +87,12 @@ def _photo_stem(path: Path, photos: Mapping[str, Path]) -> str:
     return stem
 
 
-def _values(path: Path) -> np.ndarray:
-    """Class numbers uint8 (h, w), or colours uint8 (h, w, 3)."""
+def _values(path: Path, by_colour: bool) -> np.ndarray:
+    """Class numbers uint8 (h, w), or colours uint8 (h, w, 3), as of a palette where there is a table."""
     try:
         with Image.open(path) as image:
+            if image.mode == "P" and by_colour:
+                return np.array(image.convert("RGB"))
             if image.mode in ("P", "L", "1"):
                 return np.array(image.convert("L") if image.mode == "1" else image)
             if image.mode in ("I", "I;16"):
@@ -131,17 +134,28 @@ def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Col
     return found
 
 
+def voc_colour(number: int) -> Colour:
+    """The colour of a class in Pascal VOC's palette (`VOClabelcolormap` of its development kit)."""
+    red = green = blue = 0
+    for bit in range(8):
+        red |= (number >> 3 * bit & 1) << 7 - bit
+        green |= (number >> 3 * bit + 1 & 1) << 7 - bit
+        blue |= (number >> 3 * bit + 2 & 1) << 7 - bit
+    return red, green, blue
+
+
 def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
-    if not names.colours:
+    table = names.colours or {voc_colour(number): name for number, name in enumerate(names.numbers)}
+    if not table:
         raise BrokenRowError("it holds colours; say which class each is in a table 'name r g b' (--colours FILE)")
     colours = [tuple(int(part) for part in colour) for colour in np.unique(values.reshape(-1, 3), axis=0)]
-    strange = [colour for colour in colours if colour not in names.colours and colour != (0, 0, 0)]
+    strange = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
     if strange:
         raise BrokenRowError(
             f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); save masks without "
             "smoothing, as PNG"
         )
-    named = {colour: names.colours.get(colour, HOLE) for colour in colours}  # type: ignore[call-overload]
+    named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[call-overload]
     return {colour: name for colour, name in named.items() if name != HOLE}  # type: ignore[misc]
 
 
@@ -154,17 +168,25 @@ def _in_colour(values: np.ndarray) -> np.ndarray:
     return values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
 
 
-def read_colours(path: Path) -> dict[Colour, str]:
-    """A table of class names and colours: CVAT's and VOC's `labelmap.txt`, CamVid's `class_dict.csv`, `name r g b`.
+def read_table(path: Path) -> tuple[tuple[str, ...], dict[Colour, str]]:
+    """A table of class names, with colours or without: CVAT's and VOC's `labelmap.txt`, CamVid's `class_dict.csv`.
+
+    Returns:
+        The names in their order, and by colour where the lines have one, as in `name r g b`.
 
     Raises:
-        DataError: No line of it is such.
+        DataError: It names nothing.
     """
-    table: dict[Colour, str] = {}
+    names, colours = [], {}
     for line in path.read_text(encoding="utf-8-sig").splitlines():
-        match = None if line.lstrip().startswith("#") else _TABLE_LINE.match(line)
+        if line.lstrip().startswith("#"):
+            continue
+        match = _TABLE_LINE.match(line)
         if match and all(int(part) <= 255 for part in match.groups()[1:]):
-            table[(int(match[2]), int(match[3]), int(match[4]))] = match[1]
-    if not table:
+            names.append(match[1])
+            colours[(int(match[2]), int(match[3]), int(match[4]))] = match[1]
+        elif name := line.split(":")[0].strip():
+            names.append(name)
+    if not names:
         raise DataError(f"{path}: no line of it is a class's name and its colour, as 'name r g b' (0 to 255).")
-    return table
+    return tuple(names) if not colours else tuple(colours.values()), colours
