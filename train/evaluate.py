@@ -29,6 +29,7 @@ from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import FOREGROUND_SHARES, Scores, score
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
+from seg_edge.sinks.legend import TextRenderer
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
 from train.foreign import options as foreign
@@ -97,7 +98,7 @@ def draw_worst(
     by_name = {example.name: example for example in examples}
     ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
     columns = " | ".join(["photo", "truth (grey: does not count)", *shown])
-    width = 320 * (2 + len(shown))
+    width, letters = 320 * (2 + len(shown)), TextRenderer(400)
     rows = []
     for photo in ranked[:count]:
         example = by_name[photo.name]
@@ -108,7 +109,7 @@ def draw_worst(
         row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
         text = f"{photo.name}: Dice {photo.dice:.3f}    {columns}"
-        cv2.putText(caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        letters.write(caption, text, (6, 3), (0, 0, 0))
         rows += [caption, row]
     if rows:
         write_picture(path, np.vstack(rows))

@@ -95,9 +95,7 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
         raise DataError(f"{path} holds annotations of several kinds ({listed}); give the file or folder of one.")
     (kind, chosen), found = next(iter(kinds.items())), Collector(path)
     if kind == "via":
-        if len(chosen) > 1:
-            raise DataError(f"{path} holds {len(chosen)} files of VIA, first {chosen[0].name}; give one.")
-        return read_via(chosen[0], choices.attribute, choices.label)
+        return _read_via_files(chosen, choices)
     if kind in ("coco", "labelme"):
         for file in chosen:
             (read_coco if kind == "coco" else read_labelme)(json.loads(read_text(file)), found, file.name)
@@ -109,6 +107,17 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
     else:
         read_masks(chosen, by_stem, _mask_names(path, choices), found)
     return found.result()
+
+
+def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[Region, ...]]:
+    """One export, or many as `seg-edge image --polygons via` writes them, one a photo."""
+    found: dict[str, tuple[Region, ...]] = {}
+    for file in files:
+        of_file = read_via(file, choices.attribute, choices.label)
+        if twice := sorted(found.keys() & of_file.keys()):
+            raise DataError(f"{file}: {twice[0]} is annotated in another file too; give one file or folder of the two.")
+        found.update(of_file)
+    return found
 
 
 def _files(path: Path, photos: Path) -> Iterator[Path]:
