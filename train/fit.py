@@ -95,9 +95,8 @@ def main(
     scores = trained.run["scores"]
     typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
     if failure := learnt_nothing(out):
-        note(f"error: {failure}")
-        raise typer.Exit(1)
-    if hint := would_go_on(out):
+        note(f"warning: {failure}")
+    elif hint := would_go_on(out):
         typer.echo(hint)
 
 
