@@ -24,10 +24,10 @@ def knows_nothing(mean_dice: float, pixels: np.ndarray) -> str:
     """Why a model of this mean Dice knows nothing of the classes; empty where it does.
 
     Args:
-        mean_dice: Over the classes without background, on some photos.
+        mean_dice: Over the classes without background, on some photos; NaN where none is there says nothing.
         pixels: Of each class in these photos, see `blind_dice`.
     """
     blind = blind_dice(pixels)
-    if mean_dice >= blind + BETTER:
+    if np.isnan(mean_dice) or mean_dice >= blind + BETTER:
         return ""
     return f"its mean Dice is {mean_dice:.2f}, where an answer that never looks at the photo has {blind:.2f}"
