@@ -36,7 +36,7 @@ from train.keras_model import TrainedModel
 from train.masks import make_masks
 from train.options import comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
-from train.recipes import RECIPES, Recipe, saved_values
+from train.recipes import RECIPES, Recipe, saved_recipe
 from train.runs import sha256_of
 from train.training import fit
 
@@ -108,7 +108,7 @@ def _trained(
     begun = run / "recipe.json"
     if begun.is_file():
         dataset = open_split(data, run / "split.json")
-        recipe = recipe.replace(**saved_values(json.loads(begun.read_text(encoding="utf-8"))["recipe"]))
+        recipe = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
     else:
         dataset = open_dataset(data, group=group, log=typer.echo)
         if budget_ms or budget_kb:
