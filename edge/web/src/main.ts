@@ -107,7 +107,7 @@ function refresh(): void {
   at("viewer").hidden = !there && !live;
   before.hidden = live;
   video.hidden = !live;
-  after.hidden = !live && !found;
+  after.hidden = !found;
   divider.hidden = at("line").hidden = after.hidden;
   at("picture").classList.toggle("mirrored", live && webcam.mirrored);
   at("outputs").hidden = live;
@@ -175,7 +175,7 @@ async function take(files: readonly File[]): Promise<void> {
       if (strip.photos.length > 1) await fill(photo);
     } catch (reason) {
       faults.push(reason);
-      if (reason instanceof Fault && (reason.word === "empty" || reason.word.startsWith("undecodable"))) strip.remove(photo);
+      if (isUndecodable(reason) || (reason instanceof Fault && reason.word === "empty")) strip.remove(photo);
     }
   }
   if (strip.photos.length > 1) await fill(strip.photos[0]!);
@@ -186,14 +186,17 @@ async function take(files: readonly File[]): Promise<void> {
 }
 
 async function fill(photo: Photo): Promise<void> {
-  strip.fill(photo, await named(photo, engine.thumbnail(photo.file)));
+  strip.fill(photo, await named(photo.file, engine.thumbnail(photo.file)));
 }
 
-/** A photo that can't be decoded is told by its name. */
-async function named<Kind>({ file: { name } }: Photo, work: Promise<Kind>): Promise<Kind> {
+function isUndecodable(reason: unknown): reason is Fault {
+  return reason instanceof Fault && reason.word.startsWith("undecodable");
+}
+
+/** A file that can't be decoded is told by its name. */
+async function named<Kind>({ name }: File, work: Promise<Kind>): Promise<Kind> {
   return work.catch((reason) => {
-    if (!(reason instanceof Fault && reason.word === "undecodable")) throw reason;
-    throw new Fault(/\.(heic|heif)$/i.test(name) ? "undecodableHeic" : "undecodable", { name });
+    throw isUndecodable(reason) ? new Fault(reason.word, { name }) : reason;
   });
 }
 
@@ -216,7 +219,7 @@ async function show(photo: Photo): Promise<void> {
   say(text("working"));
   refresh();
   const asked = look(), info = model();
-  const answer = await named(photo, engine.segment(photo.file, asked, place));
+  const answer = await named(photo.file, engine.segment(photo.file, asked, place));
   if (strip.current !== photo || model() !== info) return drop(answer); // another photo or model was chosen meanwhile
   const { name } = photo.file;
   before.setAttribute("aria-label", name === "sample.jpg" ? text("samplePhoto") : text("photoNamed", { name }));
@@ -329,7 +332,7 @@ async function saveAll(): Promise<void> {
   const pictures: { name: string; content: Uint8Array }[] = [], asked: Look = look(), place = where(), count = strip.photos.length;
   for (const [i, photo] of strip.photos.entries()) {
     say(text("workingOf", { number: i + 1, count }));
-    const made = await named(photo, engine.make(photo.file, asked, place, typeOf(asked.effect)));
+    const made = await named(photo.file, engine.make(photo.file, asked, place, typeOf(asked.effect)));
     pictures.push({ name: nameOf(photo.file.name, asked.effect), content: new Uint8Array(await made.arrayBuffer()) });
   }
   saveZip(pictures);
@@ -337,9 +340,7 @@ async function saveAll(): Promise<void> {
 }
 
 async function setBackground(picture: File | null): Promise<void> {
-  await engine.background(picture).catch((reason) => {
-    throw picture && reason instanceof Fault && reason.word === "undecodable" ? new Fault("undecodable", { name: picture.name }) : reason;
-  });
+  await (picture ? named(picture, engine.background(picture)) : engine.background(null));
   at("background").classList.toggle("chosen", picture !== null);
   await repaint();
 }

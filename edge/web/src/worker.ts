@@ -8,6 +8,7 @@ import { alphaOf, labelsOf, sharesOf } from "./postprocess.ts";
 import { tableOf, toTensor } from "./preprocess.ts";
 import type { Bytes, Numbers, Plane } from "./resize.ts";
 import { filesOf, Running, start, threadsOf, variant } from "./runtime.ts";
+import type { Word } from "./strings.ts";
 import { drawUpright, takeOrientation } from "./upright.ts";
 
 export type Timing = Record<string, number>;
@@ -92,11 +93,18 @@ async function warmUp({ info, model, table }: Ready): Promise<void> {
 /** A file's pixels, upright, on white where it is transparent. */
 async function decode(photo: Blob, maxPixels: number): Promise<Picture> {
   const [file, orientation] = await takeOrientation(photo);
-  const picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => {
-    throw new Fault("undecodable");
+  const picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(async () => {
+    throw new Fault(await strangerOf(photo));
   });
   const [w, h] = [picture.width, picture.height];
   return pixelsOf(picture, orientation, orientation < 5 ? w : h, orientation < 5 ? h : w, maxPixels);
+}
+
+/** What a file is that can't be decoded, by its content: HEIC is often called .jpg. */
+async function strangerOf(photo: Blob): Promise<Word> {
+  const head = new TextDecoder("latin1").decode(await photo.slice(0, 1024).arrayBuffer());
+  if (/^....ftyp.{0,40}(hei[cxms]|hev[cx]|mif1|msf1)/s.test(head)) return "undecodableHeic";
+  return /<svg[\s>]/.test(head) ? "undecodableSvg" : "undecodable";
 }
 
 function pixelsOf(picture: ImageBitmap, orientation: number, fullWidth: number, fullHeight: number, maxPixels: number): Picture {
