@@ -24,19 +24,19 @@ from benchmarks.peers import default_cache, peer_candidates
 from benchmarks.report import RESULTS, write_report
 from benchmarks.scale import measure_scale
 from benchmarks.suites import SUITES, Suite, read_suites, unique
-from seg_edge.bench.accuracy import measure_accuracy
-from seg_edge.bench.candidates import Candidate, check_names, describe, reference
-from seg_edge.bench.cold_start import measure_cold_starts
-from seg_edge.bench.document import describe_machine, make_document
-from seg_edge.bench.figures import latency
-from seg_edge.bench.rounds import encode, measure_rounds
-from seg_edge.bench.run import drawn_frame
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import Candidate, check_names, describe, reference
+from seg_edge.apps.bench.cold_start import measure_cold_starts
+from seg_edge.apps.bench.document import describe_machine, make_document
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import encode, measure_rounds
+from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import SegEdgeError
-from seg_edge.files import write_file
+from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.interpreter import default_threads
-from seg_edge.scores import PhotoScore, Scores
+from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
@@ -199,7 +199,7 @@ def main(
         line.show("")
         written = write_report(results, records)
         for sentence in [*document["missing"], *verdict["notes"]]:
-            line.tell(f"note: {sentence}")
+            line.log(f"note: {sentence}")
         typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")
         if not verdict["valid"]:
             raise SegEdgeError(f"these figures don't count: {'; '.join(verdict['reasons'])}.")

@@ -21,13 +21,13 @@ from rich.table import Table
 
 from benchmarks import history
 from benchmarks.suites import SUITES, Suite, read_suites, unique
-from seg_edge.bench.accuracy import measure_accuracy
-from seg_edge.bench.candidates import Candidate, reference
-from seg_edge.bench.document import describe_machine
-from seg_edge.bench.figures import latency
-from seg_edge.bench.rounds import Round, measure_rounds
-from seg_edge.bench.run import drawn_frame
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import Candidate, reference
+from seg_edge.apps.bench.document import describe_machine
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import Round, measure_rounds
+from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError, SegEdgeError
 
@@ -67,7 +67,7 @@ def compare_latency(before: Mapping[str, Any], entries: Sequence[Mapping[str, An
 
     Args:
         before: Models by name, of a line of the history.
-        entries: What `seg_edge.bench.figures.latency` gave.
+        entries: What `seg_edge.apps.bench.figures.latency` gave.
     """
     found = []
     for entry in entries:
@@ -86,7 +86,7 @@ def compare_accuracy(before: Mapping[str, Any], scored: Mapping[str, Any]) -> tu
 
     Args:
         before: Models by name, of a line of the history.
-        scored: What `seg_edge.bench.accuracy.measure_accuracy` gave.
+        scored: What `seg_edge.apps.bench.accuracy.measure_accuracy` gave.
     """
     found, notes = [], []
     for name, figures in scored["models"].items():
@@ -228,7 +228,7 @@ def main(
     typer.echo(f"Against {lines[-1]['commit'] or 'an unknown commit'} of {lines[-1]['created']}")
     Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))
     for note in [*missing, *notes, *verdict["notes"]]:
-        line.tell(f"note: {note}")
+        line.log(f"note: {note}")
     failed = [comparison for comparison in comparisons if comparison.failed]
     if failed:
         worst = failed[0]

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from seg_edge.bench.cold_start import run_once
+from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.errors import SegEdgeError
 from seg_edge.interpreter import RUNTIMES
 

@@ -21,14 +21,14 @@ import typer
 
 from benchmarks.check import ATTEMPTS, RATIOS, ROUNDS, RUNS, has_risen, measure_ours, ours
 from benchmarks.suites import SUITES, read_suites
-from seg_edge.bench.document import describe_machine
-from seg_edge.bench.figures import latency
-from seg_edge.bench.rounds import Round
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.document import describe_machine
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import Round
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError
-from seg_edge.files import write_file
 from seg_edge.interpreter import default_threads
+from seg_edge.system.files import write_file
 
 SLOWED = (0.1, 0.15, 0.2, 0.25, 0.3)
 

@@ -1,4 +1,4 @@
-"""Flicker of models on a clip: how often still pixels change class, see `seg_edge.flicker`."""
+"""Flicker of models on a clip: how often still pixels change class, see `seg_edge.evaluation.flicker`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import cv2
 
-from seg_edge.bench.candidates import Candidate
+from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.errors import SourceError
-from seg_edge.flicker import FlickerMeter
+from seg_edge.evaluation.flicker import FlickerMeter
 from seg_edge.segmenter import Segmenter
 
 

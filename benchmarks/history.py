@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.reporting.shapes import RUN, misfit
 from seg_edge.errors import DataError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 
 KINDS = ("ratio", "frame_ratio", "dice")
 FOLDER = Path(__file__).with_name("history")

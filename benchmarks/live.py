@@ -32,8 +32,8 @@ import cv2
 import numpy as np
 import typer
 
-from seg_edge.board import Machine, read_board
 from seg_edge.sinks.video_file import VideoFile
+from seg_edge.system.board import Machine, read_board
 
 BITS = 12
 BLOCK = 24  # pixels: 3 of them are left when a JPEG is decoded at an eighth
@@ -159,7 +159,18 @@ def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
 
 def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict[int, float]) -> dict[str, Any]:
     """One run of `seg-edge camera`, watched; what it wrote and what was seen from outside."""
-    command = [sys.executable, "-m", "seg_edge.cli", "camera", "--source", source, "--view", "http", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "seg_edge.commands.cli",
+        "camera",
+        "--source",
+        source,
+        "--view",
+        "http",
+        "--port",
+        "0",
+    ]
     command += ["--seconds", str(minutes * 60), "--stats", str(stats), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -2,7 +2,7 @@
 
 It costs what our models cost: a narrow U-Net, 256x256, int8. It has learnt nothing: its weights are one short pattern
 over and over, which a wheel packs to a few kilobytes, and arithmetic takes as long whatever the numbers are. What is in
-`seg_edge/bench` was made once and stays, since figures divided by another model are other figures; this file says how
+`seg_edge/apps/bench` was made once and stays, since figures divided by another model are other figures; this file says how
 it came about.
 """
 
@@ -21,7 +21,7 @@ import typer
 
 from convert.converter import converter_of, to_full_integer
 from seg_edge.card import ModelCard, append_card, make_classes
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 from train.unet import unet
 
 SIZE = 256

@@ -18,12 +18,12 @@ import typer
 from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
 from convert.operators import total
-from seg_edge.board import Machine, read_board
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
+from seg_edge.evaluation.latency import RUNS, Timing, measure
 from seg_edge.interpreter import find_runtime
-from seg_edge.latency import RUNS, Timing, measure
 from seg_edge.models import ModelFile, open_model
+from seg_edge.system.board import Machine, read_board
 
 # What the converter appends to a layer's name.
 _TAIL = re.compile(r"(_\d+)?/(Relu6?|MaxPool2d|Add|BiasAdd|convolution\d*|Conv2D|resize/ResizeBilinear)\d*$")

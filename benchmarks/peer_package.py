@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_edge.errors import SegEdgeError
-from seg_edge.files import check_place, write_file
+from seg_edge.system.files import check_writable, write_file
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -44,7 +44,7 @@ class Package:
         if not missing:
             return []
         for name in missing:
-            check_place(cache / name)
+            check_writable(cache / name)
         with tempfile.TemporaryDirectory() as folder:
             archive = self._download(Path(folder), run)
             try:

@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.peer_backends import GRABCUT_CARD, ISNET_CARD, GrabCut, ISNet, assemble
 from benchmarks.peer_package import Package, Run, is_whole
-from seg_edge.bench.candidates import Candidate
+from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
 from seg_edge.interpreter import LiteRT
@@ -91,7 +91,7 @@ def _from_wheel(archive: Path, name: str) -> bytes:
 
 def _mediapipe(size_wh: tuple[int, int]) -> Callable[[bytes, int], Segmenter]:
     card = ModelCard("MediaPipe selfie", make_classes(("background", "person")), size_wh, output="probabilities")
-    return lambda content, threads: Segmenter.around(LiteRT(content, threads, card.name), card)
+    return lambda content, threads: Segmenter.from_backend(LiteRT(content, threads, card.name), card)
 
 
 SQUARE, LANDSCAPE = "selfie_segmentation.tflite", "selfie_segmentation_landscape.tflite"
@@ -138,7 +138,7 @@ PEERS = (
         "isnet",
         "ISNet at 1024x1024 of IMG.LY's background removal: whatever stands out in a photo, not persons as such.",
         "AGPL-3.0 or commercial",
-        lambda content, threads: Segmenter.around(ISNet(content, threads), ISNET_CARD),
+        lambda content, threads: Segmenter.from_backend(ISNet(content, threads), ISNET_CARD),
         IMGLY,
         ISNET,
         ("onnxruntime",),
@@ -147,7 +147,7 @@ PEERS = (
         "grabcut",
         "OpenCV's GrabCut from a rectangle in the middle: no neural network, and nothing about persons.",
         "Apache-2.0",
-        lambda _, threads: Segmenter.around(GrabCut(threads), GRABCUT_CARD),
+        lambda _, threads: Segmenter.from_backend(GrabCut(threads), GRABCUT_CARD),
     ),
 )
 

@@ -33,8 +33,8 @@ from convert.distill import Teaching, distill
 from convert.prune_budget import Budget
 from convert.pruning import Pruning, prune
 from seg_edge.errors import OutputError, SegEdgeError
-from seg_edge.files import whole_file, write_file
-from seg_edge.scores import score
+from seg_edge.evaluation.scores import score
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, open_split
 from train.evaluate import keras_segmenter, load_keras
 from train.options import use_threads
@@ -59,7 +59,7 @@ def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
     if arm == "scratch":
         keras.utils.set_random_seed(how.seed)
         fresh = keras.models.clone_model(pruned)  # the same layers with weights drawn anew
-        with whole_file(model) as place:
+        with atomic_write(model) as place:
             fresh.save(place)
     return model
 

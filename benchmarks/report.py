@@ -23,7 +23,7 @@ from benchmarks.reporting.results import Result, read_results, read_runs
 from benchmarks.reporting.sections import sections
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

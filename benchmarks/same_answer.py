@@ -24,14 +24,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from seg_edge.photo.find import PHOTO_SUFFIXES
 
 from benchmarks import arm64_root
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
 from seg_edge.models import DEFAULT_MODEL, open_model
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
-from seg_edge.sources.photo import PHOTO_SUFFIXES, read_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"

@@ -27,18 +27,18 @@ import numpy as np
 import typer
 
 from benchmarks.growth import Curve, fit_workers, linear, make_curve, make_point, power, table, xy
-from seg_edge.bench.cold_start import run_once
-from seg_edge.bench.document import describe_machine
-from seg_edge.bench.text import headline
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.cold_start import run_once
+from seg_edge.apps.bench.document import describe_machine
+from seg_edge.apps.bench.text import headline
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
-from seg_edge.files import write_file
-from seg_edge.latency import measure
+from seg_edge.evaluation.latency import measure
 from seg_edge.models import DEFAULT_MODEL, open_model
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
+from seg_edge.system.files import write_file
 
 ROOT = Path(__file__).parents[1]
 PHOTO_WH = (640, 480)

@@ -27,9 +27,9 @@ import typer
 from benchmarks.flicker import flicker_of
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
-from seg_edge.labelled import Example, find_examples
-from seg_edge.scores import PhotoScore, score
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.data_folder import Example, find_examples
+from seg_edge.evaluation.scores import PhotoScore, score
+from seg_edge.photo.read import read_photo
 from train.dataset import open_dataset
 from train.evaluate import keras_segmenter, load_keras
 

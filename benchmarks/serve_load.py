@@ -29,11 +29,11 @@ import numpy as np
 import typer
 
 from seg_edge.interpreter import available_cores
-from seg_edge.memory import keep_freed_memory
 from seg_edge.models import DEFAULT_MODEL
+from seg_edge.photo.read import read_photo
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output, answer_photo
-from seg_edge.sources.photo import read_photo
+from seg_edge.system.memory import keep_freed_memory
 
 MAX_REQUESTS = 200_000
 STILL_S = 60.0  # a server that answers nothing for so long is given up
@@ -42,7 +42,7 @@ STILL_S = 60.0  # a server that answers nothing for so long is given up
 @contextmanager
 def served(model: str, *options: str) -> Iterator[tuple[int, int]]:
     """A server of its own process on a free port of loopback; gives port and process id."""
-    command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", "--model", model, *options]
+    command = [sys.executable, "-m", "seg_edge.commands.cli", "serve", "--port", "0", "--model", model, *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:

@@ -21,8 +21,8 @@ import typer
 
 from benchmarks.serve_load import served
 from seg_edge.models import DEFAULT_MODEL
+from seg_edge.photo.read import decode_photo, read_photo
 from seg_edge.segmenter import Segmenter
-from seg_edge.sources.photo import decode_photo, read_photo
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 STAGES = {"Decode": "decode", "Resize": "preprocess", "Model": "inference", "Label map": "postprocess"}

@@ -1,6 +1,6 @@
 """Flicker and trailing by `--smooth`, on clips: `python benchmarks/steadiness.py CLIP... [--reference FILE.tflite]`.
 
-For each setting it prints the flicker score (`seg_edge.flicker`), its ratio to no smoothing, and Dice against reference
+For each setting it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing, and Dice against reference
 labels where the picture moved of late, which is where a mask would trail. Nobody has labelled these frames by hand;
 the references are models, each frame on its own: the model itself, averaged over the frame and its mirror image, and
 the model given with --reference. Such a Dice tells what smoothing costs, not how good the masks are.
@@ -24,10 +24,10 @@ import typer
 from seg_edge import Segmentation, Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SourceError
-from seg_edge.flicker import FlickerMeter
-from seg_edge.metrics import confusion_matrix, dice, mean_foreground
+from seg_edge.evaluation.flicker import FlickerMeter
+from seg_edge.evaluation.metrics import confusion_matrix, dice, mean_foreground
 from seg_edge.models import DEFAULT_MODEL
-from seg_edge.smooth import DEFAULT_SMOOTH, Steadier
+from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
 SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
 OF_LATE = 6  # frames, 0.2 s: what trails longer than this is seen on the frames before
@@ -40,7 +40,7 @@ class Setting:
 
     def __init__(self, smooth: float, references: list[str], classes: int):
         self.smooth, self.classes = smooth, classes
-        self.steadier, self.meter = Steadier(smooth), FlickerMeter()
+        self.steadier, self.meter = TemporalSmoother(smooth), FlickerMeter()
         self.matrices = {name: np.zeros((classes, classes), np.int64) for name in references}
         self.smoothing_ms: list[float] = []
         self.meter_ms: list[float] = []

@@ -29,15 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seg_edge.photo.write import write_picture
+
 from benchmarks.reporting.shapes import misfit
-from seg_edge.bench.candidates import Candidate, candidate
+from seg_edge.apps.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, UsageError
-from seg_edge.files import write_file
-from seg_edge.labelled import Example, check_examples, class_names, find_examples, unseen_examples
-from seg_edge.photos import write_picture
+from seg_edge.evaluation.data_folder import Example, check_examples, class_names, find_examples, held_out_examples
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
+from seg_edge.system.files import write_file
 
 SUITES = Path(__file__).with_name("suites.toml")
 DRAWN = "drawn"
@@ -134,7 +135,7 @@ def _suite(entry: Mapping[str, Any], base: Path, work: Path) -> tuple[Suite | No
     if split and not split.is_file():
         return None, [f"not scored, there is no {entry['split']} (train/fit.py writes it) to say what is unseen"]
     classes = class_names(folder, entry.get("classes"))
-    examples = unseen_examples(folder, entry["part"], split)[0] if "part" in entry else find_examples(folder)
+    examples = held_out_examples(folder, entry["part"], split)[0] if "part" in entry else find_examples(folder)
     check_examples(examples, classes)
     candidates, missing = _models(entry, base, work, classes)
     clips, absent = _clips(entry, base)

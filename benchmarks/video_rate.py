@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import typer
 
-from seg_edge.board import Machine, read_board
-from seg_edge.pipeline import Pipeline
+from seg_edge.apps.video import segment_video
+from seg_edge.capture.pipeline import Pipeline
 from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.render import render
 from seg_edge.segmenter import Segmenter
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.source import SourceRequest
-from seg_edge.video import segment_video
+from seg_edge.system.board import Machine, read_board
 
 
 def bare_rate(segmenter: Segmenter, pictures: list[np.ndarray]) -> float:
@@ -46,7 +46,7 @@ def drawn_rate(segmenter: Segmenter, clip: Path) -> float:
     with Pipeline(request, segmenter, lambda news: None) as pipeline:
         while not pipeline.exhausted():
             if item := pipeline.take(1.0):
-                render(item.shot.frame, item.answer)
+                render(item.source.frame, item.answer)
                 times.append(time.perf_counter())
     return (len(times) - 1) / (times[-1] - times[0])
 

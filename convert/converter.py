@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from convert.fake_quant import Range, with_fake_quant
 from convert.verify import check_full_integer
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 
 
 def converter_of(model: keras.Model) -> Any:

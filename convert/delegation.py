@@ -8,7 +8,7 @@ from convert.operators import operators, present
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 
 
 def not_delegated(content: bytes, threads: int = 1) -> list[str]:

@@ -26,10 +26,10 @@ import train.quiet  # noqa: F401
 import keras
 import numpy as np
 import tensorflow as tf
+from seg_edge.photo.find import find_photos
 
 from convert.teacher import ANSWERS_NAME, Teacher, Views, ask, attention_map, layer_output
 from seg_edge.errors import DataError, SegEdgeError, UsageError
-from seg_edge.sources.photo import find_photos
 from train.dataset import Dataset, fixed_stream, open_split
 from train.evaluate import load_keras
 from train.fit import Masks, build, train_model

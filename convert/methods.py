@@ -17,9 +17,9 @@ from convert.fold import fold_batch_norm
 from convert.qat import fine_tune, recipe_for
 from convert.ranges import METHODS, PERCENTILE, choose_ranges
 from seg_edge.errors import DataError, UsageError
-from seg_edge.labelled import Example
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import Preprocessor
-from seg_edge.sources.photo import read_photo
 from train.dataset import Dataset
 from train.evaluate import KerasBackend
 from train.runs import parentage, read_run

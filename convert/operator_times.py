@@ -14,8 +14,8 @@ import numpy as np
 from convert.delegation import load
 from convert.operators import Graph, operators
 from seg_edge.card import strip_card
+from seg_edge.evaluation.latency import RUNS, random_tensor, time_in_turns
 from seg_edge.interpreter import TensorSpec
-from seg_edge.latency import RUNS, random_tensor, time_in_turns
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
         content: The `.tflite`, with or without a card.
         threads: CPU threads.
         runs: Of each operator and of the whole.
-        seconds: See `seg_edge.latency.measure`.
+        seconds: See `seg_edge.evaluation.latency.measure`.
 
     Raises:
         ModelError: LiteRT can't load it.

@@ -10,7 +10,7 @@ import keras
 from convert.cost import mmac
 from convert.methods import convert_int8
 from seg_edge.errors import ModelError
-from seg_edge.latency import measure
+from seg_edge.evaluation.latency import measure
 from train.dataset import Dataset
 
 ROUNDS = 8  # of halving the range, on a logarithmic scale

@@ -22,7 +22,7 @@ from convert.plan import Limits, choose, least_cost, require_possible
 from convert.prune_budget import Budget, inference_ms, within_ms
 from convert.prune_table import channels_of
 from seg_edge.errors import DataError, ModelError, OutputError
-from seg_edge.files import whole_file, write_file
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, fixed_stream
 from train.evaluate import load_keras
 from train.fit import train_model
@@ -241,5 +241,5 @@ def _clear(out: Path) -> None:
 
 
 def _save(model: keras.Model, path: Path) -> None:
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         model.save(place)

@@ -14,10 +14,10 @@ from convert.converter import convert_float
 from convert.narrow import at_size
 from convert.operators import total
 from seg_edge import Segmenter
-from seg_edge.files import whole_file, write_file
-from seg_edge.latency import Timing, measure
-from seg_edge.metrics import dice
-from seg_edge.scores import Scores, score
+from seg_edge.evaluation.latency import Timing, measure
+from seg_edge.evaluation.metrics import dice
+from seg_edge.evaluation.scores import Scores, score
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
 from train.evaluate import keras_segmenter, load_keras
 from train.runs import sha256_of
@@ -199,7 +199,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
         axis.margins(x=0.2, y=0.1)  # room for the names
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mean Dice, test part")
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         figure.savefig(place, dpi=110)
     plt.close(figure)
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from convert.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
-from seg_edge.labelled import Example
+from seg_edge.evaluation.data_folder import Example
 from train.losses import DiceCoefficient
 
 PHOTOS = 16

@@ -20,14 +20,15 @@ import train.quiet  # noqa: F401
 import cv2
 import numpy as np
 import typer
+from seg_edge.photo.find import find_photos
+from seg_edge.photo.write import write_picture
 
 from convert.teacher import Teacher
 from seg_edge.errors import DataError, OutputError, SegEdgeError
-from seg_edge.labelled import Example
-from seg_edge.metrics import IGNORE
-from seg_edge.photos import write_picture
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.photo.read import read_photo
 from seg_edge.postprocess import upsample
-from seg_edge.sources.photo import find_photos, read_photo
 from train.dataset import open_dataset, open_split
 from train.options import words
 from train.runs import sha256_of

@@ -20,11 +20,11 @@ import typer
 
 from seg_edge import Segmenter
 from seg_edge.errors import DataError, ModelError
-from seg_edge.files import whole_file
-from seg_edge.labelled import Example
-from seg_edge.metrics import IGNORE
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
-from seg_edge.sources.photo import read_photo
+from seg_edge.system.files import atomic_write
 from train.augment import Augmentation, augment
 from train.evaluate import KerasBackend, keras_segmenter, load_keras
 
@@ -175,7 +175,7 @@ def ask(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tu
             if not number:
                 answers, hints = (np.empty((views.count, *one.shape), np.float16) for one in (answer, hint))
             answers[number], hints[number] = answer, hint
-    with whole_file(path) as place, place.open("wb") as stream:
+    with atomic_write(path) as place, place.open("wb") as stream:
         np.savez(stream, probabilities=answers, hints=hints, key=key)
     return answers, hints
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
-from seg_edge.scores import Scores
+from seg_edge.evaluation.scores import Scores
 
 MAX_DICE_DROP = 0.01
 MAX_BOUNDARY_DROP = 0.02

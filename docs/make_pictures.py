@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from seg_edge import Segmenter
-from seg_edge.legend import Lettering, draw_legend, draw_words
-from seg_edge.sources.photo import read_photo
+from seg_edge.photo.read import read_photo
+from seg_edge.sinks.legend import TextRenderer, draw_legend, draw_text
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
@@ -46,9 +46,9 @@ def camera() -> np.ndarray:
     frame = SyntheticSource(SourceRequest("synthetic", segmenter.card.input_size_wh)).frame(60)
     answer = segmenter(frame)
     picture = answer.draw(frame)
-    letters = Lettering(picture.shape[0])
+    letters = TextRenderer(picture.shape[0])
     margin = letters.size // 2
-    draw_words(picture, letters, [[("30 fps", True), ("9 ms", False)]], (margin, margin))
+    draw_text(picture, letters, [[("30 fps", True), ("9 ms", False)]], (margin, margin))
     draw_legend(picture, letters, segmenter.classes, answer.areas)
     return picture
 

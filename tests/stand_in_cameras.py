@@ -210,8 +210,8 @@ class FakeVideoCapture:
 
 def fake_webcam(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> str:
     """The name of a webcam that is a FakeVideoCapture with these attributes, /dev/video7, for this test."""
-    from seg_edge.board import Camera
     from seg_edge.sources import opencv
+    from seg_edge.system.board import Camera
 
     device = "/dev/video7"
     fake = type("Fake", (FakeVideoCapture,), {"made": [], "events": [], **attributes})

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_edge.errors import SourceError
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 
 SHAPE = (48, 64, 3)
 FPS = 50.0
@@ -56,12 +56,12 @@ class Moody:
             raise ZeroDivisionError("a driver's own error")
         return state != "ends"
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         number = 0
         while self.check():
             if self.most is not None and number >= self.most:
                 raise SourceError("moody camera: it is gone again.")
-            yield Shot(np.full(SHAPE, number % 256, np.uint8), None, time.monotonic())
+            yield SourceFrame(np.full(SHAPE, number % 256, np.uint8), None, time.monotonic())
             number += 1
             if self.live:
                 time.sleep(1 / FPS)

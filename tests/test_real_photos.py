@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from seg_edge import Segmenter
-from seg_edge.metrics import confusion_matrix, dice
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.metrics import confusion_matrix, dice
+from seg_edge.photo.read import read_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,10 +20,10 @@ def test_the_bundled_models_find_people_they_never_saw(
 ) -> None:
     """Mean Dice over the photos of `person` val that people fill to a fifth, to a tenth or more, and over all."""
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
-    from seg_edge.labelled import find_examples, given_parts
+    from seg_edge.evaluation.data_folder import assigned_splits, find_examples
 
     examples = find_examples(shared_data / "person")
-    parts = given_parts(shared_data / "person", examples) or {}
+    parts = assigned_splits(shared_data / "person", examples) or {}
     segment, scores, shares = Segmenter(name), [], []
     for example in (example for example, part in parts.items() if part == "test"):
         truth = example.load_mask()

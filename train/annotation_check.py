@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from seg_edge.errors import DataError, PhotoError, UsageError
-from seg_edge.sources.photo import read_header
+from seg_edge.photo.read import read_header
 from train.via import Region, at_most
 
 BACKGROUND = "background"

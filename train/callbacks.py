@@ -15,7 +15,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from seg_edge.errors import OutputError, SegEdgeError
-from seg_edge.files import whole_file, write_file
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
 from train.losses import DiceCoefficient
 
@@ -60,7 +60,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     The state to continue from is one file, renamed into place, which also says how many epochs it has seen: the
     optimiser doesn't count the steps that overflow under loss scaling. The model and the state don't go through
-    `whole_file`: under one name, what a kill leaves of these hundreds of megabytes is overwritten by the next save.
+    `atomic_write`: under one name, what a kill leaves of these hundreds of megabytes is overwritten by the next save.
 
     Args:
         out: The run folder.
@@ -140,7 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
         each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
         row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
         self.rows.append(row)
-        with whole_file(self.log) as place, place.open("w", encoding="utf-8", newline="") as stream:
+        with atomic_write(self.log) as place, place.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
@@ -210,6 +210,6 @@ def plot_curves(log: Path, picture: Path) -> None:
         axis.grid(alpha=0.3)
     axes[1].set_ylim(0, 1)
     axes[0].legend()
-    with whole_file(picture) as place:
+    with atomic_write(picture) as place:
         figure.savefig(place, dpi=110)
     plt.close(figure)

@@ -13,8 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
-from seg_edge.files import write_file
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples, given_parts
+from seg_edge.evaluation.data_folder import PARTS, Example, assigned_splits, check_examples, class_names, find_examples
+from seg_edge.system.files import write_file
 from train.augment import Augmentation, augment
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
 
@@ -82,7 +82,7 @@ def open_dataset(
     examples = find_examples(folder)
     labels = class_names(folder, classes)
     present = dict(zip(examples, check_examples(examples, labels), strict=True))
-    parts = split_examples(present, groups_of(examples, group), given_parts(folder, examples), seed, holdout)
+    parts = split_examples(present, groups_of(examples, group), assigned_splits(folder, examples), seed, holdout)
     wanted = compile_pattern(names, "--names")
     parts = {part: tuple(e for e in some if wanted.search(e.name)) for part, some in parts.items()}
     require_every_class(parts, present, labels)

@@ -20,18 +20,18 @@ import cv2
 import keras
 import numpy as np
 import typer
+from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
-from seg_edge.files import whole_file, write_file
+from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.evaluation.metrics import IGNORE, dice, iou
+from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import TensorSpec
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.metrics import IGNORE, dice, iou
-from seg_edge.photos import write_picture
+from seg_edge.photo.read import read_photo
 from seg_edge.render import OVERLAY_OPACITY
-from seg_edge.scores import Scores, score
-from seg_edge.sources.photo import read_photo
+from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
 from train.options import words
 
@@ -76,7 +76,7 @@ def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
     if backend.output.shape[3] != len(names):
         raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
     size_wh = (backend.input.shape[2], backend.input.shape[1])
-    return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
+    return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
 
 
 def table(scores: Scores) -> str:
@@ -118,7 +118,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
-    with whole_file(path) as place:
+    with atomic_write(path) as place:
         figure.savefig(place, dpi=110)
     plt.close(figure)
 

@@ -24,7 +24,7 @@ import keras
 import tensorflow as tf
 
 from seg_edge.errors import DataError, SegEdgeError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, open_dataset, training_stream
 from train.losses import DiceCoefficient

@@ -6,7 +6,7 @@ that, `TF_CPP_MIN_LOG_LEVEL` is obeyed, and 3 leaves fatal errors. An exception 
 
 import os
 
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with without_native_log():

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from seg_edge.errors import DataError
-from seg_edge.labelled import PARTS, Example
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.data_folder import PARTS, Example
+from seg_edge.photo.read import read_photo
 
 SIMILAR_BITS = 6  # of 64: photos whose difference hashes differ by no more are one burst
 

@@ -22,7 +22,7 @@ from benchmarks.reporting.plot_style import (
     roles_legend,
     tidy,
 )
-from seg_edge.bench.rounds import FRAME_STAGES
+from seg_edge.apps.bench.rounds import FRAME_STAGES
 
 BINS = 60
 FEW = 30  # samples, below which each is drawn
@@ -38,7 +38,7 @@ class Spot:
 
     Attributes:
         name: Of the model.
-        role: See `seg_edge.bench.candidates.Candidate`.
+        role: See `seg_edge.apps.bench.candidates.Candidate`.
         cost: Less is better.
         cost_range: Where it lies.
         quality: More is better.

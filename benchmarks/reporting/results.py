@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import history
 from benchmarks.reporting.shapes import DOCUMENT, misfit
-from seg_edge.bench.document import read_document
+from seg_edge.apps.bench.document import read_document
 from seg_edge.errors import DataError
 
 

@@ -22,7 +22,7 @@ from benchmarks.reporting.parts import (
 )
 from benchmarks.reporting.results import Result
 from benchmarks.reporting.words import in_short, ordered, thread_count
-from seg_edge.bench.rounds import FRAME_STAGES
+from seg_edge.apps.bench.rounds import FRAME_STAGES
 
 
 def sections(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from seg_edge.bench.rounds import STAGES
+from seg_edge.apps.bench.rounds import STAGES
 
 
 @dataclass(frozen=True)

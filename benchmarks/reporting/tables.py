@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.reporting.parts import Code, Inline, Link, Table
 from benchmarks.reporting.results import Result
 from benchmarks.reporting.words import NONE, number, ordered, percent, role, score, size, sureness, thread_count, times
-from seg_edge.bench.rounds import STAGES
+from seg_edge.apps.bench.rounds import STAGES
 
 BOARDS = ("Raspberry Pi 4", "Raspberry Pi 5")
 SHARES = {"0.0": "all", "0.1": "a tenth or more", "0.2": "a fifth or more"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.reporting.parts import Code, Inline, Text
 from benchmarks.reporting.results import Result
-from seg_edge.bench.figures import ratio as ratio_of
+from seg_edge.apps.bench.figures import ratio as ratio_of
 
 ROLES = {"model": "ours", "full": "ours, the full one", "peer": "others'", "reference": "the reference"}
 ORDER = tuple(ROLES)

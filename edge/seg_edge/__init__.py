@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from seg_edge.errors import SegEdgeError
 
 if TYPE_CHECKING:
-    from seg_edge.segmenter import Segmentation, Segmenter
+    from seg_edge.segmentation import Segmentation
+    from seg_edge.segmenter import Segmenter
 
 __version__ = "0.1.0"
 __all__ = ["SegEdgeError", "Segmentation", "Segmenter", "__version__"]

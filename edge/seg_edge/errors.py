@@ -1,6 +1,6 @@
 """What can go wrong, said so that the person at the keyboard knows what to do about it.
 
-Every message is one sentence or two: what was wrong, where, and what to do. `seg_edge.cli` prints them on
+Every message is one sentence or two: what was wrong, where, and what to do. `seg_edge.commands.cli` prints them on
 one line and turns them into an exit code; nothing else in the package prints or exits.
 """
 

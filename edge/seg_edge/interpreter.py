@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seg_edge.errors import ModelError, RuntimeMissingError, UsageError
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 
 # The successor first: it has wheels for current Pythons and is about twice as fast as the last tflite-runtime.
 RUNTIMES = (

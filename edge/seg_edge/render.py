@@ -13,7 +13,7 @@ from seg_edge.postprocess import upsample
 from seg_edge.preprocess import check_frame, shrink
 
 if TYPE_CHECKING:
-    from seg_edge.segmenter import Segmentation
+    from seg_edge.segmentation import Segmentation
 
 Background = np.ndarray | None
 

@@ -23,7 +23,7 @@ from seg_edge.models import DEFAULT_MODEL, ModelFile, open_model
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
 from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
 from seg_edge.render import render
-from seg_edge.smooth import Steadier
+from seg_edge.smooth import TemporalSmoother
 
 # Regions under this share of the picture are specks, not shapes anybody would outline.
 SPECK = 0.0005
@@ -93,15 +93,15 @@ class Segmenter:
     """
 
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
-        self._steadier = Steadier(smooth)
+        self._steadier = TemporalSmoother(smooth)
         file = open_model(model)
         self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
 
     @classmethod
-    def around(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
+    def from_backend(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
         """A Segmenter over any backend, such as a Keras model that is to be scored as it would run."""
         segmenter = cls.__new__(cls)
-        segmenter._steadier = Steadier(smooth)
+        segmenter._steadier = TemporalSmoother(smooth)
         segmenter._start(backend, ModelFile(card.name, Path(card.name), b"", "", card))
         return segmenter
 

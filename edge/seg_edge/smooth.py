@@ -27,7 +27,7 @@ NEAR = np.ones((3, 3), np.uint8)
 TRUST = np.exp(-((np.arange(256, dtype=np.float32) / TOLERANCE) ** 4))
 
 
-class Steadier:
+class TemporalSmoother:
     """Steadies the scores of consecutive frames of one stream. Not to be shared between threads.
 
     Each pixel's scores are the mean over its memory of n frames. The memory grows by one with each frame up to

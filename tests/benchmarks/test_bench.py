@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the workstation's packages aren't installed (pip install '.[train]')")
 
-from seg_edge.bench.document import read_document
+from seg_edge.apps.bench.document import read_document
 from seg_edge.card import ModelCard, append_card, make_classes
 from tests.tiny import TWO_UINT8
 

@@ -15,16 +15,16 @@ from typer.testing import CliRunner, Result
 
 from benchmarks import check, false_alarms, history
 from benchmarks.suites import read_suites
-from seg_edge.bench.accuracy import measure_accuracy
-from seg_edge.bench.candidates import REFERENCE, Candidate, candidate, describe, reference
-from seg_edge.bench.document import describe_machine, make_document
-from seg_edge.bench.figures import latency
-from seg_edge.bench.rounds import STAGES, Round, measure_rounds
-from seg_edge.bench.run import drawn_frame
-from seg_edge.bench.watch import Watch
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import REFERENCE, Candidate, candidate, describe, reference
+from seg_edge.apps.bench.document import describe_machine, make_document
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import STAGES, Round, measure_rounds
+from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.watch import Watch
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError
-from seg_edge.latency import Timing
+from seg_edge.evaluation.latency import Timing
 from seg_edge.models import open_model
 from tests.tiny import TWO_UINT8, bright_square
 

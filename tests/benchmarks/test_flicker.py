@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.flicker import measure_flicker
-from seg_edge.bench.candidates import candidate
+from seg_edge.apps.bench.candidates import candidate
 from seg_edge.errors import SourceError
 from tests.tiny import TWO_UINT8
 

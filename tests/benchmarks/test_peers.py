@@ -24,8 +24,8 @@ from benchmarks.peer_package import Package
 from benchmarks.peers import IMGLY, MEDIAPIPE, PEERS, Peer, available, default_cache, main
 from seg_edge import Segmenter
 from seg_edge.errors import ModelError, SegEdgeError, UsageError
-from seg_edge.metrics import confusion_matrix, dice
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.metrics import confusion_matrix, dice
+from seg_edge.photo.read import read_photo
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 from tests.tiny import GRACE_HOPPER, grey_frame

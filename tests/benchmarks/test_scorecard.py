@@ -14,7 +14,7 @@ import typer
 
 from benchmarks import scorecard as script
 from benchmarks.scorecard import empty_places, groups_of, interval, typology_angle
-from seg_edge.labelled import find_examples
+from seg_edge.evaluation.data_folder import find_examples
 from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
 
 

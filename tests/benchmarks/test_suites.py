@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks.suites import DRAWN_PICTURES, SUITES, read_suites, unique
-from seg_edge.bench.accuracy import measure_accuracy
-from seg_edge.bench.candidates import candidate
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import candidate
 from seg_edge.errors import DataError, SegEdgeError, UsageError
-from seg_edge.metrics import confusion_matrix
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.metrics import confusion_matrix
+from seg_edge.photo.read import read_photo
 from tests.tiny import FOUR_CARD, FOUR_UINT8, TWO_UINT8, bright_square, carded
 
 

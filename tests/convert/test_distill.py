@@ -19,7 +19,7 @@ from convert import teacher as teacher_module
 from convert.distill import Lesson, Teaching, distill, hint_loss, soft_label_loss
 from convert.teacher import Teacher, attention_map
 from seg_edge.errors import DataError, ModelError, UsageError
-from seg_edge.sources.photo import read_photo
+from seg_edge.photo.read import read_photo
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from train.dataset import Dataset, open_split
 from train.evaluate import keras_segmenter, load_keras

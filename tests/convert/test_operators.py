@@ -23,7 +23,7 @@ from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
 from seg_edge.models import open_model
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 from tests.tiny import TWO_INT8, TWO_UINT8
 
 PERSON = open_model("person").content

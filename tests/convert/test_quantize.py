@@ -22,8 +22,8 @@ from convert.verify import check_full_integer, gate, read_contents
 from seg_edge import Segmenter
 from seg_edge.card import read_card, strip_card
 from seg_edge.errors import ModelError, UsageError
-from seg_edge.scores import PhotoScore, Scores
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.scores import PhotoScore, Scores
+from seg_edge.photo.read import read_photo
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
 from train.dataset import open_split
 from train.evaluate import keras_segmenter, load_keras

@@ -14,7 +14,7 @@ import typer
 from convert import soften as script
 from convert.soften import soften
 from convert.teacher import Teacher
-from seg_edge.metrics import IGNORE
+from seg_edge.evaluation.metrics import IGNORE
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import open_dataset

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from seg_edge.interpreter import TensorSpec
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
-from seg_edge.sources.photo import read_photo
 from tests import tiny
 
 UINT8 = TensorSpec("u", (1, 4, 6, 3), np.uint8, 1 / 255, 0)

@@ -206,14 +206,14 @@ class Oracle:
 
 def test_around_takes_any_backend() -> None:
     card = ModelCard("oracle", make_classes(["background", "thing"]), (16, 8))
-    segment = Segmenter.around(Oracle(), card)
+    segment = Segmenter.from_backend(Oracle(), card)
     frame = tiny.grey_frame((32, 64))
     frame[:, 32:] = 255
     answer = segment(frame)
     assert isinstance(answer, Segmentation)
     assert answer.areas == {"thing": pytest.approx(0.5, abs=0.05)}
     with pytest.raises(ModelError, match=r"^oracle: its card says input"):
-        Segmenter.around(Oracle(), replace(card, input_size_wh=(8, 16)))
+        Segmenter.from_backend(Oracle(), replace(card, input_size_wh=(8, 16)))
 
 
 class Fickle(Oracle):
@@ -233,7 +233,7 @@ class Fickle(Oracle):
 def test_smooth_steadies_what_stands_still_until_reset() -> None:
     card = ModelCard("oracle", make_classes(["background", "thing"]), (16, 8))
     frame = tiny.noise((32, 64))
-    plain, steady = Segmenter.around(Fickle(), card), Segmenter.around(Fickle(), card, smooth=1)
+    plain, steady = Segmenter.from_backend(Fickle(), card), Segmenter.from_backend(Fickle(), card, smooth=1)
     assert [plain(frame).areas["thing"] for _ in range(4)] == [1, 0, 0, 0]
     answers = [steady(frame) for _ in range(4)]
     assert [answer.areas["thing"] for answer in answers] == [1, 1, 1, 1]

@@ -12,11 +12,11 @@ import pytest
 
 from seg_edge import Segmenter
 from seg_edge.errors import UsageError
-from seg_edge.flicker import FlickerMeter
+from seg_edge.evaluation.flicker import FlickerMeter
+from seg_edge.evaluation.metrics import confusion_matrix, dice
 from seg_edge.interpreter import TensorSpec
-from seg_edge.metrics import confusion_matrix, dice
 from seg_edge.postprocess import ScoreMap
-from seg_edge.smooth import DEFAULT_SMOOTH, Steadier
+from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
 SIZE = 64  # of the made-up score maps; the model sees twice that
 SETTINGS = [DEFAULT_SMOOTH, 1.0]
@@ -62,11 +62,11 @@ def labels_of(scores: ScoreMap) -> np.ndarray:
 @pytest.mark.parametrize("smooth", [-0.1, 1.1, float("nan")])
 def test_smooth_is_a_share(smooth: float) -> None:
     with pytest.raises(UsageError, match=r"smooth is .*; it must be from 0 \(off\) to 1"):
-        Steadier(smooth)
+        TemporalSmoother(smooth)
 
 
 def test_zero_changes_nothing() -> None:
-    steadier = Steadier(0)
+    steadier = TemporalSmoother(0)
     for left in (5, 30):
         scores = scores_of(square_at(left))
         assert steadier(scores, textured()) is scores
@@ -81,7 +81,7 @@ def test_any_kind_of_scores_comes_back_as_it_was(channels: int, dtype: Any, scal
     frames = [generator.uniform(low, high, (12, 20, channels)).astype(dtype) for _ in range(4)]
     kept = [frame.copy() for frame in frames]
     picture = generator.integers(0, 256, (32, 32, 3), np.uint8)
-    steadier = Steadier(1)
+    steadier = TemporalSmoother(1)
     answers = [steadier(ScoreMap(frame, spec, "logits"), picture) for frame in frames]
     expected = np.mean(np.stack(frames), axis=0, dtype=np.float64)
     np.testing.assert_allclose(answers[-1].stored, expected, atol=1e-5 if dtype == np.float32 else 0.51)
@@ -94,7 +94,7 @@ def test_any_kind_of_scores_comes_back_as_it_was(channels: int, dtype: Any, scal
 
 
 def test_an_answer_keeps_when_the_next_frame_comes() -> None:
-    steadier = Steadier(1)
+    steadier = TemporalSmoother(1)
     answers = [steadier(scores_of(square_at(left)), textured()) for left in (5, 5, 30)]
     second = answers[1].stored.copy()
     steadier(scores_of(square_at(40)), textured())
@@ -106,7 +106,7 @@ def test_an_answer_keeps_when_the_next_frame_comes() -> None:
 def test_noise_in_the_scores_of_a_still_noisy_picture_shrinks(smooth: float, at_most: float, level: float) -> None:
     """After many frames the noise of a mean over `20 ** smooth` frames is left: sqrt(1 / (2 n - 1)) of it."""
     generator = np.random.default_rng(3)
-    spec, steadier, background = spec_of(2, np.float32), Steadier(smooth), textured()
+    spec, steadier, background = spec_of(2, np.float32), TemporalSmoother(smooth), textured()
     for _ in range(60):
         stored = generator.normal(0, 1, (SIZE, SIZE, 2)).astype(np.float32)
         answer = steadier(ScoreMap(stored, spec, "logits"), noisy(background, generator, level))
@@ -115,7 +115,7 @@ def test_noise_in_the_scores_of_a_still_noisy_picture_shrinks(smooth: float, at_
 
 def test_changing_exposure_does_not_end_the_memory() -> None:
     generator = np.random.default_rng(4)
-    spec, steadier, background = spec_of(1, np.float32), Steadier(1), textured() // 2
+    spec, steadier, background = spec_of(1, np.float32), TemporalSmoother(1), textured() // 2
     for frame in range(60):
         stored = generator.normal(0, 1, (SIZE, SIZE, 1)).astype(np.float32)
         answer = steadier(ScoreMap(stored, spec, "logits"), noisy(background + np.uint8(frame), generator))
@@ -133,14 +133,14 @@ def moving(speed: float, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]
 @pytest.mark.parametrize("smooth", SETTINGS)
 @pytest.mark.parametrize("speed", [0.25, 0.5, 1, 2, 5, 11])
 def test_a_moving_thing_does_not_trail(smooth: float, speed: float) -> None:
-    steadier = Steadier(smooth)
+    steadier = TemporalSmoother(smooth)
     for mask, picture in moving(speed, round(44 / speed)):
         np.testing.assert_array_equal(labels_of(steadier(scores_of(mask), picture)), mask)
 
 
 @pytest.mark.parametrize("smooth", SETTINGS)
 def test_a_mask_somewhat_wider_than_what_moves_does_not_trail_either(smooth: float) -> None:
-    steadier, wider = Steadier(smooth), np.ones((3, 3), np.uint8)
+    steadier, wider = TemporalSmoother(smooth), np.ones((3, 3), np.uint8)
     for mask, picture in moving(1, 40):
         wide = cv2.dilate(mask.astype(np.uint8), wider) > 0
         np.testing.assert_array_equal(labels_of(steadier(scores_of(wide), picture)), wide)
@@ -150,7 +150,7 @@ def test_a_mask_somewhat_wider_than_what_moves_does_not_trail_either(smooth: flo
 def test_a_change_of_hue_alone_is_a_change(smooth: float) -> None:
     """Red on a green of the same grey."""
     background = np.full((2 * SIZE, 2 * SIZE, 3), (40, 121, 40), np.uint8)
-    steadier = Steadier(smooth)
+    steadier = TemporalSmoother(smooth)
     for left in [5] * 30 + [30]:
         mask = square_at(left)
         answer = steadier(scores_of(mask), with_square(background, mask, (200, 40, 40)))
@@ -159,7 +159,7 @@ def test_a_change_of_hue_alone_is_a_change(smooth: float) -> None:
 
 @pytest.mark.parametrize("smooth", SETTINGS)
 def test_one_that_stops_stays_and_one_that_leaves_is_gone(smooth: float) -> None:
-    generator, background, steadier = np.random.default_rng(6), textured(), Steadier(smooth)
+    generator, background, steadier = np.random.default_rng(6), textured(), TemporalSmoother(smooth)
     for left in [5, 12, 19, 26, *[30] * 40]:
         mask = square_at(left)
         answer = steadier(scores_of(mask), noisy(with_square(background, mask), generator))
@@ -171,7 +171,7 @@ def test_one_that_stops_stays_and_one_that_leaves_is_gone(smooth: float) -> None
 
 def test_the_first_look_at_an_uncovered_place_weighs_no_more_than_the_next() -> None:
     """A model that is still wrong just behind a fast hand is put right by the two frames that follow."""
-    background, steadier = textured(), Steadier(1)
+    background, steadier = textured(), TemporalSmoother(1)
     behind = square_at(10)
     for _ in range(30):
         steadier(scores_of(behind), with_square(background, behind))
@@ -185,7 +185,7 @@ def test_the_first_look_at_an_uncovered_place_weighs_no_more_than_the_next() -> 
 @pytest.mark.parametrize("smooth", SETTINGS)
 def test_a_slow_fade_is_followed(smooth: float) -> None:
     """A square fades into view over 50 frames; the model has it from half way on, and so has the answer soon."""
-    background, steadier = textured(), Steadier(smooth)
+    background, steadier = textured(), TemporalSmoother(smooth)
     mask = square_at(20)
     full = with_square(background, mask)
     late = 0
@@ -198,7 +198,7 @@ def test_a_slow_fade_is_followed(smooth: float) -> None:
 
 @pytest.mark.parametrize("smooth", SETTINGS)
 def test_a_cut_starts_anew(smooth: float) -> None:
-    steadier = Steadier(smooth)
+    steadier = TemporalSmoother(smooth)
     for _ in range(30):
         steadier(scores_of(square_at(5)), textured(1))
     after = scores_of(square_at(40))
@@ -208,7 +208,7 @@ def test_a_cut_starts_anew(smooth: float) -> None:
 
 @pytest.mark.parametrize("change", ["reset", "channels", "size"])
 def test_another_stream_starts_anew(change: str) -> None:
-    steadier, picture = Steadier(1), textured()
+    steadier, picture = TemporalSmoother(1), textured()
     for _ in range(10):
         steadier(scores_of(square_at(5)), picture)
     after = scores_of(square_at(40))
@@ -222,7 +222,7 @@ def test_another_stream_starts_anew(change: str) -> None:
 
 
 def test_a_nan_does_not_stay() -> None:
-    spec, steadier, picture = spec_of(1, np.float32), Steadier(1), textured()
+    spec, steadier, picture = spec_of(1, np.float32), TemporalSmoother(1), textured()
     for value in [1, np.nan, np.inf, *[1] * 60]:
         stored = np.full((SIZE, SIZE, 1), value, np.float32)
         answer = steadier(ScoreMap(stored, spec, "logits"), picture)

@@ -17,7 +17,7 @@ from seg_edge.errors import DataError, PhotoError, SegEdgeError, UsageError
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
 
-from seg_edge.labelled import PARTS  # noqa: E402
+from seg_edge.evaluation.data_folder import PARTS  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.dataset import (  # noqa: E402

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from seg_edge.errors import ModelError
-from seg_edge.scores import PhotoScore, Scores, score
+from seg_edge.evaluation.scores import PhotoScore, Scores, score
 from train.dataset import open_split
 from train.evaluate import keras_segmenter, load_keras, main
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seg_edge import metrics
+from seg_edge.evaluation import metrics
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 

@@ -1,1 +1,1 @@
-"""The commands of `seg-edge`, one file each; `seg_edge.cli` puts them together."""
+"""The commands of `seg-edge`, one file each; `seg_edge.commands.cli` puts them together."""

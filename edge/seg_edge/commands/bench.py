@@ -41,10 +41,10 @@ def bench(
     """Measure how fast models are on this device, and with --data how accurate. Takes about a minute."""
     from rich.console import Console
 
-    from seg_edge.bench.candidates import candidate
-    from seg_edge.bench.run import BenchSettings, run_bench
-    from seg_edge.bench.text import headline, tables
-    from seg_edge.sources.photo import read_photo
+    from seg_edge.apps.bench.candidates import candidate
+    from seg_edge.apps.bench.run import BenchSettings, run_bench
+    from seg_edge.apps.bench.text import headline, tables
+    from seg_edge.photo.read import read_photo
 
     settings = BenchSettings(
         candidates=tuple(candidate(name) for name in model or [DEFAULT_MODEL]),
@@ -69,10 +69,10 @@ def bench(
             console.print(table)
     for scored in document["accuracy"]:
         if scored["part"] == "all":
-            line.tell(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
+            line.log(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
     watch = document["watch"]
     for note in watch["notes"]:
-        line.tell(f"note: {note}")
+        line.log(f"note: {note}")
     if not watch["valid"]:
         fail(f"these figures don't count: {'; '.join(watch['reasons'])}. Cool it, or give it a stronger supply.", 1)
 

@@ -65,9 +65,9 @@ def camera(
     force: Annotated[bool, typer.Option("--force", help="Replace a recording that is there.")] = False,
 ) -> None:
     """Segment live, until you press q in the window or Ctrl-C."""
-    from seg_edge.live import CameraSettings, run_camera
+    from seg_edge.apps.camera import CameraSettings, run_camera
+    from seg_edge.photo.read import read_photo
     from seg_edge.smooth import DEFAULT_SMOOTH
-    from seg_edge.sources.photo import read_photo
 
     settings = CameraSettings(
         source=source,
@@ -93,9 +93,9 @@ def camera(
         threads=threads,
     )
     line = StatusLine()
-    outcome = run_camera(settings, line.tell, line.show)
+    outcome = run_camera(settings, line.log, line.show)
     counts = outcome.stats["frames"]
-    line.tell(
+    line.log(
         f"{outcome.reason or 'stopped'}: {counts['published']} frames in {outcome.stats['seconds']:.0f} s, "
         f"{outcome.stats['fps'] or 0:.1f} a second, {counts['dropped']} dropped"
     )

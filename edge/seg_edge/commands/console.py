@@ -32,7 +32,7 @@ class StatusLine:
             with contextlib.suppress(OSError):
                 typer.echo(f"{ERASE_LINE}{printable(text)}", err=True, nl=False)
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A line that stays."""
         with contextlib.suppress(OSError):
             note(f"{ERASE_LINE if self.in_terminal else ''}{printable(text)}")
@@ -51,7 +51,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
-    """For commands outside of `seg_edge.cli`: an error becomes a line on stderr and 1, or 2 for wrong usage."""
+    """For commands outside of `seg_edge.commands.cli`: an error becomes a line on stderr and 1, or 2 for wrong usage."""
     try:
         yield
     except UsageError as error:

@@ -35,13 +35,14 @@ def image(
     force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
-    from seg_edge.photos import Wanted, is_result, segment_photos
+    from seg_edge.apps.image import ImageOptions, is_result, segment_photos
+    from seg_edge.photo.find import find_photos
+    from seg_edge.photo.read import read_photo
     from seg_edge.render import check_background
     from seg_edge.segmenter import Segmenter
-    from seg_edge.sources.photo import find_photos, read_photo
 
     check_background(effect.value, background)
-    wanted = Wanted(
+    options = ImageOptions(
         effect.value,
         read_photo(background) if background else None,
         out,
@@ -62,7 +63,7 @@ def image(
     done, failed = 0, len(failures)
     shows_bar = len(paths) > 1 and sys.stderr.isatty()
     with typer.progressbar(
-        segment_photos(paths, segmenter, wanted),
+        segment_photos(paths, segmenter, options),
         length=len(paths),
         label=f"Segmenting {len(paths)} photos",
         file=sys.stderr,

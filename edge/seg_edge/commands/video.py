@@ -31,14 +31,14 @@ def video(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from seg_edge.files import check_place, write_file
+    from seg_edge.apps.video import segment_video
+    from seg_edge.photo.read import read_photo
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
-    from seg_edge.sources.photo import read_photo
-    from seg_edge.video import segment_video
+    from seg_edge.system.files import check_writable, write_file
 
     if stats:
-        check_place(stats)
+        check_writable(stats)
     segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
     picture = read_photo(background) if background else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

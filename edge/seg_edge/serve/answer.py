@@ -13,10 +13,11 @@ import numpy as np
 
 from seg_edge.errors import PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
-from seg_edge.photos import encode_picture
-from seg_edge.segmenter import Segmentation, Segmenter
+from seg_edge.photo.read import decode_photo
+from seg_edge.photo.write import encode_picture
+from seg_edge.segmentation import Segmentation
+from seg_edge.segmenter import Segmenter
 from seg_edge.serve.problem import Problem
-from seg_edge.sources.photo import decode_photo
 
 # What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
 FORMATS = frozenset({"JPEG", "PNG", "WebP"})

@@ -21,17 +21,17 @@ from starlette.types import ASGIApp
 
 from seg_edge import __version__
 from seg_edge.interpreter import TensorSpec
-from seg_edge.port import Names
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
-from seg_edge.serve.guard import Guard
+from seg_edge.serve.chunked import ChunkedResponse
 from seg_edge.serve.metrics import Metrics
 from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
 from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
-from seg_edge.serve.sending import Pieces
+from seg_edge.serve.security import SecurityMiddleware
 from seg_edge.serve.settings import ServeSettings
 from seg_edge.serve.workers import Workers
+from seg_edge.system.port import AllowedHosts
 
 SEGMENT = "/v1/segment"
 LINGER_S = 5.0  # for how long the rest of a refused upload is read
@@ -53,17 +53,17 @@ REFUSALS = {
 }
 
 
-def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], names: Names) -> ASGIApp:
+def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]], names: AllowedHosts) -> ASGIApp:
     """The whole application.
 
     Args:
         settings: Its bounds.
-        crews: The models by name, the default first, once for each worker.
+        model_sets: The models by name, the default first, once for each worker.
         names: The server's own names.
     """
-    workers = Workers(crews, settings.queue)
+    workers = Workers(model_sets, settings.queue)
     metrics = Metrics(SEGMENT, lambda: workers.inside)
-    segmenters = crews[0]
+    segmenters = model_sets[0]
     default = next(iter(segmenters))
     listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
@@ -99,14 +99,14 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         until = asyncio.get_running_loop().time() + settings.seconds
         try:
             with ExitStack() as held:
-                place = held.enter_context(workers.place())
+                slot = held.enter_context(workers.slot())
                 photo = await _receive(request, settings, until)
                 async with asyncio.timeout_at(until):
                     work = workers.run(
-                        place, lambda crew: answer_photo(crew[model], photo, output, settings.max_pixels)
+                        slot, lambda models: answer_photo(models[model], photo, output, settings.max_pixels)
                     )
                     answer = await _while_there(request, work)
-                leave = held.pop_all().close  # the answer keeps the place until it is taken
+                leave = held.pop_all().close  # the answer keeps the slot until it is taken
         except TimeoutError:
             raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
         except UnreadProblem:
@@ -115,7 +115,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         metrics.stages(answer.timing_ms)
         timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
         headers = {"Server-Timing": timing}
-        return Pieces(answer.content, leave, headers=headers, media_type=MEDIA_TYPES[output])
+        return ChunkedResponse(answer.content, leave, headers=headers, media_type=MEDIA_TYPES[output])
 
     @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
     async def models() -> Response:
@@ -127,7 +127,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
         if sha256 not in files:
             raise Problem(404, "No model that is served has this SHA-256.")
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return Pieces(files[sha256], headers=headers, media_type="application/octet-stream")
+        return ChunkedResponse(files[sha256], headers=headers, media_type="application/octet-stream")
 
     @app.get("/healthz", responses={200: {"model": Health}})
     async def healthz() -> Health:
@@ -148,7 +148,7 @@ def make_app(settings: ServeSettings, crews: list[Mapping[str, Segmenter]], name
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    return metrics.around(Guard(app, names, settings.token))
+    return metrics.wrap(SecurityMiddleware(app, names, settings.token))
 
 
 async def _receive(request: Request, settings: ServeSettings, until: float) -> bytearray:

@@ -50,7 +50,7 @@ class Metrics:
         for stage, elapsed in timing_ms.items():
             self._stages.labels(stage).observe(elapsed / 1000)
 
-    def around(self, app: ASGIApp) -> ASGIApp:
+    def wrap(self, app: ASGIApp) -> ASGIApp:
         """The application, with its requests counted and timed."""
 
         async def metered(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,13 +14,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seg_edge.errors import UsageError
-from seg_edge.memory import keep_freed_memory
 from seg_edge.models import bundled_models
-from seg_edge.port import Names, open_port, url_of
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.api import make_app
 from seg_edge.serve.settings import ServeSettings
+from seg_edge.system.memory import keep_freed_memory
+from seg_edge.system.port import AllowedHosts, open_port, url_of
 
 MAX_CONNECTIONS = 256  # open at once; those that are more are hung up on
 HEAD_S = 5.0  # for a request's head, and for the rest of a body that nobody reads any more
@@ -65,7 +65,7 @@ class Protocol(H11Protocol):
         super().connection_lost(exc)
 
 
-def load_crews(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
+def load_models(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
     """The models by name, in the order given, once for each worker.
 
     Raises:
@@ -73,17 +73,17 @@ def load_crews(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
         UsageError: Two have one name.
     """
     models = settings.models or tuple(bundled_models())
-    crews: list[Mapping[str, Segmenter]] = []
+    model_sets: list[Mapping[str, Segmenter]] = []
     for _ in range(settings.interpreters):
         segmenters = [Segmenter(model, threads=1) for model in models]
-        crew = {segmenter.file.name: segmenter for segmenter in segmenters}
-        if len(crew) < len(segmenters):
+        model_set = {segmenter.file.name: segmenter for segmenter in segmenters}
+        if len(model_set) < len(segmenters):
             raise UsageError("two of the models have the same name; rename one of the files.")
-        crews.append(crew)
-    return crews
+        model_sets.append(model_set)
+    return model_sets
 
 
-def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
+def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
     """Answers until SIGINT or SIGTERM; requests under way are answered before it ends.
 
     Raises:
@@ -94,11 +94,11 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
     keep_freed_memory()
     cv2.setNumThreads(1)  # each worker has one core, and shares none
     with open_port(settings.host, settings.port, backlog=128) as listening:
-        names = Names(settings.host, listening.getsockname(), settings.names)
+        names = AllowedHosts(settings.host, listening.getsockname(), settings.names)
         settings.check_reach(names.loopback)
-        crews = load_crews(settings)
+        model_sets = load_models(settings)
         config = uvicorn.Config(
-            make_app(settings, crews, names),
+            make_app(settings, model_sets, names),
             http=Protocol,
             ws="none",
             log_config=None,
@@ -113,9 +113,9 @@ def serve(settings: ServeSettings, tell: Callable[[str], None]) -> None:
         url = url_of(settings.host, listening.getsockname()[1])
         # Where it isn't a person who reads this, it is a journal, which others may read.
         shown = quote(settings.token, safe="") if sys.stderr.isatty() else "<SEG_EDGE_TOKEN>"
-        tell(f"{url}{f'#token={shown}' if settings.token else ''}")
-        tell(f"{', '.join(crews[0])}; {len(crews)} photos at once; Ctrl-C ends it")
+        log(f"{url}{f'#token={shown}' if settings.token else ''}")
+        log(f"{', '.join(model_sets[0])}; {len(model_sets)} photos at once; Ctrl-C ends it")
         if not site.is_built():
-            tell("the page was not built: there is the API alone ('make web' builds the page)")
+            log("the page was not built: there is the API alone ('make web' builds the page)")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
             uvicorn.Server(config).run(sockets=[listening])

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from seg_edge.serve.sending import PIECE
+from seg_edge.serve.chunked import CHUNK_BYTES
 
 FOLDER = Path(__file__).with_name("page")
 MEDIA_TYPES = {
@@ -77,7 +77,7 @@ def _send(opened: Callable[[], BinaryIO | gzip.GzipFile], headers: dict[str, str
 
     def pieces() -> Iterator[bytes]:
         with opened() as file:
-            while piece := file.read(PIECE):
+            while piece := file.read(CHUNK_BYTES):
                 yield piece
 
     return StreamingResponse(pieces(), headers=headers, media_type=media_type)

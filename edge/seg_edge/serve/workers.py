@@ -18,10 +18,10 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.serve.problem import UnreadProblem
 
 Made = TypeVar("Made")
-Crew = Mapping[str, Segmenter]
+Models = Mapping[str, Segmenter]
 
 
-class Place:
+class RequestSlot:
     """Room for one request, from its first byte until nothing is done for it any more."""
 
     def __init__(self, free: Callable[[], None]) -> None:
@@ -49,56 +49,56 @@ class Workers:
     """Runs tasks on Segmenters, each on one at a time. To be used from one event loop.
 
     Args:
-        crews: The models by name, once for each worker.
+        model_sets: The models by name, once for each worker.
         waiting: Requests that may wait beside those that are worked on.
 
     Attributes:
-        inside: Requests that have a place now.
+        inside: Requests that have a slot now.
     """
 
-    def __init__(self, crews: list[Crew], waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(len(crews), "segment")
-        self._idle: queue.SimpleQueue[Crew] = queue.SimpleQueue()
-        for crew in crews:
-            self._idle.put(crew)
-        self.workers, self.places, self.inside = len(crews), len(crews) + waiting, 0
+    def __init__(self, model_sets: list[Models], waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(len(model_sets), "segment")
+        self._idle: queue.SimpleQueue[Models] = queue.SimpleQueue()
+        for models in model_sets:
+            self._idle.put(models)
+        self.workers, self.slots, self.inside = len(model_sets), len(model_sets) + waiting, 0
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Takes a place.
+    def slot(self) -> Iterator[RequestSlot]:
+        """Takes a slot.
 
         Raises:
             UnreadProblem: 429, there is none.
         """
-        if self.inside >= self.places:
+        if self.inside >= self.slots:
             raise UnreadProblem(
-                429, f"{self.places} requests are here already; try again in a second.", {"Retry-After": "1"}
+                429, f"{self.slots} requests are here already; try again in a second.", {"Retry-After": "1"}
             )
         self.inside += 1
-        place = Place(self._leave)
+        slot = RequestSlot(self._leave)
         try:
-            yield place
+            yield slot
         finally:
-            place.leave()
+            slot.leave()
 
     def _leave(self) -> None:
         self.inside -= 1
 
-    async def run(self, place: Place, task: Callable[[Crew], Made]) -> Made:
+    async def run(self, slot: RequestSlot, task: Callable[[Models], Made]) -> Made:
         """What the task makes of a worker's models, when one is free."""
 
         def work() -> Made:
-            crew = self._idle.get()
+            models = self._idle.get()
             try:
-                return task(crew)
+                return task(models)
             finally:
-                self._idle.put(crew)
+                self._idle.put(models)
 
-        place.work = self._pool.submit(work)
-        made = asyncio.wrap_future(place.work)
+        slot.work = self._pool.submit(work)
+        made = asyncio.wrap_future(slot.work)
         # After the deadline nobody asks for its exception, and asyncio would report that.
         made.add_done_callback(lambda future: future.cancelled() or future.exception())
-        # Shielded, as a future of a thread that is at work can't be cancelled; `Place.leave` waits for it.
+        # Shielded, as a future of a thread that is at work can't be cancelled; `RequestSlot.leave` waits for it.
         return await asyncio.shield(made)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg_edge.board import Machine
+from seg_edge.system.board import Machine
 
 ANSWER_SECONDS = 5.0  # an X server over a slow ssh takes one; one that hangs takes for ever
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from seg_edge.errors import OutputError
-from seg_edge.sinks.sink import Controls, Published, Sink
+from seg_edge.sinks.sink import Controls, OutputFrame, Sink
 from seg_edge.sinks.snapshots import Snapshots
 
 
@@ -17,14 +17,14 @@ class SinkGroup:
 
     Args:
         controls: Of the camera.
-        tell: Takes news for the user.
+        log: Takes news for the user.
 
     Attributes:
         failures: What went wrong, one sentence each.
     """
 
-    def __init__(self, controls: Controls, tell: Callable[[str], None]):
-        self._controls, self._tell = controls, tell
+    def __init__(self, controls: Controls, log: Callable[[str], None]):
+        self._controls, self._log = controls, log
         self._open: list[Sink] = []
         self.failures: list[str] = []
 
@@ -32,7 +32,7 @@ class SinkGroup:
         """Has it take frames from now on, and closes it in the end."""
         self._open.append(sink)
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Gives every sink the frame."""
         for sink in tuple(self._open):
             try:
@@ -63,8 +63,8 @@ class SinkGroup:
             sink.close()
         finally:
             if dropped := getattr(sink, "dropped", 0):
-                self._tell(f"{sink.name} left out {dropped} frames: it could not keep up")
+                self._log(f"{sink.name} left out {dropped} frames: it could not keep up")
 
     def _fail(self, error: OutputError) -> None:
         self.failures.append(str(error))
-        self._tell(f"error: {error}")
+        self._log(f"error: {error}")

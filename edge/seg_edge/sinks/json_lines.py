@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TextIO
 
 from seg_edge.errors import OutputError
 from seg_edge.export import to_points
-from seg_edge.sinks.sink import Controls, Published
+from seg_edge.sinks.sink import Controls, OutputFrame
 
 AT_ONCE = 4096  # PIPE_BUF on Linux: a pipe that poll calls writable takes this many bytes without blocking (pipe(7))
 LAST_LINE = 2.0  # seconds a reader has, at the end, to take the last line
@@ -45,7 +45,7 @@ class JsonLines:
         self.written = self.dropped = 0
         self._controls, self._stream = controls, stream
         self._slot = threading.Condition()
-        self._item: tuple[Published, float] | None = None
+        self._item: tuple[OutputFrame, float] | None = None
         self._closing = False
         self._give_up = float("inf")
         self._failure = ""
@@ -58,7 +58,7 @@ class JsonLines:
         self._thread = threading.Thread(target=self._run, name="json lines", daemon=True)
         self._thread.start()
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Hands one frame over.
 
         Raises:
@@ -107,7 +107,7 @@ class JsonLines:
             reason = getattr(error, "strerror", None) or error
             self._failure = f"--json: can't be written ({reason}); choose another place for it."
 
-    def _take(self) -> tuple[Published, float] | None:
+    def _take(self) -> tuple[OutputFrame, float] | None:
         with self._slot:
             while self._item is None and not self._closing:
                 self._slot.wait(0.5)
@@ -160,7 +160,7 @@ class JsonLines:
         self._controls.stop("the reader of --json has gone")
 
 
-def to_json(item: Published, taken: float) -> dict[str, Any]:
+def to_json(item: OutputFrame, taken: float) -> dict[str, Any]:
     """The object of one line; `taken` is when the picture was, in seconds since 1970."""
     height, width = item.frame.shape[:2]
     return {

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg_edge.audio import has_ffmpeg, rewrap
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.sinks.sink import Published
+from seg_edge.sinks.sink import OutputFrame
 from seg_edge.sinks.video_file import VideoFile, video_format
+from seg_edge.system.ffmpeg import has_ffmpeg, rewrap
 
 # A card that takes its time for a quarter of a second costs no picture; 1080p pictures are 6 MB each.
 WAITING = 8
@@ -57,14 +57,14 @@ class Record:
             raise UsageError(
                 f"{path}: recording {path.suffix} needs ffmpeg (sudo apt install ffmpeg); or name it {path.stem}.mkv."
             )
-        _check_place(path, self._live, force)
+        _check_writable(path, self._live, force)
         self._queue: queue.Queue[tuple[np.ndarray, float] | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
         self._closed = self._ended = False
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Takes one picture.
 
         Raises:
@@ -172,7 +172,7 @@ class Pace:
         return missing
 
 
-def _check_place(path: Path, live: Path, force: bool) -> None:
+def _check_writable(path: Path, live: Path, force: bool) -> None:
     """Before the camera starts: whether there will be a file."""
     for place in {path, live}:
         if place.is_dir() or (place.exists() and not force):

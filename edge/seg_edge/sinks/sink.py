@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from seg_edge.segmenter import Segmentation
+from seg_edge.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class OutputFrame:
     """One segmented frame on its way out. Sinks share it: none writes into its arrays.
 
     Attributes:
@@ -66,7 +66,7 @@ class Sink(Protocol):
 
     name: str
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Takes one frame.
 
         Raises:

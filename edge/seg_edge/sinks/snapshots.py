@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.photos import write_picture
-from seg_edge.sinks.sink import Controls, Published
+from seg_edge.photo.write import write_picture
+from seg_edge.sinks.sink import Controls, OutputFrame
 
 
 class Snapshots:
@@ -37,7 +37,7 @@ class Snapshots:
         self._writer = ThreadPoolExecutor(1, "snapshots")
         self._writing: Future[None] | None = None
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Keeps this picture if one is asked for.
 
         Raises:

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.native_log import without_native_log
 from seg_edge.preprocess import check_frame
+from seg_edge.system.native_log import without_native_log
 
 # An MP4's index is written last: room for it must be left, 16 bytes a frame, and for whatever else the machine writes.
 SPARE_BYTES = 32 << 20

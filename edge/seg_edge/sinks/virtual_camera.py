@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.sinks.sink import Published
+from seg_edge.sinks.sink import OutputFrame
 
 VIDEO_MAJOR = 81  # of every /dev/videoN (Documentation/admin-guide/devices.txt of Linux)
 VIDIOC_QUERYCAP = 0x80685600  # _IOR('V', 0, struct v4l2_capability), 104 bytes, the driver's name in the first 16
@@ -55,7 +55,7 @@ class VirtualCamera:
                 f"{self.name}: can't be opened ({error}); close the program that writes to it, or name another."
             ) from error
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Sends one picture. v4l2loopback takes it at once, whether anybody looks or not.
 
         Raises:

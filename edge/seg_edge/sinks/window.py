@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from seg_edge.board import Machine
 from seg_edge.card import ClassInfo
 from seg_edge.errors import OutputError
-from seg_edge.legend import Lettering, Words, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.sinks.display import prepare_qt, why_no_window
-from seg_edge.sinks.sink import Controls, Published
+from seg_edge.sinks.legend import TextRenderer, TextSpan, draw_legend, draw_message, draw_text, wrap_text
+from seg_edge.sinks.sink import Controls, OutputFrame
+from seg_edge.system.board import Machine
 
 LARGEST_WH = (1600, 900)  # a window starts at the picture's size, or at what fits on a usual screen with its title bar
 HINT_SECONDS = 6.0
@@ -51,9 +51,9 @@ class Window:
         self._controls, self._classes, self._effects, self._title = controls, tuple(classes), tuple(effects), title
         self._open = self._closed = self._full_screen = self._fitted = False
         self._legend = True
-        self._letters = Lettering(480)
+        self._letters = TextRenderer(480)
         self._last: np.ndarray | None = None
-        self._readout: Words = ()
+        self._readout: Sequence[TextSpan] = ()
         self._areas: Mapping[str, float] = {}
         self._readout_until = self._notice_until = 0.0
         self._hint_until: float | None = None  # counts from the first picture
@@ -69,7 +69,7 @@ class Window:
             ESCAPE: controls.stop,
         }
 
-    def publish(self, item: Published) -> None:
+    def publish(self, item: OutputFrame) -> None:
         """Shows one frame and sees to the keys. Some 3 ms at 640x480, of which 2 are OpenCV's wait for keys, asleep."""
         if self._closed:
             return
@@ -113,18 +113,18 @@ class Window:
         lines = [self._readout]
         if now < self._notice_until:
             lines.append([(self._notice, True)])
-        draw_words(picture, letters, lines, (margin, margin))
+        draw_text(picture, letters, lines, (margin, margin))
         if self._legend:
             draw_legend(picture, letters, self._classes, self._areas)
         if self._hint_until is None:
             self._hint_until = now + HINT_SECONDS
         if now < self._hint_until:
-            hint = wrap_words(letters, self._keys(), picture.shape[1] - 4 * margin)
-            draw_words(picture, letters, hint, (margin, picture.shape[0] - len(hint) * letters.line - 2 * margin))
+            hint = wrap_text(letters, self._keys(), picture.shape[1] - 4 * margin)
+            draw_text(picture, letters, hint, (margin, picture.shape[0] - len(hint) * letters.line - 2 * margin))
 
     def _fit_letters(self, picture: np.ndarray) -> None:
         if self._letters.picture_height != picture.shape[0]:
-            self._letters = Lettering(picture.shape[0])
+            self._letters = TextRenderer(picture.shape[0])
 
     def _show(self, picture: np.ndarray) -> None:
         if not self._open:
@@ -161,7 +161,7 @@ class Window:
         elif letter in "123456789"[: len(self._effects)]:
             self._choose_effect(self._effects[int(letter) - 1])
 
-    def _keys(self) -> list[Words]:
+    def _keys(self) -> list[Sequence[TextSpan]]:
         keys = [("m", "mirror"), ("s", "snapshot"), ("l", "legend"), ("f", "full screen"), ("h", "keys"), ("q", "quit")]
         if len(self._effects) > 1:
             keys = [(f"e 1-{len(self._effects)}", "effect"), *keys]

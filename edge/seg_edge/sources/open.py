@@ -12,9 +12,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from seg_edge.board import Machine, find_cameras
 from seg_edge.errors import SourceError
 from seg_edge.sources.source import Source, SourceRequest
+from seg_edge.system.board import Machine, find_cameras
 
 KINDS = "auto, picamera2, a camera's number, /dev/videoN, a video, a photo, a folder of photos, a URL or synthetic"
 # Seconds a cold Raspberry Pi gets to import picamera2 and ask libcamera.
@@ -53,7 +53,7 @@ def open_source(request: SourceRequest) -> Source:
 
         return OpenCVSource(request)
 
-    from seg_edge.sources.photo import PHOTO_SUFFIXES
+    from seg_edge.photo.find import PHOTO_SUFFIXES
 
     path = Path(name)
     if name and (path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES):

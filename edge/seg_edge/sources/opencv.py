@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from seg_edge.board import Machine, find_cameras
 from seg_edge.errors import SourceError
-from seg_edge.sources.open import camera_device, is_url, shown_name
-from seg_edge.sources.photo import quiet_opencv
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.names import camera_device, is_url, shown_name
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 from seg_edge.sources.still import Pace, fit_inside
+from seg_edge.system.board import Machine, find_cameras
+from seg_edge.system.opencv_log import quiet_opencv
 
 CAMERA_SIZE_WH = (640, 480)
 FPS = 30.0
@@ -176,7 +176,7 @@ class OpenCVSource:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         return round(fps, 3) if 0 < fps < 1000 else 0.0  # a NaN isn't either; 1000 and 90000 are clocks, not rates
 
-    def _read(self) -> Shot | None:
+    def _read(self) -> SourceFrame | None:
         """The next frame; None when there are no more, for whatever reason."""
         began = time.monotonic()
         for _ in range(FILE_TRIES if self._finite else STREAM_TRIES):
@@ -186,7 +186,7 @@ class OpenCVSource:
                 at_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._finite else None
                 good, frame = self._capture.retrieve() if grabbed else (False, None)
             if good and frame is not None and frame.size:
-                return Shot(fit_inside(_as_bgr(frame), self._fit_wh), None, captured, at_s)
+                return SourceFrame(fit_inside(_as_bgr(frame), self._fit_wh), None, captured, at_s)
             if not self._finite and time.monotonic() - began >= TIMEOUT_S:
                 break
         return None
@@ -201,22 +201,22 @@ class OpenCVSource:
             return self._last
         return now
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         """The frames.
 
         Raises:
             SourceError: The camera is gone, the stream broke off.
         """
         # A camera's first picture is from before anybody wanted one.
-        shot = self._held if self._finite else self._read()
+        source_frame = self._held if self._finite else self._read()
         self._held = None
         reached_s = 0.0
-        while shot is not None:
-            reached_s = shot.at_s or 0.0
-            yield shot if self._pace is None else shot._replace(captured=self._pace.wait())
+        while source_frame is not None:
+            reached_s = source_frame.at_s or 0.0
+            yield source_frame if self._pace is None else source_frame._replace(captured=self._pace.wait())
             if self._closed:
                 return
-            shot = self._read()
+            source_frame = self._read()
         # A file's count may be wrong, so only much less than it is taken for a download that broke off.
         cut = self._finite and is_url(self._request.name) and reached_s < 0.8 * (self.info.frames or 0) / self._own_fps
         if (cut or not self._finite) and not self._closed:

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import SourceError
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 
 __all__ = ["Picamera2Source"]
 
@@ -112,7 +112,7 @@ class Picamera2Source:
             description += ", model-sized stream by the ISP"
         self.info = SourceInfo(description, (width, height), fps)
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         """The newest frame each time, without end; the camera has its buffer back before the frame is handed over.
 
         Raises:
@@ -131,7 +131,7 @@ class Picamera2Source:
             crops = metadata.get("ScalerCrops", ())
             alike = all(crop == crops[0] for crop in crops)
             small = _as_rgb(lores, self._small_wh) if lores is not None and self._small_wh and alike else None
-            yield Shot(frame, small, captured)
+            yield SourceFrame(frame, small, captured)
 
     def close(self) -> None:
         """Stops the camera and gives it back. May be called twice; may hang if the camera was unplugged."""

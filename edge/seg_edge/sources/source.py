@@ -54,7 +54,7 @@ class SourceInfo:
     endless: bool = True
 
 
-class Shot(NamedTuple):
+class SourceFrame(NamedTuple):
     """One frame.
 
     Attributes:
@@ -75,7 +75,7 @@ class Source(Protocol):
 
     info: SourceInfo
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         """The frames; ends when there are no more.
 
         Raises:

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import PhotoError, SourceError
-from seg_edge.sources.photo import find_photos, read_photo
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.photo.find import find_photos
+from seg_edge.photo.read import read_photo
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 
 PHOTO_FPS = 10.0
 FOLDER_FPS = 1.0
@@ -91,7 +92,7 @@ class StillSource:
                 self._failures.append(str(error))
         return None
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         """The photos.
 
         Raises:
@@ -102,7 +103,7 @@ class StillSource:
         while photo is not None and not self._closed:
             captured = pace.wait() if self._request.live else time.monotonic()
             # The photo stays here only where it is shown again; the taker may write into what it gets.
-            yield Shot(photo.copy() if self._repeated else photo, None, captured)
+            yield SourceFrame(photo.copy() if self._repeated else photo, None, captured)
             if not self._repeated:
                 photo = self._next()
         if self._failures and not self._closed:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import SourceError
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 from seg_edge.sources.synthetic_paint import SHIRT, SKIN, Sprite, paint_head, paint_room, paint_sign, paint_torso
 
 DEFAULT_SIZE_WH = (640, 480)
@@ -84,14 +84,14 @@ class SyntheticSource:
         description = f"synthetic moving person (drawn, no camera), {width}x{height} at {self._fps:g} fps"
         self.info = SourceInfo(description, (width, height), self._fps)
 
-    def __iter__(self) -> Iterator[Shot]:
+    def __iter__(self) -> Iterator[SourceFrame]:
         """Frames until `close`."""
         began, index = time.monotonic(), 0
         while not self._closed.is_set():
             frame = self.frame(index)
             if self._live and self._closed.wait(max(0.0, began + index / self._fps - time.monotonic())):
                 return
-            yield Shot(frame, None, time.monotonic())
+            yield SourceFrame(frame, None, time.monotonic())
             index += 1
             if self._live:  # what is past is past: one frame may be late, none come in a burst
                 index = max(index, math.floor((time.monotonic() - began) * self._fps))

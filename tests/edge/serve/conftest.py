@@ -42,16 +42,16 @@ def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
     """Clients of applications in this process, with the settings that are given."""
     from starlette.testclient import TestClient
 
-    from seg_edge.port import Names
     from seg_edge.serve.api import make_app
-    from seg_edge.serve.server import load_crews
+    from seg_edge.serve.server import load_models
     from seg_edge.serve.settings import ServeSettings
+    from seg_edge.system.port import AllowedHosts
 
     with ExitStack() as stack:
 
         def make(**changes: Any) -> TestClient:
             settings = ServeSettings(**{"models": models, "workers": 1, **changes})
-            app = make_app(settings, load_crews(settings), Names("127.0.0.1", ADDRESS, settings.names))
+            app = make_app(settings, load_models(settings), AllowedHosts("127.0.0.1", ADDRESS, settings.names))
             # The server's own errors come as answers, as they would over a wire.
             client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
             return stack.enter_context(client)
@@ -68,7 +68,7 @@ class Server:
     """`seg-edge serve` in a process of its own, on a free port."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", *arguments]
+        command = [sys.executable, "-m", "seg_edge.commands.cli", "serve", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr
         self.url = self.process.stderr.readline().strip()

@@ -188,7 +188,7 @@ SWITCHES = """
 import sys
 from seg_edge.serve import server
 server.HEAD_S, server.SEND_S, server.MAX_CONNECTIONS = 0.5, 1.5, 8
-from seg_edge.cli import main
+from seg_edge.commands.cli import main
 main()
 """
 

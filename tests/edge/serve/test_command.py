@@ -16,7 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.serve import site
-from seg_edge.serve.sending import PIECE
+from seg_edge.serve.chunked import CHUNK_BYTES
 from tests.edge.serve.browser import missing
 from tests.edge.serve.conftest import MakeClient, Server
 
@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a-token-of-some-length"
 
 
-def run(*arguments: str, code: str = "from seg_edge.cli import main; main()") -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, code: str = "from seg_edge.commands.cli import main; main()"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, "serve", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
@@ -58,7 +60,7 @@ def test_two_models_of_one_name_are_refused(models: tuple[str, str]) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
-    hidden = "import sys; sys.modules['fastapi'] = None; from seg_edge.cli import main; main()"
+    hidden = "import sys; sys.modules['fastapi'] = None; from seg_edge.commands.cli import main; main()"
     done = run(code=hidden)
     assert done.returncode == 2
     assert "pip install 'seg-edge[serve]'" in done.stderr
@@ -82,7 +84,18 @@ def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], mo
 
 def test_the_token_is_told_to_a_terminal_alone_and_as_an_address_takes_it(models: tuple[str, str]) -> None:
     token = "a+token/of~some-length=="
-    command = [sys.executable, "-m", "seg_edge.cli", "serve", "--port", "0", "--model", models[0], "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "seg_edge.commands.cli",
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        models[0],
+        "--workers",
+        "1",
+    ]
     told = []
     for ends in (os.openpty, os.pipe):
         ours, theirs = ends()
@@ -182,7 +195,7 @@ def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes)
     scope = {"type": "http", "method": "GET", "path": "/sw.js", "headers": [(b"accept-encoding", encoding)]}
     asyncio.run(route.handle(scope, receive, send))
     assert sum(sizes) >= len(content)
-    assert max(sizes) <= PIECE
+    assert max(sizes) <= CHUNK_BYTES
 
 
 @pytest.mark.parametrize("path", ["/../secret.js", "/%2e%2e/secret.js", "/assets/../../secret.js", "/index.html.gz"])

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from seg_edge.card import strip_card
+from seg_edge.photo.read import read_photo
 from seg_edge.render import EffectSettings, render
 from seg_edge.segmenter import Segmenter
-from seg_edge.sources.photo import read_photo
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium, missing
 from tests.edge.serve.conftest import Server
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32, TWO_CARD, TWO_INT8, carded, noise
@@ -265,7 +265,11 @@ def test_nobody_is_said_in_words(visit: Callable[..., Page], server: Server) -> 
 
 @pytest.mark.parametrize(
     ("locale", "title", "ready"),
-    [("de-AT", "Personen freistellen", "Bereit."), ("fr", "Détourer des personnes", "Prêt."), ("ja", "Cut out people", "Ready.")],
+    [
+        ("de-AT", "Personen freistellen", "Bereit."),
+        ("fr", "Détourer des personnes", "Prêt."),
+        ("ja", "Cut out people", "Ready."),
+    ],
 )
 def test_it_speaks_the_browser_s_language(
     visit: Callable[..., Page], server: Server, locale: str, title: str, ready: str

@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import pytest
 
-from seg_edge.board import Machine
 from seg_edge.sinks.display import look_for_windows, prepare_qt, why_no_window
+from seg_edge.system.board import Machine
 from tests.edge.sinks.xserver import x_server
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="X11 is asked for on Linux alone")

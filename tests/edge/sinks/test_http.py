@@ -23,10 +23,13 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.sinks import http_feed, http_handler, http_server, http_site
-from seg_edge.sinks.http import HttpView
+from seg_edge.sinks.http import feed as http_feed
+from seg_edge.sinks.http import handler as http_handler
+from seg_edge.sinks.http import server as http_server
+from seg_edge.sinks.http import site as http_site
+from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 
 EFFECTS = ["overlay", "mask", "cutout", "blur"]
 SOON = 10.0  # seconds that anything may take on a busy machine
@@ -42,7 +45,7 @@ class Camera:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        items = [make_published(1 + i, self.shape_hw) for i in range(100)]
+        items = [make_output_frame(1 + i, self.shape_hw) for i in range(100)]
         for i in range(100_000):
             if self._stop.wait(0.02):
                 return
@@ -154,17 +157,17 @@ def stats_of(view: HttpView) -> dict:
 
 
 def test_a_watcher_sees_what_is_published(view: HttpView) -> None:
-    view.publish(make_published(1, value=40))
+    view.publish(make_output_frame(1, value=40))
     with streaming(view) as stream:
         assert stream.status == 200
         assert stream.getheader("Content-Type", "").startswith("multipart/x-mixed-replace; boundary=")
         assert abs(float(next_picture(stream).mean()) - 40) < 3
-        view.publish(make_published(2, value=200))
+        view.publish(make_output_frame(2, value=200))
         assert abs(float(next_picture(stream).mean()) - 200) < 3
 
 
 def test_opencv_reads_the_stream(view: HttpView) -> None:
-    view.publish(make_published())  # OpenCV scales all that comes to the size of the first
+    view.publish(make_output_frame())  # OpenCV scales all that comes to the size of the first
     with Camera(view):
         capture = cv2.VideoCapture(view.url + "stream.mjpg", cv2.CAP_FFMPEG)
         assert capture.isOpened()
@@ -173,9 +176,9 @@ def test_opencv_reads_the_stream(view: HttpView) -> None:
 
 
 def test_the_snapshot_is_the_newest_picture(view: HttpView) -> None:
-    view.publish(make_published(1, value=30))
+    view.publish(make_output_frame(1, value=30))
     assert abs(float(decode(ask(view, "/snapshot.jpg")[1]).mean()) - 30) < 3
-    view.publish(make_published(2, value=220))
+    view.publish(make_output_frame(2, value=220))
     response, content = ask(view, "/snapshot.jpg")
     assert response.getheader("Content-Type") == "image/jpeg"
     assert abs(float(decode(content).mean()) - 220) < 3
@@ -183,7 +186,7 @@ def test_the_snapshot_is_the_newest_picture(view: HttpView) -> None:
 
 def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -> None:
     controls.mirror = True
-    view.publish(make_published(7, age_ms=21.04, fps=29.9))
+    view.publish(make_output_frame(7, age_ms=21.04, fps=29.9))
     assert stats_of(view) == {
         "frame": 7,
         "fps": 29.9,
@@ -191,7 +194,7 @@ def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -
         "size_wh": [64, 48],
         "classes": [
             {"name": info.name, "colour": "#{:02x}{:02x}{:02x}".format(*info.colour), "share": share}
-            for info, share in zip(make_published().answer.classes[1:], (0.5, 0.0), strict=True)
+            for info, share in zip(make_output_frame().answer.classes[1:], (0.5, 0.0), strict=True)
         ],
         "message": "",
         "effect": "overlay",
@@ -209,14 +212,14 @@ def test_before_the_first_picture_there_is_one_that_says_why(view: HttpView) -> 
         assert next_picture(stream).shape == (480, 640, 3)
         view.idle("The camera is gone.")
         assert next_picture(stream).shape == (480, 640, 3)
-        view.publish(make_published(1))
+        view.publish(make_output_frame(1))
         assert next_picture(stream).shape == (48, 64, 3)
     assert stats_of(view)["message"] == ""
 
 
 def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_feed, "REPEAT", 0.05)
-    view.publish(make_published(1, value=77))
+    view.publish(make_output_frame(1, value=77))
     with streaming(view) as stream:
         next_picture(stream)
         view.idle("The camera is gone; trying again in 4 s.")
@@ -226,7 +229,7 @@ def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, m
         assert ask(view, "/healthz")[0].status == 200
         monkeypatch.setattr(http_feed, "HEALTHY", 0.0)
         assert ask(view, "/healthz")[0].status == 503
-        view.publish(make_published(2, value=180))
+        view.publish(make_output_frame(2, value=180))
         wait_until(lambda: abs(float(next_picture(stream).mean()) - 180) < 3)
 
 
@@ -243,12 +246,12 @@ def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
     encode = http_feed.encode
     monkeypatch.setattr(http_feed, "encode", lambda picture: (encoded.append(1), encode(picture))[1])
     for number in range(1, 20):
-        view.publish(make_published(number))
+        view.publish(make_output_frame(number))
     time.sleep(0.2)
     assert not encoded
     with streaming(view) as first, streaming(view) as second, streaming(view) as third:
         for number in range(20, 25):
-            view.publish(make_published(number, value=number))
+            view.publish(make_output_frame(number, value=number))
             for stream in (first, second, third):
                 wait_until(lambda s=stream, n=number: abs(float(next_picture(s).mean()) - n) < 0.9)
         assert 5 <= len(encoded) <= 6  # the one from before they came, and five
@@ -281,7 +284,7 @@ def test_clients_that_do_not_read_or_vanish_slow_nobody(view: HttpView, monkeypa
 
 
 def test_publishing_costs_next_to_nothing_when_nobody_watches(view: HttpView) -> None:
-    items = [make_published(number, (480, 640)) for number in range(1, 21)]
+    items = [make_output_frame(number, (480, 640)) for number in range(1, 21)]
     began = time.perf_counter()
     for item in items:
         view.publish(item)
@@ -370,7 +373,7 @@ def test_other_sites_can_neither_change_nor_see_anything(view: HttpView, control
 
 @pytest.mark.parametrize("path", ["/", "/stats.json", "/snapshot.jpg", "/stream.mjpg", "/nothing"])
 def test_every_answer_has_the_headers_that_keep_others_out(view: HttpView, path: str) -> None:
-    view.publish(make_published())
+    view.publish(make_output_frame())
     connection = http.client.HTTPConnection("127.0.0.1", port_of(view), timeout=SOON)
     connection.request("GET", path)
     response = connection.getresponse()
@@ -503,7 +506,7 @@ def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
 
 def test_a_program_that_ends_without_closing_still_ends() -> None:
     code = (
-        "import urllib.request; from seg_edge.sinks.http import HttpView; from seg_edge.sinks.sink import Controls;"
+        "import urllib.request; from seg_edge.sinks.http.view import HttpView; from seg_edge.sinks.sink import Controls;"
         "view = HttpView('127.0.0.1', 0, Controls(), ['overlay']);"
         "stream = urllib.request.urlopen(view.url + 'stream.mjpg'); stream.read(100)"
     )
@@ -514,11 +517,11 @@ def test_a_program_that_ends_without_closing_still_ends() -> None:
 def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView) -> None:
     with streaming(view) as stream:
         next_picture(stream)
-        view.publish(make_published(1, (1, 70_000)))  # a JPEG's sides have 16 bits
+        view.publish(make_output_frame(1, (1, 70_000)))  # a JPEG's sides have 16 bits
         with contextlib.suppress(http.client.HTTPException, OSError):
             stream.read()  # until the server hangs up
         with pytest.raises(OutputError, match="can't be encoded"):
-            view.publish(make_published(2))
+            view.publish(make_output_frame(2))
 
 
 def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:

@@ -16,7 +16,7 @@ import pytest
 from seg_edge.errors import OutputError
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 
 ROOT = Path(__file__).parents[3]
 SOON = 10.0
@@ -33,7 +33,7 @@ def test_a_line_says_everything_of_a_frame(tmp_path: Path) -> None:
     path, before = tmp_path / "out.jsonl", time.time()
     with path.open("w") as stream:
         sink = JsonLines(stream, Controls())
-        sink.publish(make_published(3, (48, 64), age_ms=40.04))
+        sink.publish(make_output_frame(3, (48, 64), age_ms=40.04))
         sink.close()
     (line,) = path.read_text().splitlines()
     document = json.loads(line)
@@ -52,7 +52,7 @@ def test_a_line_says_everything_of_a_frame(tmp_path: Path) -> None:
 def test_streams_in_memory_serve_too(make: type[io.StringIO] | type[io.BytesIO]) -> None:
     stream = make()
     sink = JsonLines(stream, Controls())
-    sink.publish(make_published(5))
+    sink.publish(make_output_frame(5))
     sink.idle("The camera is gone.")
     sink.close()
     sink.close()
@@ -66,7 +66,7 @@ def test_each_line_is_out_at_once_and_after_what_was_buffered() -> None:
         sink = JsonLines(stream, Controls())
         assert lines.readline() == "before\n"
         for number in (1, 2, 3):
-            sink.publish(make_published(number))
+            sink.publish(make_output_frame(number))
             assert json.loads(lines.readline())["frame"] == number
         sink.close()
         assert (sink.written, sink.dropped) == (3, 0)
@@ -80,7 +80,7 @@ def test_a_slow_reader_gets_whole_lines_and_the_newest() -> None:
         while not sink.dropped or count < 1000:  # a pipe holds a few hundred lines
             count += 1
             began = time.perf_counter()
-            sink.publish(make_published(count, (12, 16)))
+            sink.publish(make_output_frame(count, (12, 16)))
             slowest = max(slowest, time.perf_counter() - began)
             assert count < 100_000
         assert slowest < 1
@@ -98,12 +98,12 @@ def test_a_reader_that_never_reads_does_not_keep_the_program_from_ending() -> No
 import sys, threading, time
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.sink import Controls
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 sink = JsonLines(sys.stdout, Controls())
 number, written, since = 0, 0, time.monotonic()
 while time.monotonic() < since + 1:  # a second without a line: the pipe is full
     number += 1
-    sink.publish(make_published(number, (12, 16)))
+    sink.publish(make_output_frame(number, (12, 16)))
     if sink.written > written:
         written, since = sink.written, time.monotonic()
 began = time.monotonic()
@@ -130,19 +130,19 @@ def test_when_the_reader_goes_the_camera_is_stopped(frames: bool) -> None:
         sink = JsonLines(stream, controls)
         os.close(reader)
         if frames:
-            sink.publish(make_published(1))
+            sink.publish(make_output_frame(1))
         assert controls.stopped.wait(SOON)
         assert controls.reason == "the reader of --json has gone"
-        sink.publish(make_published(2))
+        sink.publish(make_output_frame(2))
         sink.close()
 
 
 def test_a_program_whose_reader_goes_ends_without_a_word() -> None:
     code = (
         "import sys; from seg_edge.sinks.json_lines import JsonLines; from seg_edge.sinks.sink import Controls;"
-        "from tests.edge.sinks.published import make_published;"
+        "from tests.edge.sinks.output_frames import make_output_frame;"
         "controls = Controls(); sink = JsonLines(sys.stdout, controls); n = 0\n"
-        "while not controls.stopped.wait(0.01) and n < 6000: n += 1; sink.publish(make_published(n))\n"
+        "while not controls.stopped.wait(0.01) and n < 6000: n += 1; sink.publish(make_output_frame(n))\n"
         "sink.close(); print('more for nobody'); sys.exit(7 if controls.reason else 8)"
     )
     program = subprocess.Popen(
@@ -165,10 +165,10 @@ def test_a_full_disk_is_said() -> None:
         pytest.skip("no /dev/full here")
     with open("/dev/full", "wb", buffering=0) as stream:
         sink = JsonLines(stream, Controls())
-        sink.publish(make_published(1))
+        sink.publish(make_output_frame(1))
         wait_until(lambda: sink._failure != "")
         with pytest.raises(OutputError, match=r"--json: .*No space left"):
-            sink.publish(make_published(2))
+            sink.publish(make_output_frame(2))
         with pytest.raises(OutputError, match="No space left"):
             sink.close()
         sink.close()

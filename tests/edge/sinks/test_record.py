@@ -16,18 +16,18 @@ import pytest
 
 from seg_edge.errors import OutputError, UsageError
 from seg_edge.sinks.record import Pace, Record
-from seg_edge.sinks.sink import Published, Sink
+from seg_edge.sinks.sink import OutputFrame, Sink
 from seg_edge.sinks.video_file import FORMATS, VideoFile
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed: apt install ffmpeg")
 
 
-def item(at_s: float, value: int = 100, shape_hw: tuple[int, int] = (48, 64)) -> Published:
-    return replace(make_published(1, shape_hw, value=value), captured=5000 + at_s)
+def item(at_s: float, value: int = 100, shape_hw: tuple[int, int] = (48, 64)) -> OutputFrame:
+    return replace(make_output_frame(1, shape_hw, value=value), captured=5000 + at_s)
 
 
-def record(sink: Record, *items: Published) -> None:
+def record(sink: Record, *items: OutputFrame) -> None:
     for one in items:
         sink.publish(one)
         while not sink._queue.empty():
@@ -221,10 +221,10 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 from seg_edge.sinks.record import Record
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 sink = Record(Path(sys.argv[1]), 30)
 for number in range(90):
-    sink.publish(replace(make_published(number, (240, 320)), captured=number / 30))
+    sink.publish(replace(make_output_frame(number, (240, 320)), captured=number / 30))
     time.sleep(0.02)
 print(sink.dropped, flush=True)
 time.sleep(600)

@@ -15,7 +15,7 @@ from seg_edge.errors import OutputError
 from seg_edge.sinks import snapshots
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.snapshots import Snapshots
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 
 
 @pytest.fixture
@@ -25,19 +25,19 @@ def controls() -> Controls:
 
 def keep(sink: Snapshots, controls: Controls, number: int, value: int = 100) -> None:
     controls.snapshot.set()
-    sink.publish(make_published(number, value=value))
+    sink.publish(make_output_frame(number, value=value))
 
 
 def test_the_next_picture_is_kept_once(tmp_path: Path, controls: Controls) -> None:
     folder = tmp_path / "new" / "folder"
     saved: list[Path] = []
     sink = Snapshots(folder, controls, saved.append)
-    sink.publish(make_published(1, value=10))
+    sink.publish(make_output_frame(1, value=10))
     sink.idle("")
     assert not folder.exists()
     keep(sink, controls, 2, value=90)
     assert not controls.snapshot.is_set()
-    sink.publish(make_published(3, value=200))
+    sink.publish(make_output_frame(3, value=200))
     sink.close()
     (path,) = saved
     assert list(folder.iterdir()) == [path]
@@ -47,7 +47,7 @@ def test_the_next_picture_is_kept_once(tmp_path: Path, controls: Controls) -> No
 def test_its_name_is_the_local_time_of_the_picture(tmp_path: Path, controls: Controls) -> None:
     saved: list[Path] = []
     sink = Snapshots(tmp_path, controls, saved.append)
-    item = make_published(1)
+    item = make_output_frame(1)
     hour_ago = time.time() - 3600
     controls.snapshot.set()
     sink.publish(replace(item, captured=time.monotonic() - 3600))
@@ -91,7 +91,7 @@ def test_a_slow_card_does_not_stop_the_camera(
     until = time.monotonic() + 10
     while controls.snapshot.is_set():
         assert time.monotonic() < until
-        sink.publish(make_published(3))
+        sink.publish(make_output_frame(3))
     sink.close()
     assert len(saved) == 2
 
@@ -121,7 +121,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     until = time.monotonic() + 10
     with pytest.raises(OutputError, match="No space left"):  # noqa: PT012
         while time.monotonic() < until:
-            sink.publish(make_published(2))
+            sink.publish(make_output_frame(2))
             time.sleep(0.01)
     sink.close()
     assert list(tmp_path.iterdir()) == []

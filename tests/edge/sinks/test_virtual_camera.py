@@ -18,7 +18,7 @@ import pytest
 from seg_edge.errors import OutputError
 from seg_edge.sinks import virtual_camera
 from seg_edge.sinks.virtual_camera import VirtualCamera
-from tests.edge.sinks.published import make_published
+from tests.edge.sinks.output_frames import make_output_frame
 
 # pyvirtualcam 0.15.0, camera.py
 CAMERA_SIGNATURE = (
@@ -118,7 +118,7 @@ def test_pictures_go_to_the_device_that_was_named(fake: type[FakeCamera]) -> Non
     (camera,) = fake.made
     assert (camera.device, camera.width, camera.height, camera.fps) == ("/dev/null", 64, 48, 25.0)
     assert camera.fmt is PixelFormat.BGR
-    item = make_published(1, (48, 64))
+    item = make_output_frame(1, (48, 64))
     sink.publish(item)
     sink.idle("The camera is gone.")
     np.testing.assert_array_equal(camera.sent[0], item.picture)
@@ -133,8 +133,8 @@ def test_pictures_go_to_the_device_that_was_named(fake: type[FakeCamera]) -> Non
 def test_pictures_of_another_size_are_resized(fake: type[FakeCamera]) -> None:
     sink = VirtualCamera("/dev/null", (641, 361), 0.0)
     assert sink.size_wh == (640, 360)
-    sink.publish(make_published(1, (48, 64), value=99))
-    sink.publish(make_published(2, (1080, 1920), value=12))
+    sink.publish(make_output_frame(1, (48, 64), value=99))
+    sink.publish(make_output_frame(2, (1080, 1920), value=12))
     assert [frame.shape for frame in fake.made[0].sent] == [(360, 640, 3)] * 2
     assert [int(frame.mean()) for frame in fake.made[0].sent] == [99, 12]
     assert fake.made[0].fps > 0

@@ -17,12 +17,12 @@ import pytest
 
 from seg_edge.card import ClassInfo, make_classes
 from seg_edge.errors import OutputError
-from seg_edge.legend import Lettering, draw_legend, draw_message, draw_words, wrap_words
 from seg_edge.render import EFFECTS
 from seg_edge.sinks import window as module
+from seg_edge.sinks.legend import TextRenderer, draw_legend, draw_message, draw_text, wrap_text
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.window import Window
-from tests.edge.sinks.published import CLASSES, make_published
+from tests.edge.sinks.output_frames import CLASSES, make_output_frame
 from tests.edge.sinks.xserver import click_on_the_x, x_server, xdotool
 
 GUI = ("namedWindow", "resizeWindow", "imshow", "pollKey", "getWindowProperty", "setWindowProperty", "destroyWindow")
@@ -93,7 +93,7 @@ def make_window(controls: Controls | None = None, effects: tuple[str, ...] = tup
 def press(window: Window, gui: FakeGui, *keys: str) -> None:
     for key in keys:
         gui.keys.append(ord(key))
-        window.publish(make_published(shape_hw=(480, 640), value=128))
+        window.publish(make_output_frame(shape_hw=(480, 640), value=128))
 
 
 def test_keys_change_the_controls(gui: FakeGui) -> None:
@@ -142,10 +142,10 @@ def test_closing_the_window_stops_and_it_does_not_come_back(gui: FakeGui, monkey
     press(window, gui, "l")
     assert not controls.stopped.is_set()
     monkeypatch.setattr(cv2, "pollKey", lambda: gui.windows.clear() or -1)  # it is where events are seen to
-    window.publish(make_published())
+    window.publish(make_output_frame())
     assert controls.stopped.is_set()
     shown = len(gui.shown)
-    window.publish(make_published())
+    window.publish(make_output_frame())
     window.idle("waiting")
     window.close()
     assert (len(gui.shown), gui.windows) == (shown, {})
@@ -162,7 +162,7 @@ def test_what_each_toolkit_says_of_a_closed_window(
     answer = {cv2.WND_PROP_VISIBLE: visible, cv2.WND_PROP_AUTOSIZE: autosize}
     monkeypatch.setattr(cv2, "getWindowProperty", lambda winname, prop_id: answer[prop_id])
     controls = Controls()
-    make_window(controls).publish(make_published())
+    make_window(controls).publish(make_output_frame())
     assert controls.stopped.is_set() == closed
 
 
@@ -170,13 +170,13 @@ def test_it_opens_at_the_pictures_size_and_no_larger_than_a_screen(gui: FakeGui)
     window = make_window()
     assert gui.windows == {}
     window.idle("the camera starts")
-    window.publish(make_published(shape_hw=(600, 512)))
-    window.publish(make_published(shape_hw=(480, 640)))  # the user may have resized it by now
+    window.publish(make_output_frame(shape_hw=(600, 512)))
+    window.publish(make_output_frame(shape_hw=(480, 640)))  # the user may have resized it by now
     window.idle("the camera is gone")
     assert gui.sizes_wh == [(640, 480), (512, 600)]
     assert gui.windows["seg-edge"] & cv2.WINDOW_GUI_NORMAL
     assert not gui.windows["seg-edge"] & (cv2.WINDOW_AUTOSIZE | cv2.WINDOW_FREERATIO)
-    make_window().publish(make_published(shape_hw=(1800, 3200)))
+    make_window().publish(make_output_frame(shape_hw=(1800, 3200)))
     assert gui.sizes_wh[-1] == (1600, 900)
 
 
@@ -198,7 +198,7 @@ def test_what_is_drawn_and_when(gui: FakeGui, monkeypatch: pytest.MonkeyPatch) -
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     window = make_window()
-    item = make_published(shape_hw=(480, 640), value=128)
+    item = make_output_frame(shape_hw=(480, 640), value=128)
 
     def show(key: str = "") -> np.ndarray:
         gui.keys += [ord(key)] if key else []
@@ -225,7 +225,7 @@ def test_what_is_drawn_and_when(gui: FakeGui, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_legend_shows_colours_and_shares(gui: FakeGui) -> None:
-    make_window().publish(make_published(shape_hw=(480, 640), value=128))
+    make_window().publish(make_output_frame(shape_hw=(480, 640), value=128))
     legend = corner(gui.shown[-1], "legend").reshape(-1, 3)
     for info in CLASSES[1:]:
         assert (legend == info.colour[::-1]).all(axis=1).sum() > 50
@@ -238,7 +238,7 @@ def test_idle_darkens_the_last_picture_and_tells_why(gui: FakeGui) -> None:
     plain = gui.shown[-1]
     assert plain.max() == 255  # the message, on a dark ground
     assert np.median(plain) < 50
-    window.publish(make_published(shape_hw=(480, 640), value=200))
+    window.publish(make_output_frame(shape_hw=(480, 640), value=200))
     gui.keys = [ord("q")]
     window.idle("the camera is gone; looking for it again")
     assert 40 < np.median(gui.shown[-1]) < 80
@@ -260,9 +260,9 @@ NAMES = ["background", "Müller", "人物", "Человек", "a name that goes 
 def test_any_text_on_any_picture(shape_hw: tuple[int, int], truetype: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not truetype:
         monkeypatch.delattr(cv2, "FontFace", raising=False)  # OpenCV 4
-    picture, letters = np.full((*shape_hw, 3), 255, np.uint8), Lettering(shape_hw[0])
+    picture, letters = np.full((*shape_hw, 3), 255, np.uint8), TextRenderer(shape_hw[0])
     draw_legend(picture, letters, make_classes(NAMES + [f"class {i}" for i in range(90)]), {"人物": 0.5})
-    draw_words(picture, letters, wrap_words(letters, [[(name, True)] for name in NAMES], shape_hw[1]), (3, 3))
+    draw_text(picture, letters, wrap_text(letters, [[(name, True)] for name in NAMES], shape_hw[1]), (3, 3))
     for text in (*NAMES, "Ä" * 300):
         draw_message(picture, letters, text)
     assert picture.min() < 255
@@ -271,7 +271,7 @@ def test_any_text_on_any_picture(shape_hw: tuple[int, int], truetype: bool, monk
 def test_of_many_classes_the_largest_are_shown() -> None:
     classes = [ClassInfo(f"class {i}", (i, 0, 255)) for i in range(12)]
     picture = np.full((480, 640, 3), 255, np.uint8)
-    draw_legend(picture, Lettering(480), classes, {f"class {i}": i / 100 for i in range(12)})
+    draw_legend(picture, TextRenderer(480), classes, {f"class {i}": i / 100 for i in range(12)})
     colours = set(map(tuple, picture.reshape(-1, 3).tolist()))
     assert {i for i in range(12) if (255, 0, i) in colours} == set(range(4, 12))
 
@@ -280,7 +280,7 @@ SHOW = """
 import json, sys, time
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.window import Window
-from tests.edge.sinks.published import CLASSES, make_published
+from tests.edge.sinks.output_frames import CLASSES, make_output_frame
 
 controls, told, number = Controls(), None, 0
 window = Window(controls, CLASSES, ("overlay", "mask", "blur"), "seg-edge test")
@@ -290,7 +290,7 @@ while time.monotonic() < until and not controls.stopped.is_set():
     if "idle" in sys.argv:
         window.idle("no camera")
     else:
-        window.publish(make_published(number, (480, 640), value=128))
+        window.publish(make_output_frame(number, (480, 640), value=128))
     state = [controls.effect, controls.mirror, controls.snapshot.is_set()]
     if state != told:
         print(json.dumps(state), flush=True)

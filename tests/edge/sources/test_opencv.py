@@ -23,7 +23,7 @@ import pytest
 from seg_edge.errors import SourceError
 from seg_edge.sources import opencv
 from seg_edge.sources.opencv import OpenCVSource
-from seg_edge.sources.source import Shot, SourceRequest
+from seg_edge.sources.source import SourceFrame, SourceRequest
 from tests.stand_in_cameras import FakeVideoCapture, HttpCamera, fake_webcam, numbered, read_number, write_clip
 
 INPUT_WH = (32, 24)
@@ -35,7 +35,7 @@ def opened(
     return OpenCVSource(SourceRequest(str(name), INPUT_WH, size_wh, fps, live))
 
 
-def take(source: OpenCVSource, count: int) -> list[Shot]:
+def take(source: OpenCVSource, count: int) -> list[SourceFrame]:
     return list(itertools.islice(iter(source), count))
 
 
@@ -92,8 +92,8 @@ def test_a_webcam_gives_what_was_asked_if_it_can_and_says_what_it_is(
     with contextlib.closing(opened(device, size_wh, fps, live=True)) as source:
         assert source.info.description.startswith("/dev/video7 (Fake Cam), ")
         assert source.info.description.endswith(said)
-        shot = take(source, 1)[0]
-        assert (shot.frame.shape[1], shot.frame.shape[0]) == source.info.size_wh
+        source_frame = take(source, 1)[0]
+        assert (source_frame.frame.shape[1], source_frame.frame.shape[0]) == source.info.size_wh
 
 
 def test_a_number_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,23 +112,23 @@ def test_a_webcam_that_is_unplugged_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_broken_jpeg_is_passed_over_and_grey_becomes_bgr(monkeypatch: pytest.MonkeyPatch) -> None:
     device = fake_webcam(monkeypatch, events=["frame", "frame", "bad", "grey", "frame"])
-    shots = take(opened(device, live=True), 3)
-    assert [read_number(shot.frame) for shot in shots] == [2, 4, 5]
-    assert {shot.frame.shape for shot in shots} == {(480, 640, 3)}
+    source_frames = take(opened(device, live=True), 3)
+    assert [read_number(source_frame.frame) for source_frame in source_frames] == [2, 4, 5]
+    assert {source_frame.frame.shape for source_frame in source_frames} == {(480, 640, 3)}
 
 
 def test_a_webcams_frame_is_as_old_as_its_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
     device = fake_webcam(monkeypatch, stamp=staticmethod(lambda grabbed: grabbed - 0.25))
-    shot = take(opened(device, live=True), 1)[0]
-    assert time.monotonic() - shot.captured >= 0.25
+    source_frame = take(opened(device, live=True), 1)[0]
+    assert time.monotonic() - source_frame.captured >= 0.25
 
 
 @pytest.mark.parametrize("stamp", [lambda grabbed: 0.0, lambda grabbed: grabbed + 5, lambda grabbed: time.time()])
 def test_a_drivers_impossible_clock_is_not_believed(stamp: object, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     device = fake_webcam(monkeypatch, stamp=staticmethod(stamp))  # type: ignore[arg-type]
-    shot = take(opened(device, live=True), 1)[0]
-    assert began <= shot.captured <= time.monotonic()
+    source_frame = take(opened(device, live=True), 1)[0]
+    assert began <= source_frame.captured <= time.monotonic()
 
 
 def test_why_a_webcam_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_every_frame_of_a_file_comes_once_and_in_order(tmp_path: Path) -> None:
     source = opened(write_clip(tmp_path / "clip.mp4", frames=30, fps=25))
     assert source.info.description == f"{tmp_path}/clip.mp4, 64x48 at 25 fps"
     assert (source.info.fps, source.info.frames) == (25, 30)
-    assert [read_number(shot.frame) for shot in source] == list(range(30))
+    assert [read_number(source_frame.frame) for source_frame in source] == list(range(30))
 
 
 def test_a_file_keeps_its_colours(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_a_file_keeps_its_colours(tmp_path: Path) -> None:
 
 
 def test_a_live_file_keeps_its_own_time(tmp_path: Path) -> None:
-    shots = list(opened(write_clip(tmp_path / "clip.avi", frames=21, fps=50), live=True))
-    captured = np.array([shot.captured for shot in shots])
+    source_frames = list(opened(write_clip(tmp_path / "clip.avi", frames=21, fps=50), live=True))
+    captured = np.array([source_frame.captured for source_frame in source_frames])
     assert captured[-1] - captured[0] >= 20 / 50 - 1e-6
     assert list(opened(tmp_path / "clip.avi", fps=500, live=True))[-1].captured < time.monotonic()
     assert opened(tmp_path / "clip.avi", fps=500, live=True).info.fps == 500
@@ -201,7 +201,7 @@ def test_a_broken_frame_amid_a_file_does_not_end_it(tmp_path: Path) -> None:
     for start in starts[20:23]:
         content[start : start + 200] = bytes(200)
     clip.write_bytes(content)
-    assert [read_number(shot.frame) for shot in opened(clip)] == [*range(20), *range(23, 40)]
+    assert [read_number(source_frame.frame) for source_frame in opened(clip)] == [*range(20), *range(23, 40)]
 
 
 def test_a_file_that_was_cut_off_gives_what_it_has(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_real_clips(name: str, shared_data: Path) -> None:
     assert (
         abs(len(frames) - source.info.frames) <= 1
     )  # Matroska holds no count: it is made of the duration and the rate
-    assert {shot.frame.shape for shot in frames} == {(480, 640, 3)}
+    assert {source_frame.frame.shape for source_frame in frames} == {(480, 640, 3)}
 
 
 # Streams
@@ -299,9 +299,9 @@ def test_a_stream_is_named_and_is_fresh(camera: HttpCamera) -> None:
     source = opened(camera.url, live=True)
     assert source.info.description == f"{camera.url}, 64x48"
     numbers = []
-    for shot in itertools.islice(source, 10):
-        numbers.append(read_number(shot.frame))
-        assert camera.sent[numbers[-1]] <= shot.captured
+    for source_frame in itertools.islice(source, 10):
+        numbers.append(read_number(source_frame.frame))
+        assert camera.sent[numbers[-1]] <= source_frame.captured
     assert numbers == sorted(set(numbers))
 
 
@@ -319,7 +319,7 @@ def test_a_stream_keeps_the_size_it_began_with(camera: HttpCamera) -> None:
     frames = iter(source)
     next(frames)
     camera.size_wh = (128, 96)
-    assert {shot.frame.shape for shot in itertools.islice(frames, 8)} == {(48, 64, 3)}
+    assert {source_frame.frame.shape for source_frame in itertools.islice(frames, 8)} == {(48, 64, 3)}
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -375,6 +375,6 @@ def test_a_video_file_on_a_web_server_has_an_end(tmp_path: Path) -> None:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         source = opened(f"http://127.0.0.1:{server.server_port}/clip.mp4", fps=100, live=True)
         assert (source.info.endless, source.info.frames) == (False, 15)
-        assert [read_number(shot.frame) for shot in source] == list(range(15))
+        assert [read_number(source_frame.frame) for source_frame in source] == list(range(15))
         source.close()
         server.shutdown()

@@ -16,7 +16,7 @@ import pytest
 from seg_edge.errors import SourceError
 from seg_edge.sources import picamera
 from seg_edge.sources.picamera import Picamera2Source
-from seg_edge.sources.source import Shot, SourceInfo, SourceRequest
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 from tests import stand_in_libcamera
 from tests.stand_in_libcamera import Camera, CameraManager
 from tests.stand_in_libcamera.fake_picamera2 import FakePicamera2, FakeRequest, fake_installed
@@ -68,7 +68,7 @@ def ask(size_wh: tuple[int, int] | None = None, fps: float | None = None, **othe
     return SourceRequest(**({"name": "picamera2", "input_size_wh": (256, 256)} | others), size_wh=size_wh, fps=fps)
 
 
-def take(request: SourceRequest, count: int = 1, **arguments: Any) -> tuple[SourceInfo, list[Shot]]:
+def take(request: SourceRequest, count: int = 1, **arguments: Any) -> tuple[SourceInfo, list[SourceFrame]]:
     source = Picamera2Source(request, **arguments)
     try:
         return source.info, list(islice(source, count))
@@ -76,37 +76,37 @@ def take(request: SourceRequest, count: int = 1, **arguments: Any) -> tuple[Sour
         source.close()
 
 
-def check_same_picture(shot: Shot, size_wh: tuple[int, int]) -> None:
-    assert shot.small is not None
-    assert shot.small.shape == (size_wh[1], size_wh[0], 3)
-    assert shot.small.dtype == np.uint8
-    assert shot.small.flags.c_contiguous
-    expected = cv2.resize(shot.frame, size_wh, interpolation=cv2.INTER_AREA)[..., ::-1]
-    assert np.abs(expected.astype(int) - shot.small).max() <= 6  # YUV halves the colours' resolution
+def check_same_picture(source_frame: SourceFrame, size_wh: tuple[int, int]) -> None:
+    assert source_frame.small is not None
+    assert source_frame.small.shape == (size_wh[1], size_wh[0], 3)
+    assert source_frame.small.dtype == np.uint8
+    assert source_frame.small.flags.c_contiguous
+    expected = cv2.resize(source_frame.frame, size_wh, interpolation=cv2.INTER_AREA)[..., ::-1]
+    assert np.abs(expected.astype(int) - source_frame.small).max() <= 6  # YUV halves the colours' resolution
 
 
 @on_both_boards
 @pytest.mark.usefixtures("camera")
 @pytest.mark.parametrize("size_wh", [None, (360, 264), (1280, 720)])  # a row of 360 pixels is padded
 def test_frames(size_wh: tuple[int, int] | None) -> None:
-    info, shots = take(ask(size_wh), 3)
+    info, source_frames = take(ask(size_wh), 3)
     width, height = size_wh or (640, 480)
     assert info == SourceInfo(
         f"Raspberry Pi camera 0 (imx219), {width}x{height} at 30 fps, model-sized stream by the ISP",
         (width, height),
         30,
     )
-    for shot in shots:
-        assert shot.frame.shape == (height, width, 3)
-        assert shot.frame.dtype == np.uint8
-        assert shot.frame.flags.c_contiguous
-        assert shot.frame.flags.writeable
-        blue, green, red = (shot.frame[..., channel].astype(int) for channel in range(3))
+    for source_frame in source_frames:
+        assert source_frame.frame.shape == (height, width, 3)
+        assert source_frame.frame.dtype == np.uint8
+        assert source_frame.frame.flags.c_contiguous
+        assert source_frame.frame.flags.writeable
+        blue, green, red = (source_frame.frame[..., channel].astype(int) for channel in range(3))
         assert np.ptp(blue) == 0  # no padding in it
         assert np.all(np.diff(red[0]) >= 0)
         assert np.all(np.diff(green[:, 0]) >= 0)
         assert np.ptp(red) > 240  # the whole width of the sensor
-        assert 0 <= time.monotonic() - shot.captured < PATIENCE_S
+        assert 0 <= time.monotonic() - source_frame.captured < PATIENCE_S
 
 
 @on_both_boards
@@ -116,23 +116,23 @@ def test_frames(size_wh: tuple[int, int] | None) -> None:
     [((640, 480), (256, 256)), ((640, 480), (250, 130)), ((1280, 720), (192, 192)), ((640, 480), (640, 480))],
 )
 def test_the_small_picture_shows_the_same(size_wh: tuple[int, int], input_wh: tuple[int, int]) -> None:
-    for shot in take(ask(size_wh, input_size_wh=input_wh), 2)[1]:
-        check_same_picture(shot, input_wh)
+    for source_frame in take(ask(size_wh, input_size_wh=input_wh), 2)[1]:
+        check_same_picture(source_frame, input_wh)
 
 
 @pytest.mark.usefixtures("camera")
 @pytest.mark.parametrize("input_wh", [(255, 256), (256, 255), (642, 256), (256, 482)])
 def test_a_size_that_lores_cannot_have_goes_without(input_wh: tuple[int, int]) -> None:
-    info, [shot] = take(ask(input_size_wh=input_wh))
-    assert shot.small is None
+    info, [source_frame] = take(ask(input_size_wh=input_wh))
+    assert source_frame.small is None
     assert info.description.endswith("640x480 at 30 fps")
 
 
 @on_a_pi_5
 def test_a_pi_5_that_crops_lores_goes_without(camera: Camera) -> None:
     camera.has_scaler_crops = False  # libcamera before ScalerCrops
-    info, [shot] = take(ask())
-    assert shot.small is None
+    info, [source_frame] = take(ask())
+    assert source_frame.small is None
     assert "ISP" not in info.description
     check_same_picture(take(ask((480, 480)))[1][0], (256, 256))  # the same proportions, so the same crop
 
@@ -140,11 +140,11 @@ def test_a_pi_5_that_crops_lores_goes_without(camera: Camera) -> None:
 @on_a_pi_5
 def test_a_frame_with_two_crops_goes_without(camera: Camera) -> None:
     source = Picamera2Source(ask())
-    shots = iter(source)
-    check_same_picture(next(shots), (256, 256))
+    source_frames = iter(source)
+    check_same_picture(next(source_frames), (256, 256))
     camera.crops = [camera.crops[0], (410, 2, 2460, 2460)]
     deadline = time.monotonic() + PATIENCE_S
-    while next(shots).small is not None:
+    while next(source_frames).small is not None:
         assert time.monotonic() < deadline
     source.close()
 
@@ -168,9 +168,9 @@ def test_when_lores_is_the_same_picture(lores: dict[str, Any], crops: bool, old:
 
 
 def test_an_odd_size_becomes_even(camera: Camera) -> None:
-    info, [shot] = take(ask((641, 481)))
+    info, [source_frame] = take(ask((641, 481)))
     assert info.size_wh == (640, 480)
-    assert shot.frame.shape == (480, 640, 3)
+    assert source_frame.frame.shape == (480, 640, 3)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,13 @@ def test_autofocus_runs_unless_told_otherwise(camera: Camera, controls: dict[str
 def test_a_zoom_serves_both_streams(camera: Camera) -> None:
     source = Picamera2Source(ask(), controls={"ScalerCrop": (1640, 1232, 1640, 1230)})
     deadline = time.monotonic() + PATIENCE_S
-    for shot in source:
+    for source_frame in source:
         assert time.monotonic() < deadline
-        if shot.frame[..., 2].min() > 120 and shot.small is not None and shot.small[..., 0].min() > 110:
+        if (
+            source_frame.frame[..., 2].min() > 120
+            and source_frame.small is not None
+            and source_frame.small[..., 0].min() > 110
+        ):
             break
     check_same_picture(next(iter(source)), (256, 256))
     source.close()
@@ -305,15 +309,15 @@ def test_a_camera_that_cannot_be_started(camera: Camera, monkeypatch: pytest.Mon
 
 def test_a_camera_that_fails_later(real: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Picamera2Source(ask())
-    shots = iter(source)
-    next(shots)
+    source_frames = iter(source)
+    next(source_frames)
 
     def fail(*_: object, **__: object) -> None:
         raise OSError("Input/output error")
 
     monkeypatch.setattr(source._camera, "capture_request", fail)
     with pytest.raises(SourceError, match=r"\(imx219\) has failed \(Input/output error\)"):
-        next(shots)
+        next(source_frames)
     source.close()
     assert not real.acquired
 
@@ -339,14 +343,14 @@ def test_built_for_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closing(camera: Camera) -> None:
     source = Picamera2Source(ask())
-    shots = iter(source)
-    next(shots)
+    source_frames = iter(source)
+    next(source_frames)
     assert camera.acquired
     source.close()
     source.close()
     assert not camera.acquired
     assert not camera.running
-    assert list(shots) == []
+    assert list(source_frames) == []
     take(ask())  # and again
 
 
@@ -355,8 +359,8 @@ def test_frames_are_the_takers_to_keep(real: Camera) -> None:
     first = next(iter(source))
     assert first.small is not None
     frame, small = first.frame.copy(), first.small.copy()
-    for shot in islice(source, 20):
-        assert not np.shares_memory(shot.frame, first.frame)
+    for source_frame in islice(source, 20):
+        assert not np.shares_memory(source_frame.frame, first.frame)
     np.testing.assert_array_equal(first.frame, frame)
     np.testing.assert_array_equal(first.small, small)
     source.close()
@@ -364,12 +368,12 @@ def test_frames_are_the_takers_to_keep(real: Camera) -> None:
 
 def test_a_slow_taker_gets_the_newest_frame(real: Camera) -> None:
     source = Picamera2Source(ask())
-    shots = iter(source)
+    source_frames = iter(source)
     for _ in range(3):
-        next(shots)
+        next(source_frames)
         before = time.monotonic()
         time.sleep(0.5)
-        assert next(shots).captured > before + 0.1
+        assert next(source_frames).captured > before + 0.1
     source.close()
 
 

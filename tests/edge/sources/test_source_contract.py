@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seg_edge.sources.open import open_source
-from seg_edge.sources.source import Shot, Source, SourceRequest
+from seg_edge.sources.source import Source, SourceFrame, SourceRequest
 from tests.stand_in_cameras import HttpCamera, fake_webcam, numbered, rtsp_camera, write_clip
 
 INPUT_WH = (32, 24)
@@ -54,7 +54,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
         yield lambda kind: SourceRequest(KINDS[kind](stack, tmp_path, monkeypatch), INPUT_WH, fps=60)
 
 
-def take(source: Source, count: int = TAKEN) -> list[Shot]:
+def take(source: Source, count: int = TAKEN) -> list[SourceFrame]:
     return list(itertools.islice(iter(source), count))
 
 
@@ -65,24 +65,24 @@ def test_a_source_keeps_its_promises(kind: str, ask: Callable[[str], SourceReque
     began = time.monotonic()
     source = open_source(request)
     try:
-        info, shots, kept, now = source.info, [], [], []
-        for shot in itertools.islice(source, TAKEN):
-            shots.append(shot)
+        info, source_frames, kept, now = source.info, [], [], []
+        for source_frame in itertools.islice(source, TAKEN):
+            source_frames.append(source_frame)
             now.append(time.monotonic())
-            kept.append(shot.frame.copy())
+            kept.append(source_frame.frame.copy())
 
-        assert len(shots) == (3 if kind == "folder" else TAKEN)
-        for shot in shots:
-            assert shot.frame.dtype == np.uint8
-            assert shot.frame.flags.c_contiguous
-            assert shot.frame.shape[2:] == (3,)
-            if shot.small is not None:
-                assert (shot.small.dtype, shot.small.shape) == (np.uint8, (INPUT_WH[1], INPUT_WH[0], 3))
-        sizes = [(shot.frame.shape[1], shot.frame.shape[0]) for shot in shots]
+        assert len(source_frames) == (3 if kind == "folder" else TAKEN)
+        for source_frame in source_frames:
+            assert source_frame.frame.dtype == np.uint8
+            assert source_frame.frame.flags.c_contiguous
+            assert source_frame.frame.shape[2:] == (3,)
+            if source_frame.small is not None:
+                assert (source_frame.small.dtype, source_frame.small.shape) == (np.uint8, (INPUT_WH[1], INPUT_WH[0], 3))
+        sizes = [(source_frame.frame.shape[1], source_frame.frame.shape[0]) for source_frame in source_frames]
         assert sizes[0] == info.size_wh
         assert kind == "folder" or set(sizes) == {info.size_wh}
 
-        captured = [shot.captured for shot in shots]
+        captured = [source_frame.captured for source_frame in source_frames]
         assert captured == sorted(captured)
         assert all(began <= at <= seen for at, seen in zip(captured, now, strict=True))
 
@@ -93,11 +93,11 @@ def test_a_source_keeps_its_promises(kind: str, ask: Callable[[str], SourceReque
         assert kind != "synthetic" or "synthetic" in info.description.lower()
 
         # The taker keeps the frames, and may write into them.
-        for one, other in itertools.combinations(shots, 2):
+        for one, other in itertools.combinations(source_frames, 2):
             assert not np.shares_memory(one.frame, other.frame)
-        for shot, as_it_came in zip(shots, kept, strict=True):
-            np.testing.assert_array_equal(shot.frame, as_it_came)
-            shot.frame[:] = 7
+        for source_frame, as_it_came in zip(source_frames, kept, strict=True):
+            np.testing.assert_array_equal(source_frame.frame, as_it_came)
+            source_frame.frame[:] = 7
     finally:
         source.close()
         source.close()
@@ -124,9 +124,9 @@ def test_closing_before_the_first_frame_leaves_none(kind: str, ask: Callable[[st
 def test_what_is_not_live_gives_everything_and_ends(kind: str, ask: Callable[[str], SourceRequest]) -> None:
     source = open_source(replace(ask(kind), live=False))
     with contextlib.closing(source):
-        shots = list(source)
+        source_frames = list(source)
         assert not source.info.endless
-        assert len(shots) == source.info.frames == {"file": 20, "folder": 3, "photo": 1}[kind]
+        assert len(source_frames) == source.info.frames == {"file": 20, "folder": 3, "photo": 1}[kind]
         assert list(source) == []
 
 

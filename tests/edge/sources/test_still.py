@@ -55,22 +55,22 @@ def test_a_photo_is_shown_for_ever(tmp_path: Path) -> None:
     photo = folder_of(tmp_path / "photos", "one.png") / "one.png"
     source = opened(photo, fps=200)
     assert source.info.description == f"{photo}, 64x48 at 200 a second"
-    shots = list(itertools.islice(source, 10))
-    assert all(np.array_equal(shot.frame, numbered(0)) for shot in shots)
-    assert shots[-1].captured - shots[0].captured >= 9 / 200 - 1e-6
+    source_frames = list(itertools.islice(source, 10))
+    assert all(np.array_equal(source_frame.frame, numbered(0)) for source_frame in source_frames)
+    assert source_frames[-1].captured - source_frames[0].captured >= 9 / 200 - 1e-6
 
 
 def test_the_paces_when_none_is_asked_for(tmp_path: Path, clock: Clock) -> None:
     folder = folder_of(tmp_path / "photos", "one.png", "two.png", "three.png")
     assert (opened(folder / "one.png").info.fps, opened(folder).info.fps) == (10, 1)
-    captured = [shot.captured for shot in opened(folder)]
+    captured = [source_frame.captured for source_frame in opened(folder)]
     np.testing.assert_allclose(np.diff(captured), 1)
 
 
 def test_a_folders_photos_come_once_in_natural_order(tmp_path: Path) -> None:
     source = opened(folder_of(tmp_path / "photos", "photo1.png", "photo10.png", "photo2.png"), live=False)
     assert source.info.description == f"{tmp_path}/photos, 3 photos"
-    assert [read_number(shot.frame) for shot in source] == [0, 2, 1]
+    assert [read_number(source_frame.frame) for source_frame in source] == [0, 2, 1]
 
 
 def test_a_damaged_photo_does_not_hide_the_others_nor_itself(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_damaged_photo_does_not_hide_the_others_nor_itself(tmp_path: Path) -> 
         (folder / name).write_bytes(b"\x89PNG not really")
     shown = []
     with pytest.raises(SourceError, match=r"a\.png .*1 more"):
-        shown.extend(read_number(shot.frame) for shot in opened(folder, live=False))
+        shown.extend(read_number(source_frame.frame) for source_frame in opened(folder, live=False))
     # The generator above is given up with the error, so look at them one by one.
     frames = iter(opened(folder, live=False))
     assert [read_number(next(frames).frame) for _ in range(2)] == [1, 3]

@@ -43,11 +43,11 @@ def test_the_word_stands_in_the_corner(source: SyntheticSource, index: int) -> N
 @pytest.mark.parametrize("size_wh", [(640, 480), (1280, 720), (480, 640), (64, 64), (333, 111)])
 def test_any_size_has_frames_with_their_truth(size_wh: tuple[int, int]) -> None:
     source = open_source(size_wh)
-    for shot in islice(source, 3):
-        assert shot.frame.shape == (size_wh[1], size_wh[0], 3)
-        assert shot.frame.dtype == np.uint8
-        assert shot.small is None
-        assert 0 <= time.monotonic() - shot.captured < 60
+    for source_frame in islice(source, 3):
+        assert source_frame.frame.shape == (size_wh[1], size_wh[0], 3)
+        assert source_frame.frame.dtype == np.uint8
+        assert source_frame.small is None
+        assert 0 <= time.monotonic() - source_frame.captured < 60
     truth = source.truth(2)
     assert truth.shape == (size_wh[1], size_wh[0])
     assert truth.dtype == np.uint8
@@ -56,9 +56,9 @@ def test_any_size_has_frames_with_their_truth(size_wh: tuple[int, int]) -> None:
 
 def test_a_frame_depends_on_its_number_alone(source: SyntheticSource) -> None:
     again = open_source()
-    for index, shot in enumerate(islice(open_source(), 4)):
-        np.testing.assert_array_equal(shot.frame, again.frame(index))
-        np.testing.assert_array_equal(shot.frame, source.frame(index))
+    for index, source_frame in enumerate(islice(open_source(), 4)):
+        np.testing.assert_array_equal(source_frame.frame, again.frame(index))
+        np.testing.assert_array_equal(source_frame.frame, source.frame(index))
     assert not np.array_equal(source.frame(0), source.frame(1))
 
 
@@ -115,28 +115,28 @@ def test_a_rate_that_cant_be_kept_is_refused(fps: float) -> None:
 
 
 def test_live_frames_keep_their_pace() -> None:
-    taken = [shot.captured for shot in islice(open_source((160, 120), 50, live=True), 11)]
+    taken = [source_frame.captured for source_frame in islice(open_source((160, 120), 50, live=True), 11)]
     assert taken[-1] - taken[0] >= 10 / 50 - 0.02
     assert taken[-1] - taken[0] < 5
 
 
 def test_what_a_slow_taker_missed_does_not_come_in_a_burst() -> None:
     source = open_source((160, 120), 50, live=True)
-    shots = iter(source)
-    np.testing.assert_array_equal(next(shots).frame, source.frame(0))
+    source_frames = iter(source)
+    np.testing.assert_array_equal(next(source_frames).frame, source.frame(0))
     time.sleep(0.3)
-    late = next(shots)
+    late = next(source_frames)
     assert not any(np.array_equal(late.frame, source.frame(index)) for index in range(14))
-    after = next(shots), next(shots)
+    after = next(source_frames), next(source_frames)
     assert after[1].captured - late.captured >= 1 / 50
 
 
 def test_frames_that_are_not_live_come_as_fast_as_they_are_taken_and_none_is_missed() -> None:
     source = open_source((160, 120), 0.01)
-    shots = iter(source)
-    next(shots)
+    source_frames = iter(source)
+    next(source_frames)
     time.sleep(0.05)
-    np.testing.assert_array_equal(next(shots).frame, source.frame(1))
+    np.testing.assert_array_equal(next(source_frames).frame, source.frame(1))
 
 
 def test_close_ends_it_even_while_it_waits_for_the_next_frame() -> None:

@@ -1,0 +1,128 @@
+"""The whole of `seg-edge bench`: the models on this device, one after another measurement, into one document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_edge.apps.bench.accuracy import measure_accuracy
+from seg_edge.apps.bench.candidates import Candidate, check_names, describe, reference
+from seg_edge.apps.bench.cold_start import measure_cold_starts
+from seg_edge.apps.bench.document import describe_machine, make_document
+from seg_edge.apps.bench.figures import latency
+from seg_edge.apps.bench.rounds import encode, measure_rounds
+from seg_edge.apps.bench.watch import Watch
+from seg_edge.errors import ModelError
+from seg_edge.evaluation.data_folder import check_examples, class_names, held_out_examples
+from seg_edge.interpreter import default_threads
+from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.synthetic import SyntheticSource
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What to measure.
+
+    Attributes:
+        candidates: The models, beside the reference.
+        threads: Numbers of threads; empty for 1 to as many as the commands use.
+        frame: The picture to segment, BGR uint8 (height, width, 3); None for a drawn one of 640x480.
+        rounds: Processes at each number of threads.
+        runs: Turns in each.
+        cold_starts: Whole processes of each model.
+        data: A folder of photos with masks, to score the models on.
+        part: Of its `index.csv` or of `split`; all photos where it has neither.
+        split: The split that a training saved.
+        classes: Class names where the folder has no labels.txt.
+    """
+
+    candidates: tuple[Candidate, ...]
+    threads: tuple[int, ...] = ()
+    frame: np.ndarray | None = field(default=None, repr=False)
+    rounds: int = 7
+    runs: int = 60
+    cold_starts: int = 5
+    data: Path | None = None
+    part: str = "test"
+    split: Path | None = None
+    classes: tuple[str, ...] = ()
+
+
+def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, Any]:
+    """Measures all of it.
+
+    Args:
+        settings: What.
+        log: Is given a line now and then.
+
+    Returns:
+        The document; `seg_edge.apps.bench.document` says what it is, `docs/benchmarks.md` what is in it.
+
+    Raises:
+        SegEdgeError: Something can't be measured.
+    """
+    models = [reference(), *settings.candidates]
+    check_names(models)
+    threads = settings.threads or tuple(range(1, default_threads() + 1))
+    frame = drawn_frame() if settings.frame is None else settings.frame
+    watch = Watch()
+    described = {which.name: describe(which) for which in models}
+    scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
+
+    with watch.watching():
+        rounds = measure_rounds(
+            models,
+            frame,
+            threads,
+            settings.rounds,
+            settings.runs,
+            between=lambda done, total: log(f"latency: {done} of {total} rounds"),
+        )
+        log("cold starts")
+        cold = measure_cold_starts(settings.candidates, encode(frame), threads[-1], settings.cold_starts)
+    return make_document(
+        machine=describe_machine(),
+        watch=watch.verdict(),
+        settings={
+            "threads": list(threads),
+            "rounds": settings.rounds,
+            "runs": settings.runs,
+            "frame_wh": [frame.shape[1], frame.shape[0]],
+            "reference": models[0].name,
+        },
+        models=described,
+        latency=latency(rounds, models[0].name),
+        cold_start=cold,
+        accuracy=scored,
+    )
+
+
+def drawn_frame() -> np.ndarray:
+    """A person drawn before a room, BGR uint8 (480, 640, 3); the same everywhere."""
+    return SyntheticSource(SourceRequest("synthetic", (256, 256))).frame(0)
+
+
+def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[str, Any]]:
+    if settings.data is None:
+        return []
+    names = class_names(settings.data, settings.classes or None)
+    examples, all_of_them = held_out_examples(settings.data, settings.part, settings.split)
+    check_examples(examples, names)
+    for which in settings.candidates:
+        known = which.open(1).card.class_names
+        if known != names:
+            raise ModelError(
+                f"{which.name} knows the classes {', '.join(known)}; {settings.data} has {', '.join(names)}."
+            )
+    scored = measure_accuracy(
+        settings.data.resolve().name,
+        settings.candidates,
+        examples,
+        names,
+        progress=lambda done, total: log(f"accuracy: {done} of {total} photos"),
+    )
+    return [{**scored, "part": "all" if all_of_them else settings.part}]

@@ -1,0 +1,256 @@
+"""`seg-edge camera`: a source, segmented as it comes, to every sink that was asked for, until somebody ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
+from seg_edge.capture.stats import RunStats
+from seg_edge.capture.supervisor import OPENER
+from seg_edge.models import DEFAULT_MODEL
+from seg_edge.render import EFFECTS, check_background, cover, flatten, render
+from seg_edge.segmenter import Segmenter
+from seg_edge.sinks.group import SinkGroup
+from seg_edge.sinks.sink import Controls, OutputFrame, Sink
+from seg_edge.smooth import DEFAULT_SMOOTH
+from seg_edge.sources.source import SourceInfo, SourceRequest
+from seg_edge.system.board import Machine
+from seg_edge.system.files import check_writable, write_file
+from seg_edge.system.memory import keep_freed_memory
+from seg_edge.system.systemd import ServiceManager
+
+IDLE_S = 0.05  # how often a window is kept alive while no frame comes
+STUCK_S = 10.0  # a frame that takes longer is not slow: systemd is no longer told that all is well
+STATUS_S = 1.0
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Everything `seg-edge camera` was asked for; see its options.
+
+    Attributes:
+        controls: See `SourceRequest`.
+        background: BGR uint8 picture for the effect `replace`.
+        view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
+        seconds: End after so long, counted from the start.
+        frames: End after so many published frames.
+        as_json: One JSON object a frame on standard output.
+    """
+
+    source: str = "auto"
+    size_wh: tuple[int, int] | None = None
+    fps: float | None = None
+    controls: Mapping[str, object] = field(default_factory=dict)
+    effect: str = "overlay"
+    background: np.ndarray | None = field(default=None, compare=False)
+    mirror: bool = False
+    view: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    record: Path | None = None
+    force: bool = False
+    virtual_camera: str | None = None
+    as_json: bool = False
+    snapshots: Path = Path()
+    smooth: float = DEFAULT_SMOOTH
+    seconds: float | None = None
+    frames: int | None = None
+    stats: Path | None = None
+    model: str = DEFAULT_MODEL
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_background(self.effect, self.background)
+        if self.stats:
+            check_writable(self.stats)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: why, what failed meanwhile, and the object that `--stats` writes."""
+
+    reason: str
+    failures: list[str]
+    stats: dict[str, Any]
+
+
+def run_camera(
+    settings: CameraSettings, log: Log, show_status: Log = lambda text: None, opener: str = OPENER
+) -> Outcome:
+    """Runs until the source or the settings end it, a signal comes, or a person closes the window.
+
+    A sink that fails is closed and reported, and the others go on.
+
+    Args:
+        settings: What to do.
+        log: Takes news for the user, from any thread.
+        show_status: Takes a line about once a second, such as for a terminal's last line.
+        opener: See `seg_edge.capture.supervisor.Capture`.
+
+    Raises:
+        SourceError: The source can't be opened, or one that has an end failed before it.
+        OutputError: A sink can't be opened, or the stats can't be written.
+    """
+    keep_freed_memory()
+    segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
+    request = SourceRequest(
+        settings.source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
+    )
+    controls = Controls(settings.effect, settings.mirror)
+    view = settings.view or _choose_view(log)
+    with contextlib.ExitStack() as stack:
+        pipeline = Pipeline(request, segmenter, log, opener)  # until it is open, Ctrl-C is the ordinary one
+        stack.callback(pipeline.close)
+        stack.enter_context(_stopped_by_signals(controls))
+        log(f"camera: {pipeline.info.description}")
+        sinks = SinkGroup(controls, log)
+        stack.callback(sinks.close)
+        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
+            sinks.add(sink)
+        stats = RunStats()
+        try:
+            with pipeline:
+                _publish_all(settings, pipeline, controls, sinks, stats, show_status)
+        finally:
+            document = stats.to_json(pipeline, segmenter)
+            if settings.stats:  # before the sinks are closed: a long recording takes its time
+                write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
+            sinks.close()
+    return Outcome(controls.reason, sinks.failures, document)
+
+
+def _publish_all(
+    settings: CameraSettings,
+    pipeline: Pipeline,
+    controls: Controls,
+    sinks: SinkGroup,
+    stats: RunStats,
+    show_status: Log,
+) -> None:
+    manager = ServiceManager()
+    deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
+    background = settings.background
+    if background is not None:
+        background = cover(background, pipeline.info.size_wh[::-1])
+    manager.ready()
+    status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
+    while not controls.stopped.is_set() and stats.published != settings.frames:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            break
+        item = pipeline.take(IDLE_S)
+        if item is not None:
+            last = now
+            _publish(item, background, controls, sinks, stats)
+        elif pipeline.exhausted():
+            break
+        else:
+            sinks.idle(pipeline.trouble)
+        if now >= next_status:
+            next_status = now + STATUS_S
+            status = pipeline.trouble or _status(stats, pipeline)
+            show_status(status)
+        # A lost camera is being seen to, and a slow one is waited for; a frame that never gets done is neither.
+        if pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
+            manager.alive(status)
+    manager.stopping()
+
+
+def _publish(
+    item: SegmentedFrame, background: np.ndarray | None, controls: Controls, sinks: SinkGroup, stats: RunStats
+) -> None:
+    began = time.monotonic()
+    picture = flatten(render(item.source.frame, item.answer, controls.effect, background))
+    if controls.mirror:
+        picture = cv2.flip(picture, 1)
+    rendered = time.monotonic()
+    age_ms = (rendered - item.source.captured) * 1000
+    number = stats.published + 1
+    sinks.publish(OutputFrame(number, item.source.captured, age_ms, stats.fps, item.source.frame, item.answer, picture))
+    published = time.monotonic()
+    stats.add(item, (rendered - began) * 1000, (published - rendered) * 1000)
+
+
+def _status(stats: RunStats, pipeline: Pipeline) -> str:
+    return f"{stats.fps:.1f} frames/s, {stats.age_ms:.0f} ms old, {pipeline.dropped} dropped"
+
+
+def _choose_view(log: Log) -> str:
+    from seg_edge.sinks.display import look_for_windows
+
+    why_not = look_for_windows(Machine()).why_not
+    if not why_not:
+        return "window"
+    log(f"no window, as {why_not}; the picture is on a page")
+    return "http"
+
+
+def _open_sinks(
+    settings: CameraSettings,
+    view: str,
+    info: SourceInfo,
+    controls: Controls,
+    segmenter: Segmenter,
+    log: Log,
+) -> Iterator[Sink]:
+    """One after the other, so that those that are open are closed when one can't be."""
+    effects = [name for name in EFFECTS if name != "replace" or settings.background is not None]
+    fps = info.fps or 30.0
+    if settings.record:
+        from seg_edge.sinks.record import Record
+
+        yield Record(Path(time.strftime(str(settings.record))), fps, settings.force)
+    if settings.virtual_camera:
+        from seg_edge.sinks.virtual_camera import VirtualCamera
+
+        yield VirtualCamera(settings.virtual_camera, info.size_wh, fps)
+    if settings.as_json:
+        from seg_edge.sinks.json_lines import JsonLines
+
+        yield JsonLines(sys.stdout, controls)
+    if view == "http":
+        from seg_edge.sinks.http.view import HttpView
+
+        page = HttpView(settings.host, settings.port, controls, effects)
+        log(f"open {page.url} in a browser")
+        yield page
+    if view == "window":
+        from seg_edge.sinks.window import Window
+
+        yield Window(controls, segmenter.classes, effects)
+    from seg_edge.sinks.snapshots import Snapshots
+
+    yield Snapshots(settings.snapshots, controls, lambda path: log(f"snapshot: {path}"))
+
+
+@contextmanager
+def _stopped_by_signals(controls: Controls) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal end the camera in order, a second one at once; SIGUSR1 takes a snapshot."""
+
+    def stop(number: int, frame: object) -> None:
+        controls.stop()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    # What whoever started us had ignored, as nohup does, stays ignored.
+    caught = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in caught}
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: controls.snapshot.set())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

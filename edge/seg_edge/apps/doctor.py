@@ -1,0 +1,219 @@
+"""Can this machine segment, and if not, what to do: the checks behind `seg-edge doctor`.
+
+Nothing here changes anything, opens a camera or shows a window. What looks at the board is in
+`seg_edge.apps.doctor_board`; here is what looks at the installation.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seg_edge import interpreter, models
+from seg_edge.apps import doctor_board
+from seg_edge.apps.doctor_board import Answer
+from seg_edge.errors import ModelError, RuntimeMissingError
+from seg_edge.sinks.display import look_for_windows
+from seg_edge.system.board import Machine
+
+OPENCVS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: Its name.
+        status: `ok`, `note` (missing or could be better) or `problem` (something will fail).
+        found: What is there, one line.
+        advice: What to do about it, one line; empty when all is well.
+        data: The same as figures, fit for JSON.
+    """
+
+    check: str
+    status: str
+    found: str
+    advice: str
+    data: Mapping[str, Any]
+
+
+def examine(machine: Machine | None = None) -> list[Finding]:
+    """Runs every check, about two seconds in all."""
+    machine = machine or Machine()
+    return [run_check(name, machine) for name in CHECKS]
+
+
+def run_check(name: str, machine: Machine) -> Finding:
+    """Runs the check of that name; one that breaks becomes a `problem`, never an exception."""
+    try:
+        return Finding(name, *CHECKS[name](machine))
+    except RuntimeMissingError:
+        said, advice = "no LiteRT runtime works here", "see the check 'interpreter'"
+    except ModelError as error:
+        said, advice = str(error), "see the check 'model'"
+    except ImportError as error:
+        said, advice = f"can't be looked at: {_one_line(error)}", "see the check 'opencv'"
+    except Exception as error:  # a doctor that falls ill is no use: the other checks go on
+        said, advice = f"the check itself failed: {_one_line(error)}", "report it to seg-edge"
+    return Finding(name, "problem", said, advice, {})
+
+
+def check_interpreter(machine: Machine) -> Answer:
+    """Which LiteRT runtime is used, and what is wrong with those before it."""
+    python = f"Python {platform.python_version()}, {machine.bits}-bit, on {machine.arch}"
+    try:
+        runtime = interpreter.find_runtime()
+        name, version = runtime.name, runtime.version
+    except RuntimeMissingError:
+        name, version = "", ""
+    failed = {}
+    for other, module, _ in interpreter.RUNTIMES:
+        if other == name:
+            break
+        failed[other] = _why_not(module)
+    why = "".join(f"; {other} is not: {reason}" for other, reason in failed.items())
+    data: dict[str, Any] = {"runtime": name, "version": version, "failed": failed}
+    data |= {"python": platform.python_version(), "bits": machine.bits, "arch": machine.arch}
+    install = "pip install ai-edge-litert"
+    if machine.is_32_bit_arm:
+        install = "pip install tflite-runtime 'numpy<2'"
+        if sys.version_info >= (3, 12):
+            install += ", in an environment of Python 3.11, the last it has wheels for"
+    if not name:
+        return "problem", f"no LiteRT runtime works{why}; {python}", install, data
+    found = f"{name} {version} is used{why}; {python}"
+    if name == "tensorflow":
+        return "note", found, f"slow to start, hundreds of megabytes: {install}", data
+    if name == "tflite-runtime" and not machine.is_32_bit_arm:
+        return "note", found, f"its successor is about twice as fast: {install}", data
+    return "ok", found, "", data
+
+
+def check_numpy(machine: Machine) -> Answer:
+    """NumPy, and whether tflite-runtime was built for another one."""
+    tflite = _version("tflite-runtime")
+    data = {"version": np.__version__, "tflite_runtime": tflite}
+    if not tflite or int(np.__version__.split(".")[0]) < 2:
+        return "ok", f"NumPy {np.__version__}", "", data
+    found = f"NumPy {np.__version__}, but tflite-runtime {tflite} was built for NumPy 1 and fails"
+    if _version("ai-edge-litert"):
+        advice = "ai-edge-litert takes its place: pip uninstall tflite-runtime"
+        return "note", found, advice, data
+    return "problem", found, "pip install 'numpy<2'", data
+
+
+def check_opencv(machine: Machine) -> Answer:
+    """OpenCV's version, and several of its packages in one another's way."""
+    installed = {name: version for name in OPENCVS if (version := _version(name))}
+    data: dict[str, Any] = {"packages": installed, "version": None}
+    try:
+        import cv2
+    except (ImportError, AttributeError) as error:
+        said, advice = _one_line(error), "pip install --force-reinstall opencv-python"
+        if "libGL" in said or "libgthread" in said:
+            advice = "sudo apt install libgl1 libglib2.0-0"
+        elif "multiarray" in said or "_ARRAY_API" in said:  # Debian's, beside a NumPy from pip
+            advice = "pip install 'numpy<2'"
+        elif machine.is_32_bit_arm:
+            advice = "sudo apt install python3-opencv, and python3 -m venv --system-site-packages"
+        return "problem", f"OpenCV does not import: {said}", advice, data
+    data["version"] = cv2.__version__
+    if len(installed) > 1:  # they unpack into one folder, each over the others' files
+        found = f"OpenCV {cv2.__version__}, from {' and '.join(installed)} at once"
+        advice = f"pip uninstall -y {' '.join(installed)} && pip install opencv-python"
+        return "problem", found, advice, data
+    return "ok", f"OpenCV {cv2.__version__} from {next(iter(installed), 'the system')}", "", data
+
+
+def check_window(machine: Machine) -> Answer:
+    """Whether a window can be shown. Not tried: without a display Qt aborts the process."""
+    support = look_for_windows(machine)
+    x11, wayland = (machine.environment.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    data = {"gui": support.gui, "display": x11, "wayland_display": wayland}
+    if support.why_not:
+        advice = f"pictures are still written to files; for a window: {support.remedy}"
+        found = support.why_not if support.gui == "NONE" else f"{support.gui} windows, but {support.why_not}"
+        return "note", found, advice, data
+    return "ok", f"{support.gui} windows on display {support.display or 'of the system'}", "", data
+
+
+def check_ffmpeg(machine: Machine) -> Answer:
+    """Whether the program ffmpeg is there, for sound and for recordings as MP4."""
+    path = shutil.which("ffmpeg", path=machine.environment.get("PATH", ""))
+    data = {"path": path}
+    if path:
+        return "ok", path, "", data
+    found = "not installed: videos lose their sound, and recordings can't be .mp4 (.mkv and .ts can)"
+    return "note", found, "sudo apt install ffmpeg", data
+
+
+def check_model(machine: Machine) -> Answer:
+    """Whether each bundled model is the file that was shipped, and loads."""
+    shown: list[str] = []
+    wrong: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for name in models.bundled_models():
+        try:
+            file = models.open_model(name)
+            interpreter.LiteRT(file.content, 1, name)
+        except ModelError as error:
+            wrong.append(str(error))
+            rows.append({"name": name, "error": str(error)})
+            continue
+        version, size = file.card.version if file.card else "?", len(file.content)
+        rows.append({"name": name, "version": version, "bytes": size, "sha256": file.sha256})
+        shown.append(f"{name} version {version}, {size / 1000:.0f} kB, {file.sha256[:12]}")
+    reinstall = "pip install --force-reinstall seg-edge"
+    if wrong:
+        return "problem", " ".join(wrong), reinstall, {"models": rows}
+    if not rows:
+        return "problem", "no bundled model", f"use --model FILE, or {reinstall}", {"models": []}
+    return "ok", "; ".join(shown), "", {"models": rows}
+
+
+def _why_not(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever it says is the answer
+        return _one_line(error)
+    return "it has no Interpreter"
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _one_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+CHECKS: dict[str, Callable[[Machine], Answer]] = {
+    "interpreter": check_interpreter,
+    "numpy": check_numpy,
+    "simd": doctor_board.check_simd,
+    "opencv": check_opencv,
+    "window": check_window,
+    "ffmpeg": check_ffmpeg,
+    "camera": doctor_board.check_camera,
+    "libcamera": doctor_board.check_libcamera,
+    "throttling": doctor_board.check_throttling,
+    "threads": doctor_board.check_threads,
+    "model": check_model,
+}

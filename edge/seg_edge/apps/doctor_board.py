@@ -1,0 +1,222 @@
+"""The checks of `seg-edge doctor` that look at the board: CPU, cameras, heat, time for an inference."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from seg_edge import interpreter, models
+from seg_edge.system.board import Machine, find_cameras, read_board
+
+# Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
+INT8_SPEED = (
+    (("i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
+    (("asimd", "neon", "avx2"), "no 8-bit dot products, so int8 may be no faster than float"),
+)
+HOT_C = 80.0  # where a Raspberry Pi starts to lower its clock
+TIMING_RUNS = 10
+TIMING_SECONDS = 1.5
+
+# Status, found, advice, data: a `seg_edge.apps.doctor.Finding` but for the check's name.
+Answer = tuple[str, str, str, Mapping[str, Any]]
+
+
+def check_simd(machine: Machine) -> Answer:
+    """The CPU's instructions for int8, and whether XNNPACK takes the model."""
+    board = read_board(machine)
+    useful, meaning = _int8_speed(board.features)
+    found = f"{', '.join(useful) or 'no vector instructions known'}: {meaning}"
+    data: dict[str, Any] = {"features": useful, "xnnpack": None, "not_delegated": None}
+    file = _any_model()
+    if file is None:
+        return "note", f"{found}; XNNPACK not tried", "see the check 'model'", data
+    split = _delegation(interpreter.LiteRT(file.content, 1, file.name))
+    if split is None:
+        return "ok", f"{found}; this runtime doesn't say what XNNPACK took", "", data
+    data["xnnpack"], data["not_delegated"] = split
+    if not data["xnnpack"]:
+        # XNNPACK's CPU detection reads these; where a container hides them it stays off.
+        advice = "let it read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
+        return "problem", f"{found}; XNNPACK is not used for {file.name}", advice, data
+    if data["not_delegated"]:
+        rest = ", ".join(sorted(set(data["not_delegated"])))
+        advice = "convert the model again with convert/quantize.py, which fixes the batch to 1"
+        return "note", f"{found}; XNNPACK takes {file.name} but for {rest}", advice, data
+    found += f"; XNNPACK takes all of {file.name}"
+    if not useful:
+        return "note", found, "expect slow inference: see the check 'threads'", data
+    return "ok", found, "", data
+
+
+def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
+    useful = [name for names, _ in INT8_SPEED for name in names if name in features]
+    meanings = (text for names, text in INT8_SPEED if set(names) & set(features))
+    return useful, next(meanings, "int8 and float are both slow")
+
+
+def _delegation(backend: interpreter.LiteRT) -> tuple[bool, list[str]] | None:
+    """Whether a delegate takes part of the model, and the operations it leaves; None: unknown."""
+    # Private, in ai-edge-litert and tflite-runtime alike: nothing public tells.
+    details = getattr(backend._interpreter, "_get_ops_details", None)
+    if details is None:
+        return None
+    # Operations a delegate took over stay listed and its own nodes follow: so the last one to give a
+    # tensor is the one that runs, and walking back from the answer meets just those that run.
+    giver = {int(tensor): op for op in details() for tensor in op["outputs"]}
+    run, todo = {}, [backend._output_index]
+    while todo:
+        op = giver.get(todo.pop())
+        if op and op["index"] not in run:
+            run[op["index"]] = str(op["op_name"])
+            todo += [int(tensor) for tensor in op["inputs"]]
+    left = [name for name in run.values() if "DELEGATE" not in name.upper()]
+    return len(left) < len(run), left
+
+
+def check_camera(machine: Machine) -> Answer:
+    """The /dev/video* nodes that are cameras, and the permission to use them."""
+    cameras = find_cameras(machine)
+    data = {"cameras": [asdict(camera) for camera in cameras]}
+    if not cameras:
+        advice = "plug in a USB camera; for a camera module see 'libcamera'; photos need none"
+        return "note", "no USB camera", advice, data
+    found = ", ".join(
+        f"{camera.device} {camera.name}{'' if camera.allowed else ' (no permission)'}" for camera in cameras
+    )
+    refused = sum(not camera.allowed for camera in cameras)
+    if refused:
+        status = "problem" if refused == len(cameras) else "note"
+        return status, found, "sudo usermod -aG video $USER, then log out and in again", data
+    return "ok", found, "", data
+
+
+def check_libcamera(machine: Machine) -> Answer:
+    """On a Raspberry Pi: whether this environment reaches what drives a camera module."""
+    board = read_board(machine)
+    if not board.is_raspberry_pi:
+        return "ok", "not a Raspberry Pi", "", {"board": board.model}
+    names = ("libcamera", "picamera2")
+    here = {name: _importable(name) for name in names}
+    packages = machine.root / "usr/lib/python3/dist-packages"
+    system = {name: (packages / name).is_dir() for name in names}
+    try:
+        config = (machine.prefix / "pyvenv.cfg").read_text(encoding="utf-8").lower()
+    except OSError:  # no virtual environment
+        config = ""
+    hidden = bool(re.search(r"^include-system-site-packages\s*=\s*false", config, re.MULTILINE))
+    data = {"board": board.model, "here": here, "system": system, "venv_hides_system": hidden}
+    if all(here.values()):
+        return "ok", f"libcamera and picamera2 are there; {board.model}", "", data
+    missing = " and ".join(name for name in names if not here[name])
+    install = "" if system["picamera2"] else "sudo apt install python3-picamera2; "
+    venv = "make the environment again: /usr/bin/python3 -m venv --system-site-packages DIR"
+    if system["libcamera"]:
+        why = "hides the system's packages" if hidden else "is not the system's Python"
+        found = f"{missing}: not importable, the system has libcamera but this environment {why}"
+        return "problem", found, install + venv, data
+    found = f"{missing}: not installed, so no camera module ({board.model})"
+    return "note", found, install + (venv if hidden else ""), data
+
+
+def check_throttling(machine: Machine) -> Answer:
+    """Whether heat, power or the governor hold the CPU back."""
+    board = read_board(machine)
+    data = {
+        "throttle_bits": board.throttle_bits,
+        "now": board.throttled_now,
+        "since_boot": board.throttled_since_boot,
+        "temperature_c": board.temperature_c,
+        "governor": board.governor,
+        "mhz": board.mhz,
+        "max_mhz": board.max_mhz,
+    }
+    facts = []
+    if board.temperature_c is not None:
+        facts.append(f"{board.temperature_c:.0f} °C")
+    if board.mhz and board.max_mhz:
+        facts.append(f"{board.mhz:.0f} of {board.max_mhz:.0f} MHz")
+    if board.governor:
+        facts.append(f"governor {board.governor}")
+    rest = ", ".join(facts) or "no sensor and no clock to read"
+    held = board.throttled_now or board.throttled_since_boot
+    cure = "cool it: a heatsink or a fan"
+    if "under-voltage" in held:
+        cure = "use the board's own power supply and a short cable, and nothing hungry on its USB"
+    if board.throttled_now:
+        return "problem", f"now: {', '.join(held)}; {rest}", cure, data
+    if board.throttled_since_boot:
+        return "note", f"since boot: {', '.join(held)}; {rest}", cure, data
+    if board.temperature_c is not None and board.temperature_c > HOT_C:
+        return "note", rest, cure, data
+    # On the drivers of newer PCs "powersave" is the ordinary governor and goes to full speed.
+    if board.governor == "powersave" and "pstate" not in board.clock_driver:
+        folder = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        return "note", rest, f"echo ondemand | sudo tee {folder}", data
+    told = "" if board.throttle_bits is None else "not throttled since boot; "
+    return "ok", told + rest, "", data
+
+
+def check_threads(machine: Machine) -> Answer:
+    """How long an inference takes, by thread count."""
+    board = read_board(machine)
+    file = _any_model()
+    if file is None:
+        return "problem", "no bundled model to time", "see the check 'model'", {}
+    times = _time_threads(file, range(1, interpreter.default_threads() + 1))
+    # The first run of each allocates and packs; it counts only where there was time for no other.
+    median = {n: statistics.median(runs[1:] or runs) for n, runs in times.items()}
+    fastest = min(median, key=median.__getitem__)
+    speed_up = round(median[1] / median[fastest], 2)
+    rounds = min(max(len(runs) - 1, 1) for runs in times.values())
+    data = {
+        "model": file.name,
+        "median_ms": {str(n): round(ms, 3) for n, ms in median.items()},
+        "runs": rounds,
+        "fastest": fastest,
+        "speed_up": speed_up,
+        "load": board.load,
+        "cores": board.cores,
+    }
+    each = ", ".join(f"{n}: {ms:.1f} ms" for n, ms in median.items())
+    found = f"{file.name}, threads {each} (median of {rounds}); {fastest} fastest, {speed_up} x 1 thread"
+    if board.load is not None:
+        found += f"; load {board.load:.1f} on {board.cores} cores"
+        if board.load > board.cores / 2:
+            advice = "other programs are busy: ask again when they are done"
+            return "note", found, advice, data
+    if median[fastest] < 0.9 * median[max(median)]:
+        return "note", found, f"more threads do not help here: --threads {fastest}", data
+    return "ok", found, "", data
+
+
+def _time_threads(file: models.ModelFile, counts: range) -> dict[int, list[float]]:
+    """Milliseconds of each inference by thread count, in turns: noise hits all alike."""
+    deadline = time.perf_counter() + TIMING_SECONDS
+    backends = {n: interpreter.LiteRT(file.content, n, file.name) for n in counts}
+    times: dict[int, list[float]] = {}
+    for _ in range(1 + TIMING_RUNS):
+        for n, backend in backends.items():
+            image = np.zeros(backend.input.shape, backend.input.dtype)
+            began = time.perf_counter()
+            if began > deadline and times:
+                return times
+            backend.run(image)
+            times.setdefault(n, []).append((time.perf_counter() - began) * 1000)
+    return times
+
+
+def _any_model() -> models.ModelFile | None:
+    listing = models.bundled_models()
+    name = models.DEFAULT_MODEL if models.DEFAULT_MODEL in listing else next(iter(listing), None)
+    return None if name is None else models.open_model(name)
+
+
+def _importable(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

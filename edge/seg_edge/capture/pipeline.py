@@ -1,0 +1,208 @@
+"""Capture, segmentation and whatever is done with the answers, at the same time: the newest frame wins, nothing queues.
+
+    capture process --> [newest] --> segmenting thread --> [newest] --> the caller's thread
+
+Between two of them is room for one frame. Of a live source a newer frame takes the place of one that nobody has taken
+yet, so the age of what comes out stays bounded however slow the machine is, and every frame lost that way is counted.
+Of a file that is read whole, the one before waits instead, and every frame comes out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from seg_edge.capture.supervisor import OPENER, Capture, CapturedFrame
+from seg_edge.segmentation import Segmentation
+from seg_edge.segmenter import Segmenter
+from seg_edge.sources.source import SourceInfo, SourceRequest
+
+STOP_S = 5.0  # an inference is not interrupted; one that never returns must not keep the program from ending
+
+Item = TypeVar("Item")
+
+
+class Mailbox(Generic[Item]):
+    """Room for one item between two threads.
+
+    Args:
+        keep_all: `put` waits for room; else it replaces what is there.
+
+    Attributes:
+        replaced: How many items were replaced before anybody took them.
+    """
+
+    def __init__(self, keep_all: bool):
+        self._keep_all = keep_all
+        self._change = threading.Condition()
+        self._item: Item | None = None
+        self._ended = False
+        self.replaced = 0
+
+    def put(self, item: Item) -> None:
+        """Leaves an item; after the end it is dropped."""
+        with self._change:
+            while self._keep_all and self._item is not None and not self._ended:
+                self._change.wait()
+            if self._ended:
+                return
+            self.replaced += self._item is not None
+            self._item = item
+            self._change.notify_all()
+
+    def take(self, seconds: float | None = None) -> Item | None:
+        """The item, waiting for it if need be; None after `seconds`, or when there will be none any more."""
+        with self._change:
+            self._change.wait_for(lambda: self._item is not None or self._ended, seconds)
+            item, self._item = self._item, None
+            self._change.notify_all()
+            return item
+
+    def end(self) -> None:
+        """No more will be put; what is there can still be taken. Wakes everybody who waits."""
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has ended and is empty."""
+        with self._change:
+            return self._ended and self._item is None
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedFrame:
+    """A frame with its answer, and where its time went.
+
+    Attributes:
+        source: The frame.
+        answer: Its segmentation.
+        stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until it was taken, in
+            `wait`.
+        done: `time.monotonic()` when the answer was there.
+    """
+
+    source: CapturedFrame
+    answer: Segmentation
+    stages_ms: dict[str, float]
+    done: float
+
+
+class Pipeline:
+    """A source and a Segmenter at work; use it in a `with` block, and `take` what comes out.
+
+    Args:
+        request: What to open.
+        segmenter: Used from the pipeline's own thread as long as the block lasts.
+        log: Takes news for the user, from any thread.
+        opener: The function that opens the source; see `Capture`.
+
+    Raises:
+        SourceError: The source can't be opened.
+    """
+
+    def __init__(self, request: SourceRequest, segmenter: Segmenter, log: Callable[[str], None], opener: str = OPENER):
+        self._segmenter = segmenter
+        self._frames: Mailbox[CapturedFrame] = Mailbox(keep_all=not request.live)
+        self._answers: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
+        self._failure: Exception | None = None
+        self._capture = Capture(request, self._frames.put, self._frames.end, log, opener)
+        self._thread = threading.Thread(target=self._segment, name="segment", daemon=True)
+        self.segmented = 0
+
+    def __enter__(self) -> Pipeline:
+        self._capture.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it all and gives the source back; may be called twice."""
+        self._frames.end()
+        self._answers.end()
+        self._capture.close()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    @property
+    def info(self) -> SourceInfo:
+        """What was opened."""
+        return self._capture.info
+
+    @property
+    def captured(self) -> int:
+        """Frames the source gave."""
+        return self._capture.received + self._capture.missed
+
+    @property
+    def dropped(self) -> int:
+        """Those that a newer one replaced, at any of the three places."""
+        return self._capture.missed + self._frames.replaced + self._answers.replaced
+
+    @property
+    def reconnects(self) -> int:
+        """How often the camera was lost and came back."""
+        return self._capture.reconnects
+
+    @property
+    def capture_peak_mb(self) -> float:
+        """The largest resident set of the capture process, in 10^6 bytes."""
+        return self._capture.peak_mb
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no new frame, for the user; empty when all is well."""
+        return self._capture.trouble
+
+    @property
+    def stall_s(self) -> float | None:
+        """Without a frame for so many seconds the source is taken for lost; None where it may take for ever."""
+        return self._capture.stall_s
+
+    def take(self, seconds: float) -> SegmentedFrame | None:
+        """The newest answer, or the next one of a source that is read whole; None when there is none in time."""
+        item = self._answers.take(seconds)
+        if item is not None:
+            item.stages_ms["wait"] += (time.monotonic() - item.done) * 1000
+        return item
+
+    def exhausted(self) -> bool:
+        """Whether everything there was has been taken.
+
+        Raises:
+            SourceError: A source that has an end failed before it.
+        """
+        if not self._answers.exhausted:
+            return False
+        failure = self._failure or self._capture.failure
+        if failure:
+            raise failure
+        return True
+
+    def _segment(self) -> None:
+        try:
+            while (source_frame := self._frames.take()) is not None:
+                began = time.monotonic()
+                answer = self._segmenter(source_frame.frame, source_frame.small)
+                self.segmented += 1
+                self._answers.put(
+                    SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())
+                )
+        except Exception as error:  # raised again where the answers are taken
+            self._failure = error
+        finally:
+            self._answers.end()
+
+
+def _stages_ms(source_frame: CapturedFrame, began: float, answer: Segmentation) -> dict[str, float]:
+    capture_s = source_frame.arrived - source_frame.captured - source_frame.resize_s
+    stages = {"capture": capture_s * 1000, "wait": (began - source_frame.arrived) * 1000, **answer.timing_ms}
+    stages["preprocess"] += source_frame.resize_s * 1000
+    return stages

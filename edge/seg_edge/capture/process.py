@@ -1,0 +1,210 @@
+"""The capture process as the program sees it: how it is started, what is said between the two, how it is ended.
+
+The words are the classes below, and "begin". Frames lie in shared memory without a name, so nothing is left behind
+however either of the two ends. What runs in it is `capture_child.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_edge.capture.channel import channel_pair
+from seg_edge.errors import SourceError
+from seg_edge.sources.names import shown_name
+from seg_edge.sources.source import SourceInfo, SourceRequest
+
+SLOTS = 3  # one being written, one being copied out, one to spare
+FRAME_BYTES = 7680 * 4320 * 3  # 8K; memory that no frame touches is not used
+SMALL_BYTES = 2048 * 2048 * 3
+SLOT_BYTES = FRAME_BYTES + SMALL_BYTES
+MEMORY_BYTES = SLOTS * SLOT_BYTES
+
+
+LISTEN_S = 0.1  # how soon a stop is heard
+STOP_S = 1.0  # for the source to close its device of its own accord
+
+
+@dataclass(frozen=True)
+class Start:
+    """To the capture process: what to open, with which function (`module:name`), and whose child it is."""
+
+    request: SourceRequest
+    opener: str
+    parent: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """From it: the source is open."""
+
+    info: SourceInfo
+
+
+@dataclass(frozen=True)
+class FrameReady:
+    """From it: a frame lies in `slot`, which is given back by sending its number.
+
+    `captured` and `at_s` are as in `SourceFrame`; `resize_s` is what the model-sized picture took; `missed` counts the frames
+    since the start for which no slot was free.
+    """
+
+    slot: int
+    shape: tuple[int, ...]
+    captured: float
+    resize_s: float
+    at_s: float | None
+    missed: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From it: the source could not be opened or has failed."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """From it: there are no more frames."""
+
+
+Message = Opened | FrameReady | Failed | Ended
+
+
+def slot_views(
+    memory: mmap.mmap, slot: int, shape: tuple[int, ...], small_shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frame and the model-sized picture in a slot of the shared memory, uint8, not copied.
+
+    Raises:
+        SourceError: The frame is larger than 8K.
+    """
+    size, small_size = math.prod(shape), math.prod(small_shape)
+    if size > FRAME_BYTES or small_size > SMALL_BYTES:
+        raise SourceError(f"frames of {shape[1]}x{shape[0]} are larger than 8K (7680x4320); scale them down.")
+    start = slot * SLOT_BYTES
+    frame = np.frombuffer(memory, np.uint8, size, start).reshape(shape)
+    return frame, np.frombuffer(memory, np.uint8, small_size, start + FRAME_BYTES).reshape(small_shape)
+
+
+class CaptureProcess:
+    """One capture process with its memory.
+
+    Args:
+        request: What it shall open.
+        opener: With which function, `module:name`.
+
+    Raises:
+        SourceError: It can't be started.
+    """
+
+    def __init__(self, request: SourceRequest, opener: str):
+        self.name = shown_name(request.name)
+        try:
+            memory_fd = os.memfd_create("seg-edge frames")
+            try:
+                self._start(memory_fd)
+            finally:
+                os.close(memory_fd)
+        except OSError as error:
+            raise SourceError(f"{self.name}: no capture process can be started ({error.strerror}).") from error
+        self._send(Start(request, opener, os.getpid()))
+
+    def _start(self, memory_fd: int) -> None:
+        os.ftruncate(memory_fd, MEMORY_BYTES)
+        self.memory = mmap.mmap(memory_fd, MEMORY_BYTES)
+        self._pipe, theirs = channel_pair()
+        with contextlib.closing(theirs):
+            # -P: what lies in the current folder must not be taken for a module.
+            # Its own session: Ctrl-C in the terminal reaches the program alone, which then ends it in order.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "seg_edge.capture.child", str(theirs.fileno()), str(memory_fd)],
+                pass_fds=(theirs.fileno(), memory_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # drivers and codecs chatter; what matters comes over the pipe
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_until_open(self, seconds: float, closing: threading.Event | None = None) -> SourceInfo:
+        """What was opened.
+
+        Raises:
+            SourceError: It could not be, not within `seconds`, or `closing` was set meanwhile.
+        """
+        message = self.receive(seconds, closing)
+        if isinstance(message, Opened):
+            return message.info
+        said = message.message if isinstance(message, Failed) else f"{self.name}: the camera did not open."
+        raise SourceError(said)
+
+    def receive(self, seconds: float | None, closing: threading.Event | None = None) -> Message | None:
+        """The next message; None when `closing` is set meanwhile.
+
+        Raises:
+            SourceError: There is none within `seconds`, or the process has died.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while closing is None or not closing.is_set():
+            try:
+                message = self._pipe.receive(LISTEN_S)
+            except TimeoutError:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise SourceError(f"{self.name}: no picture for {seconds:.0f} s.") from None
+            except (EOFError, OSError):
+                raise SourceError(f"{self.name}: {self._how_it_died()}.") from None
+            else:
+                assert isinstance(message, Message)
+                return message
+        return None
+
+    def _how_it_died(self) -> str:
+        try:
+            code = self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            return "the capture process has closed its pipe"
+        if code < 0:
+            return f"the camera's driver crashed the capture process ({signal.strsignal(-code) or -code})"
+        return f"the capture process ended with {code}"
+
+    def begin(self) -> None:
+        """Has it send frames."""
+        self._send("begin")
+
+    def give_back(self, slot: int) -> None:
+        """Frees a slot."""
+        self._send(slot)
+
+    def _send(self, message: object) -> None:
+        with contextlib.suppress(OSError):  # it died: the next receive says so
+            self._pipe.send(message)
+
+    def close(self) -> None:
+        """Closes the pipe, upon which the process ends after its current frame; else it is killed."""
+        self._pipe.close()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            # In a driver's uninterruptible call even that waits; the kernel finishes it when the call returns.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_S)
+        with contextlib.suppress(BufferError):
+            self.memory.close()

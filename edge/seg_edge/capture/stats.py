@@ -1,0 +1,86 @@
+"""What a run came to: the object that `--stats` of `seg-edge camera` and `seg-edge video` writes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import deque
+from typing import Any
+
+from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
+from seg_edge.capture.timeline import Timeline
+from seg_edge.evaluation.flicker import FlickerMeter
+from seg_edge.segmenter import Segmenter
+from seg_edge.system.board import Machine, read_board
+from seg_edge.system.memory import peak_mb
+
+RATE_WINDOW_S = 2.0
+
+
+class RunStats:
+    """Counts published frames while they pass, and describes the run at its end."""
+
+    def __init__(self) -> None:
+        self.timeline, self.flicker = Timeline(), FlickerMeter()
+        self.published = 0
+        self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age then
+        self._began, self._cpu_before = time.monotonic(), _cpu_s()
+        self._first = self._last = 0.0
+
+    def add(self, item: SegmentedFrame, render_ms: float, publish_ms: float) -> None:
+        """Counts a frame that has just been published."""
+        now = time.monotonic()
+        self._first = self._first or now
+        self._last = now
+        self.published += 1
+        age_ms = (now - item.source.captured) * 1000
+        self._recent.append((now, age_ms))
+        while now - self._recent[0][0] > RATE_WINDOW_S:
+            self._recent.popleft()
+        self.timeline.add({**item.stages_ms, "render": render_ms, "publish": publish_ms}, age_ms)
+        self.flicker.add(item.answer)
+
+    @property
+    def fps(self) -> float:
+        """Published frames a second, over the last two seconds."""
+        if len(self._recent) < 2:
+            return 0.0
+        return (len(self._recent) - 1) / (self._recent[-1][0] - self._recent[0][0])
+
+    @property
+    def age_ms(self) -> float:
+        """The median age of published frames over the last two seconds, in milliseconds; 0 without any."""
+        return statistics.median(age for _, age in self._recent) if self._recent else 0.0
+
+    def to_json(self, pipeline: Pipeline, segmenter: Segmenter) -> dict[str, Any]:
+        """The stats contract, in full once the pipeline is closed: `docs/camera.md` says what each entry means."""
+        seconds = time.monotonic() - self._began
+        board = read_board(Machine())
+        told = board.throttle_bits is not None
+        span = self._last - self._first
+        return {
+            "source": pipeline.info.description,
+            "frames": {
+                "captured": pipeline.captured,
+                "segmented": pipeline.segmented,
+                "published": self.published,
+                "dropped": pipeline.dropped,
+            },
+            "fps": round((self.published - 1) / span, 3) if span else None,
+            **self.timeline.to_json(),
+            "flicker": None if self.flicker.score is None else round(self.flicker.score, 6),
+            "reconnects": pipeline.reconnects,
+            "seconds": round(seconds, 3),
+            "cpu_share": round((_cpu_s() - self._cpu_before) / seconds / (os.cpu_count() or 1), 4),
+            "peak_rss_mb": round(peak_mb() + pipeline.capture_peak_mb, 1),
+            "throttled": {"now": board.throttled_now, "since_boot": board.throttled_since_boot} if told else None,
+            "load": board.load,
+            "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
+            "threads": segmenter.threads,
+        }
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of those of its children that have ended."""
+    return sum(os.times()[:4])

@@ -1,0 +1,202 @@
+"""A data folder: which photos and masks are in it, and whether they fit each other.
+
+It holds `images/` and `masks/` (8-bit label maps, `<stem>.png`, at the upright photo's size; 0 is background, 255 marks
+pixels that don't count) and `labels.txt`, one class name a line, background first: what `train/masks.py` writes. An
+`index.csv` with the columns `name` and `split` is followed when there is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import DataError
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.photo.find import PHOTO_SUFFIXES
+from seg_edge.photo.read import read_header, read_photo
+from seg_edge.preprocess import resize_to_input
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One annotated photo."""
+
+    image: Path
+    mask: Path
+
+    @property
+    def name(self) -> str:
+        """The photo's file name without suffix."""
+        return self.image.stem
+
+    def load(self, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """RGB uint8 (h, w, 3) preprocessed as at run time, and its label map uint8 (h, w), nearest neighbour."""
+        image = resize_to_input(read_photo(self.image), size_wh)
+        return image, cv2.resize(self.load_mask(), size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def load_mask(self) -> np.ndarray:
+        """The label map, uint8 (height, width), at the upright photo's size.
+
+        Raises:
+            DataError: It is not an 8-bit single-channel PNG.
+        """
+        content = np.fromfile(self.mask, np.uint8)
+        mask = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+        if mask is None or mask.dtype != np.uint8 or mask.ndim != 2:
+            raise DataError(
+                f"{self.mask}: a mask is an 8-bit PNG with one channel holding class numbers; "
+                "make it with train/masks.py, or save it without a palette."
+            )
+        return mask
+
+
+def find_examples(folder: Path) -> tuple[Example, ...]:
+    """Every photo of the folder with its mask, in the order of their names."""
+    images, masks = folder / "images", folder / "masks"
+    if not images.is_dir() or not masks.is_dir():
+        raise DataError(
+            f"{folder}: a data folder holds images/ and masks/; make one from annotations with train/masks.py."
+        )
+    photos = sorted(
+        path for path in images.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+    )
+    if not photos:
+        raise DataError(f"{images}: no photos in it.")
+    without = [path.name for path in photos if not (masks / f"{path.stem}.png").is_file()]
+    if without:
+        raise DataError(
+            f"{masks}: {len(without)} of {len(photos)} photos have no mask, first {without[0]!r}; "
+            "a photo without any of the classes needs a mask of zeros."
+        )
+    stems = [path.stem for path in photos]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise DataError(f"{images}: two photos are called {twice!r}; rename one, they share a mask.")
+    return tuple(Example(path, masks / f"{path.stem}.png") for path in photos)
+
+
+def class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """Class names, background first, from `labels.txt` or as given."""
+    path = folder / "labels.txt"
+    if classes is not None:
+        _check_names(classes, "--classes")
+        if not classes or "background" in classes or len(set(classes)) < len(classes):
+            raise DataError(
+                f"--classes: different names without 'background' were expected, got {', '.join(classes)!r}."
+            )
+    if not path.is_file():
+        if classes is None:
+            raise DataError(
+                f"{folder}: no labels.txt, so the classes have no names; add one (background first, "
+                "one name a line) or give --classes."
+            )
+        return ("background", *classes)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason}, byte {error.start}); save it as such.") from error
+    names = tuple(line.strip() for line in text.split("\n") if line.strip())
+    _check_names(names, str(path))
+    if len(names) < 2 or names[0] != "background" or len(set(names)) < len(names):
+        raise DataError(
+            f"{path}: 'background' was expected in the first line and a different class in each other line."
+        )
+    if classes is not None and names[1:] != tuple(classes):
+        raise DataError(f"{path} names {', '.join(names[1:])}, but --classes says {', '.join(classes)}.")
+    return names
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    strange = [name for name in names if not name or not name.isprintable()]
+    if strange:
+        raise DataError(f"{where}: the class name {strange[0]!a} is empty or can't be printed; give it another.")
+
+
+def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[frozenset[int]]:
+    """The foreground classes in each mask; every mask that doesn't fit its photo or the classes is named."""
+
+    def inspect(example: Example) -> tuple[frozenset[int], str]:
+        mask = example.load_mask()
+        shown = read_header(example.image).upright_size_wh
+        if shown != (mask.shape[1], mask.shape[0]):
+            problem = f"{example.mask.name} is {mask.shape[1]}x{mask.shape[0]}, its upright photo {shown[0]}x{shown[1]}"
+            return frozenset(), problem
+        values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+        strange = [int(v) for v in values if len(names) <= v != IGNORE]
+        if strange:
+            return frozenset(), f"{example.mask.name} holds the value {strange[0]}"
+        return frozenset(int(v) for v in values if 0 < v < len(names)), ""
+
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(inspect, examples))
+    problems = [problem for _, problem in found if problem]
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise DataError(
+            f"{examples[0].mask.parent}: masks hold class numbers 0 to {len(names) - 1} (255: doesn't count) at the "
+            f"upright photo's size, but {shown}."
+        )
+    if not any(present for present, _ in found):
+        raise DataError(
+            f"{examples[0].mask.parent}: no mask holds a class, only 0 and {IGNORE} (doesn't count); "
+            f"save class numbers, 1 for {names[1]!r} and so on, where other tools write {IGNORE}."
+        )
+    return [present for present, _ in found]
+
+
+def assigned_splits(folder: Path, examples: Sequence[Example]) -> dict[Example, str] | None:
+    """Parts by `index.csv`. Without a `test` there, its `val` is the test part: nothing is chosen by it."""
+    path = folder / "index.csv"
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = {row.get("name"): row.get("split") for row in csv.DictReader(stream)}
+    parts = {example: rows.get(example.name) or "" for example in examples}
+    strange = [example.name for example, part in parts.items() if part not in PARTS]
+    if strange:
+        raise DataError(
+            f"{path}: {len(strange)} photos have no split of train, val or test there, first {strange[0]!r}."
+        )
+    if "test" not in parts.values():
+        parts = {example: "test" if part == "val" else part for example, part in parts.items()}
+    return parts
+
+
+def held_out_examples(folder: Path, part: str, split: Path | None = None) -> tuple[tuple[Example, ...], bool]:
+    """The photos of one part of the folder.
+
+    Args:
+        folder: With `images/` and `masks/`.
+        part: Such as `test`.
+        split: `split.json` of a training, which says what is in it; else the folder's `index.csv` does.
+
+    Returns:
+        The photos, and whether these are all of them because neither is there.
+
+    Raises:
+        DataError: The split can't be used, or nothing is in the part.
+    """
+    examples = find_examples(folder)
+    if split:
+        try:
+            names = set(json.loads(split.read_text(encoding="utf-8"))["parts"][part])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{split}: not a split with a part {part!r}; train/fit.py writes split.json.") from error
+        chosen = tuple(example for example in examples if example.name in names)
+    else:
+        parts = assigned_splits(folder, examples)
+        if parts is None:
+            return examples, True
+        chosen = tuple(example for example in examples if parts[example] == part)
+    if not chosen:
+        raise DataError(f"{folder}: no photo is in its part {part!r}.")
+    return chosen, False

@@ -1,0 +1,199 @@
+"""Scores of a model over photos with masks: each photo's raw counts, and what follows from them.
+
+A score over some photos says how good a model is on photos like these only as far as there are enough of them. So it
+can be had with an interval: the percentile bootstrap over photos (Efron & Tibshirani, An Introduction to the Bootstrap,
+1993, chapter 13), which draws as many photos, with replacement, again and again, and takes the middle 95 % of the
+scores. Photos that are near twins of each other make it narrower than it should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seg_edge.errors import DataError
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.metrics import boundary_f, confusion_matrix, dice, iou, mean_foreground
+from seg_edge.photo.read import read_photo
+from seg_edge.segmenter import Segmenter
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+ENOUGH = 5  # photos for an interval
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoScore:
+    """One photo's raw counts.
+
+    Attributes:
+        name: Of the photo.
+        matrix: Confusion matrix, int64 (classes, classes), rows are the truth.
+        boundary: Boundary F of each class, float64 (classes,), NaN for an absent one.
+        share: Foreground pixels of the truth as a share of the photo's.
+    """
+
+    name: str
+    matrix: np.ndarray
+    boundary: np.ndarray
+    share: float
+
+    @property
+    def dice(self) -> float:
+        """Mean Dice over the classes that are in this photo's truth or prediction; NaN when none is."""
+        return mean_foreground(dice(self.matrix))
+
+    def to_json(self) -> dict[str, Any]:
+        """The raw counts, from which every score can be had again."""
+        return {
+            "name": self.name,
+            "matrix": self.matrix.tolist(),
+            "boundary_f": [rounded(value) for value in self.boundary],
+            "share": round(self.share, 4),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> PhotoScore:
+        """What `to_json` gave; the boundary F is as rounded there."""
+        boundary = np.array([np.nan if value is None else value for value in document["boundary_f"]])
+        return cls(document["name"], np.array(document["matrix"], np.int64), boundary, float(document["share"]))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over some photos. `NaN` where a class is nowhere."""
+
+    classes: tuple[str, ...]
+    photos: tuple[PhotoScore, ...]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Sum of the photos' confusion matrices."""
+        return np.sum([photo.matrix for photo in self.photos], axis=0)
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean over the foreground classes of the Dice of all photos' pixels together."""
+        return mean_foreground(dice(self.matrix))
+
+    @property
+    def mean_photo_dice(self) -> float:
+        """Mean over the photos of each photo's own Dice; photos with no class in truth or prediction are left out."""
+        known = [photo.dice for photo in self.photos if not np.isnan(photo.dice)]
+        return float(np.mean(known)) if known else float("nan")
+
+    @property
+    def boundary(self) -> np.ndarray:
+        """Boundary F of each class, mean over the photos it is in, float64 (classes,)."""
+        stacked = np.array([photo.boundary for photo in self.photos])
+        there = ~np.isnan(stacked)
+        with np.errstate(invalid="ignore"):
+            return np.nansum(stacked, axis=0) / there.sum(axis=0)
+
+    @property
+    def mean_boundary(self) -> float:
+        """Mean of `boundary` over the foreground classes."""
+        return mean_foreground(self.boundary)
+
+    def at_least(self, share: float) -> Scores:
+        """The photos that the foreground fills by at least `share`."""
+        return Scores(self.classes, tuple(photo for photo in self.photos if photo.share >= share))
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the foreground classes of the IoU of all photos' pixels together."""
+        return mean_foreground(iou(self.matrix))
+
+    def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+        """The middle 95 % of each score over resampled photos, the same for the same seed.
+
+        Returns:
+            Lowest and highest of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`, and `dice` by class; None
+            where the score is NaN or of fewer photos than `ENOUGH`, which would look surer than they are.
+        """
+        photos, names = len(self.photos), self.classes[1:]
+        if photos < ENOUGH:
+            return {
+                **dict.fromkeys(("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")),
+                "dice": dict.fromkeys(names),
+            }
+        draws = np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), resamples)
+        matrices = np.tensordot(draws, np.array([photo.matrix for photo in self.photos]), axes=1)
+        boundary = _weighted_mean(np.array([photo.boundary for photo in self.photos]), draws)
+        by_class = np.array([dice(matrix) for matrix in matrices])
+        return {
+            "mean_dice": _middle([mean_foreground(values) for values in by_class]),
+            "mean_photo_dice": _middle(_weighted_mean(np.array([[photo.dice] for photo in self.photos]), draws)[:, 0]),
+            "mean_iou": _middle([mean_foreground(iou(matrix)) for matrix in matrices]),
+            "boundary_f": _middle([mean_foreground(values) for values in boundary]),
+            "dice": {name: _middle(by_class[:, index]) for index, name in enumerate(names, 1)},
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that go into a card."""
+        per_class = zip(self.classes[1:], dice(self.matrix)[1:], strict=True)
+        return {
+            "photos": len(self.photos),
+            "mean_dice": rounded(self.mean_dice),
+            "mean_photo_dice": rounded(self.mean_photo_dice),
+            "boundary_f": rounded(self.mean_boundary),
+            "dice": {name: rounded(value) for name, value in per_class},
+        }
+
+
+def score_photo(name: str, truth: np.ndarray, predicted: np.ndarray, classes: int) -> PhotoScore:
+    """Counts one photo's pixels.
+
+    Args:
+        name: Of the photo.
+        truth: uint8 (height, width), 255 where it doesn't count.
+        predicted: uint8 (height, width).
+        classes: How many there are, with the background.
+
+    Raises:
+        ValueError: The shapes differ, or a label is not one of the classes.
+    """
+    matrix = confusion_matrix(truth, predicted, classes)
+    share = float(matrix[1:].sum() / truth.size)
+    return PhotoScore(name, matrix, boundary_f(truth, predicted, classes), share)
+
+
+def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
+    """Segments every photo at its own size and counts.
+
+    Raises:
+        DataError: A mask does not fit its photo.
+    """
+    names = segmenter.card.class_names
+    photos = []
+    for example in examples:
+        truth = example.load_mask()
+        predicted = segmenter(read_photo(example.image)).labels
+        if truth.shape != predicted.shape:
+            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
+        photos.append(score_photo(example.name, truth, predicted, len(names)))
+    return Scores(names, tuple(photos))
+
+
+def rounded(value: float) -> float | None:
+    """Four digits, for JSON; None for NaN, which JSON has not."""
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def _weighted_mean(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Means over the photos for each draw, float64 (draws, columns), of values (photos, columns); NaN isn't counted."""
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return draws @ np.where(there, values, 0) / (draws @ there)
+
+
+def _middle(values: Iterable[float]) -> tuple[float, float] | None:
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(known, (tail, 1 - tail))
+    return round(float(low), 4), round(float(high), 4)

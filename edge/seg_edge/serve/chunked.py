@@ -1,0 +1,36 @@
+"""Answers in pieces, so that one nobody reads holds a piece of memory for its connection, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+CHUNK_BYTES = 65_536
+
+
+class ChunkedResponse(Response):
+    """A response whose content is handed on as the client takes it.
+
+    Args:
+        content: All of it.
+        done: Called when it was taken, or the client has gone.
+        others: As of `Response`.
+    """
+
+    def __init__(self, content: bytes, done: Callable[[], object] = lambda: None, **others: Any) -> None:
+        super().__init__(content, **others)
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        content = bytes(self.body)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for at in range(0, len(content) or 1, CHUNK_BYTES):
+                rest = at + CHUNK_BYTES < len(content)
+                await send({"type": "http.response.body", "body": content[at : at + CHUNK_BYTES], "more_body": rest})
+        finally:
+            self._done()

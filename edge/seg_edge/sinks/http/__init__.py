@@ -1,0 +1,1 @@
+"""The live picture as a web page and an MJPEG stream."""

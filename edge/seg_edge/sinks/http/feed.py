@@ -1,0 +1,145 @@
+"""The newest frame, as a JPEG for whoever watches."""
+
+from __future__ import annotations
+
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import OutputError
+from seg_edge.sinks.sink import OutputFrame
+
+JPEG_QUALITY = 80
+REPEAT = 1.0  # seconds after which a picture is sent again, so that clients don't give up, and the vanished are noticed
+HEALTHY = 10.0  # seconds without a frame after which the view is not well
+WAITING = "Waiting for the first picture."
+
+
+class Feed:
+    """The newest frame, between the thread that publishes and those of the clients.
+
+    Whoever watches takes the newest when it is ready for it. The first to want a frame encodes it for all of them, so
+    that a frame nobody wants costs nothing, and one is never encoded twice.
+
+    Attributes:
+        item: The newest frame; None before the first.
+        message: Why no frame comes; empty while they do.
+        watchers: How many are inside `watching`.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._encoding = threading.Lock()  # taken before the other where both are
+        self.item: OutputFrame | None = None
+        self.message = WAITING
+        self.watchers = 0
+        self._serial = 0  # counts what there was to show
+        self._jpeg, self._encoded = b"", -1  # and the serial it is of
+        self._published = float("-inf")
+        self._failure = ""
+        self._closed = False
+
+    def publish(self, item: OutputFrame) -> None:
+        """Makes a frame the newest.
+
+        Raises:
+            OutputError: An earlier one could not be encoded.
+        """
+        with self._changed:
+            if self._failure:
+                raise OutputError(self._failure)
+            self.item, self.message, self._published = item, "", time.monotonic()
+            self._serial += 1
+            self._changed.notify_all()
+
+    def idle(self, message: str) -> None:
+        """Says why no frame comes. Before the first one the message is the picture."""
+        with self._changed:
+            if self.item is not None:
+                self.message = message
+            elif (message := message or WAITING) != self.message:
+                self.message = message
+                self._serial += 1
+                self._changed.notify_all()
+
+    def alive(self) -> bool:
+        """Whether a frame came of late."""
+        return time.monotonic() - self._published < HEALTHY
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Counts a watcher while inside."""
+        with self._changed:
+            self.watchers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.watchers -= 1
+
+    def newer(self, than: int) -> tuple[int, bytes] | None:
+        """Waits for what is to be shown after a serial.
+
+        Args:
+            than: The serial last shown; -1 for none, which doesn't wait.
+
+        Returns:
+            The newest serial and its JPEG: the same again where nothing came for a while. None once closed.
+
+        Raises:
+            OutputError: It can't be encoded; `publish` says so too.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._serial != than, REPEAT)
+        with self._encoding:
+            with self._changed:
+                if self._closed:
+                    return None
+                serial, item, message = self._serial, self.item, self.message
+            if serial != self._encoded:
+                picture = _placeholder(message) if item is None else item.picture
+                self._jpeg, self._encoded = self._encode(picture), serial
+            return serial, self._jpeg
+
+    def _encode(self, picture: np.ndarray) -> bytes:
+        try:
+            return encode(picture)
+        except OutputError as error:
+            with self._changed:
+                self._failure = str(error)
+            raise
+
+    def close(self) -> None:
+        """Sends everyone home."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def encode(picture: np.ndarray) -> bytes:
+    """BGR uint8 (height, width, 3) as a JPEG.
+
+    Raises:
+        OutputError: OpenCV can't, as with a side of more than 65,500 pixels.
+    """
+    try:
+        done, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    except cv2.error as error:
+        raise OutputError(f"--view http: the picture can't be encoded ({error.err}); make --size smaller.") from error
+    if not done:
+        raise OutputError("--view http: the picture can't be encoded; make --size smaller.")
+    return content.tobytes()
+
+
+def _placeholder(message: str) -> np.ndarray:
+    """A picture that says the message, for where there is none yet. OpenCV's font has ASCII alone."""
+    picture = np.full((480, 640, 3), 32, np.uint8)
+    for row, line in enumerate(textwrap.wrap(message, 44)[:8]):
+        place = (40, 220 + 32 * row)
+        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (220, 220, 220), 1, cv2.LINE_AA)
+    return picture

@@ -1,0 +1,89 @@
+"""The port: a thread a client, not too many of them, and an end to them all."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
+from typing import Any
+
+from seg_edge.system.port import AllowedHosts, open_port
+
+MAX_CONNECTIONS = 64  # a browser keeps a few open beside its stream
+LOG = logging.getLogger(__name__)
+
+MakeHandler = Callable[[Any, Any, Any], BaseRequestHandler]
+
+
+def listen(host: str, port: int, handler: MakeHandler) -> Server:
+    """Opens the port as `open_port` does; `serve_forever` answers.
+
+    Args:
+        host: Name or address; empty for all of this machine's.
+        port: 0 takes a free one.
+        handler: Serves one connection, and is done when it is made.
+    """
+    return Server(open_port(host, port), host, handler)
+
+
+# Not `HTTPServer`, which asks the DNS for this machine's name: that takes seconds where there is no network.
+class Server(ThreadingMixIn, TCPServer):
+    """Knows its connections, to limit and to end them.
+
+    Attributes:
+        names: Those it answers to.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, host: str, handler: MakeHandler) -> None:
+        self.address_family = listening.family
+        self._open: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        super().__init__(listening.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.names = AllowedHosts(host, self.server_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Starts the connection's thread, or refuses it where there are too many."""
+        with self._changed:
+            accepted = len(self._open) < MAX_CONNECTIONS
+            if accepted:
+                self._open.add(request)
+        if accepted:
+            super().process_request(request, client_address)
+        else:
+            with suppress(OSError):
+                request.settimeout(0)  # this is the thread that accepts: it waits for nobody
+                request.send(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            super().shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Ends a connection so that the client gets the answer: closed with something unread it would be reset."""
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_WR)
+            request.settimeout(0.2)
+            until = time.monotonic() + 1
+            while time.monotonic() < until and request.recv(65536):
+                pass
+        super().shutdown_request(request)
+        with self._changed:
+            self._open.discard(request)
+            self._changed.notify_all()
+
+    def hang_up(self) -> None:
+        """Ends every connection, and waits up to 2 s for their threads."""
+        with self._changed:
+            for request in self._open:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._open, 2.0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keeps quiet: clients vanish all the time."""
+        LOG.debug("a request of %s failed", client_address, exc_info=True)

@@ -1,0 +1,85 @@
+"""What the page says, what may be changed from it, and what it may load."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seg_edge.sinks.http.feed import Feed
+from seg_edge.sinks.sink import Controls
+
+PAGE = Path(__file__).with_name("page.html")
+
+
+class Site:
+    """The content behind the addresses; `seg_edge.sinks.http.handler` speaks the protocol.
+
+    Args:
+        feed: Where the frames come from.
+        controls: What `control` changes.
+        effects: The names it takes.
+
+    Attributes:
+        page: The page itself, UTF-8.
+        policy: Its Content-Security-Policy: its one style and one script, by their hashes, and nothing else, so that
+            no text can become code.
+    """
+
+    def __init__(self, feed: Feed, controls: Controls, effects: Sequence[str]) -> None:
+        self.feed, self.controls, self._effects = feed, controls, list(effects)
+        self.page = PAGE.read_bytes()
+        self.policy = (
+            "default-src 'none'; img-src 'self' data:; connect-src 'self' data:; "
+            f"style-src {_hash_of(self.page, b'style')}; script-src {_hash_of(self.page, b'script')}; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """The object of `/stats.json`; see `seg_edge.sinks.http.view.HttpView`."""
+        item, controls = self.feed.item, self.controls
+        stats: dict[str, Any] = {"frame": None, "fps": None, "age_ms": None, "size_wh": None, "classes": []}
+        if item is not None:
+            areas = item.answer.areas
+            stats = {
+                "frame": item.number,
+                "fps": round(item.fps, 2),
+                "age_ms": round(item.age_ms, 1),
+                "size_wh": [item.picture.shape[1], item.picture.shape[0]],
+                "classes": [
+                    {"name": info.name, "colour": "#" + bytes(info.colour).hex(), "share": round(areas[info.name], 6)}
+                    for info in item.answer.classes[1:]
+                ],
+            }
+        return stats | {
+            "message": self.feed.message,
+            "effect": controls.effect,
+            "effects": self._effects,
+            "mirror": controls.mirror,
+            "watchers": self.feed.watchers,
+        }
+
+    def control(self, body: bytes) -> str:
+        """Does what the body of a POST asks for; answers with what is wrong about it, or nothing."""
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            return "the body is no JSON"
+        if not isinstance(asked, dict) or not asked or asked.keys() - {"effect", "mirror"}:
+            return 'an object with "effect", "mirror" or both was expected'
+        if "effect" in asked and asked["effect"] not in self._effects:
+            return f"the effect is none of {', '.join(self._effects)}"
+        if not isinstance(asked.get("mirror", False), bool):
+            return "mirror is true or false"
+        self.controls.effect = asked.get("effect", self.controls.effect)
+        self.controls.mirror = asked.get("mirror", self.controls.mirror)
+        return ""
+
+
+def _hash_of(page: bytes, tag: bytes) -> str:
+    (text,) = re.findall(rb"<%s>(.*?)</%s>" % (tag, tag), page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"

@@ -1,0 +1,67 @@
+"""The live picture in a browser: an MJPEG page from the standard library's own server, on loopback by default."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from seg_edge.sinks.http.feed import Feed
+from seg_edge.sinks.http.handler import Handler
+from seg_edge.sinks.http.server import listen
+from seg_edge.sinks.http.site import Site
+from seg_edge.sinks.sink import Controls, OutputFrame
+from seg_edge.system.port import url_of
+
+
+class HttpView:
+    """A page with the live picture, and its parts for other programs.
+
+    `/` the page; `/stream.mjpg` the pictures, `multipart/x-mixed-replace`; `/snapshot.jpg` the newest;
+    `/stats.json` `{"frame", "fps", "age_ms", "size_wh", "message", "effect", "effects", "mirror", "classes":
+    [{"name", "colour", "share"}], "watchers"}`, where the first four are null before the first frame;
+    `POST /control` takes `{"effect": NAME, "mirror": BOOL}` or either; `/healthz` is 200 while frames come, else 503.
+
+    Args:
+        host: Name or address to listen on. Only requests for this machine's names and addresses are answered, so that
+            no web site can reach the camera through a name of its own (DNS rebinding).
+        port: To listen on; 0 takes a free one.
+        controls: What the page's buttons change.
+        effects: Names the page offers and `/control` takes; without `replace` where there is no background for it.
+
+    Attributes:
+        name: `--view http`.
+        url: Where the page is.
+
+    Raises:
+        UsageError: It is no port, or no address of this machine.
+        OutputError: The port is taken, or not allowed.
+    """
+
+    def __init__(self, host: str, port: int, controls: Controls, effects: Sequence[str]) -> None:
+        self.name = "--view http"
+        self._feed = Feed()
+        self._server = listen(host, port, partial(Handler, Site(self._feed, controls, effects)))
+        self.url = url_of(host, self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True)
+        self._thread.start()
+
+    def publish(self, item: OutputFrame) -> None:
+        """Hands one frame over; it is encoded on a watcher's thread, if there is one.
+
+        Raises:
+            OutputError: An earlier one could not be encoded.
+        """
+        self._feed.publish(item)
+
+    def idle(self, message: str) -> None:
+        """Shows why there is no frame: the page over the last picture, a picture of its own where there was none."""
+        self._feed.idle(message)
+
+    def close(self) -> None:
+        """Ends every client and thread; waits up to 2 s for them. May be called twice."""
+        self._feed.close()
+        self._server.shutdown()
+        self._server.hang_up()
+        self._server.server_close()
+        self._thread.join()

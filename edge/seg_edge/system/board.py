@@ -1,0 +1,183 @@
+"""Facts about the board: CPU, temperature, throttling, clock, load.
+
+Read from Linux's files and `vcgencmd`; what is not there is None or empty.
+seg_edge.apps.doctor judges them; a benchmark puts them beside its numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# `vcgencmd get_throttled`: bits 0 to 3 hold now, bits 16 to 19 the same at some time since boot
+# (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
+THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
+# A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too.
+NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where facts come from; a test points it at a made-up file tree.
+
+    Attributes:
+        root: The folder that holds `proc`, `sys`, `dev` and `usr`.
+        environment: Environment variables.
+        run: `subprocess.run`, for `vcgencmd`.
+        prefix: The Python environment's folder.
+        arch: The kernel's idea of the CPU.
+        bits: Of this Python, which on Raspberry Pi OS can be 32 under a 64-bit kernel.
+    """
+
+    root: Path = Path("/")
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    run: Callable[..., Any] = subprocess.run
+    prefix: Path = Path(sys.prefix)
+    arch: str = platform.machine()
+    bits: int = 64 if sys.maxsize > 2**32 else 32
+
+    @property
+    def is_32_bit_arm(self) -> bool:
+        """Whether only 32-bit Arm wheels can be installed."""
+        return self.bits == 32 and self.arch.startswith(("arm", "aarch"))
+
+    def text(self, name: str) -> str:
+        """A file's text, stripped; empty when it can't be read."""
+        try:
+            content = (self.root / name).read_bytes()
+        except OSError:  # not there, or a sensor that is asleep
+            return ""
+        return content.decode("utf-8", "replace").strip("\0 \n\t")
+
+    def number(self, name: str) -> float | None:
+        """The number a file holds; None when there is none."""
+        text = self.text(name)
+        return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a number measured on this board depends on.
+
+    Attributes:
+        model: As a Raspberry Pi calls itself; empty elsewhere.
+        cpu: The CPU's name, empty on most Arm kernels.
+        arch: The kernel's idea of the CPU.
+        cores: CPUs the kernel sees.
+        features: Instruction sets, as the kernel calls them.
+        temperature_c: The hottest sensor.
+        throttle_bits: As `vcgencmd get_throttled` gives them.
+        throttled_now: What holds the CPU back at this moment.
+        throttled_since_boot: What has done so at some time since boot.
+        governor: How the kernel picks the clock.
+        clock_driver: Which driver sets it.
+        mhz: The first CPU's clock now.
+        max_mhz: The highest it can have.
+        load: Running tasks, averaged over the last minute.
+    """
+
+    model: str
+    cpu: str
+    arch: str
+    cores: int
+    features: tuple[str, ...]
+    temperature_c: float | None
+    throttle_bits: int | None
+    throttled_now: tuple[str, ...]
+    throttled_since_boot: tuple[str, ...]
+    governor: str
+    clock_driver: str
+    mhz: float | None
+    max_mhz: float | None
+    load: float | None
+
+    @property
+    def is_raspberry_pi(self) -> bool:
+        """Whether it is one."""
+        return self.model.startswith("Raspberry Pi")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that the kernel knows, such as a USB webcam.
+
+    Attributes:
+        device: Its node, such as `/dev/video0`.
+        name: As it calls itself; may be empty.
+        allowed: Whether this user may use it.
+    """
+
+    device: str
+    name: str
+    allowed: bool
+
+
+def find_cameras(machine: Machine) -> list[Camera]:
+    """The /dev/video* nodes that are cameras, by number."""
+    cameras = []
+    for node in sorted((machine.root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
+        name = machine.text(f"sys/class/video4linux/{node.name}/name")
+        if not NOT_A_CAMERA.match(name):
+            cameras.append(Camera(f"/dev/{node.name}", name, os.access(node, os.R_OK | os.W_OK)))
+    return cameras
+
+
+def read_board(machine: Machine) -> Board:
+    """Reads all of it; takes milliseconds."""
+    cpuinfo = machine.text("proc/cpuinfo")
+    # "model name" and "flags" on x86, "Model" and "Features" on a Raspberry Pi.
+    lines = dict(re.findall(r"^([^:\n\t]+?)[\t ]*: *(.*)$", cpuinfo, re.MULTILINE))
+    bits = _throttle_bits(machine)
+    load = machine.text("proc/loadavg").split()
+    return Board(
+        model=machine.text("proc/device-tree/model") or lines.get("Model", ""),
+        cpu=lines.get("model name", ""),
+        arch=machine.arch,
+        cores=len(re.findall(r"^processor\b", cpuinfo, re.MULTILINE)) or os.cpu_count() or 1,
+        features=tuple((lines.get("flags") or lines.get("Features") or "").split()),
+        temperature_c=_hottest(machine),
+        throttle_bits=bits,
+        throttled_now=_decode(bits or 0),
+        throttled_since_boot=_decode((bits or 0) >> 16),
+        governor=machine.text(f"{CPUFREQ}/scaling_governor"),
+        clock_driver=machine.text(f"{CPUFREQ}/scaling_driver"),
+        mhz=_thousandth(machine.number(f"{CPUFREQ}/scaling_cur_freq")),
+        max_mhz=_thousandth(machine.number(f"{CPUFREQ}/cpuinfo_max_freq")),
+        load=float(load[0]) if load else None,
+    )
+
+
+def vcgencmd(machine: Machine, what: str) -> str:
+    """What a Raspberry Pi's firmware answers; empty elsewhere."""
+    try:
+        answer = machine.run(["vcgencmd", what], capture_output=True, text=True, timeout=1)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout or ""
+
+
+def _throttle_bits(machine: Machine) -> int | None:
+    match = re.search(r"throttled=(0x[0-9a-fA-F]+)", vcgencmd(machine, "get_throttled"))
+    return int(match[1], 16) if match else None
+
+
+def _decode(bits: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in enumerate(THROTTLE_BITS) if bits >> bit & 1)
+
+
+def _hottest(machine: Machine) -> float | None:
+    zones = (machine.root / "sys/class/thermal").glob("thermal_zone*")
+    milli = [machine.number(f"sys/class/thermal/{zone.name}/temp") for zone in zones]
+    return _thousandth(max((value for value in milli if value is not None), default=None))
+
+
+def _thousandth(value: float | None) -> float | None:
+    return None if value is None else value / 1000

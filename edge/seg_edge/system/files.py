@@ -1,0 +1,59 @@
+"""Files that are whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seg_edge.errors import OutputError
+
+
+def check_writable(path: Path) -> None:
+    """Refuses a place that can't be written to, before hours of work go there. Missing folders are made.
+
+    Raises:
+        OutputError: It is a folder or a device, or its folder can't be made or written to.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another place.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: can't be written (no permission in its folder); choose another place.")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to; at the block's end it is renamed to `path`, on an error removed.
+
+    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. A folder or
+    a device that is there is refused at once: the one fails at the end, the other would be replaced by a file.
+
+    Raises:
+        OutputError: It can't be written; any OSError inside the block is taken for that.
+    """
+    temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
+    try:
+        check_writable(path)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes the whole file or nothing.
+
+    Raises:
+        OutputError: The folder can't be written to.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,385 @@
+"""`seg-edge camera` as it is used: started, looked at, ended by a person, by a signal; everything is released."""
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.apps import camera as live
+from tests.stand_in_sources import OPENER, set_state
+from tests.tiny import TWO_UINT8, carded
+
+ROOT = Path(__file__).parents[3]
+# The command itself, with cameras that misbehave on demand in place of real ones.
+WITH_STAND_IN = """
+import sys
+from seg_edge.commands import cli
+from seg_edge.apps import camera as live
+from tests.stand_in_sources import OPENER
+run = live.run_camera
+live.run_camera = lambda settings, log, show: run(settings, log, show, OPENER)
+cli.main(sys.argv[1:])
+"""
+
+
+class Camera:
+    """A running `seg-edge camera`; its stderr goes to a file, which the test may read meanwhile."""
+
+    def __init__(self, folder: Path, *options: object, stand_in: bool = False, state: str = "works", **more: object):
+        self.stats, self.log = folder / "stats.json", folder / "log.txt"
+        start = [sys.executable, "-c", WITH_STAND_IN] if stand_in else [sys.executable, "-m", "seg_edge.commands.cli"]
+        source = set_state(folder, state) if stand_in else "synthetic"
+        command = [*start, "camera", "--source", source, "--stats", self.stats, *options]
+        environment = {"DISPLAY", "WAYLAND_DISPLAY", "NOTIFY_SOCKET"}
+        env = {name: value for name, value in os.environ.items() if name not in environment}
+        env |= {"PYTHONPATH": str(ROOT), **more.pop("env", {})}  # type: ignore[dict-item]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen([str(part) for part in command], stderr=log, env=env, **more)  # type: ignore[call-overload]
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+        deadline = time.monotonic() + seconds
+        while not (match := re.search(pattern, self.said())):
+            assert self.process.poll() is None, f"it ended: {self.said()}"
+            assert time.monotonic() < deadline, f"not said in {seconds} s: {pattern!r} in {self.said()!r}"
+            time.sleep(0.05)
+        return match
+
+    def children(self) -> list[int]:
+        paths = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(child) for path in paths for child in path.read_text().split()]
+
+    def end(self, number: int | None = None, seconds: float = 15) -> int:
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def results(self) -> dict:
+        return json.loads(self.stats.read_text())
+
+
+@pytest.fixture
+def cameras() -> Iterator[list[Camera]]:
+    running: list[Camera] = []
+    yield running
+    for camera in running:
+        camera.process.kill()
+        camera.process.wait()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(carded(TWO_UINT8, tmp_path))
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_so_many_frames_with_statistics_as_documented(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--frames", 20)
+    cameras.append(camera)
+    assert camera.end() == 0
+    assert "synthetic" in camera.said()
+    assert "Traceback" not in camera.said()
+    stats = camera.results()
+    assert stats["frames"]["published"] == 20
+    assert stats["frames"]["captured"] >= stats["frames"]["segmented"] >= 20
+    assert stats["frames"]["dropped"] >= 0
+    assert set(stats["stages_ms"]) == {
+        "capture", "preprocess", "inference", "postprocess", "render", "publish", "wait",
+    }  # fmt: skip
+    for stage in stats["stages_ms"].values():
+        assert 0 <= stage["p50"] <= stage["p95"]
+    assert 0 < stats["frame_age_ms"]["p50"] <= stats["frame_age_ms"]["p95"] <= stats["frame_age_ms"]["p99"]
+    assert stats["unaccounted_ms"]["p50"] < 2
+    assert stats["fps"] > 1
+    assert stats["reconnects"] == 0
+    assert 0 < stats["seconds"] < 30
+    assert 20 < stats["peak_rss_mb"] < 1000
+    assert stats["model"]["name"] == "person"
+    assert len(stats["model"]["sha256"]) == 64
+    assert stats["threads"] >= 1
+    assert 0 <= stats["flicker"] < 0.1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(tmp_path: Path, model: str, cameras: list[Camera], number: int) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
+    cameras.append(camera)
+    camera.wait_for("moody camera")
+    time.sleep(1.0)
+    children = camera.children()
+    assert children
+    assert camera.end(number, 5) == 0
+    assert camera.results()["frames"]["published"] > 5
+    assert (tmp_path / "closed").exists(), "the source could close its device"
+    assert gone(children)
+    assert "stopped" in camera.said()
+
+
+def test_a_camera_that_hangs_is_reported_and_ctrl_c_still_ends_it(
+    tmp_path: Path, model: str, cameras: list[Camera]
+) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
+    cameras.append(camera)
+    camera.wait_for("moody camera")
+    time.sleep(0.7)
+    set_state(tmp_path, "stalls")
+    camera.wait_for("no picture for 3 s. Trying again", 6)
+    children = camera.children()
+    assert camera.end(signal.SIGINT, 8) == 0
+    assert camera.results()["frames"]["published"] > 5
+    assert gone(children)
+
+
+def test_a_camera_that_comes_back_goes_on(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
+    cameras.append(camera)
+    camera.wait_for("moody camera")
+    time.sleep(0.5)
+    set_state(tmp_path, "unplugged")
+    camera.wait_for("it is not there; plug it in. Trying again", 5)
+    set_state(tmp_path, "works")
+    camera.wait_for("back after", 10)
+    time.sleep(0.5)
+    assert camera.end(signal.SIGTERM) == 0
+    assert camera.results()["reconnects"] == 1
+
+
+def test_a_camera_that_is_not_there_is_one_sentence(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--source", "/dev/video97")
+    cameras.append(camera)
+    assert camera.end() == 1
+    assert camera.said().startswith("error: ")
+    assert "/dev/video97" in camera.said()
+    assert len(camera.said().splitlines()) == 1
+
+
+def test_json_lines_whose_reader_goes_away_end_it(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--json", stdout=subprocess.PIPE)
+    cameras.append(camera)
+    assert camera.process.stdout is not None
+    documents = [json.loads(camera.process.stdout.readline()) for _ in range(3)]
+    assert [set(document["classes"]) for document in documents] == [{"person"}] * 3
+    camera.process.stdout.close()
+    assert camera.end() == 0
+    assert "the reader of --json has gone" in camera.said()
+    assert "Traceback" not in camera.said()
+    assert camera.results()["frames"]["published"] >= 3
+
+
+def test_a_recording_on_a_full_disk_is_reported_and_the_page_goes_on(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "http", "--port", 0, "--record", tmp_path / "clip.mkv")
+    cameras.append(camera)
+    url = camera.wait_for(r"http://\S+")[0]
+    resource.prlimit(camera.process.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))  # Python ignores SIGXFSZ
+    camera.wait_for("error: .*clip.mkv", 40)
+    with urllib.request.urlopen(f"{url}snapshot.jpg") as response:
+        assert response.read().startswith(b"\xff\xd8")
+    assert camera.end(signal.SIGINT) == 1
+    assert camera.results()["frames"]["published"] > 0
+    assert "Traceback" not in camera.said()
+    video = cv2.VideoCapture(str(tmp_path / "clip.mkv"))
+    assert video.read()[0], "what was recorded until then can be played"
+
+
+def test_without_a_display_the_picture_is_on_a_page(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--port", 0)
+    cameras.append(camera)
+    url = camera.wait_for(r"http://127.0.0.1:\d+/")[0]
+    assert "no window" in camera.said()
+    with urllib.request.urlopen(url) as page:
+        assert b"<html" in page.read()
+    assert camera.end(signal.SIGINT) == 0
+
+
+def test_a_window_without_a_display_says_what_to_do_instead(tmp_path: Path, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "window")
+    cameras.append(camera)
+    assert camera.end() == 1
+    assert "--view http" in camera.said()
+    assert "Traceback" not in camera.said()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--size", "640"), "640x480"),
+        (("--effect", "replace"), "--background"),
+        (("--smooth", "1.5"), "smooth"),
+        (("--view", "cinema"), "view"),
+    ],
+)
+def test_wrong_usage_is_2(tmp_path: Path, cameras: list[Camera], options: tuple[str, ...], said: str) -> None:
+    camera = Camera(tmp_path, *options)
+    cameras.append(camera)
+    assert camera.end() == 2
+    assert said in camera.said()
+
+
+def test_a_photo_is_shown_until_somebody_ends_it(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((6000, 6000, 3), np.uint8))  # larger than 8K video
+    camera = Camera(tmp_path, "--view", "none", "--source", tmp_path / "large.png", "--model", model)
+    cameras.append(camera)
+    camera.wait_for("4320x4320")
+    time.sleep(1.5)
+    assert camera.end(signal.SIGINT) == 0
+    assert camera.results()["frames"]["published"] > 2
+
+
+def test_sigusr1_takes_a_snapshot(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, "--snapshots", tmp_path / "kept", stand_in=True)
+    cameras.append(camera)
+    camera.wait_for("moody camera")
+    time.sleep(0.7)
+    camera.process.send_signal(signal.SIGUSR1)
+    path = camera.wait_for(r"snapshot: (\S+\.jpg)")[1]
+    assert cv2.imread(path).shape == (48, 64, 3)
+    assert camera.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_are_no_reason_to_fail(
+    tmp_path: Path, model: str, cameras: list[Camera], closed: tuple[int, ...]
+) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    camera = Camera(tmp_path, "--view", "none", "--frames", 3, "--model", model, stand_in=True, preexec_fn=close)
+    cameras.append(camera)
+    assert camera.end() == 0
+    assert camera.results()["frames"]["published"] == 3
+
+
+def test_a_log_that_is_full_is_no_reason_to_stop(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    def full() -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, preexec_fn=full)
+    cameras.append(camera)
+    time.sleep(2)
+    set_state(tmp_path, "unplugged")
+    time.sleep(1)
+    set_state(tmp_path, "works")
+    time.sleep(3)
+    assert camera.end(signal.SIGTERM) == 0
+    assert camera.results()["reconnects"] == 1
+
+
+def test_statistics_that_can_t_be_written_are_refused_before_the_camera_starts(
+    tmp_path: Path, cameras: list[Camera]
+) -> None:
+    (tmp_path / "file").touch()
+    camera = Camera(tmp_path, "--view", "none", "--stats", tmp_path / "file" / "stats.json")
+    cameras.append(camera)
+    assert camera.end() == 1
+    assert "file/stats.json" in camera.said()
+    assert "synthetic" not in camera.said()
+
+
+def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    for _ in range(2):
+        options = ("--view", "none", "--frames", 20, "--model", model, "--record", tmp_path / "clip-%Y%m%d-%H%M%S.ts")
+        camera = Camera(tmp_path, *options, stand_in=True)
+        cameras.append(camera)
+        assert camera.end() == 0
+        time.sleep(1)
+    assert len(list(tmp_path.glob("clip-2*.ts"))) == 2
+
+
+def test_systemd_is_not_told_that_all_is_well_when_a_frame_never_gets_done(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+
+    class Hanging(live.Segmenter):
+        frames = 0
+
+        def __call__(self, frame, small=None):
+            self.frames += 1
+            if self.frames == 10:
+                time.sleep(4)
+            return super().__call__(frame, small)
+
+    monkeypatch.setattr(live, "Segmenter", Hanging)
+    monkeypatch.setattr(live, "STUCK_S", 0.5)
+    monkeypatch.setattr("seg_edge.capture.supervisor.STALL_S", 0.5)
+    monkeypatch.setattr(live.ServiceManager, "alive", lambda self, status: told.append(time.monotonic()))
+    began = time.monotonic()
+    settings = live.CameraSettings(set_state(tmp_path, "works"), view="none", seconds=3.5, model=model)
+    live.run_camera(settings, lambda text: None, opener=OPENER)
+    assert told
+    assert max(told) - min(told) < 2.5
+    assert time.monotonic() - max(told) > 1
+    assert began < min(told)
+
+
+def test_a_file_ends_by_itself(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+    for value in range(30):
+        writer.write(np.full((48, 64, 3), value * 8, np.uint8))
+    writer.release()
+    camera = Camera(tmp_path, "--view", "none", "--source", clip, "--model", model)
+    cameras.append(camera)
+    began = time.monotonic()
+    assert camera.end() == 0
+    assert time.monotonic() - began > 0.9, "it is played at its pace"
+    counts = camera.results()["frames"]
+    assert counts["captured"] == 30
+    assert counts["published"] + counts["dropped"] == 30
+
+
+def test_under_systemd_it_says_that_it_is_ready_and_pets_the_watchdog(
+    tmp_path: Path, model: str, cameras: list[Camera]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+        camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, env=env)
+        cameras.append(camera)
+        heard = ""
+        while "READY=1" not in heard or heard.count("WATCHDOG=1") < 3:
+            heard += manager.recv(4096).decode() + "\n"
+        set_state(tmp_path, "stalls")  # a lost camera is being seen to: no reason to be restarted
+        while "lost" not in heard:
+            heard += manager.recv(4096).decode() + "\n"
+        assert camera.end(signal.SIGTERM) == 0
+        while "STOPPING=1" not in heard:
+            heard += manager.recv(4096).decode() + "\n"
+    assert "frames/s" in heard
+
+
+def test_ctrl_c_while_the_camera_is_still_being_opened(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+    camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, state="hangs")
+    cameras.append(camera)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = camera.children()
+    camera.end(signal.SIGINT, 6)
+    assert "Traceback" not in camera.said()
+    assert gone(children)

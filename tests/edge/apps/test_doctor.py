@@ -1,0 +1,444 @@
+"""Each ailment made up in a folder that stands for /, and the doctor's advice for it."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from seg_edge import interpreter, models
+from seg_edge.apps import doctor_board
+from seg_edge.apps.doctor import CHECKS, Finding, examine, run_check
+from seg_edge.card import ModelCard, append_card, make_classes
+from seg_edge.system.board import Machine, read_board
+
+PI_4 = "Raspberry Pi 4 Model B Rev 1.4"
+PI_4_CPU = f"processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n\nModel\t\t: {PI_4}\n"
+CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
+Make = Callable[..., Machine]
+
+
+def no_command(*args: Any, **kwargs: Any) -> Any:
+    raise FileNotFoundError(args[0][0])
+
+
+def vcgencmd(bits: str) -> Callable[..., Any]:
+    def run(command: list[str], **kwargs: Any) -> Any:
+        assert command == ["vcgencmd", "get_throttled"]
+        return SimpleNamespace(stdout=f"throttled={bits}\n", returncode=0)
+
+    return run
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def build(files: dict[str, str] | None = None, **fields: Any) -> Machine:
+        for name, text in (files or {}).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        fields = {"run": no_command, "environment": {}, "prefix": tmp_path / "venv"} | fields
+        return Machine(tmp_path, **fields)
+
+    return build
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Fill it with the only distributions that are to be installed."""
+    installed: dict[str, str] = {}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return installed
+
+
+def tiny_model(operations: int = 1) -> bytes:
+    """A model of logistic functions alone, one after the other: (1, 8, 8, 3) float32 in and out."""
+    model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.LOGISTIC
+    code.version = 1
+    graph.tensors, graph.operators = [], []
+    for index in range(operations + 1):
+        tensor = schema.TensorT()
+        tensor.shape, tensor.type, tensor.name, tensor.buffer = [1, 8, 8, 3], schema.TensorType.FLOAT32, f"t{index}", 0
+        graph.tensors.append(tensor)
+    for index in range(operations):
+        operator = schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = 0, [index], [index + 1]
+        graph.operators.append(operator)
+    graph.inputs, graph.outputs = [0], [operations]
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], [code], [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    card = ModelCard("tiny", make_classes(["background", "cat", "dog"]), (8, 8), version="7")
+    return append_card(bytes(builder.Output()), card)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setattr(models, "FOLDER", folder)
+
+    def put(content: bytes | None, sha256: str = "") -> None:
+        listing = {} if content is None else {"tiny": sha256 or hashlib.sha256(content).hexdigest()}
+        (folder / "bundled.json").write_text(json.dumps(listing))
+        if content is not None:
+            (folder / "tiny.tflite").write_bytes(content)
+
+    return put
+
+
+def is_well_formed(finding: Finding) -> bool:
+    one_line = "\n" not in finding.found + finding.advice and finding.found != ""
+    return one_line and (finding.advice == "") == (finding.status == "ok")
+
+
+def test_this_machine_is_examined_without_an_exception() -> None:
+    findings = examine()
+    assert [finding.check for finding in findings] == list(CHECKS)
+    assert {finding.status for finding in findings} <= {"ok", "note", "problem"}
+    assert all(is_well_formed(finding) for finding in findings)
+    assert not [finding for finding in findings if "the check itself failed" in finding.found]
+    json.dumps([dict(finding.data) for finding in findings], allow_nan=False)
+
+
+def test_a_machine_without_any_file_is_examined_too(make: Make, bundle: Callable[..., None]) -> None:
+    bundle(None)
+    findings = examine(make())
+    assert all(is_well_formed(finding) for finding in findings)
+    assert not [finding for finding in findings if "the check itself failed" in finding.found]
+
+
+def test_a_check_that_breaks_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(machine: Machine) -> Any:
+        raise KeyError("surprise")
+
+    monkeypatch.setitem(CHECKS, "camera", broken)
+    finding = run_check("camera", make())
+    assert (finding.status, finding.data) == ("problem", {})
+    assert "surprise" in finding.found
+
+
+def test_missing_runtime(make: Make, monkeypatch: pytest.MonkeyPatch, bundle: Callable[..., None]) -> None:
+    monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))
+    finding = run_check("interpreter", make(arch="aarch64", bits=64))
+    assert (finding.status, finding.advice) == ("problem", "pip install ai-edge-litert")
+    assert "No module named 'no_such_module'" in finding.found
+    assert "aarch64" in finding.found
+    # Raspberry Pi OS of 32 bits says aarch64 too where its kernel has 64.
+    assert "tflite-runtime 'numpy<2'" in run_check("interpreter", make(arch="aarch64", bits=32)).advice
+    bundle(tiny_model())
+    for check in ("simd", "threads", "model"):
+        finding = run_check(check, make())
+        assert (finding.status, finding.advice) == ("problem", "see the check 'interpreter'")
+
+
+def test_why_the_first_runtime_was_passed_over(
+    make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
+) -> None:
+    versions["tflite-runtime"] = "2.14.0"
+    real = "ai_edge_litert.interpreter"
+    runtimes = (("ai-edge-litert", "no_such_module", "x"), ("tflite-runtime", real, "x"))
+    monkeypatch.setattr(interpreter, "RUNTIMES", runtimes)
+    finding = run_check("interpreter", make(arch="x86_64", bits=64))
+    assert finding.status == "note"
+    assert finding.found.startswith("tflite-runtime 2.14.0 is used; ai-edge-litert is not: No module")
+    assert "pip install ai-edge-litert" in finding.advice
+    assert run_check("interpreter", make(arch="armv7l", bits=32)).status == "ok"
+
+
+def test_numpy_too_new_for_tflite_runtime(
+    make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
+) -> None:
+    monkeypatch.setattr(np, "__version__", "2.1.0")
+    assert run_check("numpy", make()).status == "ok"
+    versions["tflite-runtime"] = "2.14.0"
+    finding = run_check("numpy", make())
+    assert (finding.status, finding.advice) == ("problem", "pip install 'numpy<2'")
+    versions["ai-edge-litert"] = "2.3.0"
+    assert run_check("numpy", make()).status == "note"
+    monkeypatch.setattr(np, "__version__", "1.26.4")
+    assert run_check("numpy", make()).status == "ok"
+
+
+def test_several_opencvs(make: Make, versions: dict[str, str]) -> None:
+    versions["opencv-python"] = "5.0.0.93"
+    assert run_check("opencv", make()).status == "ok"
+    versions["opencv-contrib-python-headless"] = "4.10.0.84"
+    finding = run_check("opencv", make())
+    assert finding.status == "problem"
+    assert "pip uninstall -y opencv-python opencv-contrib-python-headless" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("build", "environment", "status", "said"),
+    [
+        (
+            "  GUI:                           NONE\n",
+            {"DISPLAY": ":0"},
+            "note",
+            "pip uninstall -y opencv-python-headless",
+        ),
+        ("nothing of the kind\n", {"DISPLAY": ":0"}, "note", "opencv-python-headless"),
+        ("  GUI:                           QT5\n", {}, "note", "still written to files"),
+        ("  GUI:                           QT5\n", {"DISPLAY": ":0"}, "ok", ""),
+    ],
+)
+def test_window(
+    build: str, environment: dict[str, str], status: str, said: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"General:\n{build}    GTK+:   NO\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    finding = run_check("window", make(environment=environment))
+    assert finding.status == status
+    assert said in finding.advice
+
+
+def test_window_on_a_display_that_is_gone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    refused = SimpleNamespace(stderr="", returncode=3)
+    finding = run_check("window", make(environment={"DISPLAY": ":10"}, run=lambda *args, **kwargs: refused))
+    assert (finding.status, finding.found) == ("note", "QT5 windows, but nothing answers at the display :10")
+    assert "ssh -X" in finding.advice
+
+
+@pytest.mark.parametrize(("plugins", "status"), [(["libqxcb.so"], "note"), ([], "ok")])
+def test_wayland_alone_does_not_serve_the_wheels_qt(
+    plugins: list[str], status: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cv2/qt/plugins/platforms"
+    folder.mkdir(parents=True)
+    for name in plugins:
+        (folder / name).touch()
+    monkeypatch.setattr(cv2, "__file__", str(tmp_path / "cv2/__init__.py"))
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert run_check("window", make(environment={"WAYLAND_DISPLAY": "wayland-0"})).status == status
+
+
+def video(number: int, name: str) -> dict[str, str]:
+    return {f"dev/video{number}": "", f"sys/class/video4linux/video{number}/name": f"{name}\n"}
+
+
+def test_no_camera(make: Make) -> None:
+    # What a Pi has without any: its codec and image processor.
+    finding = run_check("camera", make(video(10, "bcm2835-codec-decode") | video(13, "bcm2835-isp-output0")))
+    assert (finding.status, finding.data) == ("note", {"cameras": []})
+    assert "USB camera" in finding.advice
+
+
+def test_camera_with_and_without_permission(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = make(video(0, "HD Webcam C270") | video(2, "Other"))
+    finding = run_check("camera", machine)
+    assert finding.status == "ok"
+    assert finding.found == "/dev/video0 HD Webcam C270, /dev/video2 Other"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name == "video2")
+    assert run_check("camera", machine).status == "note"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    finding = run_check("camera", machine)
+    assert finding.status == "problem"
+    assert "no permission" in finding.found
+    assert "usermod -aG video" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("system", "config", "importable", "status", "said"),
+    [
+        (["libcamera", "picamera2"], "false", [], "problem", ["python3 -m venv --system-site-packages"]),
+        (["libcamera"], "false", [], "problem", ["apt install python3-picamera2", "--system-site-packages"]),
+        (["libcamera", "picamera2"], "true", [], "problem", ["/usr/bin/python3 -m venv"]),
+        ([], "false", [], "note", ["sudo apt install python3-picamera2", "--system-site-packages"]),
+        ([], "true", ["libcamera"], "note", ["sudo apt install python3-picamera2"]),
+        (["libcamera", "picamera2"], "true", ["libcamera", "picamera2"], "ok", []),
+    ],
+)
+def test_libcamera_on_a_pi_4(
+    system: list[str],
+    config: str,
+    importable: list[str],
+    status: str,
+    said: list[str],
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {f"usr/lib/python3/dist-packages/{name}/__init__.py": "" for name in system}
+    files["proc/device-tree/model"] = f"{PI_4}\0"
+    files["venv/pyvenv.cfg"] = f"home = /usr/bin\ninclude-system-site-packages = {config}\n"
+    monkeypatch.setattr(doctor_board, "_importable", lambda name: name in importable)
+    finding = run_check("libcamera", make(files))
+    assert finding.status == status
+    assert all(text in finding.advice for text in said)
+    assert finding.data["board"] == PI_4
+
+
+def test_libcamera_elsewhere(make: Make) -> None:
+    finding = run_check("libcamera", make({"proc/device-tree/model": "Radxa ROCK 5B\0"}))
+    assert (finding.status, finding.found) == ("ok", "not a Raspberry Pi")
+
+
+@pytest.mark.parametrize(
+    ("bits", "status", "found", "advice"),
+    [
+        ("0x0", "ok", "not throttled since boot", ""),
+        ("0x50005", "problem", "now: under-voltage, throttled", "power supply"),
+        ("0xe0008", "problem", "now: soft temperature limit", "heatsink"),
+        ("0x10000", "note", "since boot: under-voltage", "power supply"),
+        ("0x20002", "problem", "now: frequency capped", "heatsink"),
+        ("0xc0000", "note", "since boot: throttled, soft temperature limit", "heatsink"),
+    ],
+)
+def test_throttling(bits: str, status: str, found: str, advice: str, make: Make) -> None:
+    finding = run_check("throttling", make(run=vcgencmd(bits)))
+    assert finding.status == status
+    assert found in finding.found
+    assert advice in finding.advice
+    assert finding.data["throttle_bits"] == int(bits, 16)
+
+
+def test_vcgencmd_that_hangs_or_fails(make: Make) -> None:
+    def hang(command: list[str], **kwargs: Any) -> Any:
+        raise subprocess.TimeoutExpired(command, kwargs["timeout"])
+
+    assert read_board(make(run=hang)).throttle_bits is None
+    failed = SimpleNamespace(stdout="VCHI initialization failed\n", returncode=255)
+    assert read_board(make(run=lambda *args, **kwargs: failed)).throttle_bits is None
+
+
+def test_heat_and_governor(make: Make) -> None:
+    clock = {f"{CPUFREQ}/scaling_cur_freq": "600000\n", f"{CPUFREQ}/cpuinfo_max_freq": "1800000\n"}
+    zones = {"sys/class/thermal/thermal_zone0/temp": "41200\n", "sys/class/thermal/thermal_zone1/temp": "\n"}
+    finding = run_check("throttling", make(clock | zones | {f"{CPUFREQ}/scaling_governor": "ondemand\n"}))
+    assert (finding.status, finding.found) == ("ok", "41 °C, 600 of 1800 MHz, governor ondemand")
+    finding = run_check("throttling", make({f"{CPUFREQ}/scaling_governor": "powersave\n"}))
+    assert finding.status == "note"
+    assert "scaling_governor" in finding.advice
+    assert run_check("throttling", make({f"{CPUFREQ}/scaling_driver": "intel_pstate\n"})).status == "ok"
+    finding = run_check("throttling", make({"sys/class/thermal/thermal_zone1/temp": "82500\n"}))
+    assert (finding.status, finding.data["temperature_c"]) == ("note", 82.5)
+
+
+def test_board_of_a_pi_4(make: Make) -> None:
+    board = read_board(make({"proc/cpuinfo": PI_4_CPU, "proc/loadavg": "0.52 0.40 0.30 1/99 7\n"}, arch="aarch64"))
+    assert (board.model, board.cores, board.load, board.arch) == (PI_4, 1, 0.52, "aarch64")
+    assert board.is_raspberry_pi
+    assert "asimd" in board.features
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "features", "meaning"),
+    [
+        (PI_4_CPU, ["asimd"], "no 8-bit dot products"),
+        ("processor : 0\nFeatures : asimd asimddp\n", ["asimddp", "asimd"], ": 8-bit dot products"),
+        ("processor : 0\nflags\t\t: sse2 avx2 avx512_vnni\n", ["avx512_vnni", "avx2"], ": 8-bit dot products"),
+        ("processor : 0\nflags\t\t: sse2\n", [], "both slow"),
+    ],
+)
+def test_simd(cpuinfo: str, features: list[str], meaning: str, make: Make, bundle: Callable[..., None]) -> None:
+    bundle(tiny_model(3))
+    finding = run_check("simd", make({"proc/cpuinfo": cpuinfo}))
+    assert finding.data == {"features": features, "xnnpack": True, "not_delegated": []}
+    assert finding.status == ("ok" if features else "note")
+    assert meaning in finding.found
+    assert "XNNPACK takes all of tiny" in finding.found
+
+
+def operation(index: int, name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    return {"index": index, "op_name": name, "inputs": np.array(inputs), "outputs": np.array(outputs)}
+
+
+CONVOLUTIONS = [operation(i, "CONV_2D", [i, -1], [i + 1]) for i in range(3)]  # -1: no bias
+
+
+@pytest.mark.parametrize(
+    ("added", "status", "xnnpack", "left"),
+    [
+        ([], "problem", False, ["CONV_2D"] * 3),
+        ([operation(3, "DELEGATE", [0], [2])], "note", True, ["CONV_2D"]),
+        ([operation(3, "DELEGATE", [0], [3])], "ok", True, []),
+        ("no such method", "ok", None, None),
+    ],
+)
+def test_what_xnnpack_leaves(
+    added: Any,
+    status: str,
+    xnnpack: bool | None,
+    left: list[str] | None,
+    make: Make,
+    bundle: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle(tiny_model())
+    inner = SimpleNamespace()
+    if isinstance(added, list):
+        inner._get_ops_details = lambda: CONVOLUTIONS + added
+    backend = SimpleNamespace(_interpreter=inner, _output_index=3)
+    monkeypatch.setattr(interpreter, "LiteRT", lambda *args: backend)
+    finding = run_check("simd", make({"proc/cpuinfo": PI_4_CPU}))
+    assert (finding.status, finding.data["xnnpack"], finding.data["not_delegated"]) == (status, xnnpack, left)
+
+
+def test_threads_of_a_bundled_model(make: Make, bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle(tiny_model())
+    monkeypatch.setattr(interpreter, "default_threads", lambda: 2)
+    finding = run_check("threads", make({"proc/cpuinfo": PI_4_CPU, "proc/loadavg": "3.00 1 1 1/9 9\n"}))
+    assert finding.status == "note"
+    assert "load 3.0 on 1 cores" in finding.found
+    assert "busy" in finding.advice
+    assert set(finding.data["median_ms"]) == {"1", "2"}
+    monkeypatch.setattr(doctor_board, "_time_threads", lambda *args: {1: [99.0, 5.0, 5.0], 2: [99.0, 8.0, 8.0]})
+    finding = run_check("threads", make({"proc/loadavg": "0.00 0 0 1/9 9\n"}))
+    assert (finding.data["fastest"], finding.data["speed_up"], finding.data["runs"]) == (1, 1.0, 2)
+    assert "--threads 1" in finding.advice
+
+
+def test_threads_stop_at_the_deadline(make: Make, bundle: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle(tiny_model())
+    monkeypatch.setattr(doctor_board, "TIMING_SECONDS", 0.0)
+    finding = run_check("threads", make())
+    assert (list(finding.data["median_ms"]), finding.data["runs"]) == (["1"], 1)
+
+
+def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None]) -> None:
+    content = tiny_model()
+    bundle(content)
+    finding = run_check("model", make())
+    assert finding.status == "ok"
+    assert "tiny version 7" in finding.found
+    assert finding.data["models"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+    bundle(content, sha256="0" * 64)
+    finding = run_check("model", make())
+    assert finding.status == "problem"
+    assert "not the file that was shipped" in finding.found
+    assert "pip install --force-reinstall seg-edge" in finding.advice
+    assert run_check("threads", make()).advice == "see the check 'model'"
+    bundle(None)
+    assert run_check("model", make()).found == "no bundled model"
+    assert run_check("threads", make()).status == "problem"
+
+
+def test_ffmpeg_is_looked_for_on_the_path(make: Make, tmp_path: Path) -> None:
+    missing = run_check("ffmpeg", make())
+    assert (missing.status, missing.advice) == ("note", "sudo apt install ffmpeg")
+    assert "sound" in missing.found
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    found = run_check("ffmpeg", make(environment={"PATH": str(program.parent)}))
+    assert (found.status, found.found) == ("ok", str(program))

@@ -1,0 +1,160 @@
+"""Capture and segmentation at the same time: the newest wins, nothing queues, and the stages explain the age."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seg_edge.capture.pipeline import Mailbox, Pipeline
+from seg_edge.capture.timeline import STAGES
+from seg_edge.errors import SourceError
+from seg_edge.segmenter import Segmenter
+from seg_edge.sources.source import SourceRequest
+from tests.stand_in_sources import FPS, OPENER, SHAPE, set_state
+from tests.tiny import TWO_UINT8, carded
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return Segmenter(carded(TWO_UINT8, tmp_path), threads=1)
+
+
+def request(folder: Path, live: bool = True) -> SourceRequest:
+    return SourceRequest(set_state(folder, "works"), (32, 32), live=live)
+
+
+def drain(pipeline: Pipeline) -> None:
+    while not pipeline.exhausted():
+        pipeline.take(5)
+
+
+def test_the_newest_item_replaces_one_that_nobody_took() -> None:
+    place: Mailbox[int] = Mailbox(keep_all=False)
+    for number in range(5):
+        place.put(number)
+    assert place.take(0) == 4
+    assert place.take(0.01) is None
+    assert place.replaced == 4
+    assert not place.exhausted
+
+
+def test_where_all_are_kept_putting_waits_until_it_is_taken() -> None:
+    place: Mailbox[int] = Mailbox(keep_all=True)
+    thread = threading.Thread(target=lambda: [place.put(number) for number in range(100)])
+    thread.start()
+    assert [place.take(2) for _ in range(100)] == list(range(100))
+    thread.join(2)
+    assert place.replaced == 0
+
+
+@pytest.mark.parametrize("keep_all", [True, False])
+def test_the_end_wakes_both_sides_and_leaves_what_is_there(keep_all: bool) -> None:
+    place: Mailbox[int] = Mailbox(keep_all)
+    place.put(1)
+    threads = [threading.Thread(target=place.put, args=(2,)), threading.Timer(0.1, place.end)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(2)
+    threads[0].join(2)
+    assert not threads[0].is_alive()
+    assert place.take(1) in (1, 2)
+    assert place.take() is None
+    assert place.exhausted
+    place.put(3)
+    assert place.exhausted
+
+
+def test_live_answers_belong_to_their_frames_and_the_stages_explain_their_age(
+    tmp_path: Path, segmenter: Segmenter
+) -> None:
+    with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
+        items = []
+        while len(items) < 100:
+            item = pipeline.take(5)
+            assert item is not None
+            age_ms = (time.monotonic() - item.source.captured) * 1000
+            items.append((item, age_ms))
+    for item, _ in items:
+        assert item.answer.labels.shape == SHAPE[:2]
+        assert np.all(item.answer.pixels == item.source.frame[0, 0, 0])
+        assert set(item.stages_ms) == set(STAGES) - {"render", "publish"}
+        assert min(item.stages_ms.values()) >= 0
+    captured = [item.source.captured for item, _ in items]
+    assert captured == sorted(captured)
+    left_over = [abs(age_ms - sum(item.stages_ms.values())) for item, age_ms in items]
+    assert np.median(left_over) < 1, "a stage is missing or counted twice"
+
+
+def test_a_slow_taker_gets_the_newest_and_the_rest_is_counted_as_dropped(tmp_path: Path, segmenter: Segmenter) -> None:
+    taken, ages = 0, []
+    with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
+        for _ in range(10):
+            time.sleep(0.2)
+            item = pipeline.take(1)
+            assert item is not None
+            taken += 1
+            ages.append(time.monotonic() - item.source.captured)
+        captured, dropped = pipeline.captured, pipeline.dropped
+    assert captured > 60
+    assert captured - taken - 3 <= dropped <= captured - taken  # up to three are under way
+    assert np.median(ages) < 5 / FPS, "what comes out is new, however seldom it is taken"
+
+
+def test_every_frame_of_what_is_not_live_comes_out_in_order(tmp_path: Path, segmenter: Segmenter) -> None:
+    (tmp_path / "finite").touch()
+    values = []
+    with Pipeline(request(tmp_path, live=False), segmenter, print, OPENER) as pipeline:
+        while not pipeline.exhausted():
+            item = pipeline.take(1)
+            if item is not None:
+                time.sleep(0.002)
+                values.append(int(item.source.frame[0, 0, 0]))
+            if len(values) == 50:
+                set_state(tmp_path, "ends")
+    assert values == list(range(len(values)))
+    assert len(values) >= 50
+    assert (pipeline.dropped, pipeline.captured, pipeline.segmented) == (0, len(values), len(values))
+
+
+def test_a_finite_source_that_fails_raises_where_the_answers_are_taken(tmp_path: Path, segmenter: Segmenter) -> None:
+    (tmp_path / "finite").touch()
+    with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
+        assert pipeline.take(5) is not None
+        set_state(tmp_path, "unplugged")
+        with pytest.raises(SourceError, match="plug it in"):
+            drain(pipeline)
+
+
+def test_a_defect_while_segmenting_is_raised_not_lost(tmp_path: Path, segmenter: Segmenter) -> None:
+    class Broken(Segmenter):
+        def __init__(self) -> None:
+            self.__dict__.update(segmenter.__dict__)
+
+        def __call__(self, frame, small=None):
+            raise RuntimeError("the delegate has failed")
+
+    with Pipeline(request(tmp_path), Broken(), print, OPENER) as pipeline, pytest.raises(RuntimeError, match="gate"):
+        drain(pipeline)
+
+
+def test_a_segmentation_that_hangs_does_not_keep_the_end_away(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seg_edge.capture.pipeline.STOP_S", 0.5)
+    release = threading.Event()
+
+    class Hanging(Segmenter):
+        def __init__(self) -> None:
+            self.__dict__.update(segmenter.__dict__)
+
+        def __call__(self, frame, small=None):
+            release.wait(30)
+            return segmenter(frame, small)
+
+    began = time.monotonic()
+    with Pipeline(request(tmp_path), Hanging(), print, OPENER) as pipeline:
+        assert pipeline.take(1.0) is None
+    assert time.monotonic() - began < 6
+    release.set()

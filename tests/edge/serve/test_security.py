@@ -1,0 +1,102 @@
+"""Who is answered: this machine under its own names, the server's own page, and whoever has the token."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from seg_edge.errors import UsageError
+from seg_edge.serve.settings import ServeSettings
+from seg_edge.system.port import AllowedHosts
+from tests.edge.serve.conftest import MakeClient
+
+TOKEN = "a-token-of-some-length"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000"])
+def test_its_own_names_are_answered(client: TestClient, host: str) -> None:
+    assert client.get("/v1/models", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "192.168.1.5:8000", "localhost.evil.example"])
+def test_a_web_site_s_name_for_this_machine_is_not(client: TestClient, host: str) -> None:
+    for path in ("/", "/v1/models", "/healthz"):
+        answer = client.get(path, headers={"Host": host})
+        assert answer.status_code == 403
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_another_site_s_page_can_not_send_photos(client: TestClient) -> None:
+    for origin, status in (("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:8000", 422)):
+        answer = client.post("/v1/segment", content=b"nonsense", headers={"Origin": origin})
+        assert answer.status_code == status
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_no_site_is_allowed_to_read_across_origins(client: TestClient) -> None:
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = client.options("/v1/segment", headers=asked)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_every_answer_has_the_headers_that_isolate_the_page(client: TestClient) -> None:
+    for answer in (client.get("/"), client.get("/nothing"), client.get("/v1/models"), client.post("/v1/segment")):
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+        assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http" not in answer.headers["content-security-policy"]  # nothing from elsewhere
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_with_a_token_only_the_page_and_health_are_for_everybody(make_client: MakeClient) -> None:
+    client = make_client(token=TOKEN)
+    assert client.get("/").status_code == client.get("/healthz").status_code == 200
+    protected = (("GET", "/v1/models"), ("POST", "/v1/segment"), ("GET", "/metrics"), ("GET", "/openapi.json"))
+    for method, path in protected:
+        for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
+            answer = client.request(method, path, headers=given)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert "bright" not in answer.text
+        assert client.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in (200, 422)
+
+
+def test_refusals_are_counted_too(make_client: MakeClient) -> None:
+    client = make_client(token=TOKEN)
+    client.post("/v1/segment")
+    client.post("/v1/segment", headers={"Host": "evil.example"})
+    text = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert 'seg_edge_requests_total{status="401"} 1.0' in text
+    assert 'seg_edge_requests_total{status="403"} 1.0' in text
+
+
+def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClient) -> None:
+    client = make_client(names=("Seg.example.org",), token=TOKEN)
+    headers = {"Host": "seg.example.org", "Origin": "https://seg.example.org", "Authorization": f"Bearer {TOKEN}"}
+    assert client.get("/", headers={"Host": "seg.example.org"}).status_code == 200
+    assert client.post("/v1/segment", content=b"nonsense", headers=headers).status_code == 422
+    assert client.post("/v1/segment", headers={**headers, "Authorization": ""}).status_code == 401
+    assert client.post("/v1/segment", headers={**headers, "Origin": "https://evil.example"}).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
+    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --name seg.example.org"):
+        ServeSettings(names=("seg.example.org",)).check_reach(loopback=True)
+    with pytest.raises(UsageError, match="no host's name"):
+        ServeSettings(names=("https://seg.example.org/",), token=TOKEN)
+
+
+def test_other_machines_are_let_in_with_a_token_alone() -> None:
+    network = AllowedHosts("0.0.0.0", ("0.0.0.0", 8000))
+    assert not network.loopback
+    assert "192.168.1.5:8000" in network
+    assert "evil.example" not in network
+    ServeSettings(host="0.0.0.0", token=TOKEN).check_reach(network.loopback)
+    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --host 0.0.0.0"):
+        ServeSettings(host="0.0.0.0").check_reach(network.loopback)
+
+
+@pytest.mark.parametrize("token", ["short", "with spaces in it, long", "ümläuts-ümläuts-ümläuts"])
+def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(token: str) -> None:
+    with pytest.raises(UsageError, match="the token must have 16"):
+        ServeSettings(token=token)
