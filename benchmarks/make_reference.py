@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import typer
 
-from convert.converter import converter_of, to_full_integer
+from convert.quantisation.converter import converter_of, to_full_integer
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.system.files import write_file
 from train.unet import unet

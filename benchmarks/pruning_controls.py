@@ -28,15 +28,16 @@ import train.quiet  # noqa: F401
 import keras
 import typer
 
-from convert.cost import mmac
-from convert.distill import Teaching, distill
-from convert.prune_budget import Budget
-from convert.pruning import Pruning, prune
+from convert.distillation.distill import distill
+from convert.distillation.task import DistillConfig
+from convert.pruning.budget import Budget
+from convert.pruning.cost import mmac
+from convert.pruning.prune import PruneConfig, prune
 from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, open_split
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 from train.options import use_threads
 from train.recipes import Recipe, default
 from train.runs import read_run
@@ -44,7 +45,7 @@ from train.runs import read_run
 ARMS = ("pruned", "random", "at once", "scratch")
 
 
-def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
+def start(arm: str, full: Path, data: Dataset, out: Path, how: PruneConfig) -> Path:
     """The student of an arm before its last training, as a `.keras`."""
     model = out / "model.keras"
     if model.is_file() if arm == "scratch" else read_run(model):
@@ -65,7 +66,7 @@ def start(arm: str, full: Path, data: Dataset, out: Path, how: Pruning) -> Path:
 
 
 def train_one(
-    arm: str, taught: bool, full: Path, data: Dataset, out: Path, how: Pruning, recipe: Recipe
+    arm: str, taught: bool, full: Path, data: Dataset, out: Path, how: PruneConfig, recipe: Recipe
 ) -> dict[str, Any]:
     """Trains one arm with one seed, unless it is done; its row of the table."""
     name = arm.replace(" ", "_")
@@ -86,7 +87,7 @@ def train_one(
         recipe,
         folder,
         student=student,
-        teaching=Teaching(weight=0.5 if taught else 0.0),
+        teaching=DistillConfig(weight=0.5 if taught else 0.0),
         answers=out / f"teacher_{how.seed}.npz",
         resume=(folder / "last.weights.h5").is_file(),
     )
@@ -126,7 +127,7 @@ def main(
     try:
         dataset = open_split(data, full.parent / "split.json")
         for seed, arm, taught in itertools.product(range(seeds), ARMS, (False, True)):
-            how = Pruning(
+            how = PruneConfig(
                 Budget("mmac", budget_mmac),
                 criterion,
                 halve=halve,

@@ -99,7 +99,7 @@ def over_input_size(extent: Extent, folder: Path, log: Log) -> Curve | None:
     log("latency over input size")
     # In a process of its own, since TensorFlow's threads and memory would be in what is measured later.
     _run("-c", f"from benchmarks.scale import write_models; write_models({str(folder)!r}, {extent.sides!r})")
-    from convert.operators import total
+    from convert.tflite_file import total
 
     contents = {side: (folder / f"{side}.tflite").read_bytes() for side in extent.sides}
     timings = measure({str(side): content for side, content in contents.items()}, threads=1, runs=extent.runs)
@@ -124,7 +124,7 @@ def write_models(folder: str, sides: Sequence[int]) -> None:
     import keras
     import tensorflow as tf
 
-    from convert.converter import converter_of, to_full_integer
+    from convert.quantisation.converter import converter_of, to_full_integer
     from train.recipes import default
     from train.unet import unet
 

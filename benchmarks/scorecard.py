@@ -31,7 +31,7 @@ from seg_edge.evaluation.data_folder import Example, find_examples
 from seg_edge.evaluation.scores import PhotoScore, score
 from seg_edge.photo.read import read_photo
 from train.dataset import open_dataset
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 
 RESAMPLES = 10_000
 MIN_EMPTY = 96  # pixels: smaller places without anybody aren't looked at

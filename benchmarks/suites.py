@@ -200,9 +200,9 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     out = work / f"{model.parent.name}-{digest[:12]}{f'-{size}' if size else ''}.tflite"
     if not out.is_file():
-        from convert.converter import convert_float
-        from convert.narrow import at_size
-        from train.evaluate import load_keras
+        from convert.pruning.narrow import at_size
+        from convert.quantisation.converter import convert_float
+        from train.keras_model import load_keras
 
         network = load_keras(model)
         network = at_size(network, (size, size)) if size else network

@@ -23,20 +23,21 @@ import train.quiet  # noqa: F401
 
 import typer
 
-from convert.distill import Teaching, distill
-from convert.importance import CRITERIA
-from convert.methods import Method
-from convert.plan import Limits
-from convert.prune_budget import Budget
-from convert.pruning import Pruning, prune
-from convert.quantize import quantize
+from convert.accuracy_gate import gate
+from convert.distillation.distill import distill
+from convert.distillation.task import DistillConfig
+from convert.distillation.teacher import ANSWERS_NAME
+from convert.pruning.budget import Budget
+from convert.pruning.importance import CRITERIA
+from convert.pruning.plan import Limits
+from convert.pruning.prune import PruneConfig, prune
+from convert.quantisation.methods import Method
+from convert.quantisation.quantize import quantize
 from convert.report import Row, Variant, describe, write_report
-from convert.teacher import ANSWERS_NAME
-from convert.verify import gate
 from seg_edge.card import read_card
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
 from train.dataset import Dataset, open_split
-from train.evaluate import load_keras
+from train.keras_model import load_keras
 from train.options import use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 from train.runs import read_run, sha256_of
@@ -59,9 +60,9 @@ class Plan:
         accept_drop: Write results although they lost accuracy; the report says how much.
     """
 
-    prunings: tuple[Pruning, ...]
+    prunings: tuple[PruneConfig, ...]
     students: tuple[str, ...]
-    teaching: Teaching
+    teaching: DistillConfig
     recipe: Recipe
     size_wh: tuple[int, int] | None = None
     qat: int = 0
@@ -138,7 +139,7 @@ def _small(
     return [Variant(f"distilled, {folder.name}", taught), Variant(f"int8, {folder.name}", int8)]
 
 
-def _pruned(full: Path, data: Dataset, out: Path, how: Pruning, log: Log) -> Path:
+def _pruned(full: Path, data: Dataset, out: Path, how: PruneConfig, log: Log) -> Path:
     model = out / "model.keras"
     if not _is_done(model, {"parent": full}, {"pruning": dataclasses.asdict(how)}):
         log(f"Pruning {full} to {how.budget.value:g} {how.budget.unit}")
@@ -230,9 +231,9 @@ def main(
         float, typer.Option(min=0, help="Of learning from the full model.")
     ] = default().learning_rate,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = default().batch,
-    teacher_weight: Annotated[float, typer.Option(help="0..1; the true masks weigh the rest.")] = Teaching.weight,
-    temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = Teaching.temperature,
-    views: Annotated[int, typer.Option(min=1, help="Varied views of each photo.")] = Teaching.views,
+    teacher_weight: Annotated[float, typer.Option(help="0..1; the true masks weigh the rest.")] = DistillConfig.weight,
+    temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
+    views: Annotated[int, typer.Option(min=1, help="Varied views of each photo.")] = DistillConfig.views,
     qat: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     accept_drop: Annotated[
         bool, typer.Option(help="Take results that lost accuracy; the table says how much.")
@@ -255,7 +256,7 @@ def main(
     try:
         size_wh = (size, size) if size else None
         prunings = [
-            Pruning(
+            PruneConfig(
                 budget,
                 criterion,
                 limits=Limits(multiple, multiple),
@@ -267,7 +268,7 @@ def main(
             )
             for budget in budgets
         ]
-        teaching = Teaching(teacher_weight, temperature, views)
+        teaching = DistillConfig(teacher_weight, temperature, views)
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
         dataset = open_split(data, split or full.parent / "split.json")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convert.delegation import load
-from convert.operators import Graph, operators
+from convert.tflite_file import TfliteGraph, load_interpreter, operators
 from seg_edge.card import strip_card
 from seg_edge.evaluation.latency import RUNS, random_tensor, time_in_turns
 from seg_edge.interpreter import TensorSpec
@@ -69,7 +68,7 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
     Raises:
         ModelError: LiteRT can't load it.
     """
-    graph, listed = Graph(content), operators(content)
+    graph, listed = TfliteGraph(content), operators(content)
     pieces = graph.pieces()
     contents = [strip_card(content), *(graph.cut(piece) for piece in pieces)]
     actions = {str(place): _invoke(model, threads) for place, model in enumerate(contents)}
@@ -85,7 +84,7 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
 
 def _invoke(content: bytes, threads: int) -> Callable[[], object]:
     """The inference alone, on random inputs that are there already."""
-    interpreter = load(content, threads)
+    interpreter = load_interpreter(content, threads)
     for detail in interpreter.get_input_details():
         spec = TensorSpec(detail["name"], tuple(int(side) for side in detail["shape"]), detail["dtype"])
         interpreter.set_tensor(detail["index"], random_tensor(spec))

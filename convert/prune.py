@@ -21,12 +21,12 @@ import train.quiet  # noqa: F401
 import keras
 import typer
 
-from convert.importance import CRITERIA
 from convert.operator_times import operator_times
-from convert.plan import SPREADS, Limits
-from convert.prune_budget import Budget, int8_of
-from convert.prune_table import ms_by_layer, table
-from convert.pruning import SCORED_PHOTOS, Pruning, prune
+from convert.pruning.budget import Budget, int8_of
+from convert.pruning.importance import CRITERIA
+from convert.pruning.plan import SPREADS, Limits
+from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
+from convert.pruning.table import ms_by_layer, table
 from seg_edge.errors import SegEdgeError
 from train.dataset import Dataset, open_split
 from train.runs import read_run
@@ -77,7 +77,7 @@ def main(
     for name, value, known in (("--criterion", criterion, list(CRITERIA)), ("--spread", spread, list(SPREADS))):
         if value not in known:
             raise typer.BadParameter(f"{', '.join(known)}, got {value!r}", param_hint=name)
-    how = Pruning(
+    how = PruneConfig(
         dataclasses.replace(budget, threads=threads),
         criterion,
         spread,

@@ -9,29 +9,20 @@ and the scores, are in the card inside the file.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import train.quiet  # noqa: F401
 
 # isort: split
 
-import keras
 import typer
 
-from convert.delegation import not_delegated
-from convert.methods import Converted, Method, calibrated, convert_by, spread
-from convert.ranges import PERCENTILE
-from convert.sensitivity import guilty, sensitivities, table
-from convert.verify import accuracy_drop, gate
-from seg_edge import Segmenter
-from seg_edge.card import ModelCard, append_card, make_classes
+from convert.quantisation.methods import Method
+from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
+from convert.quantisation.ranges import PERCENTILE
 from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
+<<<<<<< HEAD
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime
@@ -199,6 +190,9 @@ def _score_both(
     examples = data.parts[part]
     log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")
     return score(keras_segmenter(model, data.classes), examples), score(Segmenter(tflite), examples)
+=======
+from train.dataset import open_split
+>>>>>>> main
 
 
 def main(

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.converter import convert_float
-from convert.narrow import at_size
-from convert.operators import total
+from convert.pruning.narrow import at_size
+from convert.quantisation.converter import convert_float
+from convert.tflite_file import total
 from seg_edge import Segmenter
 from seg_edge.evaluation.latency import Timing, measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 from train.runs import sha256_of
 
 THREADS = (1, 2)

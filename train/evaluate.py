@@ -17,28 +17,35 @@ import train.quiet  # noqa: F401
 # isort: split
 
 import cv2
-import keras
 import numpy as np
 import typer
 from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
-from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError, SegEdgeError
+<<<<<<< HEAD
 from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import TensorSpec
 from seg_edge.photo.read import read_photo
+=======
+from seg_edge.files import whole_file, write_file
+from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.metrics import IGNORE, dice, iou
+from seg_edge.photos import write_picture
+>>>>>>> main
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
-from train.options import words
+from train.keras_model import keras_segmenter, load_keras
+from train.options import comma_separated
 
 # Foreground shares from which scores are also given: small people are harder.
 SHARES = (0.0, 0.1, 0.2)
 
 
+<<<<<<< HEAD
 class KerasBackend:
     """A Keras U-Net where the runtime expects a `.tflite`: the float model scored as the int8 one is."""
 
@@ -79,6 +86,8 @@ def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
     return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
 
 
+=======
+>>>>>>> main
 def table(scores: Scores) -> str:
     """Dice, IoU and boundary F of each class, and of photos by how much the foreground fills."""
     matrix = scores.matrix
@@ -189,7 +198,7 @@ def main(
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
     try:
         if part == "all":
-            examples, names = find_examples(data), class_names(data, words(classes) or None)
+            examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
         else:
             dataset = open_split(data, split or model.parent / "split.json")

@@ -8,18 +8,15 @@ seed, split fingerprint, versions, scores), `split.json` (which photos it never 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import train.quiet  # noqa: F401
 
 # isort: split
 
+<<<<<<< HEAD
 import keras
 import tensorflow as tf
 
@@ -289,6 +286,14 @@ def _write_run(
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
     return run
+=======
+from seg_edge.errors import SegEdgeError
+from train.dataset import open_dataset
+from train.options import comma_separated, thread_count, use_threads
+from train.recipes import RECIPES, add_options, given_values
+from train.scene_stream import PictureFolder
+from train.training import fit
+>>>>>>> main
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -297,7 +302,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True, help="data folder with images/ and masks/")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument("--classes", type=words, help="names, where the data folder has no labels.txt: cat,dog")
+    parser.add_argument(
+        "--classes", type=comma_separated, help="names, where the data folder has no labels.txt: cat,dog"
+    )
     parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
@@ -305,7 +312,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--initial", type=Path, help="a .keras to start from")
     parser.add_argument(
         "--scenes",
-        type=Source.parse,
+        type=PictureFolder.parse,
         action="append",
         default=[],
         metavar="FOLDER[:WEIGHT]",
@@ -353,12 +360,6 @@ def main() -> None:
         sys.exit(f"error: {error}")
     scores = run["scores"]
     print(f"{recipe.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
-
-
-def _root_cause(error: tf.errors.OpError) -> str:
-    """The sentence of our own error that TensorFlow wrapped, when there is one."""
-    lines = [line for line in str(error.message).splitlines() if "Error: " in line]
-    return lines[0].split("Error: ", 1)[1] if lines else str(error.message).splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, Us
 from seg_edge.photo.read import read_photo
 from train.annotation_check import check_photos, class_labels
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
-from train.options import words
-from train.via import Region, at_most, read_via
+from train.options import comma_separated
+from train.via.read import Region, at_most, read_via
 
 FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
 _OURS = {"images", "masks", "labels.txt", "classes.csv", "contact_sheet.jpg", ".DS_Store", "Thumbs.db"}
@@ -220,7 +220,7 @@ def main(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
 ) -> None:
     """Turn annotated photos into a data folder to train from."""
-    names = None if classes is None else words(classes)
+    names = None if classes is None else comma_separated(classes)
     try:
         made = make_masks(annotations, photos, out, attribute, names, force)
     except SegEdgeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 
-def words(text: str) -> tuple[str, ...]:
+def comma_separated(text: str) -> tuple[str, ...]:
     """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 

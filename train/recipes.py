@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from train.augment import Augmentation
+from train.compositing import Scenery
 from train.losses import LOSSES
-from train.options import words
-from train.scenery import Scenery
+from train.options import comma_separated
 from train.unet import FULL_WIDTHS
 
 PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
@@ -50,7 +50,7 @@ class Recipe:
         cache_zoom: Photos are cached at this multiple of `size`, to be magnified without blur.
         seed: Of everything random but the split.
         augmentation: How photos are varied.
-        scenery: How scenes are made, see `train.scenes`; only for a training on these.
+        scenery: How scenes are made, see `train.scene_stream`; only for a training on these.
     """
 
     widths: tuple[int, ...] = FULL_WIDTHS
@@ -206,7 +206,7 @@ def _parser_of(name: str, example: object) -> Any:
         number = float if name == "class_weights" else int
 
         def numbers(text: str) -> tuple[float, ...]:
-            return tuple(number(word) for word in words(text))
+            return tuple(number(word) for word in comma_separated(text))
 
         numbers.__name__ = "list of numbers"  # argparse says: invalid list of numbers value: 'a,b'
         return numbers

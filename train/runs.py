@@ -43,7 +43,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def parentage(model: Path) -> dict[str, Any]:
+def provenance(model: Path) -> dict[str, Any]:
     """The model a step starts from: its SHA-256 and how it was made itself, as far as that lies beside it."""
     earlier = {key: value for key, value in read_run(model).items() if key not in ("versions", "gpu", "seconds")}
     return {"sha256": sha256_of(model), **earlier}

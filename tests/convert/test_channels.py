@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from convert.channels import find_channels
-from convert.cost import layer_costs, mmac, parameters
-from convert.narrow import at_size, narrow
+from convert.pruning.channels import find_channels
+from convert.pruning.cost import layer_costs, mmac, parameters
+from convert.pruning.narrow import at_size, narrow
 from seg_edge.errors import ModelError
 from train.unet import unet
 

@@ -17,7 +17,7 @@ from convert.report import _beats
 from seg_edge import Segmenter
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError
-from train.evaluate import load_keras
+from train.keras_model import load_keras
 from train.recipes import Recipe
 from train.runs import read_run, sha256_of
 

@@ -15,14 +15,15 @@ import keras
 import tensorflow as tf
 
 from convert import distill as script
-from convert import teacher as teacher_module
-from convert.distill import Lesson, Teaching, distill, hint_loss, soft_label_loss
-from convert.teacher import Teacher, attention_map
+from convert.distillation import teacher as teacher_module
+from convert.distillation.distill import distill
+from convert.distillation.task import DistillationTask, DistillConfig, hint_loss, soft_label_loss
+from convert.distillation.teacher import Teacher, attention_map
 from seg_edge.errors import DataError, ModelError, UsageError
 from seg_edge.photo.read import read_photo
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from train.dataset import Dataset, open_split
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 from train.recipes import Recipe, default
 from train.runs import sha256_of
 
@@ -76,7 +77,7 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
-    teaching = Teaching(weight=1.0, temperature=2.0, views=6)
+    teaching = DistillConfig(weight=1.0, temperature=2.0, views=6)
     made = distill(run / "model.keras", dataset, small(epochs=16), tmp_path, teaching=teaching)
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
@@ -92,78 +93,90 @@ def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
 ) -> None:
     _, run = trained
     student = run / "model.keras"
-    made = distill(run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=Teaching(views=1))
+    made = distill(
+        run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=DistillConfig(views=1)
+    )
     assert made["parent"]["sha256"] == sha256_of(student)
     assert load_keras(tmp_path / "model.keras").count_params() == load_keras(student).count_params()
     assert "widths" not in made["recipe"]
 
 
 @pytest.fixture
-def lesson(trained: Trained, dataset: Dataset, tmp_path: Path) -> Lesson:
+def task(trained: Trained, dataset: Dataset, tmp_path: Path) -> DistillationTask:
     _, run = trained
-    return Lesson(
+    return DistillationTask(
         run / "model.keras",
         dataset,
         small(),
         (64, 64),
         tmp_path / "teacher.npz",
-        Teaching(views=2, hint="down1_b_relu"),
+        DistillConfig(views=2, hint="down1_b_relu"),
     )
 
 
-def test_each_view_comes_with_the_teacher_s_answer_to_it(trained: Trained, dataset: Dataset, lesson: Lesson) -> None:
+def test_each_view_comes_with_the_teacher_s_answer_to_it(
+    trained: Trained, dataset: Dataset, task: DistillationTask
+) -> None:
     _, run = trained
     teacher = Teacher(run / "model.keras", dataset.classes)
-    images, told = next(iter(lesson.training(0)))
+    images, told = next(iter(task.training_batches(0)))
     for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
         np.testing.assert_allclose(teacher(frame)[0], answer, atol=2e-3)
     assert told["hint"].shape == (2, 16, 16)
 
 
-def test_a_stream_goes_on_where_it_was(lesson: Lesson) -> None:
-    whole = [images.numpy() for images, _ in lesson.training(0).take(4)]
-    rest = [images.numpy() for images, _ in lesson.training(2).take(2)]
+def test_a_stream_goes_on_where_it_was(task: DistillationTask) -> None:
+    whole = [images.numpy() for images, _ in task.training_batches(0).take(4)]
+    rest = [images.numpy() for images, _ in task.training_batches(2).take(2)]
     np.testing.assert_array_equal(whole[2:], rest)
 
 
-def test_every_view_is_seen_in_a_round(lesson: Lesson) -> None:
-    count = lesson.views.count
-    assert count == 2 * len(lesson.data.parts["train"])
-    images = np.concatenate([images.numpy() for images, _ in lesson.training(0).take(count // 2)])
+def test_every_view_is_seen_in_a_round(task: DistillationTask) -> None:
+    count = task.views.count
+    assert count == 2 * len(task.data.parts["train"])
+    images = np.concatenate([images.numpy() for images, _ in task.training_batches(0).take(count // 2)])
     assert len(np.unique(images.reshape(count, -1), axis=0)) == count
 
 
 def test_the_teacher_is_asked_once(
-    trained: Trained, dataset: Dataset, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, dataset: Dataset, task: DistillationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run = trained
-    first, asked = lesson.told[0], []
+    first, asked = task.teacher_outputs[0], []
 
     def answer(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked.append(frame)
         return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
-    again = Lesson(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
-    np.testing.assert_array_equal(again.told[0], first)
+    again = DistillationTask(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", task.teaching)
+    np.testing.assert_array_equal(again.teacher_outputs[0], first)
     assert asked == []
-    other = Lesson(run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", lesson.teaching)
-    assert other.told[0].shape == (lesson.views.count, 32, 32, 4)
-    assert len(asked) == lesson.views.count  # other views, other answers
+    other = DistillationTask(
+        run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.teaching
+    )
+    assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
+    assert len(asked) == task.views.count  # other views, other answers
 
 
 def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
-    lesson = Lesson(
-        run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", Teaching(views=1), unlabelled=[photo]
+    task = DistillationTask(
+        run / "model.keras",
+        dataset,
+        small(),
+        (64, 64),
+        tmp_path / "teacher.npz",
+        DistillConfig(views=1),
+        unlabelled=[photo],
     )
-    assert lesson.views.count == len(dataset.parts["train"]) + 1
-    _, mask = lesson.views.draw(tf.constant(len(dataset.parts["train"]), tf.int64))
+    assert task.views.count == len(dataset.parts["train"]) + 1
+    _, mask = task.views.draw(tf.constant(len(dataset.parts["train"]), tf.int64))
     assert set(np.unique(mask)) == {255}
-    assert lesson.about["distillation"]["unlabelled photos"] == 1
+    assert task.about["distillation"]["unlabelled photos"] == 1
 
 
 def test_a_held_out_photo_is_no_unlabelled_one(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
@@ -201,7 +214,7 @@ def test_a_teacher_that_can_t_be_is_refused(
 @pytest.mark.parametrize("values", [{"weight": 1.5}, {"temperature": 0.0}, {"views": 0}])
 def test_values_that_make_no_sense_are_refused(values: dict) -> None:
     with pytest.raises(UsageError, match="got"):
-        Teaching(**values)
+        DistillConfig(**values)
 
 
 def test_the_command(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

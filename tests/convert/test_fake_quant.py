@@ -12,11 +12,19 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import keras
 from keras import layers
 
-from convert.converter import convert_with_ranges
-from convert.fake_quant import IMAGE, Range, fake_quant_kernel, kernel_names, range_points, take_apart, with_fake_quant
-from convert.fold import fold_batch_norm
-from convert.operators import Graph
-from convert.ranges import choose_ranges
+from convert.quantisation.converter import convert_with_ranges
+from convert.quantisation.fake_quant import (
+    IMAGE,
+    Range,
+    fake_quant_kernel,
+    kernel_names,
+    range_points,
+    strip_fake_quant,
+    with_fake_quant,
+)
+from convert.quantisation.fold import fold_batch_norm
+from convert.quantisation.ranges import choose_ranges
+from convert.tflite_file import TfliteGraph
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import LiteRT
 from train.unet import unet
@@ -155,7 +163,7 @@ def test_a_missing_range_is_refused() -> None:
 
 
 def test_a_concatenation_has_one_scale() -> None:
-    graph = Graph(quantised(concatenating)[3])
+    graph = TfliteGraph(quantised(concatenating)[3])
     made = {one.outputs[0]: graph.kind(one) for one in graph.graph.operators}
     joins = [one for one in graph.graph.operators if graph.kind(one) == "CONCATENATION"]
     assert len(joins) == 2
@@ -190,7 +198,7 @@ def test_a_graph_is_saved_learns_and_is_taken_apart(tmp_path: Path) -> None:
     model.save(tmp_path / "a.keras")
     loaded = keras.saving.load_model(tmp_path / "a.keras", compile=False)
     assert np.array_equal(answer(loaded, IMAGES[0]), answer(model, IMAGES[0]))
-    plain, after = take_apart(loaded, folded)
+    plain, after = strip_fake_quant(loaded, folded)
     assert after[IMAGE] == (0.0, 1.0)
     assert after["logits"] != pytest.approx(before["logits"])
     changed = plain.get_layer("logits").get_weights()[0] - folded.get_layer("logits").get_weights()[0]

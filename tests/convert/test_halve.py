@@ -7,10 +7,10 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import keras
 
-from convert.channels import find_channels
-from convert.cost import mmac
-from convert.halve import carry_scores, halve
-from convert.narrow import narrow
+from convert.pruning.channels import find_channels
+from convert.pruning.cost import mmac
+from convert.pruning.halve import carry_scores, halve
+from convert.pruning.narrow import narrow
 from seg_edge.errors import ModelError
 from train.unet import unet
 

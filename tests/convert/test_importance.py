@@ -8,9 +8,9 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import keras
 import tensorflow as tf
 
-from convert.channels import find_channels
-from convert.importance import ACROSS_LAYERS, CRITERIA, comparable, l1, taylor
-from convert.narrow import narrow
+from convert.pruning.channels import find_channels
+from convert.pruning.importance import ACROSS_LAYERS, CRITERIA, comparable, l1, taylor
+from convert.pruning.narrow import narrow
 from seg_edge.errors import DataError, ModelError
 from tests.convert.test_channels import SHAPES, photos, separable, shake, silence, small, still
 from train.losses import cross_entropy, cross_entropy_dice

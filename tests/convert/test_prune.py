@@ -13,17 +13,17 @@ import keras
 import typer
 from typer.testing import CliRunner, Result
 
-from convert import pruning
-from convert.channels import find_channels
-from convert.cost import layer_costs, mmac, parameters
-from convert.narrow import narrow
-from convert.plan import SPREADS, Limits, choose, least_cost
 from convert.prune import main
-from convert.prune_budget import within_ms
-from convert.prune_table import ms_by_layer, table
+from convert.pruning import prune as pruning
+from convert.pruning.budget import within_ms
+from convert.pruning.channels import find_channels
+from convert.pruning.cost import layer_costs, mmac, parameters
+from convert.pruning.narrow import narrow
+from convert.pruning.plan import SPREADS, Limits, choose, least_cost
+from convert.pruning.table import ms_by_layer, table
 from seg_edge.errors import ModelError
 from tests.convert.test_channels import separable, shake, small
-from train.evaluate import load_keras
+from train.keras_model import load_keras
 from train.unet import unet
 
 Trained = tuple[Path, Path]

@@ -14,19 +14,25 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import typer
 from typer.testing import CliRunner
 
-from convert import methods as methods_module
-from convert import quantize as quantize_module
-from convert.methods import Method
+from convert.accuracy_gate import gate
+from convert.quantisation import methods as methods_module
+from convert.quantisation import quantize as quantize_module
+from convert.quantisation.methods import Method
 from convert.quantize import main
-from convert.verify import check_full_integer, gate, read_contents
+from convert.tflite_file import check_full_integer, operators
 from seg_edge import Segmenter
 from seg_edge.card import read_card, strip_card
 from seg_edge.errors import ModelError, UsageError
+<<<<<<< HEAD
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.photo.read import read_photo
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
+=======
+from seg_edge.scores import PhotoScore, Scores
+from seg_edge.sources.photo import read_photo
+>>>>>>> main
 from train.dataset import open_split
-from train.evaluate import keras_segmenter, load_keras
+from train.keras_model import keras_segmenter, load_keras
 
 Trained = tuple[Path, Path]
 app = typer.Typer()
@@ -77,9 +83,9 @@ def test_the_file_is_full_integer_with_a_pixel_as_its_own_value(converted: Path)
     assert backend.input.zero_point == 0
     assert backend.input.scale == pytest.approx(1 / 255)
     assert backend.output.dtype == np.uint8
-    contents = read_contents(content)
-    assert "CONV_2D" in contents.operators
-    assert "DEQUANTIZE" not in contents.operators
+    kinds = {operator.kind for operator in operators(content)}
+    assert "CONV_2D" in kinds
+    assert "DEQUANTIZE" not in kinds
 
 
 def test_int8_and_float_agree_on_photos(converted: Path, trained: Trained) -> None:
@@ -306,18 +312,6 @@ def test_the_gate_s_limits(dice_drop: float, edge_drop: float, refused: str) -> 
     reason = gate(scores(0.9, 0.8), scores(0.9 - dice_drop, 0.8 - edge_drop))
     assert bool(reason) == bool(refused)
     assert refused in reason
-
-
-@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "are float")])
-def test_what_is_not_full_integer_is_refused(model: Path, says: str) -> None:
-    with pytest.raises(ModelError, match=says):
-        check_full_integer(model.read_bytes())
-
-
-def test_contents_name_operators_and_types() -> None:
-    contents = read_contents(TWO_UINT8.read_bytes())
-    assert "CONV_2D" in contents.operators
-    assert contents.inputs == contents.outputs == ("UINT8",)
 
 
 def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> None:

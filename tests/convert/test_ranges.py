@@ -8,7 +8,7 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 import keras
 from keras import layers
 
-from convert.ranges import BINS, Histogram, by_percentile, choose_ranges, histograms, least_squares, minmax
+from convert.quantisation.ranges import BINS, Histogram, by_percentile, choose_ranges, histograms, least_squares, minmax
 
 
 def histogram_of(values: np.ndarray) -> Histogram:

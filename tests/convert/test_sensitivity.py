@@ -9,12 +9,12 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import keras
 
-from convert.fake_quant import kernel_names
-from convert.fold import fold_batch_norm
-from convert.ranges import choose_ranges
-from convert.sensitivity import BLAMED, Sensitivity, guilty, sensitivities, table
+from convert.quantisation.fake_quant import kernel_names
+from convert.quantisation.fold import fold_batch_norm
+from convert.quantisation.ranges import choose_ranges
+from convert.quantisation.sensitivity import BLAMED, Sensitivity, most_sensitive, sensitivities, table
 from train.dataset import Dataset, open_split
-from train.evaluate import load_keras
+from train.keras_model import load_keras
 
 Trained = tuple[Path, Path]
 
@@ -40,7 +40,7 @@ def test_every_place_that_is_rounded_has_a_row(network: tuple) -> None:
 def test_a_far_too_wide_range_is_found_guilty(network: tuple) -> None:
     folded, ranges, data = network
     rows = sensitivities(folded, {**ranges, "down1_a_relu": (0.0, 2000.0)}, data.parts["val"], 4, photos=2)
-    assert [row.place for row in guilty(rows)] == ["down1_a_relu (output)"]
+    assert [row.place for row in most_sensitive(rows)] == ["down1_a_relu (output)"]
     assert rows[0].sqnr_db < 20
     assert rows[0].dice_drop > 0.05
     assert "down1_a_relu (output)" in table(rows).splitlines()[1]
@@ -66,5 +66,5 @@ def test_the_guilty_are_the_fewest_that_make_most_of_the_noise() -> None:
     shares = [0.5, 0.31, 0.1, 0.09]
     rows = [Sensitivity(f"l{n}", "output", 10.0 * n, 0.9, 0.0, share) for n, share in enumerate(shares)]
     assert sum(shares[:2]) >= BLAMED
-    assert [row.layer for row in guilty(rows)] == ["l0", "l1"]
-    assert len(guilty([Sensitivity(str(n), "output", 1.0, 0.9, 0.0, 0.05) for n in range(20)])) == 4
+    assert [row.layer for row in most_sensitive(rows)] == ["l0", "l1"]
+    assert len(most_sensitive([Sensitivity(str(n), "output", 1.0, 0.9, 0.0, 0.05) for n in range(20)])) == 4

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.scores import PhotoScore, Scores, score
 from train.dataset import open_split
-from train.evaluate import keras_segmenter, load_keras, main
+from train.evaluate import main
+from train.keras_model import keras_segmenter, load_keras
 
 Trained = tuple[Path, Path]
 app = typer.Typer()

@@ -28,12 +28,13 @@ import keras  # noqa: E402
 from seg_edge.errors import OutputError  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
 from train import fit as fit_script  # noqa: E402
+from train import training  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.callbacks import Checkpoint, prepare_run  # noqa: E402
-from train.dataset import Dataset, open_dataset, open_split  # noqa: E402
-from train.fit import fit  # noqa: E402
+from train.dataset import Dataset, fixed_stream, open_dataset, open_split  # noqa: E402
 from train.losses import LOSSES, DiceCoefficient  # noqa: E402
 from train.recipes import RECIPES, Recipe, original  # noqa: E402
+from train.training import build, fit  # noqa: E402
 from train.unet import FULL_WIDTHS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,8 +203,8 @@ def test_the_kept_model_has_the_score_it_is_said_to_have(runs: Runs) -> None:
         assert not any("optimizer" in name for name in h5py.File(weights))  # it would be three times the weights
     assert model.input_shape == (None, 32, 32, 3)
     split = open_split(runs.data, runs.whole / "split.json")
-    metric = fit_script.DiceCoefficient(len(split.classes))
-    for image, mask in fit_script.fixed_stream(split.parts["val"], (32, 32), 4):
+    metric = DiceCoefficient(len(split.classes))
+    for image, mask in fixed_stream(split.parts["val"], (32, 32), 4):
         metric.update_state(mask, model(image))
     run = json.loads((runs.whole / "run.json").read_text())
     assert float(metric.result()) == pytest.approx(run["scores"]["val_dice"], abs=0.005)
@@ -358,8 +359,8 @@ def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Che
     """A model as a process of its own has it, and its checkpoint; an epoch is one step."""
     keras.utils.set_random_seed(0)
     dice = DiceCoefficient(len(dataset.classes))
-    model = fit_script.build(recipe, len(dataset.classes))
-    fit_script._compile(model, len(dataset.classes), recipe, 1, dice, jit=False)
+    model = build(recipe, len(dataset.classes))
+    training._compile(model, len(dataset.classes), recipe, 1, dice, jit=False)
     checkpoint = Checkpoint(out, model, 1, dice, dataset.classes)
     checkpoint.set_model(model)
     return model, checkpoint

@@ -16,7 +16,7 @@ from seg_edge.card import PALETTE
 from seg_edge.errors import DataError, OutputError, PhotoError, UsageError
 from train import contact_sheet, masks
 from train.masks import draw_mask, make_masks
-from train.via import Region
+from train.via.read import Region
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).resolve().parents[3] / "shared/data"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.options import words
+from train.options import comma_separated
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from train.options import words
     ],
 )
 def test_the_parts_of_a_list(text: str, expected: tuple[str, ...]) -> None:
-    assert words(text) == expected
+    assert comma_separated(text) == expected

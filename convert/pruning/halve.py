@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.channels import connections
+from convert.pruning.channels import connections
 from seg_edge.errors import ModelError
 
 # Of train/unet.py: what the finest level alone needs. Each passes on the last tensor that it reads.

@@ -1,4 +1,4 @@
-"""A teacher's soft masks, mixed with people's: `python convert/soften.py TEACHER.tflite --data DIR --out FOLDER`.
+"""A teacher's soft masks, mixed with people's: `python convert/soft_labels.py TEACHER.tflite --data DIR --out FOLDER`.
 
 FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how
 much of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror
@@ -23,20 +23,20 @@ import typer
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.write import write_picture
 
-from convert.teacher import Teacher
+from convert.distillation.teacher import Teacher
 from seg_edge.errors import DataError, OutputError, SegEdgeError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.read import read_photo
 from seg_edge.postprocess import upsample
 from train.dataset import open_dataset, open_split
-from train.options import words
+from train.options import comma_separated
 from train.runs import sha256_of
-from train.scenes import held_out_photos
+from train.scene_stream import held_out_photos
 from train.split import compile_pattern
 
 
-def soften(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: float) -> np.ndarray:
+def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: float) -> np.ndarray:
     """How much of each pixel is foreground, uint8 (height, width).
 
     Args:
@@ -55,7 +55,7 @@ def soften(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: float
     return np.round(255 * np.clip(said, 0, 1)).astype(np.uint8)
 
 
-def soften_all(
+def write_soft_masks(
     teacher: Teacher, photos: Sequence[Path], masks: Sequence[Example | None], weight: float, out: Path
 ) -> None:
     """Writes the folder; `masks` are those of the photos, where people drew some."""
@@ -65,7 +65,7 @@ def soften_all(
         (out / name).mkdir(parents=True, exist_ok=True)
     with typer.progressbar(list(zip(photos, masks, strict=True)), label=f"Asking about {len(photos)} photos") as shown:
         for photo, example in shown:
-            soft = soften(teacher, photo, example.load_mask() if example else None, weight)
+            soft = soft_mask(teacher, photo, example.load_mask() if example else None, weight)
             write_picture(out / "masks" / f"{photo.stem}.png", soft)
             shutil.copyfile(photo, out / "images" / photo.name)
 
@@ -90,7 +90,7 @@ def main(
             if split:
                 dataset = open_split(data, split)
             else:
-                dataset = open_dataset(data, classes=words(classes) or None, holdout=holdout)
+                dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout)
             wanted = compile_pattern(names, "--names")
             held_out = held_out_photos(dataset)
             examples = [one for one in dataset.parts["train"] if wanted.search(one.name)]
@@ -104,10 +104,10 @@ def main(
             paths, unreadable = find_photos([str(photos)])
             for error in unreadable.values():
                 raise error
-            known = ("background", *(words(classes) or ("foreground",)))
+            known = ("background", *(comma_separated(classes) or ("foreground",)))
         if len(known) != 2:
             raise DataError(f"soft masks are of one class, the data has {', '.join(known[1:])}.")
-        soften_all(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
+        write_soft_masks(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
     except (SegEdgeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

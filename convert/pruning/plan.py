@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from convert.channels import Channels
-from convert.cost import positions
-from convert.importance import comparable
+from convert.pruning.channels import Channels
+from convert.pruning.cost import positions
+from convert.pruning.importance import comparable
 from seg_edge.errors import ModelError
 
 SPREADS = ("even", "importance")
@@ -62,7 +62,7 @@ class Layout:
 class _Cost:
     """Weights of a layer with i and o channels: `pairs * i * o + inputs * i`, and `outputs * o` that multiply nothing.
 
-    `positions` is how often each of the former is multiplied, see `convert.cost.positions`.
+    `positions` is how often each of the former is multiplied, see `convert.pruning.cost.positions`.
     """
 
     pairs: int
@@ -120,7 +120,7 @@ def choose(
         model: What is pruned.
         channels: Its channel groups.
         scores: Of each group, by `criterion`.
-        criterion: A name in `convert.importance.CRITERIA`.
+        criterion: A name in `convert.pruning.importance.CRITERIA`.
         budget: The most that it may cost.
         unit: `params` or `mmac`.
         spread: `even`: each layer keeps the same share, as far as whole channels allow. `importance`: the channels

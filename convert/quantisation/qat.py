@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 
-from convert.fake_quant import Range, take_apart, with_fake_quant
+from convert.quantisation.fake_quant import Range, strip_fake_quant, with_fake_quant
 from seg_edge.errors import DataError
 from train.augment import Augmentation
+from train.compositing import Scenery
 from train.dataset import Dataset
-from train.fit import train_model
 from train.recipes import Recipe, saved_values
-from train.scenery import Scenery
+from train.training import train_model
 
 # The share of the learning rate that the network was trained with at first: it is to settle, not to wander.
 RATE = 0.05
@@ -40,7 +40,7 @@ def fine_tune(
         data: The split photos.
         recipe: See `recipe_for`.
         out: The run folder; `model.keras` in it holds the rounding layers.
-        parent: Where the network comes from, see `train.runs.parentage`.
+        parent: Where the network comes from, see `train.runs.provenance`.
         resume: Continue the run that `out` holds.
         force: Replace it.
 
@@ -50,7 +50,7 @@ def fine_tune(
     """
     rounding = with_fake_quant(folded, ranges)
     run = train_model(rounding, data, recipe, out, parent=parent, resume=resume, force=force)
-    return *take_apart(keras.saving.load_model(out / "model.keras", compile=False), folded), run
+    return *strip_fake_quant(keras.saving.load_model(out / "model.keras", compile=False), folded), run
 
 
 def recipe_for(run: Mapping[str, Any], epochs: int) -> Recipe:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.fake_quant import IMAGE, IMAGE_RANGE, Range, range_points
+from convert.quantisation.fake_quant import IMAGE, IMAGE_RANGE, Range, range_points
 
 METHODS = ("minmax", "percentile", "mse")
 PERCENTILE = 99.99
@@ -58,7 +58,7 @@ def choose_ranges(
             range, and as many above the lower.
 
     Returns:
-        By the names that `convert.fake_quant.with_fake_quant` takes; each includes 0.
+        By the names that `convert.quantisation.fake_quant.with_fake_quant` takes; each includes 0.
     """
     choose = {"minmax": minmax, "percentile": lambda h: by_percentile(h, percentile), "mse": least_squares}[method]
     found = {name: choose(histogram) for name, histogram in histograms(folded, images).items()}

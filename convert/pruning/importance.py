@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from convert.channels import OUTPUT_AXIS, Channels
-from convert.fold import affine
+from convert.pruning.channels import OUTPUT_AXIS, Channels
+from convert.quantisation.fold import affine
 from seg_edge.errors import DataError, ModelError
 from train.losses import cross_entropy_dice
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_edge.errors import DataError
-from train.via_shapes import BrokenRowError, shape_of_via3
+from train.via.shapes import BrokenRowError, shape_of_via3
 
 _VIA2_COLUMNS = 7  # filename, size, file attributes, region count, region id, shape, attributes
 _VIA3_CHOICES = (2, 3, 4)  # attribute types whose values are option ids: checkbox, radio, select

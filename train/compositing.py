@@ -90,7 +90,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Composer:
+class Compositor:
     """Makes scenes.
 
     Attributes:

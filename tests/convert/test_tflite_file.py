@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,16 +16,20 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
-from convert import delegation as delegation_module
-from convert.delegation import not_delegated
+from convert import tflite_file
 from convert.operator_times import operator_times, profile
-from convert.operators import Graph, operators, total
+from convert.tflite_file import TfliteGraph, check_full_integer, not_delegated, operators, total
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
 from seg_edge.models import open_model
+<<<<<<< HEAD:tests/convert/test_operators.py
 from seg_edge.system.native_log import without_native_log
 from tests.tiny import TWO_INT8, TWO_UINT8
+=======
+from seg_edge.native_log import without_native_log
+from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
+>>>>>>> main:tests/convert/test_tflite_file.py
 
 PERSON = open_model("person").content
 
@@ -123,7 +128,7 @@ def test_only_the_conversion_of_the_dtype_is_left_of_an_int8_unet() -> None:
 
 def test_without_xnnpack_everything_is_left(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    monkeypatch.setattr(delegation_module, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
+    monkeypatch.setattr(tflite_file, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
     assert not_delegated(content) == [f"{one.kind} {one.name}" for one in operators(content)]
 
 
@@ -140,7 +145,7 @@ def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 @pytest.mark.parametrize("which", ["content", "half", "int8"])
 def test_the_pieces_in_order_are_the_model(which: str, request: pytest.FixtureRequest) -> None:
     content = PERSON if which == "int8" else request.getfixturevalue(which)
-    graph = Graph(content)
+    graph = TfliteGraph(content)
     first = graph.tensors[graph.graph.inputs[0]]
     random = np.random.default_rng(0).random(tuple(first.shape), np.float32)
     tensors = {first.name.decode(): (random * 255).astype(np.uint8) if which == "int8" else random}
@@ -174,6 +179,12 @@ def test_a_larger_operator_takes_a_larger_share() -> None:
 
 @pytest.mark.parametrize("wrong", [b"", b"no model", TWO_UINT8.read_bytes()[:100]])
 def test_what_is_no_model_is_refused(wrong: bytes) -> None:
-    for function in (operators, total, not_delegated, operator_times):
+    for function in (operators, total, check_full_integer, not_delegated, operator_times):
         with pytest.raises(ModelError):
             function(wrong)
+
+
+@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "are float")])
+def test_what_is_not_full_integer_is_refused(model: Path, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        check_full_integer(model.read_bytes())

@@ -1,6 +1,6 @@
 """Reads the annotations that VGG Image Annotator (VIA) exports, of any of its three generations.
 
-In three steps: `train.via_formats` turns a file into rows, `train.via_shapes` a row's shape into an
+In three steps: `train.via.formats` turns a file into rows, `train.via.shapes` a row's shape into an
 outline, and here each row becomes a region of its photo. All give x and y in pixels of the photo as
 the browser shows it, which is upright.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from seg_edge.errors import DataError
-from train.via_formats import Row, is_name, read_rows
-from train.via_shapes import BrokenRowError, outline
+from train.via.formats import Row, is_name, read_rows
+from train.via.shapes import BrokenRowError, outline
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
 
 Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
-person: what convert/soften.py writes. A model of one class learns the shares themselves, at the size of its own output.
+person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own
+output.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import numpy as np
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
-from seg_edge.evaluation.data_folder import Example, find_examples
-from seg_edge.photo.read import read_photo
+from seg_edge.labelled import Example, find_examples
 from seg_edge.preprocess import resize_to_input
+from seg_edge.sources.photo import read_photo
+from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream
 from train.recipes import Recipe
 from train.runs import sha256_of
-from train.scenery import Composer, Picture
 
 CAN_BE_CUT_OUT = 0.03  # of the picture, at least
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureFolder:
     """A folder of pictures with soft masks.
 
     Attributes:
@@ -42,7 +43,7 @@ class Source:
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> PictureFolder:
         """`FOLDER` or `FOLDER:WEIGHT`, as on the command line.
 
         Raises:
@@ -55,8 +56,8 @@ class Source:
         return source
 
 
-class Scenes:
-    """What a model of one class learns from scenes; see `train.fit.Lesson`.
+class SceneTask:
+    """What a model of one class learns from scenes; see `train.training.TrainingTask`.
 
     Args:
         sources: Of the pictures.
@@ -71,7 +72,7 @@ class Scenes:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[PictureFolder],
         data: Dataset,
         recipe: Recipe,
         size_wh: tuple[int, int],
@@ -102,15 +103,15 @@ class Scenes:
             pictures = [list(pool.map(lambda one: load_picture(one, side), examples)) for examples in folders]
         weights = [source.weight for source in sources]
         cut_out = [[one for one in some if (one.share > 127).mean() >= CAN_BE_CUT_OUT] for some in pictures]
-        self.compose = Composer(
+        self.compose = Compositor(
             size_wh[0],
             recipe.augmentation,
             recipe.scenery,
-            Draw(pictures, weights),
-            Draw(cut_out if any(cut_out) else pictures, weights),
+            PictureSampler(pictures, weights),
+            PictureSampler(cut_out if any(cut_out) else pictures, weights),
         )
 
-    def pupil(self, model: Any) -> Any:
+    def training_model(self, model: Any) -> Any:
         """The model itself."""
         return model
 
@@ -119,7 +120,7 @@ class Scenes:
         image, share = self.compose(np.random.default_rng((self.recipe.seed, number)))
         return image, cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
 
-    def training(self, skip_batches: int) -> tf.data.Dataset:
+    def training_batches(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
         (width, height), (output_width, output_height) = self.size_wh, self.output_wh
 
@@ -140,12 +141,12 @@ class Scenes:
             .prefetch(2)
         )
 
-    def validation(self) -> tf.data.Dataset:
+    def validation_batches(self) -> tf.data.Dataset:
         """The val part and its masks, unvaried."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
-class Draw:
+class PictureSampler:
     """Draws a picture: a folder by its weight, then any of its pictures."""
 
     def __init__(self, folders: Sequence[Sequence[Picture]], weights: Sequence[float]):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from convert.channels import OUTPUT_AXIS, Channels, find_channels
+from convert.pruning.channels import OUTPUT_AXIS, Channels, find_channels
 from seg_edge.errors import ModelError
 
 

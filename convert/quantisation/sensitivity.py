@@ -14,8 +14,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+<<<<<<< HEAD:convert/sensitivity.py
 from convert.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
 from seg_edge.evaluation.data_folder import Example
+=======
+from convert.quantisation.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
+from seg_edge.labelled import Example
+>>>>>>> main:convert/quantisation/sensitivity.py
 from train.losses import DiceCoefficient
 
 PHOTOS = 16
@@ -57,7 +62,7 @@ def sensitivities(
 
     Args:
         folded: Without batch normalisation.
-        ranges: Of the tensors, see `convert.ranges.choose_ranges`.
+        ranges: Of the tensors, see `convert.quantisation.ranges.choose_ranges`.
         examples: Of the val part; at most `photos` of them are used, from all over it.
         classes: With the background.
         photos: See there.
@@ -92,7 +97,7 @@ def sensitivities(
     return sorted(rows, key=lambda row: row.sqnr_db)
 
 
-def guilty(rows: Sequence[Sensitivity]) -> list[Sensitivity]:
+def most_sensitive(rows: Sequence[Sensitivity]) -> list[Sensitivity]:
     """The fewest places that make `BLAMED` of the noise, at most `MOST_BLAMED`."""
     named: list[Sensitivity] = []
     for row in rows[:MOST_BLAMED]:

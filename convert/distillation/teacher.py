@@ -26,7 +26,7 @@ from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
 from seg_edge.system.files import atomic_write
 from train.augment import Augmentation, augment
-from train.evaluate import KerasBackend, keras_segmenter, load_keras
+from train.keras_model import KerasBackend, keras_segmenter, load_keras
 
 ANSWERS_NAME = "teacher.npz"
 
@@ -149,7 +149,7 @@ class Views:
         return drawn
 
 
-def ask(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def teacher_outputs(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's answer to every view, from `path` if the same was asked before.
 
     Args:

@@ -10,9 +10,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+<<<<<<< HEAD:convert/converter.py
 from convert.fake_quant import Range, with_fake_quant
 from convert.verify import check_full_integer
 from seg_edge.system.native_log import without_native_log
+=======
+from convert.quantisation.fake_quant import Range, with_fake_quant
+from convert.tflite_file import check_full_integer
+from seg_edge.native_log import without_native_log
+>>>>>>> main:convert/quantisation/converter.py
 
 
 def converter_of(model: keras.Model) -> Any:
@@ -55,11 +61,11 @@ def convert_with_ranges(folded: keras.Model, ranges: Mapping[str, Range]) -> byt
     """Full integers with given ranges of the activations; the kernels' follow from their weights.
 
     Args:
-        folded: Without batch normalisation, see `convert.fold.fold_batch_norm`.
-        ranges: Of every tensor that is rounded, see `convert.ranges.choose_ranges`.
+        folded: Without batch normalisation, see `convert.quantisation.fold.fold_batch_norm`.
+        ranges: Of every tensor that is rounded, see `convert.quantisation.ranges.choose_ranges`.
 
     Returns:
-        The flatbuffer, as `convert.methods.convert_int8` gives it.
+        The flatbuffer, as `convert.quantisation.methods.convert_int8` gives it.
 
     Raises:
         ModelError: What came out is not full-integer.

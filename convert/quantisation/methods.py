@@ -11,18 +11,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
-from convert.fake_quant import Range
-from convert.fold import fold_batch_norm
-from convert.qat import fine_tune, recipe_for
-from convert.ranges import METHODS, PERCENTILE, choose_ranges
+from convert.quantisation.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
+from convert.quantisation.fake_quant import Range
+from convert.quantisation.fold import fold_batch_norm
+from convert.quantisation.qat import fine_tune, recipe_for
+from convert.quantisation.ranges import METHODS, PERCENTILE, choose_ranges
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import Preprocessor
 from train.dataset import Dataset
-from train.evaluate import KerasBackend
-from train.runs import parentage, read_run
+from train.keras_model import KerasBackend
+from train.runs import provenance, read_run
 
 KINDS = ("int8", "float16", "float32")
 
@@ -33,9 +33,9 @@ class Method:
 
     Attributes:
         kind: One of `KINDS`; what follows is for `int8`.
-        ranges: How the activations' ranges are chosen, one of `convert.ranges.METHODS`; `minmax` without `qat` leaves
-            it to the converter.
-        percentile: For the ranges of that name, see `convert.ranges.by_percentile`.
+        ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
+            `qat` leaves it to the converter.
+        percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
     Raises:
@@ -59,7 +59,7 @@ class Method:
             raise UsageError(f"--ranges and --qat are for int8; {self.kind} has no ranges.")
 
     @property
-    def is_the_converter_s(self) -> bool:
+    def uses_converter_ranges(self) -> bool:
         """Does the converter find the ranges itself?"""
         return self.ranges == "minmax" and not self.qat
 
@@ -109,7 +109,7 @@ class Converted:
     qat: Mapping[str, Any] | None = None
 
 
-def convert_by(
+def convert_model(
     method: Method,
     model: keras.Model,
     source: Path,
@@ -123,22 +123,20 @@ def convert_by(
     """Converts a model that lies at `source`; a fine-tuning is kept in `qat_out`."""
     if method.kind != "int8":
         return Converted(convert_float(model, method.kind))
-    if method.is_the_converter_s:
+    if method.uses_converter_ranges:
         return Converted(convert_int8(model, photos))
-    folded, ranges = calibrated(method, model, photos)
+    folded, ranges = calibrate(method, model, photos)
     run = None
     if method.qat:
         recipe = recipe_for(read_run(source), method.qat)
         start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
-        parent = {**parentage(source), "quantisation": start}
+        parent = {**provenance(source), "quantisation": start}
         tuned = fine_tune(folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force)
         folded, ranges, run = tuned
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
 
 
-def calibrated(
-    method: Method, model: keras.Model, photos: Sequence[Example]
-) -> tuple[keras.Model, Mapping[str, Range]]:
+def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> tuple[keras.Model, Mapping[str, Range]]:
     """The model without batch normalisation, and its tensors' ranges on the photos."""
     folded = fold_batch_norm(model)
     images = [tensor for (tensor,) in _calibration_batches(model, photos)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
-from convert.cost import LayerCost, layer_costs, parameters
+from convert.pruning.cost import LayerCost, layer_costs, parameters
 
 
 def channels_of(before: keras.Model, after: keras.Model) -> dict[str, list[int]]:

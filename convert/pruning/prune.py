@@ -13,36 +13,36 @@ from typing import Any
 
 import keras
 
-from convert.channels import find_channels
-from convert.cost import mmac, parameters
-from convert.halve import carry_scores, halve
-from convert.importance import CRITERIA, Batches
-from convert.narrow import at_size, narrow
-from convert.plan import Limits, choose, least_cost, require_possible
-from convert.prune_budget import Budget, inference_ms, within_ms
-from convert.prune_table import channels_of
+from convert.pruning.budget import Budget, inference_ms, within_ms
+from convert.pruning.channels import find_channels
+from convert.pruning.cost import mmac, parameters
+from convert.pruning.halve import carry_scores, halve
+from convert.pruning.importance import CRITERIA, Batches
+from convert.pruning.narrow import at_size, narrow
+from convert.pruning.plan import Limits, choose, least_cost, require_possible
+from convert.pruning.table import channels_of
 from seg_edge.errors import DataError, ModelError, OutputError
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, fixed_stream
-from train.evaluate import load_keras
-from train.fit import train_model
+from train.keras_model import load_keras
 from train.recipes import Recipe, default, saved_values
-from train.runs import RUN_NAME, parentage, sha256_of, versions
+from train.runs import RUN_NAME, provenance, sha256_of, versions
+from train.training import train_model
 
 SCORED_PHOTOS = 200
 
 
 @dataclass(frozen=True)
-class Pruning:
+class PruneConfig:
     """How a model is pruned.
 
     Attributes:
         budget: What it may cost.
-        criterion: A name in `convert.importance.CRITERIA`.
-        spread: A name in `convert.plan.SPREADS`.
+        criterion: A name in `convert.pruning.importance.CRITERIA`.
+        spread: A name in `convert.pruning.plan.SPREADS`.
         limits: What every layer keeps.
         size_wh: Input size of the result; None for the model's own, at which its channels are scored in any case.
-        halve: Drop the finest level first, see `convert.halve`.
+        halve: Drop the finest level first, see `convert.pruning.halve`.
         steps: In how many steps the budget is reached, each the same ratio.
         epochs: Of training after each step; 0 for none.
         learning_rate: Of that training; None for that of the model's recipe, as is the rest of it.
@@ -69,7 +69,7 @@ def prune(
     source: Path,
     data: Dataset,
     out: Path,
-    how: Pruning,
+    how: PruneConfig,
     *,
     resume: bool = False,
     force: bool = False,
@@ -94,7 +94,7 @@ def prune(
         OutputError: There is a result in `out` already.
     """
     _check_room(source, out, resume=resume, force=force)
-    whole, parent = load_keras(source), parentage(source)
+    whole, parent = load_keras(source), provenance(source)
     if whole.output_shape[-1] != len(data.classes):
         raise ModelError(f"{source} has {whole.output_shape[-1]} classes, the data {len(data.classes)}.")
     before = at_size(whole, how.size_wh) if how.size_wh else whole
@@ -146,7 +146,7 @@ def _step(
     scored: keras.Model,
     before: keras.Model,
     data: Dataset,
-    how: Pruning,
+    how: PruneConfig,
     step: int,
     log: Callable[[str], Any],
 ) -> tuple[keras.Model, float | None]:
@@ -192,7 +192,7 @@ def _cost(model: keras.Model, data: Dataset, budget: Budget) -> float:
     return float(parameters(model)) if budget.unit == "params" else mmac(model)
 
 
-def _batches(model: keras.Model, data: Dataset, how: Pruning, log: Callable[[str], Any]) -> Batches:
+def _batches(model: keras.Model, data: Dataset, how: PruneConfig, log: Callable[[str], Any]) -> Batches:
     """Batches of some photos of the train part, unvaried; a line after each tenth of them. Read only when needed."""
     examples = data.parts["train"]
     some = random.Random(how.seed).sample(examples, min(how.photos, len(examples)))
@@ -209,7 +209,7 @@ def _batches(model: keras.Model, data: Dataset, how: Pruning, log: Callable[[str
     return read()
 
 
-def _recipe(values: dict[str, Any], how: Pruning, source: Path) -> Recipe:
+def _recipe(values: dict[str, Any], how: PruneConfig, source: Path) -> Recipe:
     """How the model is trained again: by its own recipe where there is one, and what is asked for."""
     try:
         recipe = default().replace(**saved_values(values))

@@ -11,10 +11,17 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import typer
 
+<<<<<<< HEAD:tests/convert/test_soften.py
 from convert import soften as script
 from convert.soften import soften
 from convert.teacher import Teacher
 from seg_edge.evaluation.metrics import IGNORE
+=======
+from convert import soft_labels as script
+from convert.distillation.teacher import Teacher
+from convert.soft_labels import soft_mask
+from seg_edge.metrics import IGNORE
+>>>>>>> main:tests/convert/test_soft_labels.py
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import open_dataset
@@ -36,17 +43,17 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_without_a_mask_the_teacher_says_it_all(teacher: Teacher, photo: Path) -> None:
-    soft = soften(teacher, photo, None, 0.3)
+    soft = soft_mask(teacher, photo, None, 0.3)
     assert soft.shape == (40, 60)
     assert soft[:, :25].min() > 200
     assert soft[:, 35:].max() < 55
 
 
 def test_masks_and_teacher_are_weighed_and_open_pixels_are_the_teachers(teacher: Teacher, photo: Path) -> None:
-    said = soften(teacher, photo, None, 0.3).astype(float)
+    said = soft_mask(teacher, photo, None, 0.3).astype(float)
     mask = np.zeros((40, 60), np.uint8)
     mask[:20], mask[30:] = 1, IGNORE
-    soft = soften(teacher, photo, mask, 0.3).astype(float)
+    soft = soft_mask(teacher, photo, mask, 0.3).astype(float)
     assert np.abs(soft[:20] - (0.7 * 255 + 0.3 * said[:20])).max() <= 1
     assert np.abs(soft[20:30] - 0.3 * said[20:30]).max() <= 1
     assert np.abs(soft[30:] - said[30:]).max() <= 1
@@ -55,7 +62,7 @@ def test_masks_and_teacher_are_weighed_and_open_pixels_are_the_teachers(teacher:
 def run(*arguments: object) -> str:
     """The command's code, as a line if it isn't 0."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["soften.py", *map(str, arguments)])
+        patch.setattr(sys, "argv", ["soft_labels.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             typer.run(script.main)
     return "" if not left.value.code else str(left.value.code)

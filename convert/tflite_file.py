@@ -1,4 +1,4 @@
-"""What is in a `.tflite`, operator by operator, read through the flatbuffer's schema; and models cut out of it."""
+"""What is in a `.tflite`: its operators, read through the flatbuffer's schema, and what XNNPACK runs of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
+from seg_edge.interpreter import find_runtime
+from seg_edge.native_log import without_native_log
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+_TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _INTEGERS = {schema.TensorType.INT32, schema.TensorType.INT64}
 _SPREADING = {"TRANSPOSE_CONV", "Convolution2DTransposeBias"}  # each input is spread over the output
+# Left in the file when a model was converted with an open batch: shape arithmetic at run time that delegates refuse.
+_SHAPE_ARITHMETIC = {"SHAPE", "STRIDED_SLICE", "PACK"}
+_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # of the weights' shape
 _CLAMPS = {"RELU", "RELU6", "RELU_N1_TO_1"}
 # Which inputs of an operator with multiplications are the activations and the weights. The last is MediaPipe's own.
 _INPUTS = {
@@ -55,7 +61,7 @@ class Operator:
     folded: bool
 
 
-class Graph:
+class TfliteGraph:
     """The only subgraph of a `.tflite`, through the schema's objects.
 
     Raises:
@@ -100,6 +106,10 @@ class Graph:
         """Of a tensor; empty for a scalar."""
         shape = self.tensors[index].shape
         return () if shape is None else tuple(int(side) for side in shape)
+
+    def type(self, index: int) -> str:
+        """Of a tensor: `UINT8`, `INT8`, `INT32`, `FLOAT32`, ..."""
+        return _TYPES[self.tensors[index].type]
 
     def operator(self, position: int) -> Operator:
         """The operator at this place in the order they run."""
@@ -182,7 +192,7 @@ def operators(content: bytes) -> list[Operator]:
     Raises:
         ModelError: It is no `.tflite`.
     """
-    graph = Graph(content)
+    graph = TfliteGraph(content)
     return [graph.operator(position) for position in range(len(graph.graph.operators))]
 
 
@@ -201,3 +211,78 @@ def _pack(root: Any) -> bytes:
 def present(indices: Iterable[int]) -> list[int]:
     """The tensors among an operator's inputs or outputs; an optional one that isn't given is -1."""
     return [int(index) for index in indices if index >= 0]
+
+
+def check_full_integer(content: bytes) -> None:
+    """uint8 in and out, integers inside, weights with one scale a channel, nothing left of an open batch.
+
+    Raises:
+        ModelError: It is no `.tflite`, or not full-integer; lists everything that is wrong.
+    """
+    graph = TfliteGraph(content)
+    problems = []
+    for what, indices in (("input", graph.graph.inputs), ("output", graph.graph.outputs)):
+        types = [graph.type(index) for index in indices]
+        if types != ["UINT8"]:
+            problems.append(f"its {what} is {', '.join(types)} instead of one UINT8")
+    floats = [t.name.decode() for i, t in enumerate(graph.tensors) if graph.type(i).startswith(("FLOAT", "BFLOAT"))]
+    if floats:
+        problems.append(f"{len(floats)} tensors are float, first {floats[0]!r}")
+    kinds = [graph.kind(operator) for operator in graph.graph.operators]
+    if shape_arithmetic := _SHAPE_ARITHMETIC.intersection(kinds):
+        problems.append(f"it computes shapes at run time ({', '.join(sorted(shape_arithmetic))})")
+    coarse = []
+    for kind, operator in zip(kinds, graph.graph.operators, strict=True):
+        if kind in _CHANNEL_AXIS:
+            weights = graph.tensors[operator.inputs[1]]
+            scales = weights.quantization.scale if weights.quantization else None
+            if (0 if scales is None else len(scales)) != weights.shape[_CHANNEL_AXIS[kind]]:
+                coarse.append(weights.name.decode())
+    if coarse:
+        problems.append(f"{len(coarse)} weights don't have one scale a channel, first {coarse[0]!r}")
+    if problems:
+        raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.")
+
+
+def not_delegated(content: bytes, threads: int = 1) -> list[str]:
+    """Kind and name of the operators that XNNPACK leaves to LiteRT's plain kernels, in the order they run.
+
+    The interpreter keeps the original operators and adds one named DELEGATE for each part of the graph that XNNPACK
+    took. What runs is what the outputs need, where a DELEGATE makes a tensor rather than the operator it replaced.
+
+    Raises:
+        ModelError: LiteRT can't load it.
+    """
+    interpreter, all_operators = load_interpreter(strip_card(content), threads), operators(content)
+    makers: dict[int, dict[str, Any]] = {}
+    for node in interpreter._get_ops_details():
+        for output in node["outputs"]:
+            if node["op_name"] == "DELEGATE" or int(output) not in makers:
+                makers[int(output)] = node
+    left: set[int] = set()
+    seen: set[int] = set()
+    wanted = [int(detail["index"]) for detail in interpreter.get_output_details()]
+    while wanted:
+        node = makers.get(wanted.pop())
+        if node is None or node["index"] in seen:
+            continue
+        seen.add(node["index"])
+        wanted.extend(present(node["inputs"]))
+        if node["op_name"] != "DELEGATE":
+            left.add(node["index"])
+    return [f"{one.kind} {one.name}" for one in all_operators if one.index in left and not one.folded]
+
+
+def load_interpreter(content: bytes, threads: int) -> Any:
+    """An interpreter of any `.tflite`, without a card.
+
+    Raises:
+        ModelError: LiteRT can't load it.
+    """
+    try:
+        with without_native_log():
+            interpreter = find_runtime().interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"LiteRT can't load the model ({str(error).splitlines()[0]}).") from error
+    return interpreter

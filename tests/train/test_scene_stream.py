@@ -14,11 +14,11 @@ from seg_edge.errors import DataError
 from tests.train.made_up import make_class
 from train.augment import Augmentation
 from train.callbacks import Checkpoint
+from train.compositing import Compositor, Picture, Scenery, frame_people
 from train.dataset import Dataset, open_dataset
-from train.fit import fit
 from train.recipes import Recipe, person
-from train.scenery import Composer, Picture, Scenery, frame_people
-from train.scenes import Scenes, Source
+from train.scene_stream import PictureFolder, SceneTask
+from train.training import fit
 
 RED, GREY = (220, 40, 40), (120, 120, 120)
 STILL = Augmentation(hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0, noise=0.0)
@@ -32,9 +32,9 @@ def disc(colour: tuple[int, int, int] = RED, ground: tuple[int, int, int] = GREY
     return Picture.of(np.where(share[..., np.newaxis] > 0, np.uint8(colour), np.uint8(ground)), share)
 
 
-def composer(scenery: Scenery, picture: Picture | None = None) -> Composer:
+def composer(scenery: Scenery, picture: Picture | None = None) -> Compositor:
     shown = picture or disc()
-    return Composer(64, STILL, scenery, lambda _: shown, lambda _: shown)
+    return Compositor(64, STILL, scenery, lambda _: shown, lambda _: shown)
 
 
 def is_red(image: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_the_shares_stay_on_the_people(scenery: Scenery) -> None:
 
 def test_people_stay_where_nobody_is_pasted_over_them() -> None:
     both = disc((40, 40, 220))
-    pasted = Composer(64, STILL, replace(NOTHING, paste=1.0), lambda _: both, lambda _: disc())
+    pasted = Compositor(64, STILL, replace(NOTHING, paste=1.0), lambda _: both, lambda _: disc())
     pixels = [pasted(np.random.default_rng(number)) for number in range(30)]
     blue = sum(int(((image[..., 2] > image[..., 0] + 60) & (share > 127)).sum()) for image, share in pixels)
     assert blue > 30 * 50  # the people behind are still people
@@ -123,10 +123,10 @@ def small(**values: object) -> Recipe:
 
 
 def test_a_scene_depends_on_its_number_alone(soft: Path, dataset: Dataset) -> None:
-    scenes, again = (Scenes([Source(soft)], dataset, small(), (32, 32), (16, 16)) for _ in range(2))
+    scenes, again = (SceneTask([PictureFolder(soft)], dataset, small(), (32, 32), (16, 16)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(scenes.scene(7), again.scene(7), strict=True))
     assert not np.array_equal(scenes.scene(7)[0], scenes.scene(8)[0])
-    (images, shares), (later, _) = next(iter(scenes.training(0))), next(iter(scenes.training(1)))
+    (images, shares), (later, _) = next(iter(scenes.training_batches(0))), next(iter(scenes.training_batches(1)))
     assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 16, 16, 2))
     assert np.allclose(np.sum(shares, axis=-1), 1)
     assert np.array_equal(later[0], np.float32(scenes.scene(4)[0]) / 255)
@@ -136,14 +136,14 @@ def test_a_heavier_folder_is_drawn_more_often(soft: Path, data: Path, dataset: D
     dark = make_class(tmp_path / "dark", photos=4, classes=("red",), seed=2)
     for path in (dark / "images").iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path)) // 8)
-    scenes = Scenes([Source(soft), Source(dark, 3.0)], dataset, small(), (32, 32), (16, 16))
+    scenes = SceneTask([PictureFolder(soft), PictureFolder(dark, 3.0)], dataset, small(), (32, 32), (16, 16))
     rng = np.random.default_rng(0)
     drawn = [scenes.compose.draw(rng).image.mean() < 40 for _ in range(400)]
     assert 0.68 < np.mean(drawn) < 0.82
 
 
 def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
-    whole = fit(dataset, small(), tmp_path / "whole", scenes=[Source(soft)])
+    whole = fit(dataset, small(), tmp_path / "whole", scenes=[PictureFolder(soft)])
     assert whole["scenes"][0]["pictures"] == 12
     resumed = tmp_path / "resumed"
     saved = Checkpoint.on_epoch_end
@@ -155,8 +155,8 @@ def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Datas
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_end", stop_after_one)
         with pytest.raises(KeyboardInterrupt):
-            fit(dataset, small(), resumed, scenes=[Source(soft)])
-    fit(dataset, small(), resumed, scenes=[Source(soft)], resume=True)
+            fit(dataset, small(), resumed, scenes=[PictureFolder(soft)])
+    fit(dataset, small(), resumed, scenes=[PictureFolder(soft)], resume=True)
     logs = [(folder / "log.csv").read_text().splitlines() for folder in (tmp_path / "whole", resumed)]
     drop_seconds = [[line.rpartition(",")[0] for line in log] for log in logs]
     assert drop_seconds[0] == drop_seconds[1]
@@ -164,40 +164,47 @@ def test_a_run_that_was_interrupted_comes_to_the_same(soft: Path, dataset: Datas
 
 def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
     recipe = small(keep="last", epochs=3, schedule="constant", learning_rate=1e-7)  # so that all epochs are equal
-    run = fit(dataset, recipe, tmp_path / "run", scenes=[Source(soft)])
+    run = fit(dataset, recipe, tmp_path / "run", scenes=[PictureFolder(soft)])
     assert run["scores"]["epoch"] == 3
-    assert fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[Source(soft)])["scores"]["epoch"] == 1
+    assert (
+        fit(dataset, small(keep="best", epochs=1), tmp_path / "best", scenes=[PictureFolder(soft)])["scores"]["epoch"]
+        == 1
+    )
     with pytest.raises(ValueError, match="keep is best or last, got 'first'"):
         small(keep="first")
 
 
 def test_a_photo_of_the_held_out_parts_is_refused(data: Path, dataset: Dataset) -> None:
     with pytest.raises(DataError, match="of the val or test part; leave it out"):
-        Scenes([Source(data)], dataset, small(), (32, 32), (16, 16))
+        SceneTask([PictureFolder(data)], dataset, small(), (32, 32), (16, 16))
 
 
 def test_several_classes_are_refused(soft: Path, tmp_path: Path) -> None:
     several = open_dataset(make_class(tmp_path / "several", photos=24))
     with pytest.raises(DataError, match="scenes teach one class, the data has 3"):
-        Scenes([Source(soft)], several, small(), (32, 32), (16, 16))
+        SceneTask([PictureFolder(soft)], several, small(), (32, 32), (16, 16))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a/b", Source(Path("a/b"))), ("a:2", Source(Path("a"), 2.0)), ("a b:0.5", Source(Path("a b"), 0.5))],
+    [
+        ("a/b", PictureFolder(Path("a/b"))),
+        ("a:2", PictureFolder(Path("a"), 2.0)),
+        ("a b:0.5", PictureFolder(Path("a b"), 0.5)),
+    ],
 )
-def test_a_folder_and_its_weight(text: str, expected: Source) -> None:
-    assert Source.parse(text) == expected
+def test_a_folder_and_its_weight(text: str, expected: PictureFolder) -> None:
+    assert PictureFolder.parse(text) == expected
 
 
 @pytest.mark.parametrize("text", ["a:0", "a:-1", "a:x", "a:inf"])
 def test_a_weight_is_above_zero(text: str) -> None:
     with pytest.raises(ValueError, match="a weight is above 0|could not convert"):
-        Source.parse(text)
+        PictureFolder.parse(text)
 
 
 def test_the_recipe_says_what_scenes_were(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
-    fit(dataset, small(epochs=1, paste=0.25, noise=0.01), tmp_path / "run", scenes=[Source(soft, 2.0)])
+    fit(dataset, small(epochs=1, paste=0.25, noise=0.01), tmp_path / "run", scenes=[PictureFolder(soft, 2.0)])
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["recipe"]["scenery"]["paste"] == 0.25
     assert run["recipe"]["augmentation"]["noise"] == 0.01

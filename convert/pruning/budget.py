@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import keras
 
-from convert.cost import mmac
-from convert.methods import convert_int8
+from convert.pruning.cost import mmac
+from convert.quantisation.methods import convert_int8
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.latency import measure
 from train.dataset import Dataset

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from convert.fold import is_linear, sources_of
+from convert.quantisation.fold import is_linear, sources_of
 from seg_edge.errors import ModelError
 
 # Real values that the lowest and the highest of 256 steps stand for; 0 lies between them.
@@ -185,7 +185,7 @@ def with_fake_quant(
     return model
 
 
-def take_apart(model: keras.Model, folded: keras.Model) -> tuple[keras.Model, dict[str, Range]]:
+def strip_fake_quant(model: keras.Model, folded: keras.Model) -> tuple[keras.Model, dict[str, Range]]:
     """What `with_fake_quant` was made from, as it is after training.
 
     Args:

@@ -1,0 +1,1 @@
+"""A large network teaches a small one."""

@@ -1,0 +1,178 @@
+"""What a student learns from a teacher: the true masks, the teacher's soft labels and, with a hint, where it looks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from convert.distillation.teacher import Teacher, Views, attention_map, layer_output, teacher_outputs
+from seg_edge.errors import UsageError
+from train.dataset import Dataset, fixed_stream
+from train.recipes import Recipe
+from train.runs import provenance, sha256_of
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How a teacher is listened to.
+
+    Attributes:
+        weight: Of the teacher's soft labels; the true masks weigh the rest of 1.
+        temperature: Divides the logits of both: above 1, the less likely classes count more.
+        views: Varied views of each photo that the teacher answers.
+        hint: Layer of the teacher and of the student, `NAME` or `THEIRS:OURS`, whose attention maps are to agree.
+        hint_weight: Of their squared distance, added to the rest.
+    """
+
+    weight: float = 0.5
+    temperature: float = 2.0
+    views: int = 16
+    hint: str = ""
+    hint_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise UsageError(f"--teacher-weight is from 0 to 1, got {self.weight}.")
+        if not self.temperature > 0:
+            raise UsageError(f"--temperature is above 0, got {self.temperature}.")
+        if self.views < 1:
+            raise UsageError(f"--views is at least 1, got {self.views}.")
+
+    @property
+    def hint_layers(self) -> tuple[str, str]:
+        """Names of the teacher's layer and of the student's."""
+        theirs, _, ours = self.hint.partition(":")
+        return theirs, ours or theirs
+
+
+class DistillationTask:
+    """True masks and the teacher's answers, view by view; what `train.fit.train_model` learns from."""
+
+    def __init__(
+        self,
+        teacher: Path,
+        data: Dataset,
+        recipe: Recipe,
+        size_wh: tuple[int, int],
+        answers: Path,
+        teaching: DistillConfig,
+        unlabelled: Sequence[Path] = (),
+    ):
+        self.data, self.recipe, self.size_wh, self.teaching = data, recipe, size_wh, teaching
+        examples, how = data.parts["train"], recipe.augmentation
+        self.views = Views(examples, unlabelled, size_wh, recipe.cache_zoom, how, recipe.seed, teaching.views)
+        self.about: dict[str, Any] = {
+            "distillation": {**asdict(teaching), "teacher": provenance(teacher), "unlabelled photos": len(unlabelled)}
+        }
+        if unlabelled:  # others can't continue a run
+            seen = "".join(map(sha256_of, unlabelled)).encode()
+            self.about["distillation"]["unlabelled sha256"] = hashlib.sha256(seen).hexdigest()
+        self._asked = {
+            "teacher": sha256_of(teacher),
+            "photos": [data.fingerprint, *(sha256_of(path) for path in unlabelled)],
+            "views": [self.views.count, size_wh, recipe.cache_zoom, asdict(recipe.augmentation), recipe.seed],
+            "hint": teaching.hint_layers[0],
+        }
+        self._place, self._teacher = answers, Teacher(teacher, data.classes, teaching.hint_layers[0])
+
+    @cached_property
+    def teacher_outputs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The teacher's answers and hints, see `teacher_outputs`.
+
+        It takes hours, so it is asked at the first batch: when all is known to fit and there is something to train.
+        """
+        return teacher_outputs(self._teacher, self.views, self._place, self._asked)
+
+    def training_model(self, model: keras.Model) -> keras.Model:
+        """The student with the loss of this task."""
+        outputs = {"logits": model.outputs[0]}
+        if self.teaching.hint:
+            outputs["features"] = layer_output(model, self.teaching.hint_layers[1])
+        return StudentModel(model.inputs, outputs, teaching=self.teaching)
+
+    def training_batches(self, skip_batches: int) -> tf.data.Dataset:
+        """Endless batches of (image, {mask, teacher, hint}), all views in a new order in each round."""
+        answers, hints = self.teacher_outputs
+
+        def show(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+            image, mask = self.views.draw(number)
+            answer, hint = tf.numpy_function(
+                lambda n: (answers[n], hints[n]), [number], (tf.float16, tf.float16), stateful=False
+            )
+            answer = tf.ensure_shape(answer, answers.shape[1:])
+            return image, {"mask": mask, "teacher": answer, "hint": tf.ensure_shape(hint, hints.shape[1:])}
+
+        return (
+            tf.data.Dataset.range(self.views.count)
+            .shuffle(self.views.count, seed=self.recipe.seed, reshuffle_each_iteration=True)
+            .repeat()
+            .skip(skip_batches * self.recipe.batch)
+            .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(self.recipe.batch, drop_remainder=True)
+            .prefetch(2)
+        )
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """The val part and its masks; the teacher has no say in which epoch is kept."""
+        return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
+
+
+class StudentModel(keras.Model):
+    """A student under training: gives its logits and, for a hint, a layer's features."""
+
+    def __init__(self, *args: Any, teaching: DistillConfig, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.teaching = teaching
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The masks' loss, the teacher's and the hint's, weighed; in validation the masks' alone."""
+        if not isinstance(y, dict):
+            return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
+        teaching, logits = self.teaching, y_pred["logits"]
+        of_masks = super().compute_loss(x, y["mask"], logits, sample_weight, training)
+        of_teacher = soft_label_loss(y["teacher"], logits, teaching.temperature)
+        loss = (1 - teaching.weight) * of_masks + teaching.weight * of_teacher
+        if "features" in y_pred:
+            loss += teaching.hint_weight * hint_loss(y["hint"], y_pred["features"])
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Dice against the masks."""
+        masks = y["mask"] if isinstance(y, dict) else y
+        return super().compute_metrics(x, masks, y_pred["logits"], sample_weight)
+
+
+def soft_label_loss(probabilities: Any, logits: Any, temperature: float) -> Any:
+    """`T^2 KL(teacher_T || student_T)`, mean over all pixels of the student's output.
+
+    Hinton et al. (2015): both distributions at temperature T; T^2 keeps the size of the gradients.
+
+    Args:
+        probabilities: The teacher's, (b, h, w, classes) of any size.
+        logits: The student's, (b, h', w', classes).
+        temperature: T. `softmax(log p / T)` is the softmax of the teacher's own logits divided by T.
+    """
+    logits = tf.cast(logits, tf.float32)
+    seen = tf.image.resize(tf.cast(probabilities, tf.float32), logits.shape[1:3], antialias=True)
+    soft = tf.nn.softmax(tf.math.log(seen + 1e-6) / temperature)
+    divergence = tf.nn.softmax_cross_entropy_with_logits(soft, logits / temperature)
+    divergence -= tf.nn.softmax_cross_entropy_with_logits(soft, tf.math.log(soft))  # its lowest, so that 0 is agreement
+    return temperature**2 * tf.reduce_mean(divergence)
+
+
+def hint_loss(theirs: Any, features: Any) -> Any:
+    """Squared distance of the unit attention maps, the teacher's (b, h, w) and that of features (b, h', w', c)."""
+    ours = attention_map(features)
+    resized = tf.image.resize(tf.cast(theirs, tf.float32)[..., tf.newaxis], ours.shape[1:3], antialias=True)[..., 0]
+    resized /= tf.norm(resized, axis=(1, 2), keepdims=True) + 1e-6
+    return tf.reduce_mean(tf.reduce_sum(tf.square(resized - ours), axis=(1, 2)))

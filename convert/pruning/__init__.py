@@ -1,0 +1,1 @@
+"""Whole filters taken out of a trained network."""

@@ -1,0 +1,1 @@
+"""A Keras network as 8-bit integers."""

@@ -1,0 +1,188 @@
+"""Quantisation from a `.keras` to a `.tflite` with its card: convert, score, refuse or write."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from convert.accuracy_gate import accuracy_drop, gate
+from convert.quantisation.methods import Converted, Method, calibrate, convert_model, spread
+from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
+from convert.tflite_file import not_delegated
+from seg_edge import Segmenter
+from seg_edge.card import ModelCard, append_card, make_classes
+from seg_edge.errors import ModelError
+from seg_edge.files import write_file
+from seg_edge.interpreter import find_runtime
+from seg_edge.labelled import Example
+from seg_edge.scores import Scores, score
+from train.dataset import Dataset
+from train.keras_model import keras_segmenter, load_keras
+from train.runs import read_run, sha256_of, versions
+
+CALIBRATION_PHOTOS = 200
+# What run.json says that has a place of its own in the card, or none.
+NOT_A_STEP = ("recipe", "initial", "seed", "classes", "split", "versions", "gpu", "seconds", "scores")
+
+
+def quantize(
+    source: Path,
+    data: Dataset,
+    out: Path,
+    *,
+    name: str,
+    licence: str = "",
+    notes: str = "",
+    accept_drop: bool = False,
+    calibration: int = CALIBRATION_PHOTOS,
+    method: Method | None = None,
+    sensitivity: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    log: Any = print,
+) -> dict[str, Any]:
+    """Converts, scores, refuses or writes; returns the scores that went into the card.
+
+    Args:
+        source: The `.keras`.
+        data: The split photos it was trained on.
+        out: The `.tflite` to write. A fine-tuning lies beside it, in `<stem>.qat/`.
+        name: Of the model, for its card, as `licence` and `notes`.
+        licence: See `name`.
+        notes: See `name`.
+        accept_drop: Write it although it lost accuracy.
+        calibration: How many photos of the train part set the ranges.
+        method: How to convert; by default to int8 with the converter's own ranges.
+        sensitivity: Show the table of the layers' sensitivity whether or not the gate refuses.
+        resume: Continue a fine-tuning that was interrupted.
+        force: Replace one, unless `resume` continues it.
+        log: Takes each line for the user.
+
+    Raises:
+        ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
+    """
+    method = method or Method()
+    model = load_keras(source)
+    photos = spread(data.parts["train"], calibration)
+    if method.kind == "int8":
+        log(f"Calibrating on {len(photos)} photos of the train part")
+    folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
+    made = convert_model(method, model, source, data, photos, folder, resume=resume, force=anew)
+    left = not_delegated(made.content)
+    slow = Counter(one.split()[0] for one in left)
+    del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
+    if slow:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
+        log(f"XNNPACK leaves {kinds} to plain kernels, which may be slow")
+    card = _card(source, data, model, name, licence, notes)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        unscored = Path(scratch, out.name)
+        unscored.write_bytes(append_card(made.content, card))
+        before, after = _score_both(model, unscored, data, "val", method.kind, log)
+        refusal = gate(before, after)
+        refused = bool(refusal) and not accept_drop
+        blamed = ""
+        if method.kind == "int8" and (sensitivity or refused):
+            blamed = _show_sensitivity(made, method, model, photos, data, log)
+        if refused:
+            raise ModelError(
+                _refused(source, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
+            )
+        drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
+        tested_before, tested_after = _score_both(model, unscored, data, "test", method.kind, log)
+    scores = {
+        "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
+        "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
+    }
+    done = {**_described(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
+    final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": done})
+    write_file(out, append_card(made.content, final))
+    return scores
+
+
+def _card(source: Path, data: Dataset, model: keras.Model, name: str, licence: str, notes: str) -> ModelCard:
+    run = read_run(source)
+    return ModelCard(
+        name=name,
+        classes=make_classes(data.classes),
+        input_size_wh=(model.input_shape[2], model.input_shape[1]),
+        version=datetime.date.today().isoformat(),
+        parent_sha256=sha256_of(source),
+        recipe={
+            "training": run.get("recipe", {}),
+            "training started from": run.get("initial"),
+            **{step: value for step, value in run.items() if step not in NOT_A_STEP},
+        },
+        seed=run.get("seed"),
+        data={"fingerprint": data.fingerprint, "split": {p: len(e) for p, e in data.parts.items()}},
+        versions={**versions(), "scored with": f"{find_runtime().name} {find_runtime().version}"},
+        licence=licence,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        notes=notes,
+    )
+
+
+def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
+    """What was done, for the card's recipe."""
+    if method.kind != "int8":
+        return {"method": f"none: {method.kind}"}
+    about: dict[str, Any] = {
+        "method": "quantisation-aware fine-tuning to int8" if method.qat else "post-training int8",
+        "ranges": method.ranges,
+        "calibration_photos": photos,
+        "part": "train",
+    }
+    if method.ranges == "percentile":
+        about["percentile"] = method.percentile
+    if made.qat:
+        about["qat"] = {key: made.qat[key] for key in ("recipe", "scores", "versions")}
+    return about
+
+
+def _show_sensitivity(
+    made: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
+) -> str:
+    """Shows the table; returns the guilty places in words, empty where the network can't be looked into."""
+    try:
+        if made.folded is None or made.ranges is None:  # the converter's own ranges aren't told; these are as it finds
+            folded, ranges = calibrate(method, model, photos)
+        else:
+            folded, ranges = made.folded, made.ranges
+        log("Rounding each place alone, on photos of the val part")
+        rows = sensitivities(folded, ranges, data.parts["val"], len(data.classes))
+    except ModelError as error:
+        log(f"No table of the layers' sensitivity: {error}")
+        return ""
+    log(table(rows))
+    named = most_sensitive(rows)
+    return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
+
+
+def _refused(source: Path, refusal: str, blamed: str, method: Method, *, more_photos: bool) -> str:
+    if method.kind != "int8":
+        return f"{source}: refused, {refusal}. Look at what the converter did to it, or take it with --accept-drop."
+    ways = []
+    if blamed and method.ranges == "minmax" and not method.qat:
+        ways.append("choose the ranges otherwise (--ranges mse, or percentile)")
+    if blamed:  # else the network can't be looked into, nor rounded
+        ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
+    if more_photos:
+        ways.append("calibrate on more photos (--calibration)")
+    ways.append(f"take it as it is with --accept-drop{' --resume' * bool(method.qat)}")
+    because = f" Guilty: {blamed}." if blamed else ""
+    return f"{source}: refused, {refusal}.{because} You can {', or '.join(ways)}."
+
+
+def _score_both(
+    model: keras.Model, tflite: Path, data: Dataset, part: str, kind: str, log: Any
+) -> tuple[Scores, Scores]:
+    examples = data.parts[part]
+    log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")
+    return score(keras_segmenter(model, data.classes), examples), score(Segmenter(tflite), examples)

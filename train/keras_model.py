@@ -1,0 +1,54 @@
+"""A trained `.keras`: loaded, and run where the runtime expects a `.tflite`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from seg_edge import Segmenter
+from seg_edge.card import ModelCard, make_classes
+from seg_edge.errors import ModelError
+from seg_edge.interpreter import TensorSpec
+
+
+class KerasBackend:
+    """A Keras U-Net where the runtime expects a `.tflite`: the float model scored as the int8 one is."""
+
+    def __init__(self, model: keras.Model):
+        height, width = model.input_shape[1:3]
+        self.model = model
+        self.input = TensorSpec("image", (1, height, width, 3), np.float32)
+        self.output = TensorSpec("logits", (1, *model.output_shape[1:]), np.float32)
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
+        return self.model(tensor, training=False).numpy()
+
+
+def load_keras(path: Path) -> keras.Model:
+    """The `.keras` model, for inference.
+
+    Raises:
+        ModelError: It isn't there or isn't one.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file.")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
+    # One that was saved with a list of one input warns whenever it is given the image itself.
+    alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
+    return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
+
+
+def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
+    """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing."""
+    backend = KerasBackend(model)
+    if backend.output.shape[3] != len(names):
+        raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
+    size_wh = (backend.input.shape[2], backend.input.shape[1])
+    return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))

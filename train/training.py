@@ -1,0 +1,285 @@
+"""Training: what a model learns from, how it is compiled and run, and what the run folder says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+from seg_edge.errors import DataError
+from seg_edge.files import write_file
+from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
+from train.dataset import Dataset, fixed_stream, training_stream
+from train.losses import DiceCoefficient
+from train.recipes import Recipe
+from train.runs import RUN_NAME, provenance, versions
+from train.scene_stream import PictureFolder, SceneTask
+from train.unet import unet
+
+
+class TrainingTask(Protocol):
+    """What a model learns from: batches, and how its answer is judged."""
+
+    about: dict[str, Any]
+
+    def training_model(self, model: keras.Model) -> keras.Model:
+        """The model as it is trained; it shares its layers with `model`, which is what is kept."""
+        ...
+
+    def training_batches(self, skip_batches: int) -> tf.data.Dataset:
+        """Endless batches, from the one of this number on."""
+        ...
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """Batches of (image, mask) of the val part, unvaried."""
+        ...
+
+
+class MaskTask:
+    """The usual task: varied photos of the train part and their masks."""
+
+    def __init__(self, data: Dataset, recipe: Recipe, size_wh: tuple[int, int]):
+        self.data, self.recipe, self.size_wh = data, recipe, size_wh
+        self.about: dict[str, Any] = {}
+
+    def training_model(self, model: keras.Model) -> keras.Model:
+        """The model itself."""
+        return model
+
+    def training_batches(self, skip_batches: int) -> tf.data.Dataset:
+        """See `train.dataset.training_stream`."""
+        width, height = self.size_wh
+        zoom = self.recipe.cache_zoom
+        return training_stream(
+            self.data.parts["train"],
+            size_wh=self.size_wh,
+            cache_size_wh=(round(width * zoom), round(height * zoom)),
+            batch=self.recipe.batch,
+            settings=self.recipe.augmentation,
+            seed=self.recipe.seed,
+            skip_batches=skip_batches,
+        )
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """See `train.dataset.fixed_stream`."""
+        return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
+
+
+def fit(
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    initial: Path | None = None,
+    scenes: Sequence[PictureFolder] = (),
+    xla: bool = True,
+) -> dict[str, Any]:
+    """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
+
+    Args:
+        data: The split photos.
+        recipe: Every value of the training.
+        out: The run folder; made when it isn't there.
+        resume: Continue the run that `out` holds.
+        force: Replace it.
+        initial: A `.keras` of the same shape to start from instead of random weights.
+        scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
+        xla: Compile the step with XLA where there is a GPU.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
+    model = build(recipe, len(data.classes))
+    if initial:
+        _copy_weights(initial, model)
+    size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
+    task = SceneTask(scenes, data, recipe, size_wh, (width, height)) if scenes else MaskTask(data, recipe, size_wh)
+    about = {"recipe": dataclasses.asdict(recipe), "initial": provenance(initial) if initial else None}
+    return _train(
+        model,
+        data,
+        recipe,
+        out,
+        task,
+        {**about, **task.about},
+        resume=resume,
+        force=force,
+        xla=xla,
+    )
+
+
+def build(recipe: Recipe, classes: int) -> keras.Model:
+    """The recipe's U-Net, untrained."""
+    return unet(
+        (recipe.size, recipe.size),
+        classes,
+        recipe.widths,
+        stem_stride=recipe.stem_stride,
+        decoder=recipe.decoder,
+        dropout=recipe.dropout,
+    )
+
+
+def train_model(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    parent: Mapping[str, Any] | None,
+    task: TrainingTask | None = None,
+    resume: bool = False,
+    force: bool = False,
+    xla: bool = True,
+) -> dict[str, Any]:
+    """Trains a model that is there already, as `fit` does, and writes the run folder.
+
+    Args:
+        model: Any segmentation network, with the weights it is to start from.
+        data: The split photos.
+        recipe: Values of the training; those of the architecture don't count, but where there is no parent.
+        out: The run folder; made when it isn't there.
+        parent: Where the model comes from, see `train.runs.provenance`; None for a new one of the recipe.
+        task: What it learns from; the train part's masks by default.
+        resume: Continue the run that `out` holds.
+        force: Replace it.
+        xla: Compile the step with XLA where there is a GPU.
+
+    Returns:
+        What `run.json` holds.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    height, width = model.input_shape[1:3]
+    task = task or MaskTask(data, recipe, (width, height))
+    values = recipe.training_values() if parent else dataclasses.asdict(recipe)
+    about = {"recipe": values, **task.about, "parent": dict(parent) if parent else None}
+    return _train(model, data, recipe, out, task, about, resume=resume, force=force, xla=xla)
+
+
+def _train(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    out: Path,
+    task: TrainingTask,
+    about: dict[str, Any],
+    *,
+    resume: bool,
+    force: bool,
+    xla: bool,
+) -> dict[str, Any]:
+    steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
+    dice = DiceCoefficient(len(data.classes))
+    trained = task.training_model(model)
+    _compile(trained, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
+    prepare_run(out, data, about, resume=resume, force=force)
+    checkpoint = Checkpoint(out, model, steps, dice, data.classes, recipe.keep)
+    done = checkpoint.restore(trained) if resume else 0
+    if done < recipe.epochs:
+        try:
+            trained.fit(
+                task.training_batches(done * steps),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=recipe.epochs,
+                validation_data=task.validation_batches(),
+                callbacks=_callbacks(checkpoint, recipe, out),
+                shuffle=False,  # the stream is shuffled
+                verbose=0,
+            )
+        except tf.errors.OpError as error:
+            raise DataError(_root_cause(error)) from error
+    plot_curves(out / "log.csv", out / "curves.png")
+    return _write_run(data, recipe, out, checkpoint, about)
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> None:
+    if recipe.optimizer not in ("adam", "adamw"):
+        raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
+    with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
+    optimizer = (keras.optimizers.AdamW if with_decay else keras.optimizers.Adam)(
+        _schedule(recipe, steps),
+        weight_decay=recipe.weight_decay if with_decay else recipe.weight_decay or None,
+        use_ema=recipe.ema > 0,
+        ema_momentum=recipe.ema or 0.99,
+        ema_overwrite_frequency=None,
+    )
+    model.compile(optimizer, recipe.make_loss(classes), metrics=[dice], jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)  # under mixed precision another, which scales the loss
+
+
+def _schedule(recipe: Recipe, steps: int) -> Any:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    if recipe.schedule != "cosine":
+        raise ValueError(f"schedule is constant or cosine, got {recipe.schedule!r}")
+    warmup = max(1, recipe.epochs * steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate / 100,
+        max(1, recipe.epochs * steps - warmup),
+        alpha=0.01,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+
+
+def _copy_weights(source: Path, model: keras.Model) -> None:
+    try:
+        model.set_weights(keras.saving.load_model(source, compile=False).get_weights())
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"{source}: can't start from it, the models differ or the file is damaged ({first})."
+        ) from error
+
+
+def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.callbacks.Callback]:
+    averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    board = keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)
+    return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, Progress(recipe.epochs)]
+
+
+def _write_run(
+    data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    kept = checkpoint.kept_row
+    run = {
+        **about,
+        "seed": recipe.seed,
+        "classes": list(data.classes),
+        "split": {
+            "fingerprint": data.fingerprint,
+            "seed": data.seed,
+            "group": data.group,
+            "names": data.names,
+            **{part: len(examples) for part, examples in data.parts.items()},
+        },
+        "versions": versions(),
+        "gpu": _on_gpu(),
+        "seconds": round(sum(row["seconds"] for row in checkpoint.rows), 1),
+        "scores": {
+            "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
+            "val_dice": kept["val_dice"],
+            "val_dice_per_class": checkpoint.per_class(kept),
+            "epoch": int(kept["epoch"]),
+        },
+    }
+    write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
+    return run
+
+
+def _root_cause(error: tf.errors.OpError) -> str:
+    """The sentence of our own error that TensorFlow wrapped, when there is one."""
+    lines = [line for line in str(error.message).splitlines() if "Error: " in line]
+    return lines[0].split("Error: ", 1)[1] if lines else str(error.message).splitlines()[0]

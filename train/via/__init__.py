@@ -1,0 +1,1 @@
+"""Annotations of VGG Image Annotator (VIA), as regions of photos."""
