@@ -20,7 +20,7 @@ from convert.operator_times import Profile, profile
 from convert.operators import total
 =======
 from convert.tflite_file import not_delegated, total
-from seg_edge.board import Machine, read_board
+from seg_edge.system.board import Machine, read_board
 >>>>>>> main
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError

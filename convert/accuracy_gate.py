@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seg_edge.scores import Scores
+from seg_edge.evaluation.scores import Scores
 
 MAX_DICE_DROP = 0.01
 MAX_BOUNDARY_DROP = 0.02

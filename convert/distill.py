@@ -34,7 +34,7 @@ from train.fit import Masks, build, train_model
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
 from seg_edge.errors import SegEdgeError, UsageError
-from seg_edge.sources.photo import find_photos
+from seg_edge.photo.find import find_photos
 from train.dataset import open_split
 >>>>>>> main
 from train.options import thread_count, use_threads

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}

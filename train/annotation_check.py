@@ -11,7 +11,7 @@ from seg_edge.errors import DataError, PhotoError, UsageError
 from seg_edge.photo.read import read_header
 from train.via import Region, at_most
 =======
-from seg_edge.sources.photo import read_header
+from seg_edge.photo.read import read_header
 from train.via.read import Region, at_most
 >>>>>>> main
 

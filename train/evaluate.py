@@ -30,10 +30,10 @@ from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import TensorSpec
 from seg_edge.photo.read import read_photo
 =======
-from seg_edge.files import whole_file, write_file
-from seg_edge.labelled import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.metrics import IGNORE, dice, iou
-from seg_edge.photos import write_picture
+from seg_edge.system.files import atomic_write, write_file
+from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
+from seg_edge.evaluation.metrics import IGNORE, dice, iou
+from seg_edge.photo.write import write_picture
 >>>>>>> main
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.system.files import atomic_write, write_file

@@ -51,4 +51,4 @@ def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
     if backend.output.shape[3] != len(names):
         raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
     size_wh = (backend.input.shape[2], backend.input.shape[1])
-    return Segmenter.around(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
+    return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh))

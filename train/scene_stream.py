@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
-from seg_edge.labelled import Example, find_examples
+from seg_edge.evaluation.data_folder import Example, find_examples
+from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
-from seg_edge.sources.photo import read_photo
 from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream
 from train.recipes import Recipe

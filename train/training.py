@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from seg_edge.errors import DataError
-from seg_edge.files import write_file
+from seg_edge.system.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
 from train.losses import DiceCoefficient

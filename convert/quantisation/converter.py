@@ -17,7 +17,7 @@ from seg_edge.system.native_log import without_native_log
 =======
 from convert.quantisation.fake_quant import Range, with_fake_quant
 from convert.tflite_file import check_full_integer
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 >>>>>>> main:convert/quantisation/converter.py
 
 

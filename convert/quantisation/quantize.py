@@ -19,10 +19,10 @@ from convert.tflite_file import not_delegated
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError
-from seg_edge.files import write_file
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime
-from seg_edge.labelled import Example
-from seg_edge.scores import Scores, score
+from seg_edge.system.files import write_file
 from train.dataset import Dataset
 from train.keras_model import keras_segmenter, load_keras
 from train.runs import read_run, sha256_of, versions

@@ -19,7 +19,7 @@ from convert.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
 from seg_edge.evaluation.data_folder import Example
 =======
 from convert.quantisation.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
-from seg_edge.labelled import Example
+from seg_edge.evaluation.data_folder import Example
 >>>>>>> main:convert/quantisation/sensitivity.py
 from train.losses import DiceCoefficient
 

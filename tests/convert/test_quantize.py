@@ -28,8 +28,8 @@ from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.photo.read import read_photo
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
 =======
-from seg_edge.scores import PhotoScore, Scores
-from seg_edge.sources.photo import read_photo
+from seg_edge.evaluation.scores import PhotoScore, Scores
+from seg_edge.photo.read import read_photo
 >>>>>>> main
 from train.dataset import open_split
 from train.keras_model import keras_segmenter, load_keras

@@ -20,7 +20,7 @@ from seg_edge.evaluation.metrics import IGNORE
 from convert import soft_labels as script
 from convert.distillation.teacher import Teacher
 from convert.soft_labels import soft_mask
-from seg_edge.metrics import IGNORE
+from seg_edge.evaluation.metrics import IGNORE
 >>>>>>> main:tests/convert/test_soft_labels.py
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class

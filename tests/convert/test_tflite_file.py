@@ -27,7 +27,7 @@ from seg_edge.models import open_model
 from seg_edge.system.native_log import without_native_log
 from tests.tiny import TWO_INT8, TWO_UINT8
 =======
-from seg_edge.native_log import without_native_log
+from seg_edge.system.native_log import without_native_log
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
 >>>>>>> main:tests/convert/test_tflite_file.py
 
