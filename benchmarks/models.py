@@ -16,12 +16,7 @@ from typing import Annotated
 import typer
 
 from convert.operator_times import Profile, profile
-<<<<<<< HEAD
-from convert.operators import total
-=======
 from convert.tflite_file import not_delegated, total
-from seg_edge.system.board import Machine, read_board
->>>>>>> main
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import RUNS, Timing, measure

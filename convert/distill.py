@@ -19,24 +19,12 @@ import train.quiet  # noqa: F401
 
 # isort: split
 
-<<<<<<< HEAD
-import keras
-import numpy as np
-import tensorflow as tf
 from seg_edge.photo.find import find_photos
 
-from convert.teacher import ANSWERS_NAME, Teacher, Views, ask, attention_map, layer_output
-from seg_edge.errors import DataError, SegEdgeError, UsageError
-from train.dataset import Dataset, fixed_stream, open_split
-from train.evaluate import load_keras
-from train.fit import Masks, build, train_model
-=======
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
 from seg_edge.errors import SegEdgeError, UsageError
-from seg_edge.photo.find import find_photos
 from train.dataset import open_split
->>>>>>> main
 from train.options import thread_count, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, add_options, given_values
 

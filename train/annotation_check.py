@@ -7,13 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from seg_edge.errors import DataError, PhotoError, UsageError
-<<<<<<< HEAD
-from seg_edge.photo.read import read_header
-from train.via import Region, at_most
-=======
 from seg_edge.photo.read import read_header
 from train.via.read import Region, at_most
->>>>>>> main
 
 BACKGROUND = "background"
 MAX_CLASSES = 254  # a label map is 8 bits, 0 is the background and 255 marks what does not count

@@ -23,18 +23,10 @@ from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
 from seg_edge.errors import ModelError, SegEdgeError
-<<<<<<< HEAD
 from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import Scores, score
-from seg_edge.interpreter import TensorSpec
 from seg_edge.photo.read import read_photo
-=======
-from seg_edge.system.files import atomic_write, write_file
-from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.evaluation.metrics import IGNORE, dice, iou
-from seg_edge.photo.write import write_picture
->>>>>>> main
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
@@ -45,49 +37,6 @@ from train.options import comma_separated
 SHARES = (0.0, 0.1, 0.2)
 
 
-<<<<<<< HEAD
-class KerasBackend:
-    """A Keras U-Net where the runtime expects a `.tflite`: the float model scored as the int8 one is."""
-
-    def __init__(self, model: keras.Model):
-        height, width = model.input_shape[1:3]
-        self.model = model
-        self.input = TensorSpec("image", (1, height, width, 3), np.float32)
-        self.output = TensorSpec("logits", (1, *model.output_shape[1:]), np.float32)
-
-    def run(self, tensor: np.ndarray) -> np.ndarray:
-        """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
-        return self.model(tensor, training=False).numpy()
-
-
-def load_keras(path: Path) -> keras.Model:
-    """The `.keras` model, for inference.
-
-    Raises:
-        ModelError: It isn't there or isn't one.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
-    # One that was saved with a list of one input warns whenever it is given the image itself.
-    alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
-    return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
-
-
-def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
-    """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing."""
-    backend = KerasBackend(model)
-    if backend.output.shape[3] != len(names):
-        raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
-    size_wh = (backend.input.shape[2], backend.input.shape[1])
-    return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
-
-
-=======
->>>>>>> main
 def table(scores: Scores) -> str:
     """Dice, IoU and boundary F of each class, and of photos by how much the foreground fills."""
     matrix = scores.matrix

@@ -10,15 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-<<<<<<< HEAD:convert/converter.py
-from convert.fake_quant import Range, with_fake_quant
-from convert.verify import check_full_integer
-from seg_edge.system.native_log import without_native_log
-=======
 from convert.quantisation.fake_quant import Range, with_fake_quant
 from convert.tflite_file import check_full_integer
 from seg_edge.system.native_log import without_native_log
->>>>>>> main:convert/quantisation/converter.py
 
 
 def converter_of(model: keras.Model) -> Any:

@@ -14,13 +14,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-<<<<<<< HEAD:convert/sensitivity.py
-from convert.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
-from seg_edge.evaluation.data_folder import Example
-=======
 from convert.quantisation.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
 from seg_edge.evaluation.data_folder import Example
->>>>>>> main:convert/quantisation/sensitivity.py
 from train.losses import DiceCoefficient
 
 PHOTOS = 16

@@ -23,14 +23,8 @@ from convert.tflite_file import check_full_integer, operators
 from seg_edge import Segmenter
 from seg_edge.card import read_card, strip_card
 from seg_edge.errors import ModelError, UsageError
-<<<<<<< HEAD
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.photo.read import read_photo
-from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
-=======
-from seg_edge.evaluation.scores import PhotoScore, Scores
-from seg_edge.photo.read import read_photo
->>>>>>> main
 from train.dataset import open_split
 from train.keras_model import keras_segmenter, load_keras
 

@@ -11,17 +11,10 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import typer
 
-<<<<<<< HEAD:tests/convert/test_soften.py
-from convert import soften as script
-from convert.soften import soften
-from convert.teacher import Teacher
-from seg_edge.evaluation.metrics import IGNORE
-=======
 from convert import soft_labels as script
 from convert.distillation.teacher import Teacher
 from convert.soft_labels import soft_mask
 from seg_edge.evaluation.metrics import IGNORE
->>>>>>> main:tests/convert/test_soft_labels.py
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import open_dataset

@@ -23,13 +23,8 @@ from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
 from seg_edge.models import open_model
-<<<<<<< HEAD:tests/convert/test_operators.py
-from seg_edge.system.native_log import without_native_log
-from tests.tiny import TWO_INT8, TWO_UINT8
-=======
 from seg_edge.system.native_log import without_native_log
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
->>>>>>> main:tests/convert/test_tflite_file.py
 
 PERSON = open_model("person").content
 
