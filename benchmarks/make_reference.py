@@ -2,8 +2,8 @@
 
 It costs what our models cost: a narrow U-Net, 256x256, int8. It has learnt nothing: its weights are one short pattern
 over and over, which a wheel packs to a few kilobytes, and arithmetic takes as long whatever the numbers are. What is in
-`seg_edge/apps/bench` was made once and stays, since figures divided by another model are other figures; this file says how
-it came about.
+`seg_edge/apps/bench` was made once and stays, since figures divided by another model are other figures; this file says
+how it came about.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Flicker and trailing by `--smooth`, on clips: `python benchmarks/steadiness.py CLIP... [--reference FILE.tflite]`.
 
-For each setting it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing, and Dice against reference
-labels where the picture moved of late, which is where a mask would trail. Nobody has labelled these frames by hand;
-the references are models, each frame on its own: the model itself, averaged over the frame and its mirror image, and
-the model given with --reference. Such a Dice tells what smoothing costs, not how good the masks are.
+For each setting it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing, and Dice
+against reference labels where the picture moved of late, which is where a mask would trail. Nobody has labelled these
+frames by hand; the references are models, each frame on its own: the model itself, averaged over the frame and its
+mirror image, and the model given with --reference. Such a Dice tells what smoothing costs, not how good the masks are.
 """
 
 from __future__ import annotations

@@ -29,13 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seg_edge.photo.write import write_picture
-
 from benchmarks.reporting.shapes import misfit
 from seg_edge.apps.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example, check_examples, class_names, find_examples, held_out_examples
+from seg_edge.photo.write import write_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 from seg_edge.system.files import write_file

@@ -19,11 +19,10 @@ import train.quiet  # noqa: F401
 
 # isort: split
 
-from seg_edge.photo.find import find_photos
-
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
 from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.photo.find import find_photos
 from train.dataset import open_split
 from train.options import thread_count, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, add_options, given_values

@@ -20,14 +20,14 @@ import train.quiet  # noqa: F401
 import cv2
 import numpy as np
 import typer
-from seg_edge.photo.find import find_photos
-from seg_edge.photo.write import write_picture
 
 from convert.distillation.teacher import Teacher
 from seg_edge.errors import DataError, OutputError, SegEdgeError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
 from train.dataset import open_dataset, open_split
 from train.options import comma_separated

@@ -21,8 +21,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from tests.train.made_up import make_class
     from train.dataset import open_dataset
-    from train.training import fit
     from train.recipes import default
+    from train.training import fit
 
     folder = tmp_path_factory.mktemp("trained")
     data, run = make_class(folder / "class", photos=36), folder / "run"

@@ -19,7 +19,6 @@ import train.quiet  # noqa: F401
 import cv2
 import numpy as np
 import typer
-from seg_edge.photo.write import write_picture
 
 from seg_edge import Segmenter
 from seg_edge.errors import ModelError, SegEdgeError
@@ -27,6 +26,7 @@ from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, clas
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import write_picture
 from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split

@@ -16,9 +16,9 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from seg_edge.photo.find import find_photos
 
 from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
+from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from train.annotation_check import check_photos, class_labels
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet

@@ -20,18 +20,17 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from seg_edge.errors import OutputError, SegEdgeError
+from seg_edge.errors import SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import write_picture
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
-from seg_edge.system.opencv_log import quiet_opencv
 
 # Photographs are JPEG; what has sharp edges or transparency is PNG.
 SUFFIX = {"overlay": ".jpg", "blur": ".jpg", "replace": ".jpg", "mask": ".png", "cutout": ".png"}
 RESULT = re.compile(r"\.(overlay|blur|replace)\.jpg$|\.(mask|cutout|labels)\.png$")
-JPEG_QUALITY = 92
 AHEAD = 2  # photos decoded ahead of the model, and again rendered behind it
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -185,31 +184,3 @@ def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str,
     if form == "via":
         return to_via(name, result.photo.stat().st_size, outlines)
     return to_coco(name, result.size_wh, outlines, [info.name for info in answer.classes])
-
-
-def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
-    """A picture file's bytes: `.png`, or `.jpg` of our quality.
-
-    Raises:
-        cv2.error: It can't be encoded so.
-    """
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
-    with quiet_opencv():
-        done, content = cv2.imencode(suffix, picture, quality)
-    if not done:
-        raise cv2.error(f"no {suffix} can hold it")
-    return content.tobytes()
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Encodes a picture by its suffix and writes it whole or not at all.
-
-    Raises:
-        OutputError: It can't be encoded or written.
-    """
-    try:
-        content = encode_picture(picture, path.suffix)
-    except cv2.error as error:
-        reason = getattr(error, "err", error)
-        raise OutputError(f"{path}: can't be encoded ({reason}); make the photo smaller.") from error
-    write_file(path, content)

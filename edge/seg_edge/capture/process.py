@@ -55,8 +55,8 @@ class Opened:
 class FrameReady:
     """From it: a frame lies in `slot`, which is given back by sending its number.
 
-    `captured` and `at_s` are as in `SourceFrame`; `resize_s` is what the model-sized picture took; `missed` counts the frames
-    since the start for which no slot was free.
+    `captured` and `at_s` are as in `SourceFrame`; `resize_s` is what the model-sized picture took; `missed` counts
+    the frames since the start for which no slot was free.
     """
 
     slot: int

@@ -51,7 +51,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
-    """For commands outside of `seg_edge.commands.cli`: an error becomes a line on stderr and 1, or 2 for wrong usage."""
+    """For commands other than `seg-edge`: an error becomes a line on stderr and exit code 1, or 2 for wrong usage."""
     try:
         yield
     except UsageError as error:

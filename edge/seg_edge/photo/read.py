@@ -5,15 +5,12 @@ header gives. OpenCV alone won't do: 4.10 doesn't turn WebP and 5.0 does, and bo
 when told not to.
 """
 
-import glob
 import io
 import os
 import re
 import stat
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,19 +19,8 @@ import numpy as np
 
 from seg_edge.errors import PhotoError, PhotoTooLargeError
 from seg_edge.photo.header import PhotoHeader, is_whole, parse_header
+from seg_edge.system.opencv_log import quiet_opencv
 
-__all__ = [
-    "FORMATS",
-    "MAX_PIXELS",
-    "PHOTO_SUFFIXES",
-    "PhotoHeader",
-    "decode_photo",
-    "find_photos",
-    "read_header",
-    "read_photo",
-]
-
-PHOTO_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 FORMATS: frozenset[str] = frozenset({"JPEG", "PNG", "WebP", "BMP", "TIFF"})
 # 120 megapixels hold the 12000x9000 of the largest phone sensors, and are 360 MB of BGR: `seg-edge image` needs several
 # times that for a folder of them. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS).
@@ -128,99 +114,41 @@ def decode_photo(
         PhotoError: as `read_photo`.
     """
     if not data.size:
-        raise _error(name, "is empty (0 bytes)")
+        raise photo_error(name, "is empty (0 bytes)")
     header = _header(name, io.BytesIO(data.data))
     if header.format not in formats:
-        raise _error(name, f"is a {header.format}, of which none are taken here; {_TO_JPEG}")
+        raise photo_error(name, f"is a {header.format}, of which none are taken here; {_TO_JPEG}")
     _check_pixels(name, header, max_pixels)
     return _upright(name, header, data)
-
-
-def find_photos(arguments: Sequence[str]) -> tuple[list[Path], dict[str, PhotoError]]:
-    """The photos that files, folders and globs name, each once, in the order given.
-
-    A file is kept whatever it is called, even if it is missing, so that reading it says what is
-    wrong. A folder gives the photos right inside it, a glob (`**` goes into folders) those that
-    match, both with photo2 before photo10 and without hidden files.
-
-    Returns:
-        (photos, failures): the error of each folder or glob in which there is no photo.
-    """
-    found: dict[str, Path] = {}
-    failures: dict[str, PhotoError] = {}
-    for argument in arguments:
-        try:
-            for path in _expand(argument):
-                found.setdefault(os.path.normcase(os.path.abspath(path)), path)
-        except PhotoError as error:
-            failures[argument] = error
-    return list(found.values()), failures
-
-
-def _expand(argument: str) -> list[Path]:
-    if not argument:
-        raise PhotoError("An empty name was given for a photo; name a file, a folder or a glob.")
-    looked_for = f"looked for {' '.join(sorted(PHOTO_SUFFIXES))}"
-    if os.path.isdir(argument):
-        try:
-            with os.scandir(argument) as entries:
-                # A broken link or a pipe named like a photo stays in: reading it says what's wrong.
-                names = [entry.name for entry in entries if not entry.is_dir()]
-        except OSError as error:
-            raise _error(argument, f"can't be listed ({error.strerror}); check its permissions") from None
-        paths = [Path(argument, name) for name in names if not name.startswith(".") and _is_photo(name)]
-        if not paths:
-            raise PhotoError(f"No photos in {_name(argument)}: {looked_for}.")
-    elif glob.has_magic(argument) and not os.path.lexists(argument):
-        # '*.heic' asks for HEIC, and reading says why it can't be; '*' asks for photos.
-        spelt = not glob.has_magic(os.path.splitext(argument)[1] or "*")
-        matches = [name for name in glob.glob(argument, recursive=True) if not os.path.isdir(name)]
-        paths = [Path(name) for name in matches if spelt or _is_photo(name)]
-        if not paths:
-            raise PhotoError(f"No photos match {_name(argument)}: {looked_for}.")
-    else:
-        return [Path(argument)]
-    return sorted(paths, key=_natural)
-
-
-def _is_photo(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
-
-
-def _natural(path: Path) -> tuple[list[list[str | int]], str]:
-    """Sort key by which photo2 comes before photo10, folder by folder."""
-    # Splitting by a group alternates text and digits, so like is compared with like.
-    parts = [re.split(r"([0-9]+)", part.casefold()) for part in path.parts]
-    return [[int(s) if i % 2 else s for i, s in enumerate(part)] for part in parts], str(path)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The photo's file, open; whatever the system has against it is a PhotoError."""
     if "\0" in str(path):
-        raise _error(path, "is no file name; check it")
+        raise photo_error(path, "is no file name; check it")
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise _error(path, "is a folder; name a photo inside it")
+            raise photo_error(path, "is a folder; name a photo inside it")
         # Opening a pipe would wait for its writer for ever.
         if not stat.S_ISREG(status.st_mode):
-            raise _error(path, "is a pipe or a device; save the photo to a file first")
+            raise photo_error(path, "is a pipe or a device; save the photo to a file first")
         if status.st_size == 0:
-            raise _error(path, f"is empty (0 bytes); {_AGAIN}")
+            raise photo_error(path, f"is empty (0 bytes); {_AGAIN}")
         if status.st_size > MAX_FILE_BYTES:
             limit = f"the limit of {MAX_FILE_BYTES >> 20} MB"
             size = f"{status.st_size / 2**20:.1f} MB"
-            raise _error(path, f"has {size}, more than {limit}; scale it down")
+            raise photo_error(path, f"has {size}, more than {limit}; scale it down")
         with open(path, "rb") as file:
             yield file
     except FileNotFoundError:
-        raise _error(path, "doesn't exist; check its name and folder") from None
+        raise photo_error(path, "doesn't exist; check its name and folder") from None
     except PermissionError:
-        raise _error(path, "can't be opened (permission denied); check its permissions") from None
+        raise photo_error(path, "can't be opened (permission denied); check its permissions") from None
     except OSError as error:
         reason = error.strerror or error
-        raise _error(path, f"can't be read ({reason}); check its name and disk") from None
+        raise photo_error(path, f"can't be read ({reason}); check its name and disk") from None
 
 
 def _header(path: str | Path, file: BinaryIO) -> PhotoHeader:
@@ -228,18 +156,18 @@ def _header(path: str | Path, file: BinaryIO) -> PhotoHeader:
     start = file.read(4096)
     for magic, what, advice in _STRANGERS:
         if re.match(magic, start, re.DOTALL):
-            raise _error(path, f"is {what}, not a photo that can be read; {advice}")
+            raise photo_error(path, f"is {what}, not a photo that can be read; {advice}")
     try:
         header = parse_header(file)
     except EOFError:
-        raise _error(path, f"is cut short inside its header; {_AGAIN}") from None
+        raise photo_error(path, f"is cut short inside its header; {_AGAIN}") from None
     except ValueError as error:
-        raise _error(path, f"can't be read: {error}") from None
+        raise photo_error(path, f"can't be read: {error}") from None
     if header is None:
-        raise _error(path, f"is not a photo (JPEG, PNG, WebP, BMP or TIFF); {_TO_JPEG}")
+        raise photo_error(path, f"is not a photo (JPEG, PNG, WebP, BMP or TIFF); {_TO_JPEG}")
     if min(header.size_wh) < 1:
         size = "x".join(map(str, header.size_wh))
-        raise _error(path, f"is damaged: its header says {size} pixels; {_AGAIN}")
+        raise photo_error(path, f"is damaged: its header says {size} pixels; {_AGAIN}")
     return header
 
 
@@ -247,11 +175,11 @@ def _check_pixels(path: str | Path, header: PhotoHeader, max_pixels: int) -> Non
     width, height = header.size_wh
     if width * height > max_pixels:
         limit = f"the limit of {max_pixels / 1e6:g} million pixels"
-        raise PhotoTooLargeError(f"{_name(path)} is {width}x{height}, more than {limit}; scale it down.")
+        raise PhotoTooLargeError(f"{one_line_name(path)} is {width}x{height}, more than {limit}; scale it down.")
 
 
 def _no_memory(path: str | Path) -> PhotoTooLargeError:
-    return PhotoTooLargeError(f"{_name(path)} doesn't fit into the memory left; scale it down.")
+    return PhotoTooLargeError(f"{one_line_name(path)} doesn't fit into the memory left; scale it down.")
 
 
 def _upright(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
@@ -260,9 +188,9 @@ def _upright(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndar
         try:
             whole = is_whole(header, data)
         except ValueError as error:
-            raise _error(path, f"can't be used: {error}; {_TO_JPEG}") from None
+            raise photo_error(path, f"can't be used: {error}; {_TO_JPEG}") from None
         if not whole:
-            raise _error(path, f"is cut short after {data.size} bytes; {_AGAIN}")
+            raise photo_error(path, f"is cut short after {data.size} bytes; {_AGAIN}")
         image = _as_bgr(_decode(path, header, data), header.premultiplied)
         turn = _TURNS.get(header.orientation)
         return np.ascontiguousarray(turn(image) if turn else image)
@@ -271,7 +199,7 @@ def _upright(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndar
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise _no_memory(path) from None
-        raise _error(path, _UNDECODED.format(header.format)) from None
+        raise photo_error(path, _UNDECODED.format(header.format)) from None
 
 
 def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
@@ -283,11 +211,11 @@ def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> np.ndarr
         # UNCHANGED is never turned, and the only flag that keeps alpha.
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[2:] not in ((), (1,), (3,), (4,)):
-        raise _error(path, _UNDECODED.format(header.format))
+        raise photo_error(path, _UNDECODED.format(header.format))
     if image.dtype not in (np.uint8, np.uint16):
-        raise _error(path, f"has samples of {image.dtype}; save it with 8 or 16 bits a channel")
+        raise photo_error(path, f"has samples of {image.dtype}; save it with 8 or 16 bits a channel")
     if image.shape[1::-1] != header.size_wh:
-        raise _error(path, f"is damaged: its pixels don't fit its header; {_AGAIN}")
+        raise photo_error(path, f"is damaged: its pixels don't fit its header; {_AGAIN}")
     return image
 
 
@@ -309,41 +237,12 @@ def _as_bgr(image: np.ndarray, premultiplied: bool) -> np.ndarray:
     return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(bgr), alpha, scale=1 / 255))
 
 
-@dataclass
-class _Quiet:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    inside: int = 0
-    level: int = 0
+def photo_error(path: str | Path, what: str) -> PhotoError:
+    """The error that says what is wrong with a photo."""
+    return PhotoError(f"{one_line_name(path)} {what}.")
 
 
-_quiet = _Quiet()
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's own log off stderr, from any number of threads: what is wrong is said in one error of ours."""
-    # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2. The level is the process's, so the first in sets it
-    # and the last out puts it back.
-    log = getattr(getattr(cv2, "utils", None), "logging", cv2)
-    with _quiet.lock:
-        if not _quiet.inside:
-            _quiet.level = log.getLogLevel()
-            log.setLogLevel(0)
-        _quiet.inside += 1
-    try:
-        yield
-    finally:
-        with _quiet.lock:
-            _quiet.inside -= 1
-            if not _quiet.inside:
-                log.setLogLevel(_quiet.level)
-
-
-def _error(path: str | Path, what: str) -> PhotoError:
-    return PhotoError(f"{_name(path)} {what}.")
-
-
-def _name(path: str | Path) -> str:
+def one_line_name(path: str | Path) -> str:
     """The path on one line for any terminal: a name may hold line feeds or half a character."""
     text = str(path)
     return text if text.isprintable() else ascii(text)

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seg_edge.errors import SourceError
+from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.source import Source, SourceRequest
 from seg_edge.system.board import Machine, find_cameras
 
@@ -24,10 +25,6 @@ _ASK_PICAMERA2 = """
 from picamera2 import Picamera2
 print("cameras:", sum("/usb" not in camera["Id"] for camera in Picamera2.global_camera_info()))
 """
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# A password with a stray / or @ in it doesn't work, but must not be shown either.
-_USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
-_SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 
 
 def open_source(request: SourceRequest) -> Source:
@@ -90,26 +87,6 @@ def choose_source(machine: Machine) -> str:
         f"no camera found. Camera module: {module}. {usb}. `seg-edge doctor` looks closer; "
         "`--source FILE` takes a video or photos, `--source synthetic` shows a demo."
     )
-
-
-def camera_device(name: str) -> str | None:
-    """The device a name means: `/dev/video0` of `0`, of itself, of a link such as `/dev/v4l/by-id/...`; else None."""
-    if re.fullmatch(r"[0-9]+", name):
-        return f"/dev/video{int(name)}"
-    target = str(Path(name).resolve()) if name.startswith("/dev/") else ""
-    return target if re.fullmatch(r"/dev/video[0-9]+", target) else None
-
-
-def is_url(name: str) -> bool:
-    """Whether a name is an address, `scheme://...`."""
-    return _URL.match(name) is not None
-
-
-def shown_name(name: str) -> str:
-    """A source's name as it may be shown and logged: without the user, password or key in a URL."""
-    if not is_url(name):
-        return name
-    return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
 
 
 def _camera_modules(machine: Machine) -> str:

@@ -22,7 +22,7 @@ def copy_audio(original: Path, silent: Path, out: Path) -> str:
         original: Has the sound.
         silent: Has the pictures; moved to `out` where there is no sound to add.
         out: Written, or replaced. Its suffix is the container. Give a temporary name and rename it
-            (`seg_edge.system.files.whole_file`): a kill leaves it half-written.
+            (`seg_edge.system.files.atomic_write`): a kill leaves it half-written.
 
     Returns:
         What became of the sound, for the user, without a capital or a full stop.

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seg_edge.photo.find import PHOTO_SUFFIXES, find_photos
 
 from seg_edge.errors import PhotoError
 from seg_edge.photo import read as photo
+from seg_edge.photo.find import PHOTO_SUFFIXES, find_photos, natural_order
 from seg_edge.photo.read import read_header, read_photo
 
 GRACE_HOPPER = Path(__file__).parents[2] / "data" / "grace_hopper.jpg"
@@ -779,6 +779,6 @@ def test_a_broken_link_in_a_folder_is_found_and_then_refused(album: Path) -> Non
 @given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1)))
 def test_any_names_can_be_sorted(texts: list[str]) -> None:
     paths = [Path(text) for text in texts]
-    in_order = sorted(paths, key=photo._natural)
+    in_order = sorted(paths, key=natural_order)
     paths.reverse()
-    assert sorted(paths, key=photo._natural) == in_order
+    assert sorted(paths, key=natural_order) == in_order

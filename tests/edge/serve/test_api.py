@@ -9,10 +9,10 @@ from unittest.mock import Mock
 import cv2
 import numpy as np
 import pytest
-from seg_edge.segmentation import Segmentation
 from starlette.testclient import TestClient
 
 from seg_edge.card import ModelCard
+from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output
 from tests.edge.serve.conftest import MakeClient

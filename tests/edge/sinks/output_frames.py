@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from seg_edge.segmentation import Segmentation
 
 from seg_edge.card import make_classes
 from seg_edge.interpreter import TensorSpec
 from seg_edge.postprocess import ScoreMap
+from seg_edge.segmentation import Segmentation
 from seg_edge.sinks.sink import OutputFrame
 from tests.tiny import noise
 

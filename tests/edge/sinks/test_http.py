@@ -403,7 +403,7 @@ def test_the_page_goes_into_the_wheel() -> None:
     root = Path(__file__).parents[3]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]
-    assert (root / wheel["packages"][0] / "sinks" / "page.html").samefile(http_site.PAGE)
+    assert (root / wheel["packages"][0] / "sinks" / "http" / "page.html").samefile(http_site.PAGE)
     assert not {"include", "only-include", "exclude"} & (build.keys() | wheel.keys())
     if (root / ".git").exists():
         assert subprocess.run(["git", "check-ignore", "-q", http_site.PAGE], cwd=root, check=False).returncode == 1
@@ -506,7 +506,8 @@ def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
 
 def test_a_program_that_ends_without_closing_still_ends() -> None:
     code = (
-        "import urllib.request; from seg_edge.sinks.http.view import HttpView; from seg_edge.sinks.sink import Controls;"
+        "import urllib.request; from seg_edge.sinks.http.view import HttpView;"
+        "from seg_edge.sinks.sink import Controls;"
         "view = HttpView('127.0.0.1', 0, Controls(), ['overlay']);"
         "stream = urllib.request.urlopen(view.url + 'stream.mjpg'); stream.read(100)"
     )

@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from seg_edge.sources.names import camera_device, is_url, shown_name
 
 from seg_edge.errors import SourceError
 from seg_edge.sources import open as opening
 from seg_edge.sources import opencv, still
+from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.open import choose_source, open_source
 from seg_edge.sources.source import SourceRequest
 from seg_edge.system.board import Machine

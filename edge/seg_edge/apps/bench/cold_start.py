@@ -50,8 +50,8 @@ def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: 
     That turn also leaves what is read from the disk in memory: the very first start after a boot takes longer.
 
     Returns:
-        For each candidate that is a `.tflite`: `ms` (see `seg_edge.apps.bench.figures.percentiles`) and `peak_mb`, the most
-        of all runs, or None where that can't be had.
+        For each candidate that is a `.tflite`: `ms` (see `seg_edge.apps.bench.figures.percentiles`) and `peak_mb`,
+        the most of all runs, or None where that can't be had.
     """
     from_file = [which for which in candidates if which.file and which.file.suffix == ".tflite"]
     samples: dict[str, list[tuple[float, float]]] = {which.name: [] for which in from_file}

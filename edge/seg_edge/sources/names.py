@@ -1,0 +1,31 @@
+"""What a source's name is: a device, an address; and how it may be shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# A password with a stray / or @ in it doesn't work, but must not be shown either.
+_USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
+_SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+
+def camera_device(name: str) -> str | None:
+    """The device a name means: `/dev/video0` of `0`, of itself, of a link such as `/dev/v4l/by-id/...`; else None."""
+    if re.fullmatch(r"[0-9]+", name):
+        return f"/dev/video{int(name)}"
+    target = str(Path(name).resolve()) if name.startswith("/dev/") else ""
+    return target if re.fullmatch(r"/dev/video[0-9]+", target) else None
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is an address, `scheme://...`."""
+    return _URL.match(name) is not None
+
+
+def shown_name(name: str) -> str:
+    """A source's name as it may be shown and logged: without the user, password or key in a URL."""
+    if not is_url(name):
+        return name
+    return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
