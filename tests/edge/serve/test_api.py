@@ -114,6 +114,10 @@ def test_the_openapi_document_describes_the_request_and_every_refusal(client: Te
     assert "image/jpeg" in operation["requestBody"]["content"]
     assert {"200", "413", "422", "429", "503"} <= set(operation["responses"])
     assert {"/v1/segment", "/v1/models", "/healthz", "/metrics"} <= set(document["paths"])
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert operation["security"] == [{}, {"token": []}]  # this server has none
+    assert "Server-Timing" in operation["responses"]["200"]["headers"]
+    assert "Retry-After" in operation["responses"]["429"]["headers"]
 
 
 def test_uploads_never_touch_the_disk(client: TestClient) -> None:
@@ -200,6 +204,7 @@ def test_a_form_is_told_how_to_send(client: TestClient) -> None:
     answer = client.post("/v1/segment", files={"photo": PNG})
     assert answer.status_code == 415
     assert "--data-binary" in answer.json()["detail"]
+    assert client.post("/v1/segment", content=PNG, headers={"Content-Type": "Multipart/Form-Data"}).status_code == 415
 
 
 def test_other_addresses_and_methods_are_refused_in_the_same_form(client: TestClient) -> None:
