@@ -29,13 +29,14 @@ from seg_edge.apps.bench.candidates import Candidate, check_names, describe, ref
 from seg_edge.apps.bench.cold_start import measure_cold_starts
 from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
-from seg_edge.apps.bench.rounds import encode, measure_rounds
+from seg_edge.apps.bench.rounds import measure_rounds
 from seg_edge.apps.bench.run import drawn_frame
 from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.interpreter import default_threads
+from seg_edge.photo.write import encode_picture
 from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
@@ -91,7 +92,9 @@ def measure(
         log("latency of ours alone, as it will be checked")
         alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
         log("cold starts")
-        document["cold_start"] = measure_cold_starts(models[1:], encode(frame), threads[-1], cold_starts)
+        document["cold_start"] = measure_cold_starts(
+            models[1:], encode_picture(frame, ".jpg"), threads[-1], cold_starts
+        )
     document["latency"] = latency(taken, models[0].name)
     document["check"] = latency(alone, models[0].name)
     live = {timed["model"] for timed in document["latency"] if timed["frame_ms"]["p50"] <= LIVE_MS}

@@ -24,13 +24,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from seg_edge.photo.find import PHOTO_SUFFIXES
 
 from benchmarks import arm64_root
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
 from seg_edge.models import DEFAULT_MODEL, open_model
+from seg_edge.photo.find import PHOTO_SUFFIXES
 from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
 
@@ -202,7 +202,7 @@ def check_delegated(side: Side, answer: Answer) -> None:
     Raises:
         SegEdgeError: A model ran without it.
     """
-    without = [name for name, report in answer.reports.items() if not report["delegates"]]
+    without = [name for name, report in answer.reports.items() if not report["delegated"]]
     if without:
         raise SegEdgeError(f"{side.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
 
@@ -270,7 +270,7 @@ def _print_difference(side: Side, pairs: Sequence[tuple[Answer, Answer]], *, tim
         difference = compare(ours.scores[name], theirs.scores[name])
         ratio = statistics.median(b.reports[name]["ms"] / a.reports[name]["ms"] for a, b in pairs)
         labels = "-" if difference.labels is None else f"{difference.labels:.3%}"
-        who = f"{side.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegates'] else 'no'}"
+        who = f"{side.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegated'] else 'no'}"
         typer.echo(
             f"{name.partition('_')[2]:<28}{who:<34}{difference.values:>12,}{difference.differing:>12,}"
             f"{difference.largest:>9g}{labels:>9}{f'x{ratio:.1f}' if timed else '-':>7}"

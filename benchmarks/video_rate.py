@@ -21,8 +21,8 @@ import typer
 
 from seg_edge.apps.video import segment_video
 from seg_edge.capture.pipeline import Pipeline
+from seg_edge.effects import render
 from seg_edge.preprocess import Preprocessor, resize_to_input
-from seg_edge.render import render
 from seg_edge.segmenter import Segmenter
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.source import SourceRequest

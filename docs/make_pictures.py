@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from seg_edge import Segmenter
+from seg_edge.effects import render
 from seg_edge.photo.read import read_photo
 from seg_edge.sinks.legend import TextRenderer, draw_legend, draw_text
 from seg_edge.sources.source import SourceRequest
@@ -32,9 +33,9 @@ def portrait() -> np.ndarray:
     answer = Segmenter("person")(frame)
     shown = [
         frame,
-        answer.draw(frame, "overlay"),
-        answer.draw(frame, "replace", chequered(frame.shape[:2])),
-        answer.draw(frame, "blur"),
+        render(frame, answer, "overlay"),
+        render(frame, answer, "replace", chequered(frame.shape[:2])),
+        render(frame, answer, "blur"),
     ]
     row = np.hstack(shown)
     return cv2.resize(row, (round(row.shape[1] * HEIGHT / row.shape[0]), HEIGHT), interpolation=cv2.INTER_AREA)
@@ -45,7 +46,7 @@ def camera() -> np.ndarray:
     segmenter = Segmenter("person")
     frame = SyntheticSource(SourceRequest("synthetic", segmenter.card.input_size_wh)).frame(60)
     answer = segmenter(frame)
-    picture = answer.draw(frame)
+    picture = render(frame, answer)
     letters = TextRenderer(picture.shape[0])
     margin = letters.size // 2
     draw_text(picture, letters, [[("30 fps", True), ("9 ms", False)]], (margin, margin))
@@ -60,7 +61,7 @@ def failures() -> np.ndarray:
     frames.append((frames[1] * 0.12).astype(np.uint8))  # as in a room without light
     segment, columns = Segmenter("person"), []
     for frame in frames:
-        both = np.vstack([frame, segment(frame).draw(frame, "overlay")])
+        both = np.vstack([frame, render(frame, segment(frame), "overlay")])
         columns.append(cv2.resize(both, (320, 480), interpolation=cv2.INTER_AREA))
     return np.hstack(columns)
 

@@ -21,20 +21,17 @@ import numpy as np
 import typer
 
 from seg_edge import Segmenter
+from seg_edge.effects import OVERLAY_OPACITY
 from seg_edge.errors import ModelError, SegEdgeError
 from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
-from seg_edge.evaluation.scores import Scores, score
+from seg_edge.evaluation.scores import FOREGROUND_SHARES, Scores, score
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
-from seg_edge.render import OVERLAY_OPACITY
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
 from train.keras_model import keras_segmenter, load_keras
 from train.options import comma_separated
-
-# Foreground shares from which scores are also given: small people are harder.
-SHARES = (0.0, 0.1, 0.2)
 
 
 def table(scores: Scores) -> str:
@@ -48,7 +45,7 @@ def table(scores: Scores) -> str:
         )
     lines.append(f"{'mean':<16}{scores.mean_dice:8.4f}{scores.mean_iou:8.4f}{scores.mean_boundary:12.4f}")
     lines += ["", f"{'foreground fills':<20}{'photos':>8}{'mean photo Dice':>18}{'boundary F':>12}"]
-    for share in SHARES:
+    for share in FOREGROUND_SHARES:
         part = scores.at_least(share)
         if part.photos:
             what = f">= {share:.0%}" if share else "any share"
@@ -124,7 +121,9 @@ def _tint(frame: np.ndarray, labels: np.ndarray, segmenter: Segmenter) -> np.nda
 def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
     """All figures and each photo's raw counts as JSON."""
     photos = [photo.to_json() for photo in scores.photos]
-    by_share = {str(share): scores.at_least(share).summary() for share in SHARES if scores.at_least(share).photos}
+    by_share = {
+        str(share): scores.at_least(share).summary() for share in FOREGROUND_SHARES if scores.at_least(share).photos
+    }
     document = {
         **about,
         "summary": scores.summary(),

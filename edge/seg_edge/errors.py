@@ -1,7 +1,17 @@
-"""What can go wrong, said so that the person at the keyboard knows what to do about it.
+"""The errors this package raises on purpose.
 
-Every message is one sentence or two: what was wrong, where, and what to do. `seg_edge.commands.cli` prints them on
-one line and turns them into an exit code; nothing else in the package prints or exits.
+SegEdgeError
+├── PhotoError                a photo can't be read
+│   └── PhotoTooLargeError    it has more pixels or bytes than the limit, or than there is memory for
+├── ModelError                a model file can't be used
+├── RuntimeMissingError       no LiteRT runtime works
+├── SourceError               a camera, stream or video can't be opened, or has failed
+├── DataError                 annotations, masks or a data folder can't be used
+├── OutputError               a result can't be written
+└── UsageError                arguments that don't fit together; exit code 2, where the others give 1
+
+The text of each is one sentence or two for the user: what was wrong, where, and what to do. Only the commands print it
+and exit.
 """
 
 
@@ -10,32 +20,32 @@ class SegEdgeError(Exception):
 
 
 class PhotoError(SegEdgeError):
-    """A photo that can't be found, read, decoded or is too large."""
+    """A photo can't be found, read or decoded."""
 
 
 class PhotoTooLargeError(PhotoError):
-    """A photo of more pixels or bytes than are taken, or than there is memory for."""
+    """A photo has more pixels or bytes than the limit, or than there is memory for."""
 
 
 class ModelError(SegEdgeError):
-    """A model file that can't be found, trusted, loaded or does not segment."""
+    """A model file can't be found, trusted or loaded, or is no segmentation model."""
 
 
 class RuntimeMissingError(SegEdgeError):
-    """No LiteRT runtime that works is installed."""
-
-
-class OutputError(SegEdgeError):
-    """A result that can't be written."""
-
-
-class UsageError(SegEdgeError):
-    """Arguments that make no sense together; the CLI exits with 2."""
-
-
-class DataError(SegEdgeError):
-    """Annotations, masks or a data folder that can't be used as they are."""
+    """No LiteRT runtime works here."""
 
 
 class SourceError(SegEdgeError):
-    """A camera, stream or file of frames that can't be opened or has failed."""
+    """A camera, stream or video can't be opened, or has failed."""
+
+
+class DataError(SegEdgeError):
+    """Annotations, masks or a data folder can't be used as they are."""
+
+
+class OutputError(SegEdgeError):
+    """A result can't be written."""
+
+
+class UsageError(SegEdgeError):
+    """Arguments that don't fit together; a command exits with 2."""

@@ -161,6 +161,25 @@ class LiteRT:
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output_index)
 
+    def delegation(self) -> tuple[bool, list[str]] | None:
+        """Whether XNNPACK runs part of the model, and the names of the operators it leaves; None if unknown."""
+        # Private, in ai-edge-litert and tflite-runtime alike: no public call gives it.
+        details = getattr(self._interpreter, "_get_ops_details", None)
+        if details is None:
+            return None
+        # Operators that a delegate took over stay listed, and its own nodes follow them. So the last node to produce
+        # a tensor is the one that runs, and walking back from the output meets only nodes that run.
+        producer = {int(tensor): node for node in details() for tensor in node["outputs"]}
+        running: dict[int, str] = {}
+        tensors = [self._output_index]
+        while tensors:
+            node = producer.get(tensors.pop())
+            if node and node["index"] not in running:
+                running[node["index"]] = str(node["op_name"])
+                tensors += [int(tensor) for tensor in node["inputs"]]
+        left = [name for name in running.values() if "DELEGATE" not in name.upper()]
+        return len(left) < len(running), left
+
 
 def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpec:
     if len(details) != 1:

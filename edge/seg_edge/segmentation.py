@@ -54,9 +54,3 @@ class Segmentation:
     def alpha(self) -> np.ndarray:
         """Foreground share of each pixel for soft edges, uint8 (height, width), 255 is all foreground."""
         return self.score_map.alpha(self.labels.shape)  # type: ignore[arg-type]
-
-    def draw(self, frame: np.ndarray, effect: str = "overlay", background: np.ndarray | None = None) -> np.ndarray:
-        """A picture of the answer; see `seg_edge.render.render` for the effects."""
-        from seg_edge.render import render
-
-        return render(frame, self, effect, background)

@@ -87,7 +87,7 @@ def test_what_did_not_arrive_is_noticed(tmp_path: Path) -> None:
 
 
 def test_without_xnnpack_nothing_is_concluded(reference: Answer) -> None:
-    reports = {"person": {**reference.reports["person"], "delegates": 0}}
+    reports = {"person": {**reference.reports["person"], "delegated": False}}
     with here() as side, pytest.raises(SegEdgeError, match="XNNPACK isn't in use for person"):
         check_delegated(side, Answer(reports, reference.scores))
 

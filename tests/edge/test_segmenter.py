@@ -12,6 +12,7 @@ import pytest
 
 from seg_edge import Segmentation, Segmenter
 from seg_edge.card import ModelCard, make_classes
+from seg_edge.effects import render
 from seg_edge.errors import ModelError, SegEdgeError, UsageError
 from seg_edge.interpreter import TensorSpec
 from tests import tiny
@@ -187,9 +188,9 @@ def test_polygons_leave_out_less_than_a_two_thousandth(bright: Segmenter) -> Non
 def test_draw_is_render(bright: Segmenter) -> None:
     frame = tiny.bright_square()
     answer = bright(frame)
-    assert answer.draw(frame).shape == (64, 96, 3)
-    assert answer.draw(frame, "cutout").shape == (64, 96, 4)
-    assert answer.draw(frame, "replace", tiny.noise((5, 5))).shape == (64, 96, 3)
+    assert render(frame, answer).shape == (64, 96, 3)
+    assert render(frame, answer, "cutout").shape == (64, 96, 4)
+    assert render(frame, answer, "replace", tiny.noise((5, 5))).shape == (64, 96, 3)
 
 
 class Oracle:

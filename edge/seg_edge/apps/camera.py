@@ -19,8 +19,8 @@ import numpy as np
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
+from seg_edge.effects import EFFECTS, check_background, cover, flatten, render
 from seg_edge.models import DEFAULT_MODEL
-from seg_edge.render import EFFECTS, check_background, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
 from seg_edge.sinks.sink import Controls, OutputFrame, Sink

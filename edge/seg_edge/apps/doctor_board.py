@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from seg_edge import interpreter, models
-from seg_edge.system.board import Machine, find_cameras, read_board
+from seg_edge.system.board import HOT_C, Machine, find_cameras, read_board
 
 # Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
 INT8_SPEED = (
     (("i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
     (("asimd", "neon", "avx2"), "no 8-bit dot products, so int8 may be no faster than float"),
 )
-HOT_C = 80.0  # where a Raspberry Pi starts to lower its clock
 TIMING_RUNS = 10
 TIMING_SECONDS = 1.5
 
@@ -37,7 +36,7 @@ def check_simd(machine: Machine) -> Answer:
     file = _any_model()
     if file is None:
         return "note", f"{found}; XNNPACK not tried", "see the check 'model'", data
-    split = _delegation(interpreter.LiteRT(file.content, 1, file.name))
+    split = interpreter.LiteRT(file.content, 1, file.name).delegation()
     if split is None:
         return "ok", f"{found}; this runtime doesn't say what XNNPACK took", "", data
     data["xnnpack"], data["not_delegated"] = split
@@ -59,25 +58,6 @@ def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
     useful = [name for names, _ in INT8_SPEED for name in names if name in features]
     meanings = (text for names, text in INT8_SPEED if set(names) & set(features))
     return useful, next(meanings, "int8 and float are both slow")
-
-
-def _delegation(backend: interpreter.LiteRT) -> tuple[bool, list[str]] | None:
-    """Whether a delegate takes part of the model, and the operations it leaves; None: unknown."""
-    # Private, in ai-edge-litert and tflite-runtime alike: nothing public tells.
-    details = getattr(backend._interpreter, "_get_ops_details", None)
-    if details is None:
-        return None
-    # Operations a delegate took over stay listed and its own nodes follow: so the last one to give a
-    # tensor is the one that runs, and walking back from the answer meets just those that run.
-    giver = {int(tensor): op for op in details() for tensor in op["outputs"]}
-    run, todo = {}, [backend._output_index]
-    while todo:
-        op = giver.get(todo.pop())
-        if op and op["index"] not in run:
-            run[op["index"]] = str(op["op_name"])
-            todo += [int(tensor) for tensor in op["inputs"]]
-    left = [name for name in run.values() if "DELEGATE" not in name.upper()]
-    return len(left) < len(run), left
 
 
 def check_camera(machine: Machine) -> Answer:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from seg_edge.effects import render
 from seg_edge.errors import SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.photo.read import read_photo
@@ -41,7 +42,7 @@ class ImageOptions:
     """What to make of each photo.
 
     Attributes:
-        effect: A name in `seg_edge.render.EFFECTS`.
+        effect: A name in `seg_edge.effects.EFFECTS`.
         background: BGR uint8 picture for the effect `replace`.
         out: Folder to write to; beside each photo when None.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
@@ -176,7 +177,7 @@ def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, opt
             document = _polygons(result, answer, str(options.polygons))
             write_file(path, json.dumps(document).encode())
         else:
-            write_picture(path, answer.draw(frame, options.effect, options.background))
+            write_picture(path, render(frame, answer, options.effect, options.background))
 
 
 def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:

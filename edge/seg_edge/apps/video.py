@@ -13,9 +13,9 @@ import numpy as np
 
 from seg_edge.capture.pipeline import Pipeline
 from seg_edge.capture.stats import RunStats
+from seg_edge.effects import check_background, cover, flatten, render
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.photo.find import PHOTO_SUFFIXES
-from seg_edge.render import check_background, cover, flatten, render
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.video_file import VideoFile, video_format
 from seg_edge.sources.source import SourceRequest
@@ -63,7 +63,7 @@ def segment_video(
         video: Anything OpenCV's FFmpeg reads.
         out: The file to write; its suffix chooses the container.
         segmenter: Stateful where it smooths: use it for one video.
-        effect: A name in `seg_edge.render.EFFECTS`; a cut-out is put on green.
+        effect: A name in `seg_edge.effects.EFFECTS`; a cut-out is put on green.
         background: BGR uint8 picture for `replace`.
         force: Replace `out` if it is there.
         show_progress: Takes the number of frames done, and of all as far as the file tells.

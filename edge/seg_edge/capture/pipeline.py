@@ -14,65 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
 
 from seg_edge.capture.supervisor import OPENER, Capture, CapturedFrame
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceInfo, SourceRequest
+from seg_edge.system.mailbox import Mailbox
 
 STOP_S = 5.0  # an inference is not interrupted; one that never returns must not keep the program from ending
-
-Item = TypeVar("Item")
-
-
-class Mailbox(Generic[Item]):
-    """Room for one item between two threads.
-
-    Args:
-        keep_all: `put` waits for room; else it replaces what is there.
-
-    Attributes:
-        replaced: How many items were replaced before anybody took them.
-    """
-
-    def __init__(self, keep_all: bool):
-        self._keep_all = keep_all
-        self._change = threading.Condition()
-        self._item: Item | None = None
-        self._ended = False
-        self.replaced = 0
-
-    def put(self, item: Item) -> None:
-        """Leaves an item; after the end it is dropped."""
-        with self._change:
-            while self._keep_all and self._item is not None and not self._ended:
-                self._change.wait()
-            if self._ended:
-                return
-            self.replaced += self._item is not None
-            self._item = item
-            self._change.notify_all()
-
-    def take(self, seconds: float | None = None) -> Item | None:
-        """The item, waiting for it if need be; None after `seconds`, or when there will be none any more."""
-        with self._change:
-            self._change.wait_for(lambda: self._item is not None or self._ended, seconds)
-            item, self._item = self._item, None
-            self._change.notify_all()
-            return item
-
-    def end(self) -> None:
-        """No more will be put; what is there can still be taken. Wakes everybody who waits."""
-        with self._change:
-            self._ended = True
-            self._change.notify_all()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether it has ended and is empty."""
-        with self._change:
-            return self._ended and self._item is None
 
 
 @dataclass(frozen=True, eq=False)

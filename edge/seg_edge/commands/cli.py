@@ -6,6 +6,7 @@ where one of these doesn't load, `doctor` still runs.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from seg_edge.commands.models import models
 from seg_edge.commands.serve import serve
 from seg_edge.commands.video import video
 from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.system.native_log import keep_python_stderr
 
 app = typer.Typer(
     help="Segment people, or your own classes, on this machine. Nothing leaves it.",
@@ -58,6 +60,10 @@ def _open_standard_streams() -> None:
     # Python has none where they were closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    keep_python_stderr()
+    # A name that this terminal's letters can't spell is no reason to stop.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

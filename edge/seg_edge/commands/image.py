@@ -36,9 +36,9 @@ def image(
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
     from seg_edge.apps.image import ImageOptions, is_result, segment_photos
+    from seg_edge.effects import check_background
     from seg_edge.photo.find import find_photos
     from seg_edge.photo.read import read_photo
-    from seg_edge.render import check_background
     from seg_edge.segmenter import Segmenter
 
     check_background(effect.value, background)

@@ -22,6 +22,8 @@ from seg_edge.segmenter import Segmenter
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+# Scores are also given of the photos whose foreground covers at least these shares: small people are harder.
+FOREGROUND_SHARES = (0.0, 0.1, 0.2)
 ENOUGH = 5  # photos for an interval
 
 

@@ -1,18 +1,20 @@
-"""What a photo file says before a pixel is decoded: format, size, orientation, where it ends.
+"""What a photo file says before a pixel is decoded: format, size, orientation, colours, where it ends.
 
 Only headers are read, by seeking: a picture of any size costs a few kilobytes. The facts are from
 
 - JPEG: ITU-T T.81, B.1 and B.2 (markers, SOFn);
-- PNG: W3C PNG specification, 5.3 (chunks), 11.2 (IHDR), 11.3 (eXIf, acTL);
+- PNG: W3C PNG specification, 5.3 (chunks), 11.2 (IHDR), 11.3 (eXIf, acTL, iCCP, tEXt);
 - WebP: RFC 9649 (container, VP8X, VP8L) and RFC 6386, 9.1 (VP8);
 - BMP: Microsoft's BITMAPFILEHEADER, BITMAPCOREHEADER, BITMAPINFOHEADER;
 - TIFF: TIFF 6.0, sections 2 and 8;
-- orientation: EXIF 2.3, tag 0x0112, which is TIFF's tag 274.
+- orientation: EXIF 2.3, tag 0x0112, which is TIFF's tag 274;
+- colour profiles: ICC.1:2022, annex B (how each format holds one).
 """
 
 import io
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -27,21 +29,28 @@ _MAX_SEGMENTS = 2000
 _MAX_CHUNKS = 100
 # An APP1 segment of JPEG holds no more than this, so no EXIF block that a camera wrote is longer.
 _MAX_EXIF = 1 << 16
+# Profiles of printing presses have up to a few megabytes.
+_MAX_PROFILE = 1 << 22
+# How a picture that this package wrote says so: `photo.write` puts it into a comment, a text or an XMP packet.
+MADE_BY = b"seg-edge "
 # OpenCV 4.10 and 5.0 choose different frames, or none.
 _ANIMATION = "it is an animation; save one of its frames as PNG"
 
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """Format, stored size and orientation of a photo.
+    """Format, stored size and orientation of a photo, and what else comes with its pixels.
 
     Attributes:
-        format: "JPEG", "PNG", "WebP", "BMP" or "TIFF", by content, whatever the file is called.
+        format: "JPEG", "PNG", "WebP", "BMP", "TIFF", "AVIF" or "HEIC", by content, whatever the file is called.
         size_wh: (width, height) as stored, before the orientation is applied.
         orientation: EXIF 1..8; 1 (upright) when there is none or it is nonsense.
         end: the file is whole only if it reaches this offset; of a JPEG, its first scan's.
         orientation_byte: offset of the byte that holds a TIFF's orientation, None elsewhere.
-        premultiplied: the colours of a file with alpha are already multiplied by it (TIFF only).
+        premultiplied: the colours of a file with alpha are already multiplied by it (TIFF and HEIC only).
+        icc_profile: the profile of its colours, empty when there is none.
+        exif: its EXIF block from the byte order on, empty when there is none; a TIFF is such a block itself.
+        is_result: this package made the picture, and says so in the file.
     """
 
     format: str
@@ -50,6 +59,9 @@ class PhotoHeader:
     end: int = field(default=0, repr=False)
     orientation_byte: int | None = field(default=None, repr=False)
     premultiplied: bool = field(default=False, repr=False)
+    icc_profile: bytes = field(default=b"", repr=False)
+    exif: bytes = field(default=b"", repr=False)
+    is_result: bool = False
 
     @property
     def upright_size_wh(self) -> tuple[int, int]:
@@ -103,12 +115,13 @@ def is_whole(header: PhotoHeader, data: np.ndarray) -> bool:
 # T.81 B.1.1: a marker is FF and a code; in a scan FF00 is data, FFD0..FFD7 restart it, FFFF fills. Those below FFC0
 # have no length, and libjpeg steps over these two bytes alone: what seems to be their segment is not hidden from it.
 _SEGMENT = re.compile(rb"\xff([^\x00-\xbf\xd0-\xd7\xff])", re.DOTALL)
-_EOI, _SOS, _APP1 = 0xD9, 0xDA, 0xE1
+_EOI, _SOS, _APP1, _APP2, _COM = 0xD9, 0xDA, 0xE1, 0xE2, 0xFE
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those three are DHT, JPG and DAC
 
 
 def _jpeg(file: BinaryIO) -> PhotoHeader:
-    at, size_wh, orientation = 2, None, None
+    at, size_wh, exif, is_result = 2, None, b"", False
+    profile: dict[int, bytes] = {}  # its parts by number
     for _ in range(_MAX_SEGMENTS):
         file.seek(at)
         # Decoders skip stray bytes between segments, of which some writers leave a few.
@@ -120,15 +133,28 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
             break
         marker, at = match[1][0], at + match.end()
         if marker == _SOS and size_wh is not None:
-            return PhotoHeader("JPEG", size_wh, orientation or 1, end=at)
+            icc_profile = b"".join(part for _, part in sorted(profile.items()))
+            return PhotoHeader(
+                "JPEG",
+                size_wh,
+                _exif_orientation(exif),
+                end=at,
+                icc_profile=icc_profile,
+                exif=exif,
+                is_result=is_result,
+            )
         if marker in (_SOS, _EOI):
             break
         (length,) = _unpack(file, at, ">H")
         if marker in _SOF:
             height, width = _unpack(file, at + 3, ">HH")
             size_wh = (width, height)
-        elif marker == _APP1 and orientation is None and _take(file, at + 2, 6) == b"Exif\0\0":
-            orientation = _exif_orientation(_take(file, at + 8, max(length - 8, 0)))
+        elif marker == _APP1 and not exif and _take(file, at + 2, 6) == b"Exif\0\0":
+            exif = _take(file, at + 8, max(length - 8, 0))
+        elif marker == _APP2 and _take(file, at + 2, min(length, 12)) == b"ICC_PROFILE\0":
+            profile.setdefault(_take(file, at + 14, 1)[0], _take(file, at + 16, max(length - 16, 0)))
+        elif marker == _COM:
+            is_result |= _take(file, at + 2, min(max(length - 2, 0), len(MADE_BY))) == MADE_BY
         at += length
     raise ValueError("it has no picture where its header ends")
 
@@ -137,7 +163,20 @@ def _png(file: BinaryIO) -> PhotoHeader:
     kind, width, height = _unpack(file, 12, ">4sII")
     if kind != b"IHDR":
         raise ValueError("it doesn't begin with an IHDR chunk")
-    at, orientation, pixels, others = 8, 1, 0, 0
+    at, pixels, others = 8, 0, 0
+    exif, iccp, is_result = b"", b"", False
+
+    def header(end: int) -> PhotoHeader:
+        return PhotoHeader(
+            "PNG",
+            (width, height),
+            _exif_orientation(exif),
+            end=end,
+            icc_profile=_png_profile(iccp),
+            exif=exif,
+            is_result=is_result,
+        )
+
     # Writers cut the pixels into pieces of 4 KB or more; pieces of a few bytes would keep the walk busy for seconds.
     while others <= _MAX_CHUNKS and pixels <= 1000 + at // 1024:
         try:
@@ -145,15 +184,28 @@ def _png(file: BinaryIO) -> PhotoHeader:
             if kind == b"acTL":
                 raise ValueError(_ANIMATION)
             if kind == b"eXIf":
-                orientation = _exif_orientation(_take(file, at + 8, min(length, _MAX_EXIF)))
+                exif = _take(file, at + 8, min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0")
+            elif kind == b"iCCP" and not iccp:
+                iccp = _take(file, at + 8, min(length, _MAX_PROFILE))
+            elif kind == b"tEXt":
+                is_result |= _take(file, at + 8, min(length, 30)).startswith(b"Software\0" + MADE_BY)
             pixels += kind == b"IDAT"
             others += kind != b"IDAT"
         except EOFError:
-            return PhotoHeader("PNG", (width, height), orientation, end=at + 12)
+            return header(end=at + 12)
         at += 12 + length
         if kind == b"IEND":
-            return PhotoHeader("PNG", (width, height), orientation, end=at)
+            return header(end=at)
     raise ValueError("it has too many chunks")
+
+
+def _png_profile(chunk: bytes) -> bytes:
+    """The profile in an iCCP chunk: its name, the method 0, and deflate; empty when it is damaged."""
+    _, _, compressed = chunk.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(compressed[1:], _MAX_PROFILE)
+    except zlib.error:
+        return b""
 
 
 def _webp(file: BinaryIO) -> PhotoHeader:
@@ -175,19 +227,27 @@ def _webp(file: BinaryIO) -> PhotoHeader:
     if flags & 0x02:
         raise ValueError(_ANIMATION)
     size_wh = ((sides[0] | sides[1] << 16) + 1, (sides[2] | sides[3] << 16) + 1)
-    at, orientation = 12, 1
+    at, found = 12, {b"EXIF": b"", b"ICCP": b"", b"XMP ": b""}
     for _ in range(_MAX_SEGMENTS):
-        if not flags & 0x08 or at >= end:
+        if at >= end:
             break
         try:
             kind, length = _unpack(file, at, "<4sI")
-            if kind == b"EXIF":
-                orientation = _exif_orientation(_take(file, at + 8, min(length, _MAX_EXIF)))
-                break
+            if kind in found and not found[kind]:
+                found[kind] = _take(file, at + 8, min(length, _MAX_PROFILE))
         except EOFError:
             break
         at += 8 + length + length % 2
-    return PhotoHeader("WebP", size_wh, orientation, end=end)
+    exif = found[b"EXIF"].removeprefix(b"Exif\0\0")
+    return PhotoHeader(
+        "WebP",
+        size_wh,
+        _exif_orientation(exif) if flags & 0x08 else 1,
+        end=end,
+        icc_profile=found[b"ICCP"] if flags & 0x20 else b"",
+        exif=exif,
+        is_result=b"CreatorTool>" + MADE_BY in found[b"XMP "],
+    )
 
 
 def _bmp(file: BinaryIO) -> PhotoHeader:
@@ -227,13 +287,14 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
         end=int((starts + sizes).max()),
         orientation_byte=tags.last_byte(274),
         premultiplied=not straight,
+        icc_profile=tags.blob(34675),
     )
 
 
 def _exif_orientation(block: bytes) -> int:
     """Orientation in an EXIF block, a small TIFF file; broken, it leaves the photo readable."""
     try:
-        return _Tags(io.BytesIO(block.removeprefix(b"Exif\0\0"))).orientation()
+        return _Tags(io.BytesIO(block)).orientation()
     except (EOFError, ValueError):
         return 1
 
@@ -274,6 +335,11 @@ class _Tags:
         """The first value of a tag."""
         values = self.numbers(tag, at_most=1)
         return int(values[0]) if values.size else default
+
+    def blob(self, tag: int) -> bytes:
+        """The bytes of a tag of type UNDEFINED or BYTE, none when it is missing."""
+        _, n, at = self.entries.get(tag, (7, 0, 0))
+        return _take(self._file, at, min(n, _MAX_PROFILE))
 
     def orientation(self) -> int:
         """EXIF orientation, 1 when it is missing or out of range."""

@@ -14,15 +14,20 @@ from seg_edge.system.opencv_log import quiet_opencv
 JPEG_QUALITY = 92
 
 
-def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
-    """A picture file's bytes: `.png`, or `.jpg` of our quality.
+def encode_picture(picture: np.ndarray, suffix: str, jpeg_quality: int = JPEG_QUALITY) -> bytes:
+    """Encodes a picture.
+
+    Args:
+        picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width).
+        suffix: The format, `.jpg` or `.png`.
+        jpeg_quality: 0 to 100.
 
     Raises:
-        cv2.error: It can't be encoded so.
+        cv2.error: The format can't hold it, such as a JPEG with a side of more than 65,500 pixels.
     """
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix == ".jpg" else []
     with quiet_opencv():
-        done, content = cv2.imencode(suffix, picture, quality)
+        done, content = cv2.imencode(suffix, picture, parameters)
     if not done:
         raise cv2.error(f"no {suffix} can hold it")
     return content.tobytes()

@@ -11,6 +11,7 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
+from seg_edge.effects import render
 from seg_edge.errors import PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
 from seg_edge.photo.read import decode_photo
@@ -81,7 +82,7 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
             if output == Output.json:
                 document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
             return Answer(json.dumps(document).encode(), timing)
-        picture = found.labels if output == Output.labels else found.draw(frame, output.value)
+        picture = found.labels if output == Output.labels else render(frame, found, output.value)
         content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
         timing["encode"] = (time.perf_counter() - segmented) * 1000
         return Answer(content, timing)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, TextIO
 from seg_edge.errors import OutputError
 from seg_edge.export import to_points
 from seg_edge.sinks.sink import Controls, OutputFrame
+from seg_edge.system.mailbox import Mailbox
 
 AT_ONCE = 4096  # PIPE_BUF on Linux: a pipe that poll calls writable takes this many bytes without blocking (pipe(7))
 LAST_LINE = 2.0  # seconds a reader has, at the end, to take the last line
@@ -37,16 +38,14 @@ class JsonLines:
     Attributes:
         name: `--json`.
         written: Lines that are out.
-        dropped: Frames that the reader was too slow for.
     """
 
     def __init__(self, stream: TextIO | BinaryIO, controls: Controls):
         self.name = "--json"
-        self.written = self.dropped = 0
+        self.written = 0
         self._controls, self._stream = controls, stream
-        self._slot = threading.Condition()
-        self._item: tuple[OutputFrame, float] | None = None
-        self._closing = False
+        self._lines: Mailbox[tuple[OutputFrame, float]] = Mailbox(keep_all=False)
+        self._closed = False
         self._give_up = float("inf")
         self._failure = ""
         self._flush()
@@ -58,20 +57,19 @@ class JsonLines:
         self._thread = threading.Thread(target=self._run, name="json lines", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Frames that the reader was too slow for."""
+        return self._lines.replaced
+
     def publish(self, item: OutputFrame) -> None:
         """Hands one frame over.
 
         Raises:
             OutputError: An earlier one could not be written.
         """
-        taken = time.time() - (time.monotonic() - item.captured)
-        with self._slot:
-            self._check()
-            if self._closing:
-                return
-            self.dropped += self._item is not None
-            self._item = (item, taken)
-            self._slot.notify()
+        self._check()
+        self._lines.put((item, time.time() - (time.monotonic() - item.captured)))
 
     def idle(self, message: str) -> None:
         """Writes nothing: no frame, no line."""
@@ -82,13 +80,13 @@ class JsonLines:
         Raises:
             OutputError: A frame could not be written.
         """
-        with self._slot:
-            first, self._closing = not self._closing, True
-            self._give_up = min(self._give_up, time.monotonic() + LAST_LINE)
-            self._slot.notify()
+        if self._closed:
+            return
+        self._closed = True
+        self._give_up = time.monotonic() + LAST_LINE
+        self._lines.end()
         self._thread.join(LAST_LINE + 1)
-        if first:
-            self._check()
+        self._check()
 
     def _check(self) -> None:
         if self._failure:
@@ -108,13 +106,10 @@ class JsonLines:
             self._failure = f"--json: can't be written ({reason}); choose another place for it."
 
     def _take(self) -> tuple[OutputFrame, float] | None:
-        with self._slot:
-            while self._item is None and not self._closing:
-                self._slot.wait(0.5)
-                if self._fd is not None:
-                    self._writable(0)  # a reader that goes while there are no frames is noticed too
-            taken, self._item = self._item, None
-            return taken
+        while (taken := self._lines.take(0.5)) is None and not self._lines.exhausted:
+            if self._fd is not None:
+                self._writable(0)  # a reader that goes while there are no frames is noticed too
+        return taken
 
     def _write(self, line: str) -> bool:
         """Whether all of it went out; the reader may take as long as it likes until `close`."""
@@ -149,8 +144,7 @@ class JsonLines:
             raise OutputError(f"--json: can't be written ({error}); choose another place for it.") from error
 
     def _reader_gone(self) -> None:
-        with self._slot:
-            self._closing, self._item = True, None
+        self._lines.end()
         # Python flushes its standard streams when it ends, which would fail once more and be reported; so what is
         # left goes nowhere (the recipe of the Python documentation, "Note on SIGPIPE", in `signal`).
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -38,7 +38,7 @@ class Controls:
     """What a person, a signal or a sink may change while the camera runs. Any thread may set it.
 
     Attributes:
-        effect: A name in `seg_edge.render.EFFECTS`.
+        effect: A name in `seg_edge.effects.EFFECTS`.
         mirror: Whether pictures are mirrored, as people expect of themselves.
         snapshot: Set when somebody wants the next picture kept.
         stopped: Set when the camera shall end.

@@ -19,6 +19,7 @@ from typing import Any
 # `vcgencmd get_throttled`: bits 0 to 3 hold now, bits 16 to 19 the same at some time since boot
 # (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+HOT_C = 80.0  # at this temperature a Raspberry Pi lowers its clock; other boards do near it
 CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
 # A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too.
 NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")

@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-# Two threads that exchanged the descriptor at once could leave it exchanged. The same thread may nest.
-_EXCHANGING = threading.RLock()
+
+class _Stderr:
+    """Descriptor 2: elsewhere while anybody wants silence. The first in exchanges it, the last out puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved: int | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                with suppress(OSError):  # stderr is closed, as under some service managers
+                    self._saved = os.dup(2)
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, 2)
+                    os.close(null)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._saved is not None:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+                self._saved = None
+
+
+_stderr = _Stderr()
 
 
 @contextmanager
 def without_native_log() -> Iterator[None]:
-    """Hides what C and C++ code, of LiteRT or FFmpeg for example, writes to stderr inside the block.
+    """Hides what C and C++ code, of LiteRT, FFmpeg or libjpeg for example, writes to stderr inside the block.
 
-    For the whole process, so keep the block short; other threads that want the same wait.
+    For the whole process and from any number of threads, so keep the block short: what Python writes to stderr
+    meanwhile is lost too, unless `keep_python_stderr` was called.
     """
-    with _EXCHANGING:
-        try:
-            saved = os.dup(2)
-        except OSError:  # stderr is closed, as under some service managers
-            yield
-            return
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(null)
+    _stderr.enter()
+    try:
+        yield
+    finally:
+        _stderr.leave()
+
+
+def keep_python_stderr() -> None:
+    """Gives `sys.stderr` a descriptor of its own, so that `without_native_log` hides nothing that Python writes.
+
+    For programs, when they start. Does nothing where stderr isn't the process's, as in a notebook.
+    """
+    with suppress(OSError, AttributeError, ValueError):
+        if sys.stderr.fileno() == 2:
+            sys.stderr = os.fdopen(os.dup(2), "w", 1, sys.stderr.encoding, "backslashreplace")

@@ -53,7 +53,7 @@ const onServer = (): boolean => !at("where").hidden && !model().file && chosen("
 function where(): Where {
   if (!onServer()) return null;
   const { name, card } = model();
-  return { url: served(`v1/segment?output=labels&model=${encodeURIComponent(name)}`), token, classes: card.classes };
+  return { url: served(`v1/segment?model=${encodeURIComponent(name)}`), token, classes: card.classes };
 }
 
 /** Says something, once: screen readers read each change out. */

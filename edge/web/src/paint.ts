@@ -1,8 +1,9 @@
 /** Pictures of an answer: `seg_edge/render.py` in the browser. */
 
 import type { ClassInfo } from "./api.ts";
+import { foregroundColour, paste } from "./matte.ts";
 import { shrink } from "./preprocess.ts";
-import { bilinear, byArea, type Bytes, type Floats, type Plane } from "./resize.ts";
+import { bilinear, byArea, round, type Bytes, type Floats, type Plane } from "./resize.ts";
 
 export const EFFECTS = ["cutout", "blur", "replace", "anonymize", "overlay", "mask"] as const;
 export type Effect = (typeof EFFECTS)[number];
@@ -23,33 +24,18 @@ export interface Scene {
   /** How much of each pixel is foreground, 255 for all. */
   readonly alpha: Bytes;
   readonly classes: readonly ClassInfo[];
+  /** The photo with its people hidden, RGBA. */
+  readonly hide: () => Promise<Bytes>;
 }
 
 const OVERLAY_OPACITY = 0.5;
 const BLUR_SHARE = 1 / 40; // of the longer side
 
-/** value / 255 to the nearest whole number, for value of 0 to 255 * 255. */
-function over255(value: number): number {
-  return (value + 128 + ((value + 128) >> 8)) >> 8;
-}
-
-/** Turns `below` into `above` over it by alpha; both RGBA, of one size. */
-function blend(below: Bytes, above: Bytes, alpha: Bytes): Bytes {
-  for (let i = 0, at = 0; i < alpha.length; i++, at += 4) {
-    const weight = alpha[i]!;
-    if (weight === 0) continue;
-    for (let c = at; c < at + 3; c++) {
-      below[c] = Math.min(over255(below[c]! * (255 - weight)) + over255(above[c]! * weight), 255);
-    }
-  }
-  return below;
-}
-
 /** Scales and crops a picture at its centre so that it fills the size, as `cover` in Python. */
 export function cover(picture: Plane, width: number, height: number): Plane {
   if (picture.width === width && picture.height === height) return picture;
   const scale = Math.max(height / picture.height, width / picture.width);
-  const h = Math.max(1, Math.round(height / scale)), w = Math.max(1, Math.round(width / scale));
+  const h = Math.max(1, round(height / scale)), w = Math.max(1, round(width / scale));
   const top = (picture.height - h) >> 1, left = (picture.width - w) >> 1;
   const data = new Uint8Array(4 * w * h);
   for (let y = 0; y < h; y++) {
@@ -94,42 +80,67 @@ function gaussian(picture: Plane<Floats>, sigma: number): Plane<Floats> {
 }
 
 /** The background blurred, at the photo's size; the foreground does not bleed into it. */
-function blurredBackground({ photo, alpha }: Scene): Plane {
-  const { width, height } = photo;
-  const w = Math.max(1, width >> 3), h = Math.max(1, height >> 3);
-  const covered = byArea({ data: alpha, width, height, channels: 1 }, w, h).data, small = shrink(photo, w, h).data;
+function blurredBackground({ photo, alpha }: Scene): Bytes {
+  const { width, height } = photo, spread = BLUR_SHARE * Math.max(height, width);
+  const scale = Math.min(8, Math.max(1, Math.floor(spread / 2))), sigma = Math.max(0.5, spread / scale);
+  const w = Math.max(1, Math.floor(width / scale)), h = Math.max(1, Math.floor(height / scale));
+  const covered = byArea({ data: alpha, width, height, channels: 1 }, w, h).data;
+  const small = scale === 1 ? photo.data : shrink(photo, w, h).data;
   const weighted = new Float32Array(4 * w * h); // the fourth channel is the weight itself
   for (let i = 0, at = 0; i < covered.length; i++, at += 4) {
     const weight = Math.max(1 - covered[i]! / 255, 1e-3);
     for (let c = 0; c < 3; c++) weighted[at + c] = small[at + c]! * weight;
     weighted[at + 3] = weight;
   }
-  const { data } = gaussian({ data: weighted, width: w, height: h, channels: 4 }, Math.max(1, BLUR_SHARE * Math.max(w, h)));
+  const { data } = gaussian({ data: weighted, width: w, height: h, channels: 4 }, sigma);
   const mean = new Uint8Array(data.length).fill(255);
   for (let at = 0; at < data.length; at += 4) {
     for (let c = 0; c < 3; c++) mean[at + c] = Math.min(Math.max(data[at + c]! / data[at + 3]!, 0), 255);
   }
-  return bilinear({ data: mean, width: w, height: h, channels: 4 }, width, height);
+  return bilinear({ data: mean, width: w, height: h, channels: 4 }, width, height).data;
 }
 
 function cutout({ photo, alpha }: Scene): Bytes {
-  const data = new Uint8Array(photo.data.length);
-  for (let i = 0, at = 0; i < alpha.length; i++, at += 4) {
-    if (alpha[i] === 0) continue; // no colour where nothing is to be seen
-    data.set(photo.data.subarray(at, at + 3), at);
-    data[at + 3] = alpha[i]!;
+  const { width, height } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3);
+  const colourAt = foregroundColour(photo, alpha, { left: 0, top: 0, right: width, bottom: height });
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (alpha[i] === 0) continue; // no colour where nothing is to be seen
+      if (alpha[i] === 255) for (let c = 0; c < 3; c++) data[4 * i + c] = photo.data[4 * i + c]!;
+      else {
+        colourAt(x, y, colour);
+        data.set(colour, 4 * i);
+      }
+      data[4 * i + 3] = alpha[i]!;
+    }
   }
   return data;
 }
 
 function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
-  const edge = classes.length === 2 ? 1 : 0; // whose soft edge reaches into the background; of several nobody knows
-  const tint = new Uint8Array(photo.data.length);
-  const weight = alpha.map((value, i) => (labels[i]! || edge ? Math.round(value * OVERLAY_OPACITY) : 0));
-  for (let i = 0, at = 0; i < alpha.length; i++, at += 4) {
-    if (weight[i]) tint.set(classes[labels[i]! || edge]!.colour, at);
+  const { width, height } = photo, data = photo.data.slice();
+  const tints = classes.map(({ colour }) => colour.map((value) => OVERLAY_OPACITY * value));
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const share = alpha[i]!;
+      if (share === 0) continue;
+      if (share === 255) {
+        const tint = tints[labels[i]!]!;
+        for (let c = 0; c < 3; c++) data[4 * i + c] = round(round(photo.data[4 * i + c]! * (1 - OVERLAY_OPACITY)) + tint[c]!);
+        continue;
+      }
+      // The outer half of a soft edge is background; it takes the tint of the class beside it.
+      let beside = 0;
+      for (let j = Math.max(0, y - 1); j <= Math.min(height - 1, y + 1); j++) {
+        for (let k = Math.max(0, x - 1); k <= Math.min(width - 1, x + 1); k++) beside = Math.max(beside, labels[j * width + k]!);
+      }
+      for (let c = 0; c < 3; c++) {
+        const at = 4 * i + c;
+        data[at] = round(photo.data[at]! * (1 - (OVERLAY_OPACITY * share) / 255) + (tints[beside]![c]! * share) / 255);
+      }
+    }
   }
-  return blend(photo.data.slice(), tint, weight);
+  return data;
 }
 
 function mask({ labels, classes }: Scene): Bytes {
@@ -142,16 +153,15 @@ function mask({ labels, classes }: Scene): Bytes {
  *
  * @param background Behind the people, for `replace`; of any size.
  */
-export function paint(scene: Scene, { effect, colour }: Look, background: Plane | null): Bytes {
+export async function paint(scene: Scene, { effect, colour }: Look, background: Plane | null): Promise<Bytes> {
   const { photo, alpha } = scene;
   if (effect === "cutout") return cutout(scene);
   if (effect === "overlay") return overlay(scene);
   if (effect === "mask") return mask(scene);
-  if (effect === "blur") return blend(blurredBackground(scene).data, photo.data, alpha);
-  if (effect === "replace") {
-    const below = background ? cover(background, photo.width, photo.height).data.slice() : new Uint8Array(photo.data.length);
-    if (!background) new Uint32Array(below.buffer).fill((colour[0] | (colour[1] << 8) | (colour[2] << 16) | (255 << 24)) >>> 0);
-    return blend(below, photo.data, alpha);
-  }
-  return blend(photo.data.slice(), bilinear(shrink(photo, 8, 8), photo.width, photo.height).data, alpha);
+  if (effect === "anonymize") return scene.hide();
+  if (effect === "blur") return paste(blurredBackground(scene), photo, alpha, false);
+  if (background) return paste(cover(background, photo.width, photo.height).data.slice(), photo, alpha, true);
+  const [red, green, blue] = colour, below = new Uint8Array(photo.data.length);
+  new Uint32Array(below.buffer).fill((red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
+  return paste(below, photo, alpha, true);
 }

@@ -2,10 +2,12 @@
 
 import { ask, type ModelInfo } from "./api.ts";
 import { Fault, Locked } from "./fault.ts";
+import { softAlpha } from "./matte.ts";
 import { cover, paint, type Look, type Scene } from "./paint.ts";
 import { greyPng } from "./png.ts";
-import { alphaOf, labelsOf, sharesOf } from "./postprocess.ts";
+import { labelsOf, sharesOf } from "./postprocess.ts";
 import { tableOf, toTensor } from "./preprocess.ts";
+import { hidePeople } from "./privacy.ts";
 import type { Bytes, Numbers, Plane } from "./resize.ts";
 import { filesOf, Running, start, threadsOf, variant } from "./runtime.ts";
 import type { Word } from "./strings.ts";
@@ -135,28 +137,33 @@ async function segmentHere(photo: Plane): Promise<Answer> {
   const data = await model.run(tensor);
   const inferred = performance.now();
   const scores = { data, spec: info.output, kind: info.card.output };
-  const labels = labelsOf(scores, width, height), alpha = alphaOf(scores, width, height);
+  const labels = labelsOf(scores, width, height), alpha = softAlpha(labels, width, height);
+  const hide = async (): Promise<Bytes> => hidePeople(photo, scores);
   const timing = { preprocess: prepared - began, inference: inferred - prepared, postprocess: performance.now() - inferred };
-  return { scene: { photo, labels, alpha, classes: info.card.classes }, timing };
+  return { scene: { photo, labels, alpha, hide, classes: info.card.classes }, timing };
 }
 
-/** The same by the server, whose label map comes back as a PNG. */
+/** The same by the server. */
 async function segmentThere(file: Blob, photo: Plane, { url, token, classes }: NonNullable<Where>): Promise<Answer> {
   const began = performance.now();
-  const waiting = (seconds: number): void => postMessage({ waiting: seconds });
-  const response = await ask(url, token, { method: "POST", body: file }, waiting);
+  const made = async (output: string): Promise<[Plane, string]> => {
+    const waiting = (seconds: number): void => postMessage({ waiting: seconds });
+    const response = await ask(`${url}&output=${output}`, token, { method: "POST", body: file }, waiting);
+    const { plane } = await decode(await response.blob(), Infinity);
+    if (plane.width !== photo.width || plane.height !== photo.height) {
+      throw new Fault("otherSize", { got: `${plane.width}×${plane.height}`, size: `${photo.width}×${photo.height}` });
+    }
+    return [plane, response.headers.get("Server-Timing") ?? ""];
+  };
+  const [{ data, width, height }, stages] = await made("labels");
   const timing: Timing = {};
-  for (const [, stage, elapsed] of (response.headers.get("Server-Timing") ?? "").matchAll(/(\w+);dur=([\d.]+)/g)) {
-    timing[stage!] = Number(elapsed);
-  }
-  const { plane } = await decode(await response.blob(), Infinity);
-  if (plane.width !== photo.width || plane.height !== photo.height) {
-    throw new Fault("otherSize", { got: `${plane.width}×${plane.height}`, size: `${photo.width}×${photo.height}` });
-  }
-  const labels: Bytes = Uint8Array.from({ length: plane.width * plane.height }, (_, i) => plane.data[4 * i]!);
+  for (const [, stage, elapsed] of stages.matchAll(/(\w+);dur=([\d.]+)/g)) timing[stage!] = Number(elapsed);
+  const labels: Bytes = Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]!);
+  const alpha = softAlpha(labels, width, height);
   timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
-  const alpha = labels.map((label) => (label ? 255 : 0));
-  return { scene: { photo, labels, alpha, classes }, timing };
+  // Whom the model is unsure of is hidden too, and that no label map tells.
+  const hide = async (): Promise<Bytes> => (await made("anonymize"))[0].data;
+  return { scene: { photo, labels, alpha, hide, classes }, timing };
 }
 
 async function understand(photo: Blob, where: Where): Promise<Answer & Picture> {
@@ -178,19 +185,19 @@ function bitmapOf({ data, width, height }: Plane): ImageBitmap {
 }
 
 /** The picture of a scene; a background that doesn't fit is scaled once for many frames. */
-function painted(scene: Scene, look: Look): Plane {
+async function painted(scene: Scene, look: Look): Promise<Plane> {
   const { width, height } = scene.photo;
   if (look.effect === "replace" && background) {
     const fitting = fitted?.of === background && fitted.plane.width === width && fitted.plane.height === height;
     if (!fitting) fitted = { of: background, plane: cover(background, width, height) };
   }
-  return { data: paint(scene, look, background && fitted && fitted.plane), width, height, channels: 4 };
+  return { data: await paint(scene, look, background && fitted && fitted.plane), width, height, channels: 4 };
 }
 let fitted: { of: Plane; plane: Plane } | null = null;
 
-function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap | null, original: Picture["original"]): Found {
+async function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap | null, original: Picture["original"]): Promise<Found> {
   const began = performance.now();
-  const picture = bitmapOf(painted(scene, look));
+  const picture = bitmapOf(await painted(scene, look));
   last = scene;
   const { width, height } = scene.photo;
   return {
@@ -199,8 +206,8 @@ function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap | null,
   };
 }
 
-function save(scene: Scene, look: Look, type: string): Promise<Blob> {
-  const { data, width, height } = painted(scene, look);
+async function save(scene: Scene, look: Look, type: string): Promise<Blob> {
+  const { data, width, height } = await painted(scene, look);
   return canvasOf(data, width, height).convertToBlob({ type, quality: 0.95 });
 }
 
@@ -237,7 +244,7 @@ async function handle(request: Request): Promise<unknown> {
       return save((await understand(request.photo, request.where)).scene, request.look, request.type);
   }
   if (!last) throw new Fault("broken");
-  if (request.kind === "paint") return bitmapOf(painted(last, request.look));
+  if (request.kind === "paint") return bitmapOf(await painted(last, request.look));
   if (request.kind === "save") return save(last, request.look, request.type);
   return greyPng(last.labels, last.photo.width, last.photo.height);
 }

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_edge.capture.pipeline import Mailbox, Pipeline
+from seg_edge.capture.pipeline import Pipeline
 from seg_edge.capture.timeline import STAGES
 from seg_edge.errors import SourceError
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceRequest
+from seg_edge.system.mailbox import Mailbox
 from tests.stand_in_sources import FPS, OPENER, SHAPE, set_state
 from tests.tiny import TWO_UINT8, carded
 

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from seg_edge.card import ModelCard
+from seg_edge.effects import render
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output
@@ -50,7 +51,7 @@ def test_pictures_are_those_of_the_command(client: TestClient, models: tuple[str
     frame = noise((48, 64))
     answer = client.post(f"/v1/segment?output={output}", content=cv2.imencode(".png", frame)[1].tobytes())
     picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
-    expected = Segmenter(models[0], 1)(frame).draw(frame, output.value)
+    expected = render(frame, Segmenter(models[0], 1)(frame), output.value)
     assert picture.shape == expected.shape
     if answer.headers["content-type"] == "image/png":
         assert np.array_equal(picture, expected)

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from seg_edge.card import strip_card
+from seg_edge.effects import EffectSettings, render
 from seg_edge.photo.read import read_photo
-from seg_edge.render import EffectSettings, render
 from seg_edge.segmenter import Segmenter
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium, missing
 from tests.edge.serve.conftest import Server
@@ -125,7 +125,7 @@ def test_several_photos_are_gone_through_and_saved_at_once(
         assert archive.namelist() == ["one.mask.png", "two.mask.png", "ONE.mask.png"]
         for name, frame in frames.items():
             content = np.frombuffer(archive.read(name.replace(".png", ".mask.png")), np.uint8)
-            expected = Segmenter(models[0], 1)(frame).draw(frame, "mask")
+            expected = render(frame, Segmenter(models[0], 1)(frame), EffectSettings("mask"))
             assert np.array_equal(cv2.imdecode(content, cv2.IMREAD_COLOR), expected)
     page.page.get_by_role("button", name="Remove all").click()
     page.expect(page.page.locator("#drop")).to_be_visible()
@@ -253,7 +253,7 @@ def test_a_picture_of_one_s_own_is_put_behind(visit: Callable[..., Page], server
     )
     page.expect(page.page.locator("#background")).to_have_class("chosen")
     picture = page.save("Save picture")
-    expected = Segmenter("person", 1)(frame).draw(frame, "replace", behind)
+    expected = render(frame, Segmenter("person", 1)(frame), EffectSettings("replace", behind))
     assert np.abs(picture.astype(int) - expected).mean() < 1.5
 
 
@@ -459,7 +459,7 @@ def test_on_the_server_is_another_choice_where_it_is_allowed(
     assert np.array_equal(labels, answer.labels)
     page.expect(page.page.locator("#timing")).to_contain_text("Transfer")
     picture = page.save("Save picture")  # with the edges that the browser gives, too
-    assert np.abs(picture[..., 3].astype(int) - answer.draw(frame, "cutout")[..., 3]).max() <= 1
+    assert np.abs(picture[..., 3].astype(int) - render(frame, answer, EffectSettings("cutout"))[..., 3]).max() <= 1
     assert [request.method for request in page.requests].count("POST") == 1
     turned = tmp_path / "turned.webp"
     turned.write_bytes(turned_photo("webp", frame, 6))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from seg_edge.card import ClassInfo, make_classes
+from seg_edge.effects import EFFECTS
 from seg_edge.errors import OutputError
-from seg_edge.render import EFFECTS
 from seg_edge.sinks import window as module
 from seg_edge.sinks.legend import TextRenderer, draw_legend, draw_message, draw_text, wrap_text
 from seg_edge.sinks.sink import Controls

@@ -12,11 +12,8 @@ from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE, confusion_matrix, dice, mean_foreground
-from seg_edge.evaluation.scores import PhotoScore, Scores, rounded, score_photo
+from seg_edge.evaluation.scores import FOREGROUND_SHARES, PhotoScore, Scores, rounded, score_photo
 from seg_edge.photo.read import read_photo
-
-# Foreground shares from which scores are also given: small people are harder.
-SHARES = (0.0, 0.1, 0.2)
 
 
 def measure_accuracy(
@@ -81,7 +78,7 @@ def figures_of(scores: Scores) -> dict[str, Any]:
 
 
 def _figures(scores: Scores, agreements: list[np.ndarray]) -> dict[str, Any]:
-    by_share = {str(share): scores.at_least(share) for share in SHARES}
+    by_share = {str(share): scores.at_least(share) for share in FOREGROUND_SHARES}
     document: dict[str, Any] = {
         **figures_of(scores),
         "by_foreground_share": {share: figures_of(part) for share, part in by_share.items() if part.photos},

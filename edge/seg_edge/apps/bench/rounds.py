@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from seg_edge.apps.bench.candidates import Candidate
+from seg_edge.effects import render
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import Timing, time_in_turns
+from seg_edge.photo.write import encode_picture
 from seg_edge.preprocess import Preprocessor, resize_to_input
-from seg_edge.render import render
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.memory import keep_freed_memory
 
@@ -31,7 +32,6 @@ STAGES = ("decode", "preprocess", "inference", "postprocess", "render", "encode"
 FRAME_STAGES = STAGES[1:-1]
 SLOW = 10  # what takes over so many times as long as the reference takes part in fewer turns
 WARMUP = 3
-JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def measure_rounds(
     Raises:
         SegEdgeError: A model can't be run, or a process died.
     """
-    jpeg = encode(frame)
+    jpeg = encode_picture(frame, ".jpg")
     order = [count for count in threads for _ in range(rounds)]
     np.random.default_rng(seed).shuffle(order)
     found = []
@@ -133,7 +133,7 @@ def segment_photo(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
     segmented = time.perf_counter()
     picture = render(frame, answer)
     drawn = time.perf_counter()
-    encode(picture)
+    encode_picture(picture, ".jpg")
     encoded = time.perf_counter()
     return {
         "decode": (decoded - began) * 1000,
@@ -146,11 +146,6 @@ def segment_photo(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
 def decode(jpeg: bytes) -> np.ndarray:
     """BGR uint8 (height, width, 3)."""
     return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
-
-
-def encode(picture: np.ndarray) -> bytes:
-    """A JPEG of a BGR uint8 picture."""
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
 def _every(alone: dict[str, Callable[[], object]], reference: str, runs: int) -> dict[str, int]:

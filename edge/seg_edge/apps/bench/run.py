@@ -14,11 +14,12 @@ from seg_edge.apps.bench.candidates import Candidate, check_names, describe, ref
 from seg_edge.apps.bench.cold_start import measure_cold_starts
 from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
-from seg_edge.apps.bench.rounds import encode, measure_rounds
+from seg_edge.apps.bench.rounds import measure_rounds
 from seg_edge.apps.bench.watch import Watch
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import check_examples, class_names, held_out_examples
 from seg_edge.interpreter import default_threads
+from seg_edge.photo.write import encode_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
@@ -83,7 +84,9 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
             between=lambda done, total: log(f"latency: {done} of {total} rounds"),
         )
         log("cold starts")
-        cold = measure_cold_starts(settings.candidates, encode(frame), threads[-1], settings.cold_starts)
+        cold = measure_cold_starts(
+            settings.candidates, encode_picture(frame, ".jpg"), threads[-1], settings.cold_starts
+        )
     return make_document(
         machine=describe_machine(),
         watch=watch.verdict(),

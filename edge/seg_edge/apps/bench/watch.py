@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from seg_edge.system.board import Board, Machine, read_board, vcgencmd
+from seg_edge.system.board import HOT_C, Board, Machine, read_board, vcgencmd
 
 BUSY = 0.5  # other programs' share of a core, by the load average of the last minute before anything is measured
 PERIOD_S = 1.0
-HOT_C = 80.0  # where a Raspberry Pi lowers its clock; others near it
 
 
 class Watch:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError
+from seg_edge.photo.write import encode_picture
 from seg_edge.sinks.sink import OutputFrame
 
 JPEG_QUALITY = 80
@@ -128,12 +129,10 @@ def encode(picture: np.ndarray) -> bytes:
         OutputError: OpenCV can't, as with a side of more than 65,500 pixels.
     """
     try:
-        done, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        return encode_picture(picture, ".jpg", JPEG_QUALITY)
     except cv2.error as error:
-        raise OutputError(f"--view http: the picture can't be encoded ({error.err}); make --size smaller.") from error
-    if not done:
-        raise OutputError("--view http: the picture can't be encoded; make --size smaller.")
-    return content.tobytes()
+        reason = getattr(error, "err", error)
+        raise OutputError(f"--view http: the picture can't be encoded ({reason}); make --size smaller.") from error
 
 
 def _placeholder(message: str) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,9 +10,7 @@ import numpy as np
 from seg_edge.errors import UsageError
 from seg_edge.postprocess import upsample
 from seg_edge.preprocess import check_frame, shrink
-
-if TYPE_CHECKING:
-    from seg_edge.segmentation import Segmentation
+from seg_edge.segmentation import Segmentation
 
 Background = np.ndarray | None
 

@@ -8,10 +8,10 @@ import pytest
 
 from seg_edge import Segmentation
 from seg_edge.card import ClassInfo
+from seg_edge.effects import EFFECTS, GREEN, blend, colour_map, cover, flatten, render
 from seg_edge.errors import UsageError
 from seg_edge.interpreter import TensorSpec
 from seg_edge.postprocess import ScoreMap
-from seg_edge.render import EFFECTS, GREEN, blend, colour_map, cover, flatten, render
 from tests import tiny
 
 EMPTY = np.zeros((1, 1, 3), np.uint8)

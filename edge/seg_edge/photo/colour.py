@@ -1,0 +1,108 @@
+"""Colours to sRGB, by the ICC profile that a photo carries.
+
+Phones photograph in Display P3 and cameras in Adobe RGB; taken for sRGB, their numbers look dull, and a model has
+learnt sRGB. LittleCMS, which comes with Pillow, does the arithmetic; Pillow is loaded only for a photo with a profile.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+_BAND_PIXELS = 1 << 20  # Pillow holds four bytes a pixel, so a photo goes through it in bands
+# What Pillow raises for a damaged file.
+DAMAGED = (ValueError, SyntaxError, RuntimeError, OSError, EOFError, TypeError, LookupError)
+_SAME = 1  # a profile that moves no colour by more levels than this is sRGB itself
+
+
+def profile_space(profile: bytes) -> str:
+    """The kind of numbers that a profile is for: `RGB`, `GRAY`, `CMYK`, ... (ICC.1:2022, 7.2.8)."""
+    return profile[16:20].decode("latin-1").strip()
+
+
+def to_srgb(image: np.ndarray, profile: bytes) -> np.ndarray:
+    """The same picture in sRGB, by relative colorimetry with black point compensation, as browsers show it.
+
+    Args:
+        image: uint8, grey (h, w), BGR (h, w, 3) or BGRA (h, w, 4); a colour picture is changed in place.
+        profile: ICC profile of its numbers. One that is damaged, or for other numbers than these, is ignored, as
+            browsers do.
+
+    Returns:
+        BGR (h, w, 3) or BGRA (h, w, 4); grey stays grey where its profile changes nothing.
+    """
+    grey = image.ndim == 2
+    mode = {"RGB": "RGB", "GRAY": "L" if grey else ""}.get(profile_space(profile), "")
+    transform = _transform(profile, mode) if mode else None
+    if transform is None:
+        return image
+    from PIL import Image, ImageCms
+
+    out = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if grey else image
+    rows = max(1, _BAND_PIXELS // image.shape[1])
+    for top in range(0, image.shape[0], rows):
+        band = slice(top, top + rows)
+        pixels = image[band] if mode == "L" else cv2.cvtColor(out[band, :, :3], cv2.COLOR_BGR2RGB)
+        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
+        out[band, :, :3] = converted[..., ::-1]
+    return out
+
+
+def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray | None:
+    """A picture of printing inks, decoded and taken to sRGB by its profile.
+
+    Args:
+        file: A whole JPEG or TIFF.
+        file_format: Which of the two.
+        profile: ICC profile of its inks.
+
+    Returns:
+        BGR uint8 (h, w, 3); None where it is no such picture, or the profile is damaged.
+    """
+    from PIL import ImageCms
+    from PIL.JpegImagePlugin import JpegImageFile  # not Image.open, which has its own limit of pixels
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    transform = _transform(profile, "CMYK")
+    if transform is None or file_format not in ("JPEG", "TIFF"):
+        return None
+    try:
+        picture = JpegImageFile(file) if file_format == "JPEG" else TiffImageFile(file)
+        if picture.mode != "CMYK":
+            return None
+        return np.ascontiguousarray(np.asarray(ImageCms.applyTransform(picture, transform))[..., ::-1])
+    except DAMAGED:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> Any:
+    """LittleCMS's transform from a profile to sRGB, None where there is nothing to do; photos of a folder share it."""
+    from PIL import Image, ImageCms
+
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    if mode == "CMYK":
+        return transform
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    if mode == "RGB":
+        samples = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+        expected = samples
+    else:
+        samples = levels[None]
+        expected = np.dstack([samples] * 3)
+    moved = np.asarray(ImageCms.applyTransform(Image.fromarray(samples), transform))
+    return None if cv2.absdiff(moved, expected).max() <= _SAME else transform

@@ -1,0 +1,57 @@
+"""Room for one item between two threads: the newest wins, or the sender waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Mailbox(Generic[Item]):
+    """Room for one item between two threads.
+
+    Args:
+        keep_all: `put` waits for room; else it replaces what is there.
+
+    Attributes:
+        replaced: How many items were replaced before anybody took them.
+    """
+
+    def __init__(self, keep_all: bool):
+        self._keep_all = keep_all
+        self._change = threading.Condition()
+        self._item: Item | None = None
+        self._ended = False
+        self.replaced = 0
+
+    def put(self, item: Item) -> None:
+        """Leaves an item; after the end it is dropped."""
+        with self._change:
+            while self._keep_all and self._item is not None and not self._ended:
+                self._change.wait()
+            if self._ended:
+                return
+            self.replaced += self._item is not None
+            self._item = item
+            self._change.notify_all()
+
+    def take(self, seconds: float | None = None) -> Item | None:
+        """The item, waiting for it if need be; None after `seconds`, or when there will be none any more."""
+        with self._change:
+            self._change.wait_for(lambda: self._item is not None or self._ended, seconds)
+            item, self._item = self._item, None
+            self._change.notify_all()
+            return item
+
+    def end(self) -> None:
+        """No more will be put; what is there can still be taken. Wakes everybody who waits."""
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has ended and is empty."""
+        with self._change:
+            return self._ended and self._item is None
