@@ -55,7 +55,8 @@ def make_app(
         names: The server's own names.
         transfers: Where requests under way are counted.
     """
-    transfers = transfers or Transfers(settings.max_held_bytes)
+    if transfers is None:
+        transfers = Transfers(settings.max_held_bytes)
     workers = Workers(model_sets, settings.queue)
     metrics = Metrics(SEGMENT, lambda: workers.inside, lambda: len(transfers))
     segmenters = model_sets[0]

@@ -126,7 +126,7 @@ function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
       if (share === 0) continue;
       if (share === 255) {
         const tint = tints[labels[i]!]!;
-        for (let c = 0; c < 3; c++) data[4 * i + c] = round(round(photo.data[4 * i + c]! * (1 - OVERLAY_OPACITY)) + tint[c]!);
+        for (let c = 0; c < 3; c++) data[4 * i + c] = round(photo.data[4 * i + c]! * (1 - OVERLAY_OPACITY)) + round(tint[c]!);
         continue;
       }
       // The outer half of a soft edge is background; it takes the tint of the class beside it.
@@ -136,7 +136,7 @@ function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
       }
       for (let c = 0; c < 3; c++) {
         const at = 4 * i + c;
-        data[at] = round(photo.data[at]! * (1 - (OVERLAY_OPACITY * share) / 255) + (tints[beside]![c]! * share) / 255);
+        data[at] = round(photo.data[at]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[beside]![c]! * (share / 255));
       }
     }
   }
@@ -144,8 +144,10 @@ function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
 }
 
 function mask({ labels, classes }: Scene): Bytes {
-  const colours = Uint32Array.from(classes, ({ colour: [red, green, blue] }) => (red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
-  return new Uint8Array(Uint32Array.from(labels, (label) => colours[label]!).buffer);
+  const colours = classes.map(({ colour: [red, green, blue] }) => (red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
+  const data = new Uint8Array(4 * labels.length), pixels = new Uint32Array(data.buffer), table = Uint32Array.from(colours);
+  for (let i = 0; i < labels.length; i++) pixels[i] = table[labels[i]!]!;
+  return data;
 }
 
 /**

@@ -158,7 +158,8 @@ async function segmentThere(file: Blob, photo: Plane, { url, token, classes }: N
   const [{ data, width, height }, stages] = await made("labels");
   const timing: Timing = {};
   for (const [, stage, elapsed] of stages.matchAll(/(\w+);dur=([\d.]+)/g)) timing[stage!] = Number(elapsed);
-  const labels: Bytes = Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]!);
+  const labels = new Uint8Array(width * height);
+  for (let i = 0; i < labels.length; i++) labels[i] = data[4 * i]!;
   const alpha = softAlpha(labels, width, height);
   timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
   // Whom the model is unsure of is hidden too, and that no label map tells.
