@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.errors import SourceError
@@ -24,9 +25,9 @@ def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> d
         SourceError: There is no video in it.
         ModelError: A model can't be loaded.
     """
-    frames, scores = flicker_of([which.open(1) for which in candidates], clip)
+    frames, scores = flicker_of([model.open(1) for model in candidates], clip)
     rounded = [None if score is None else round(score, 6) for score in scores]
-    models = {which.name: score for which, score in zip(candidates, rounded, strict=True)}
+    models = {model.name: score for model, score in zip(candidates, rounded, strict=True)}
     return {"data": name, "clip": clip.stem, "frames": frames, "models": models}
 
 
@@ -36,12 +37,23 @@ def flicker_of(segmenters: Sequence[Segmenter], clip: Path) -> tuple[int, list[f
     Raises:
         SourceError: There is no video in it.
     """
-    meters = [FlickerMeter() for _ in segmenters]
-    video, frames = cv2.VideoCapture(str(clip)), 0
-    while (frame := video.read()[1]) is not None:
+    meters, frames = [FlickerMeter() for _ in segmenters], 0
+    for frame in read_frames(clip):
         for meter, segmenter in zip(meters, segmenters, strict=True):
             meter.add(segmenter(frame))
         frames += 1
-    if not frames:
-        raise SourceError(f"{clip}: OpenCV finds no video in it.")
     return frames, [meter.score for meter in meters]
+
+
+def read_frames(clip: Path) -> Iterator[np.ndarray]:
+    """The frames of a video, BGR uint8 (height, width, 3).
+
+    Raises:
+        SourceError: There are none.
+    """
+    video, frame = cv2.VideoCapture(str(clip)), None
+    while (found := video.read()[1]) is not None:
+        frame = found
+        yield frame
+    if frame is None:
+        raise SourceError(f"{clip}: OpenCV finds no video in it.")

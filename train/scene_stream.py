@@ -1,13 +1,13 @@
 """Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
 
 Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
-person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own
-output.
+person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the input's size.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_header, read_photo
 from seg_edge.preprocess import resize_to_input
 from train.compositing import Compositor, Picture
-from train.dataset import Dataset, fixed_stream
+from train.dataset import Dataset, fixed_stream, held_out_photos
 from train.recipes import Recipe
 from train.runs import sha256_of
 
@@ -49,13 +49,18 @@ class PictureFolder:
         """`FOLDER` or `FOLDER:WEIGHT`, as on the command line.
 
         Raises:
-            ValueError: The weight isn't above 0.
+            UsageError: The weight isn't above 0.
         """
         folder, colon, number = text.rpartition(":")
-        source = cls(Path(folder), float(number)) if colon else cls(Path(text))
-        if not 0 < source.weight < float("inf"):
-            raise ValueError(f"a weight is above 0, got {number}")
-        return source
+        if not colon:
+            return cls(Path(text))
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf:
+            raise UsageError(f"--scenes is FOLDER or FOLDER:WEIGHT with a weight above 0, got {text!r}.")
+        return cls(Path(folder), weight)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,6 @@ class SceneTask:
         data: Whose val and test parts must not be among them; val is what the model is chosen by.
         recipe: How scenes vary, how many a step, and the seed.
         size_wh: Of the model's input, a square.
-        output_wh: Of the model's output, at which the shares are learnt.
         places: Folders with pictures in which nobody is.
 
     Raises:
@@ -91,7 +95,6 @@ class SceneTask:
         data: Dataset,
         recipe: Recipe,
         size_wh: tuple[int, int],
-        output_wh: tuple[int, int],
         places: Sequence[PictureFolder] = (),
     ):
         if len(data.classes) != 2:
@@ -100,7 +103,7 @@ class SceneTask:
             )
         if size_wh[0] != size_wh[1]:
             raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
-        self.data, self.recipe, self.size_wh, self.output_wh = data, recipe, size_wh, output_wh
+        self.data, self.recipe, self.size_wh = data, recipe, size_wh
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]
         sources = (*sources, *places)
@@ -136,24 +139,23 @@ class SceneTask:
         return ConsistentModel(model.inputs, model.outputs, weight=self.recipe.consistency)
 
     def views(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h', w') at the output's size.
+        """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h, w).
 
         There is one view, or two with the loss of consistency.
         """
         rng = np.random.default_rng((self.recipe.seed, number))
         *images, share = self.compose.twice(rng) if self.recipe.consistency else self.compose(rng)
-        small = cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
-        return np.stack(images), np.stack([small] * len(images))
+        return np.stack(images), np.stack([share] * len(images))
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
-        """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
-        (width, height), (output_width, output_height) = self.size_wh, self.output_wh
+        """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h, w, 2))."""
+        width, height = self.size_wh
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, shares = tf.numpy_function(self.views, [number], (tf.uint8, tf.uint8), stateful=False)
             return (
                 tf.ensure_shape(images, (views, height, width, 3)),
-                tf.ensure_shape(shares, (views, output_height, output_width)),
+                tf.ensure_shape(shares, (views, height, width)),
             )
 
         def to_float(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -227,11 +229,6 @@ def load_picture(example: Example, side: int) -> Picture:
     mask = example.load_mask()
     how = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
     return Picture.of(image, cv2.resize(mask, (side, side), interpolation=how))
-
-
-def held_out_photos(data: Dataset) -> dict[str, str]:
-    """SHA-256 of each photo of the val and test part, and its name."""
-    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
 def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:

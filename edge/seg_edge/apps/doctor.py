@@ -81,11 +81,11 @@ def check_interpreter(machine: Machine) -> Answer:
     except RuntimeMissingError:
         name, version = "", ""
     failed = {}
-    for other, module, _ in interpreter.RUNTIMES:
-        if other == name:
+    for tried, module, _ in interpreter.RUNTIMES:
+        if tried == name:
             break
-        failed[other] = _why_not(module)
-    why = "".join(f"; {other} is not: {reason}" for other, reason in failed.items())
+        failed[tried] = _why_not(module)
+    why = "".join(f"; {tried} is not: {reason}" for tried, reason in failed.items())
     data: dict[str, Any] = {"runtime": name, "version": version, "failed": failed}
     data |= {"python": platform.python_version(), "bits": machine.bits, "arch": machine.arch}
     install = "pip install ai-edge-litert"

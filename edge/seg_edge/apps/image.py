@@ -20,18 +20,20 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from seg_edge.effects import render
+from seg_edge.effects import EffectSettings, render
 from seg_edge.errors import SegEdgeError
 from seg_edge.export import to_coco, to_via
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
+from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
+from seg_edge.tiling import Tiles, check_tiles, segment_tiled
 
 # Photographs are JPEG; what has sharp edges or transparency is PNG.
-SUFFIX = {"overlay": ".jpg", "blur": ".jpg", "replace": ".jpg", "mask": ".png", "cutout": ".png"}
-RESULT = re.compile(r"\.(overlay|blur|replace)\.jpg$|\.(mask|cutout|labels)\.png$")
+PNG_EFFECTS = ("mask", "matte")
+RESULT = re.compile(r"\.(overlay|blur|replace|anonymize)\.jpg$|\.(mask|matte|cutout|replace|labels)\.png$")
 AHEAD = 2  # photos decoded ahead of the model, and again rendered behind it
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -42,24 +44,29 @@ class ImageOptions:
     """What to make of each photo.
 
     Attributes:
-        effect: A name in `seg_edge.effects.EFFECTS`.
-        background: BGR uint8 picture for the effect `replace`.
+        settings: The effect, and which regions count.
+        tiles: See `seg_edge.tiling.segment_tiled`.
         out: Folder to write to; beside each photo when None.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
         force: Replace what is there.
     """
 
-    effect: str = "overlay"
-    background: np.ndarray | None = None
+    settings: EffectSettings = field(default_factory=EffectSettings)
+    tiles: Tiles = "auto"
     out: Path | None = None
     labels: bool = False
     polygons: str | None = None
     force: bool = False
 
+    def __post_init__(self) -> None:
+        check_tiles(self.tiles)
+
     def outputs_of(self, photo: Path) -> dict[str, Path]:
         """The files a photo's results go to, by kind."""
-        names = {self.effect: f"{photo.stem}.{self.effect}{SUFFIX[self.effect]}"}
+        effect = self.settings.effect
+        suffix = ".png" if self.settings.transparent or effect in PNG_EFFECTS else ".jpg"
+        names = {effect: f"{photo.stem}.{effect}{suffix}"}
         if self.labels:
             names["labels"] = f"{photo.stem}.labels.png"
         if self.polygons:
@@ -120,7 +127,9 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageO
         item: tuple[PhotoResult, np.ndarray | None],
     ) -> tuple[PhotoResult, np.ndarray | None, Segmentation | None]:
         result, frame = item
-        return result, frame, None if frame is None else _attempt(result, "segment", lambda: segmenter(frame))
+        if frame is None:
+            return result, frame, None
+        return result, frame, _attempt(result, "segment", lambda: segment(frame))
 
     def finish(item: tuple[PhotoResult, np.ndarray | None, Segmentation | None]) -> PhotoResult:
         result, frame, answer = item
@@ -130,6 +139,9 @@ def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageO
             _attempt(result, "render", lambda: _write_all(result, frame, answer, options))
             result.timing_ms["total"] = sum(result.timing_ms.values())
         return result
+
+    def segment(frame: np.ndarray) -> Segmentation:
+        return select_regions(segment_tiled(segmenter, frame, options.tiles), options.settings)
 
     with ThreadPoolExecutor(AHEAD) as pool:
         frames = _ahead(pool, decode, map(plan, photos))
@@ -177,7 +189,7 @@ def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, opt
             document = _polygons(result, answer, str(options.polygons))
             write_file(path, json.dumps(document).encode())
         else:
-            write_picture(path, render(frame, answer, options.effect, options.background))
+            write_picture(path, render(frame, answer, options.settings))
 
 
 def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:

@@ -11,7 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from seg_edge.commands.console import ERASE_LINE, note, printable
-from seg_edge.commands.options import OUTPUT_PANEL, Effect, JsonOption, ModelOption, ThreadsOption
+from seg_edge.commands.options import (
+    MODEL_PANEL,
+    OUTPUT_PANEL,
+    BackgroundOption,
+    BlurStrengthOption,
+    Effect,
+    EffectOption,
+    FillHolesOption,
+    JsonOption,
+    MinAreaOption,
+    ModelOption,
+    Only,
+    OnlyOption,
+    ThreadsOption,
+    effect_settings,
+)
 from seg_edge.models import DEFAULT_MODEL
 
 
@@ -25,8 +40,12 @@ class PolygonFormat(StrEnum):
 def image(
     photos: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PHOTO...")],
     model: ModelOption = DEFAULT_MODEL,
-    effect: Annotated[Effect, typer.Option(help="What to make of each photo.")] = Effect.overlay,
-    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    effect: EffectOption = Effect.overlay,
+    background: BackgroundOption = None,
+    blur_strength: BlurStrengthOption = 1.0,
+    only: OnlyOption = Only.all,
+    min_area: MinAreaOption = 0.0,
+    fill_holes: FillHolesOption = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results; by default the photo's folder.", rich_help_panel=OUTPUT_PANEL),
@@ -37,6 +56,15 @@ def image(
     polygons: Annotated[
         PolygonFormat | None, typer.Option(help="Also write the outlines.", rich_help_panel=OUTPUT_PANEL)
     ] = None,
+    tiles: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|N",
+            help="Segment in overlapping tiles, N along the longer side; auto does so for long photos, and for large "
+            "ones with little found in them, which then take 13 inferences instead of 1.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     force: Annotated[
@@ -45,15 +73,12 @@ def image(
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
     from seg_edge.apps.image import ImageOptions, is_result, segment_photos
-    from seg_edge.effects import check_background
     from seg_edge.photo.find import find_photos
-    from seg_edge.photo.read import read_photo
     from seg_edge.segmenter import Segmenter
 
-    check_background(effect.value, background)
     options = ImageOptions(
-        effect.value,
-        read_photo(background) if background else None,
+        effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
+        int(tiles) if tiles.isascii() and tiles.isdigit() else tiles,
         out,
         labels,
         polygons.value if polygons else None,

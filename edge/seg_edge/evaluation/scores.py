@@ -91,9 +91,9 @@ class Scores:
     def boundary(self) -> np.ndarray:
         """Boundary F of each class, mean over the photos it is in, float64 (classes,)."""
         stacked = np.array([photo.boundary for photo in self.photos])
-        there = ~np.isnan(stacked)
+        known = ~np.isnan(stacked)
         with np.errstate(invalid="ignore"):
-            return np.nansum(stacked, axis=0) / there.sum(axis=0)
+            return np.nansum(stacked, axis=0) / known.sum(axis=0)
 
     @property
     def mean_boundary(self) -> float:
@@ -122,13 +122,13 @@ class Scores:
                 **dict.fromkeys(("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")),
                 "dice": dict.fromkeys(names),
             }
-        draws = np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), resamples)
+        draws = _draw(photos, resamples, seed)
         matrices = np.tensordot(draws, np.array([photo.matrix for photo in self.photos]), axes=1)
         boundary = _weighted_mean(np.array([photo.boundary for photo in self.photos]), draws)
         by_class = np.array([dice(matrix) for matrix in matrices])
         return {
             "mean_dice": _middle([mean_foreground(values) for values in by_class]),
-            "mean_photo_dice": _middle(_weighted_mean(np.array([[photo.dice] for photo in self.photos]), draws)[:, 0]),
+            "mean_photo_dice": mean_interval(np.array([photo.dice for photo in self.photos]), resamples, seed),
             "mean_iou": _middle([mean_foreground(iou(matrix)) for matrix in matrices]),
             "boundary_f": _middle([mean_foreground(values) for values in boundary]),
             "dice": {name: _middle(by_class[:, index]) for index, name in enumerate(names, 1)},
@@ -185,11 +185,32 @@ def rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
+def mean_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float] | None:
+    """The middle 95 % of the mean of a figure over resampled photos, the same photos for the same seed and number.
+
+    Args:
+        values: One for each photo, float64 (photos,); NaN isn't counted.
+        resamples: How many times the photos are drawn.
+        seed: Of the draws.
+
+    Returns:
+        Lowest and highest; None where there are fewer photos than `ENOUGH`, or nothing but NaN.
+    """
+    if len(values) < ENOUGH:
+        return None
+    return _middle(_weighted_mean(values[:, np.newaxis], _draw(len(values), resamples, seed))[:, 0])
+
+
+def _draw(photos: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each photo is in each resample, int64 (resamples, photos)."""
+    return np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), resamples)
+
+
 def _weighted_mean(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Means over the photos for each draw, float64 (draws, columns), of values (photos, columns); NaN isn't counted."""
-    there = ~np.isnan(values)
+    known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return draws @ np.where(there, values, 0) / (draws @ there)
+        return draws @ np.where(known, values, 0) / (draws @ known)
 
 
 def _middle(values: Iterable[float]) -> tuple[float, float] | None:

@@ -1,0 +1,150 @@
+"""A small arm64 Debian in a folder, whose programs run under QEMU's user emulation: to compare values, never speed.
+
+Its packages are only unpacked, not installed or configured, so neither mounts nor binfmt are needed. Its `/proc` and
+`/sys` are plain folders with what XNNPACK's cpuinfo reads. Without these XNNPACK finds no processor, and LiteRT
+silently falls back to its built-in kernels, which give other values.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from seg_edge.errors import SegEdgeError
+
+SUITE = "bookworm"  # its Python is 3.11, as on Raspberry Pi OS 12
+PYTHON = "3.11"
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
+EMULATOR = "qemu-aarch64-static"
+SITE = "opt/site"
+# What QEMU calls a processor, and its part number (Arm's technical reference manuals: MIDR_EL1.PartNum).
+CPU_PARTS = {"cortex-a53": 0xD03, "cortex-a72": 0xD08, "cortex-a76": 0xD0B}
+SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def default_root() -> Path:
+    """`$SEG_EDGE_ARM64_ROOT`, else a folder in the user's cache."""
+    return Path(os.environ.get("SEG_EDGE_ARM64_ROOT") or Path.home() / ".cache" / "seg-edge" / "arm64")
+
+
+def is_ready(root: Path) -> bool:
+    """Whether `root` is complete, for the runtime that is installed here."""
+    return _stamp(root).is_file() and _stamp(root).read_text() == _runtime()
+
+
+def set_up(root: Path, mirror: str = "") -> None:
+    """Makes the root unless it exists; takes one to two minutes and 0.4 GB.
+
+    Args:
+        root: The folder to make.
+        mirror: Debian mirror; by default debootstrap's own.
+
+    Raises:
+        SegEdgeError: A program or the right to use it is missing, or a download failed.
+    """
+    check_tools()
+    if is_ready(root):
+        return
+    if not (root / "usr/bin/python3").exists():
+        if root.exists() and any(root.iterdir()):
+            raise SegEdgeError(f"{root}: not a root that this program made; choose another folder with --root.")
+        partial = root.with_name(f"{root.name}.partial")
+        if partial.exists():
+            raise SegEdgeError(f"{partial}: left of an attempt that failed; remove it and start again.")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        _debian(partial, mirror)
+        partial.replace(root)  # also over an empty folder
+    _wheels(root)
+    _stamp(root).write_text(_runtime())
+
+
+def check_tools() -> None:
+    """Refuses where the root can't be made or entered.
+
+    Raises:
+        SegEdgeError: With what is missing.
+    """
+    missing = [tool for tool in ("debootstrap", "dpkg-deb", EMULATOR, "chroot") if not shutil.which(tool, path=SEARCH)]
+    if missing:
+        raise SegEdgeError(
+            f"{', '.join(missing)} not found; run "
+            "'sudo apt install --no-install-recommends qemu-user-static debootstrap'."
+        )
+    if os.geteuid() != 0:
+        raise SegEdgeError("debootstrap and chroot need root's rights; run it with sudo.")
+
+
+def command(root: Path, cpu: str, arguments: list[str]) -> list[str]:
+    """A command line that runs the root's Python on an emulated `cpu`, which /proc/cpuinfo then describes too."""
+    (root / "proc/cpuinfo").write_text(
+        "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {CPU_PARTS[cpu]:#05x}\nCPU revision\t: 3\n\n"
+    )
+    chroot = shutil.which("chroot", path=SEARCH) or "chroot"
+    return [chroot, str(root), f"/usr/bin/{EMULATOR}", "-cpu", cpu, f"/usr/bin/python{PYTHON}", *arguments]
+
+
+def _debian(root: Path, mirror: str) -> None:
+    include = "--include=python3,libgomp1"
+    program = shutil.which("debootstrap", path=SEARCH) or "debootstrap"
+    first_stage = [program, "--arch=arm64", "--foreign", "--variant=minbase", include, SUITE, str(root)]
+    run([*first_stage, *([mirror] if mirror else [])])
+    for package in sorted((root / "var/cache/apt/archives").glob("*.deb")):
+        # tar, because dpkg-deb -x would replace /lib, which is a link into /usr, by a folder.
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as unpack:
+            tar = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
+            done = subprocess.run(tar, stdin=unpack.stdout, capture_output=True, text=True)
+        if done.returncode or unpack.returncode:
+            message = (done.stderr.strip() or "dpkg-deb failed").splitlines()[-1]
+            raise SegEdgeError(f"{package}: can't be unpacked ({message}); fix that and start again.")
+        package.unlink()
+    emulator = shutil.which(EMULATOR, path=SEARCH) or EMULATOR
+    shutil.copy(emulator, root / "usr/bin" / EMULATOR)
+    if (root / "proc").is_symlink():  # to this machine's
+        (root / "proc").unlink()
+    processors = root / "sys/devices/system/cpu"
+    for folder in (root / "proc", processors):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in ("possible", "present"):
+        (processors / name).write_text("0\n")
+
+
+def _wheels(root: Path) -> None:
+    """The runtime in the version that is installed here, and NumPy."""
+    folder = root / "opt/wheels"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(root / SITE, ignore_errors=True)
+    where = [f"--platform={platform}" for platform in PLATFORMS]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *where]
+    run([*pip, f"--python-version={PYTHON}", "--dest", str(folder), _runtime(), "numpy>=1.24"])
+    for wheel in folder.glob("*.whl"):
+        zipfile.ZipFile(wheel).extractall(root / SITE)
+
+
+def run(command: list[str]) -> None:
+    """Runs a program.
+
+    Raises:
+        SegEdgeError: It failed; with its last line.
+    """
+    environment = {**os.environ, "PATH": SEARCH}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise SegEdgeError(f"{Path(command[0]).name} failed ({lines[-1]}); fix that and start again.")
+
+
+def _runtime() -> str:
+    try:
+        return f"ai-edge-litert=={importlib.metadata.version('ai-edge-litert')}"
+    except importlib.metadata.PackageNotFoundError as error:
+        raise SegEdgeError("ai-edge-litert isn't installed here; run 'pip install ai-edge-litert'.") from error
+
+
+def _stamp(root: Path) -> Path:
+    return root / "opt/ready"

@@ -1,0 +1,241 @@
+"""How does the live camera do over minutes? `python benchmarks/studies/live.py CLIP --via http --minutes 10`.
+
+Runs `seg-edge camera` with a client that watches its page, and prints the rate, dropped frames, the frames' age, where
+the milliseconds went, CPU time, and how memory grew: a line fitted to the proportional set size of the program and its
+capture process after the first minute.
+
+With `--via http` an MJPEG server plays the camera at the clip's rate. It writes each frame's number into the picture as
+black and white blocks, and the client reads them from the page's stream. The time between is the latency from end to
+end, measured by none of the program's own clocks. With `--via file` the clip, repeated, is the source itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socketserver
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import typer
+
+from benchmarks.flicker import read_frames
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SegEdgeError
+from seg_edge.sinks.video_file import VideoFile
+from seg_edge.system.board import Machine, read_board
+
+BITS = 12
+BLOCK = 24  # pixels: 3 of them are left when a JPEG is decoded at an eighth
+WARM_UP_S = 60.0
+
+
+class Via(StrEnum):
+    """How the clip gets to the program."""
+
+    http = "http"
+    file = "file"
+
+
+def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
+    """All frames, BGR uint8 (h, w, 3), each with its number in the top left corner, and their rate."""
+    frames = list(read_frames(path))
+    for number, frame in enumerate(frames):
+        write_number(frame, number)
+    return frames, cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) or 30.0
+
+
+def write_number(frame: np.ndarray, number: int) -> None:
+    """Each bit as a white and a black block, or the other way round, so that a wrong reading is noticed."""
+    for place in range(BITS):
+        bit = number >> place & 1
+        left = 2 * place * BLOCK
+        frame[:BLOCK, left : left + BLOCK] = 255 * bit
+        frame[:BLOCK, left + BLOCK : left + 2 * BLOCK] = 255 * (1 - bit)
+
+
+def read_number(jpeg: bytes) -> int | None:
+    """The number in a picture; None where the blocks contradict each other."""
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    if grey is None:
+        return None
+    row = [bool(grey[1, 1 + 3 * place] > 128) for place in range(2 * BITS)]
+    if any(row[2 * place] == row[2 * place + 1] for place in range(BITS)):
+        return None
+    return sum(row[2 * place] << place for place in range(BITS))
+
+
+class ClipServer:
+    """An MJPEG camera: sends the clip's frames in a loop at their rate, to one client after the other."""
+
+    def __init__(self, frames: list[np.ndarray], fps: float):
+        self.sent: dict[int, float] = {}  # when each number was sent last
+        jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames]
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.rfile.readline()
+                head = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+                self.wfile.write(head.encode())
+                began, count = time.monotonic(), 0
+                while True:
+                    time.sleep(max(0.0, began + count / fps - time.monotonic()))
+                    jpeg = jpegs[count % len(jpegs)]
+                    part = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                    outer.sent[count % len(jpegs)] = time.monotonic()
+                    try:
+                        self.wfile.write(part + jpeg + b"\r\n")
+                    except OSError:
+                        return
+                    count += 1
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/camera.mjpg"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+
+class Watcher:
+    """A browser's stand-in: reads the page's stream as fast as it comes."""
+
+    def __init__(self, url: str, sent: dict[int, float]):
+        self.frames, self.misread = 0, 0
+        self.latency_ms: list[float] = []
+        self._address, self._sent = urlsplit(url), sent
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=30)
+        connection.request("GET", "/stream.mjpg")
+        response = connection.getresponse()
+        for jpeg in self._parts(response):
+            now = time.monotonic()
+            self.frames += 1
+            number = read_number(jpeg) if self._sent else None
+            if number in self._sent:
+                self.latency_ms.append((now - self._sent[number]) * 1000)
+            else:
+                self.misread += 1
+
+    @staticmethod
+    def _parts(response: http.client.HTTPResponse) -> Iterator[bytes]:
+        while line := response.readline():
+            if match := re.match(rb"content-length: *(\d+)", line, re.IGNORECASE):
+                while response.readline().strip():
+                    pass
+                yield response.read(int(match[1]))
+
+
+def memory_mb(pid: int) -> float:
+    """Proportional set size of a process and its children, in 10^6 bytes: memory they share counts once."""
+    total = 0.0
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    for process in [pid, *(int(child) for path in children for child in path.read_text().split())]:
+        try:
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        match = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
+        total += int(match[1]) * 1024 / 1e6 if match else 0
+    return total
+
+
+def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
+    """Slope of the least-squares line through (seconds, MB) after the warm-up; None for too few."""
+    late = [(second, size) for second, size in samples if second > WARM_UP_S]
+    if len(late) < 10:
+        return None
+    seconds, sizes = np.array(late).T
+    return float(np.polyfit(seconds, sizes, 1)[0]) * 3600
+
+
+def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict[int, float]) -> dict[str, Any]:
+    """One run of `seg-edge camera`, watched; what it wrote and what was seen from outside."""
+    command = [
+        sys.executable,
+        "-m",
+        "seg_edge.commands.cli",
+        "camera",
+        "--source",
+        source,
+        "--view",
+        "http",
+        "--port",
+        "0",
+    ]
+    command += ["--seconds", str(minutes * 60), "--stats", str(stats), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    messages: deque[str] = deque(maxlen=20)
+    began, samples, loads, watcher = time.monotonic(), [], [], None
+    for line in process.stderr:
+        messages.append(line)
+        if match := re.search(r"http://\S+", line.partition("open ")[2]):
+            watcher = Watcher(match[0], sent)
+            break
+    threading.Thread(target=messages.extend, args=(process.stderr,), daemon=True).start()
+    while process.poll() is None:
+        time.sleep(1)
+        samples.append((time.monotonic() - began, memory_mb(process.pid)))
+        loads.append(read_board(Machine()).load or 0.0)
+    if process.returncode or watcher is None:
+        raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
+    samples = [sample for sample in samples if sample[1]]
+    latency = watcher.latency_ms[30:] or watcher.latency_ms  # without the start
+    return {
+        "stats": json.loads(stats.read_text()),
+        "watched_frames": watcher.frames,
+        "misread": watcher.misread if sent else None,
+        "end_to_end_ms": {
+            "p50": round(statistics.median(latency), 1) if latency else None,
+            "p95": round(float(np.percentile(latency, 95)), 1) if latency else None,
+            "samples": len(latency),
+        },
+        "memory_mb": {"start": round(samples[0][1], 1), "end": round(samples[-1][1], 1), "samples": len(samples)},
+        "growth_mb_per_hour": growth_mb_per_hour(samples),
+        "load": round(statistics.median(loads), 2),
+    }
+
+
+def main(
+    clip: Annotated[Path, typer.Argument(help="A short video.")],
+    via: Annotated[Via, typer.Option(help="http: as an MJPEG camera; file: as the source itself.")] = Via.http,
+    minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option for seg-edge camera, such as --threads=1.")
+    ] = None,
+) -> None:
+    """Plays a clip as a live camera and prints, as JSON, what `seg-edge camera` made of it."""
+    with exit_codes(), tempfile.TemporaryDirectory() as folder:
+        frames, fps = read_clip(clip)
+        stats = Path(folder) / "stats.json"
+        if via is Via.http:
+            server = ClipServer(frames, fps)
+            result = run(server.url, minutes, stats, option or [], server.sent)
+        else:
+            long = Path(folder) / "long.mkv"
+            with VideoFile(long, (frames[0].shape[1], frames[0].shape[0]), fps) as file:
+                for index in range(round((minutes * 60 + 30) * fps)):
+                    file.write(frames[index % len(frames)])
+            result = run(str(long), minutes, stats, option or [], {})
+        board = read_board(Machine())
+        machine = {"cpu": board.cpu, "cores": board.cores, "clip": clip.name, "clip_fps": fps, "via": via.value}
+        typer.echo(json.dumps({"machine": machine, **result}, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)

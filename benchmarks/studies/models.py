@@ -1,0 +1,151 @@
+"""Where does the time of models go? `python benchmarks/studies/models.py A.tflite B.tflite ... [--threads 1,2]`.
+
+What each costs in bytes, multiplications and milliseconds, the models timed in turns on this machine, the ratio of each
+to the first, what XNNPACK leaves to the plain kernels, and where each one's time goes. Any segmentation model will do:
+MediaPipe's is in the wheel `mediapipe==0.10.21` as `mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from benchmarks.reporting.tables import Markdown, markdown_table
+from convert.operator_times import Profile, profile
+from convert.tflite_file import not_delegated, total
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SegEdgeError
+from seg_edge.evaluation.latency import RUNS, Timing, measure
+from seg_edge.interpreter import find_runtime
+from seg_edge.models import ModelFile, open_model
+from seg_edge.system.board import Machine, read_board
+
+# What the converter appends to a layer's name.
+_TAIL = re.compile(r"(_\d+)?/(Relu6?|MaxPool2d|Add|BiasAdd|convolution\d*|Conv2D|resize/ResizeBilinear)\d*$")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model and what was found out about it; the timings by number of threads."""
+
+    file: ModelFile
+    parameters: int
+    mmac: float
+    left: list[str]
+    timings: dict[int, Timing]
+    profile: Profile
+
+
+def look(files: list[ModelFile], threads: list[int], runs: int, seconds: float | None) -> list[Measured]:
+    """Measures the models, in turns at each number of threads; where the time goes, at the first of these."""
+    names = [str(file.path) for file in files]
+    labels = [name + f" ({place})" * (name in names[:place]) for place, name in enumerate(names)]
+    contents = {label: file.content for label, file in zip(labels, files, strict=True)}
+    timings = {count: measure(contents, count, runs, seconds=seconds) for count in threads}
+    found = []
+    for label, file in zip(labels, files, strict=True):
+        found.append(
+            Measured(
+                file,
+                *total(file.content),
+                not_delegated(file.content, threads[0]),
+                {count: timings[count][label] for count in threads},
+                profile(file.content, threads[0], runs, seconds),
+            )
+        )
+    return found
+
+
+def table(models: list[Measured], slowest: int) -> list[str]:
+    """The lines of a Markdown table, and of the lists under it."""
+    threads = list(models[0].timings)
+    heads = ["model", "file kB", "parameters k", "MMAC", "not delegated"]
+    for count in threads:
+        heads += [f"ms, {count}t", "p5..p95", "ratio", "GMAC/s"]
+    rows = []
+    for model in models:
+        cells = [
+            Markdown(model.file.path.name),
+            f"{len(model.file.content) / 1000:.0f}",
+            f"{model.parameters / 1000:.1f}",
+            f"{model.mmac:.1f}",
+            str(len(model.left)),
+        ]
+        for count in threads:
+            timing = model.timings[count]
+            cells += [
+                f"{timing.median_ms:.2f}",
+                f"{timing.p5_ms:.2f}..{timing.p95_ms:.2f}",
+                f"{timing.ratio_to(models[0].timings[count]):.2f}",
+                f"{model.mmac / timing.median_ms:.1f}",
+            ]
+        rows.append(cells)
+    lines = [markdown_table(heads, rows)]
+    for model in models:
+        lines += ["", *details(model, slowest, threads[0])]
+    return lines
+
+
+def details(model: Measured, slowest: int, threads: int) -> list[str]:
+    """What XNNPACK left of a model, and the operators that take longest."""
+    kinds = Counter(left.split()[0] for left in model.left)
+    left = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
+    agreement = model.profile.agreement
+    lines = [
+        f"{model.file.path.name} (sha256 {model.file.sha256[:12]}): XNNPACK leaves {left}; the slowest at "
+        f"{threads} thread{'s' * (threads > 1)} (operators alone add up to {agreement:.2f} of the whole):"
+    ]
+    for time in sorted(model.profile.times, key=lambda time: -time.ms)[:slowest]:
+        rate = f", {time.macs / time.ms / 1e6:.1f} GMAC/s" if time.macs else ""
+        lines.append(f"  {time.share:4.0%}  {time.ms:7.3f} ms  {time.kind} {short_name(time.name)}{rate}")
+    return lines
+
+
+def short_name(name: str) -> str:
+    """A layer's own name, of what the converter makes of it: `unet_1/down0_a_relu_1/Relu;...` is `down0_a_relu`."""
+    return _TAIL.sub("", name.split(";")[0]).rpartition("/")[2]
+
+
+def read_threads(text: str) -> list[int]:
+    """`1,2` as numbers, each once.
+
+    Raises:
+        SegEdgeError: It is something else.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", text):
+        raise SegEdgeError(f"--threads is {text!r}; give numbers of threads such as 1,2.")
+    return list(dict.fromkeys(int(count) for count in text.split(",")))
+
+
+def main(
+    models: Annotated[list[str], typer.Argument(help=".tflite files, or names of bundled models.")],
+    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
+    slowest: Annotated[int, typer.Option(min=0, help="Operators to list of each model.")] = 3,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences of each model.")] = RUNS,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop each measurement after these, with fewer runs.")
+    ] = None,
+) -> None:
+    """Prints one table of all models, and where the time of each goes."""
+    with exit_codes():
+        counts, files = read_threads(threads), [open_model(model) for model in models]
+        found = look(files, counts, runs, seconds)
+    board, runtime = read_board(Machine()), find_runtime()
+    taken = [found[0].timings[count] for count in counts]
+    load = " to ".join(f"{moment[0]:.1f}" for moment in (*taken[0].load[:1], *taken[-1].load[-1:])) or "unknown"
+    typer.echo(
+        f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
+        f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in taken)} runs in turns, "
+        "ratios to the first model\n"
+    )
+    for line in table(found, slowest):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,175 @@
+"""How good is a person model, beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
+
+Dice and boundary F on the held-out photos, by the share of a photo that people fill, by its light and by the tone of
+skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each photo's own.
+Each comes with its interval over 10,000 resamples of the photos, and the difference to the first model with that over
+the same resamples. MODEL is any `.tflite`, a bundled model's name, or a `.keras`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import train.quiet  # noqa: F401
+
+# isort: split
+
+import cv2
+import numpy as np
+import typer
+
+from benchmarks.flicker import flicker_of
+from seg_edge import Segmenter
+from seg_edge.commands.console import exit_codes
+from seg_edge.evaluation.data_folder import Example, find_examples
+from seg_edge.evaluation.scores import PhotoScore, mean_interval, score
+from seg_edge.photo.read import read_photo
+from train.dataset import open_dataset
+from train.keras_model import keras_segmenter, load_keras
+
+RESAMPLES = 10_000
+MIN_EMPTY = 96  # pixels: smaller places without anybody aren't looked at
+MIN_SKIN = 0.01  # of the people's pixels
+# Of skin in YCrCb, after D. Chai and K. N. Ngan, "Face segmentation using skin-color map" (1999).
+SKIN_LOW, SKIN_HIGH = (40, 133, 77), (255, 173, 127)
+# Individual typology angle in degrees, after A. Chardon et al. (1991): above 41 light, 10 to 41 medium, below dark.
+ITA_LIGHT, ITA_DARK = 41.0, 10.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the photos.
+
+    Attributes:
+        name: What they have in common.
+        photos: Their numbers, int64 (n,).
+    """
+
+    name: str
+    photos: np.ndarray
+
+
+def groups_of(examples: Sequence[Example]) -> list[Group]:
+    """By the people's share of the photo, by thirds of brightness and by tone of skin, where some is seen."""
+    shares, light, tones = [], [], []
+    for example in examples:
+        frame, mask = read_photo(example.image), example.load_mask()
+        shares.append(float((mask == 1).mean()))
+        light.append(float(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).mean()))
+        tones.append(typology_angle(frame, mask == 1))
+    share, tone = np.array(shares), np.array(tones)
+    thirds = np.argsort(np.argsort(light)) * 3 // len(examples)
+    some = share >= 0.1
+    found = [(f"people fill >= {least:.0%}", share >= least) for least in (0.2, 0.1)] + [("all photos", share >= 0)]
+    found += [
+        (f"{name}, >= 10 %", some & (thirds == third)) for third, name in enumerate(("dark", "middling", "bright"))
+    ]
+    found += [
+        ("lighter skin, >= 10 %", some & (tone > ITA_LIGHT)),
+        ("medium skin, >= 10 %", some & (tone <= ITA_LIGHT) & (tone >= ITA_DARK)),
+        ("darker skin, >= 10 %", some & (tone < ITA_DARK)),
+        ("skin not seen, >= 10 %", some & np.isnan(tone)),
+    ]
+    return [Group(name, np.flatnonzero(chosen)) for name, chosen in found if chosen.any()]
+
+
+def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
+    """Median individual typology angle of the people's skin-coloured pixels, in degrees; NaN where there are too few.
+
+    It is of the photo, not of the person: light and white balance change it, and the rule for skin has its own gaps.
+    """
+    skin = person & (cv2.inRange(cv2.cvtColor(frame, cv2.COLOR_BGR2YCrCb), SKIN_LOW, SKIN_HIGH) > 0)
+    if not person.any() or skin.sum() < MIN_SKIN * person.sum():
+        return math.nan
+    lightness, _, blue_yellow = np.moveaxis(cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_BGR2LAB), 2, 0)
+    return float(np.median(np.degrees(np.arctan2(lightness[skin] - 50, blue_yellow[skin]))))
+
+
+def empty_places(examples: Sequence[Example]) -> list[np.ndarray]:
+    """Of each photo the largest part beside, above or below all people, BGR uint8, if it is large enough."""
+    places = []
+    for example in examples:
+        frame, mask = read_photo(example.image), example.load_mask()
+        rows, columns = np.flatnonzero((mask > 0).any(axis=1)), np.flatnonzero((mask > 0).any(axis=0))
+        if not len(rows):
+            places.append(frame)
+            continue
+        sides = frame[: rows[0]], frame[rows[-1] + 1 :], frame[:, : columns[0]], frame[:, columns[-1] + 1 :]
+        wide = [side for side in sides if min(side.shape[:2]) >= MIN_EMPTY]
+        if wide:
+            places.append(np.ascontiguousarray(max(wide, key=lambda side: side.size)))
+    return places
+
+
+def false_shares(segmenter: Segmenter, places: Sequence[np.ndarray]) -> np.ndarray:
+    """Share of each place's pixels taken for a person, float64 (places,)."""
+    return np.array([float((segmenter(place).labels > 0).mean()) for place in places])
+
+
+def with_interval(values: np.ndarray) -> str:
+    """The mean of what isn't NaN, and its interval over resampled photos."""
+    found = mean_interval(values, RESAMPLES)
+    return f"{np.nanmean(values):.3f}" + (f" [{found[0]:.3f}, {found[1]:.3f}]" if found else "")
+
+
+def table(names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequence[PhotoScore]]) -> list[str]:
+    """Lines of a Markdown table, a group a row: Dice (after it the difference to the first model's) and boundary F."""
+    dice = np.array([[photo.dice for photo in photos] for photos in scores])
+    boundary = np.array([[float(photo.boundary[1]) for photo in photos] for photos in scores])
+    lines = ["| photos | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for group in groups:
+        first, *others = dice[:, group.photos]
+        cells = [f"{with_interval(other)}; {with_interval(other - first)}" for other in others]
+        lines.append(_row(group.name, len(group.photos), [with_interval(first), *cells]))
+    for group in groups[:3]:
+        cells = [with_interval(values) for values in boundary[:, group.photos]]
+        lines.append(_row(f"{group.name}, boundary F", len(group.photos), cells))
+    return lines
+
+
+def open_segmenter(model: str) -> Segmenter:
+    """Of a `.tflite`, a bundled model's name or a `.keras` of one class."""
+    if model.endswith(".keras"):
+        return keras_segmenter(load_keras(Path(model)), ("background", "person"))
+    return Segmenter(model)
+
+
+def main(
+    models: Annotated[list[str], typer.Argument(help="The first is what the others are compared with.")],
+    data: Annotated[Path, typer.Option(help="Data folder with images/, masks/ and index.csv.")],
+    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "test",
+    holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
+    names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
+    clip: Annotated[list[Path] | None, typer.Option(help="A video to score flicker on; once or several times.")] = None,
+) -> None:
+    """Prints the tables."""
+    with exit_codes():
+        if part == "all":
+            examples = find_examples(data)
+        else:
+            examples = open_dataset(data, classes=["person"], holdout=holdout, names=names).parts[part]
+        segmenters = [open_segmenter(model) for model in models]
+        shown = [Path(model).name for model in models]
+        scores = [score(segmenter, examples).photos for segmenter in segmenters]
+        for line in table(shown, groups_of(examples), scores):
+            typer.echo(line)
+        places = empty_places(examples)
+        false = [false_shares(segmenter, places) for segmenter in segmenters]
+        typer.echo(_row("places without anybody, false pixels", len(places), [f"{some.mean():.2%}" for some in false]))
+        typer.echo(_row("of these with more than 1 %", len(places), [f"{(some > 0.01).mean():.0%}" for some in false]))
+        for path in clip or ():
+            _, scores_of_clip = flicker_of(segmenters, path)
+            cells = ["-" if value is None else f"{value:.2%}" for value in scores_of_clip]
+            typer.echo(_row(f"flicker, {path.name}", 1, cells))
+
+
+def _row(name: str, count: int, cells: Sequence[str]) -> str:
+    return f"| {name} | {count} | " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    typer.run(main)

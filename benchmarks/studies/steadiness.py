@@ -1,0 +1,143 @@
+"""What does smoothing gain and cost? `python benchmarks/studies/steadiness.py CLIP... [--reference FILE.tflite]`
+
+For each setting of `--smooth` it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing,
+and the Dice against reference labels where the picture moved recently, which is where a mask would trail. Nobody has
+labelled these frames by hand: the references are models on each frame by itself, namely the model averaged over the
+frame and its mirror image, and the model given with --reference. This Dice says what smoothing costs, not how good
+the masks are.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+
+from benchmarks.flicker import read_frames
+from benchmarks.reporting.tables import markdown_table
+from seg_edge import Segmentation, Segmenter
+from seg_edge.commands.console import exit_codes
+from seg_edge.evaluation.flicker import FlickerMeter
+from seg_edge.evaluation.metrics import confusion_matrix, dice, mean_foreground
+from seg_edge.models import DEFAULT_MODEL
+from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
+
+SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
+RECENT = 6  # frames, 0.2 s: what trails for longer is seen on the frames before
+MOVED = 10  # levels of 255 between blurred frames
+NEAR = np.ones((31, 31), np.uint8)  # 15 pixels to each side
+
+
+class Setting:
+    """One value of `smooth`, and its scores."""
+
+    def __init__(self, smooth: float, references: list[str], classes: int):
+        self.smooth, self.classes = smooth, classes
+        self.smoother, self.meter = TemporalSmoother(smooth), FlickerMeter()
+        self.matrices = {name: np.zeros((classes, classes), np.int64) for name in references}
+        self.smoothing_ms: list[float] = []
+        self.meter_ms: list[float] = []
+
+    def add(self, answer: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
+        """Takes one frame: the unsmoothed answer, labels to compare with, and where to compare, bool (h, w)."""
+        began = time.perf_counter()
+        scores = self.smoother(answer.score_map, answer.pixels)
+        smoothed = time.perf_counter()
+        steady = replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape))  # type: ignore[arg-type]
+        labelled = time.perf_counter()
+        self.meter.add(steady)
+        self.smoothing_ms.append((smoothed - began) * 1000)
+        self.meter_ms.append((time.perf_counter() - labelled) * 1000)
+        for name, labels in references.items():
+            self.matrices[name] += confusion_matrix(labels[moved], steady.labels[moved], self.classes)
+
+
+class Motion:
+    """Where the picture moved recently."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._moved: deque[np.ndarray] = deque(maxlen=RECENT)
+
+    def add(self, frame: np.ndarray) -> np.ndarray:
+        """Bool (height, width), of BGR uint8 (height, width, 3): near what changed in the last frames."""
+        blurred = cv2.blur(frame, (5, 5))
+        if self._last is not None:
+            moved = (cv2.absdiff(blurred, self._last).max(axis=2) > MOVED).astype(np.uint8)
+            self._moved.append(cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)))
+        self._last = blurred
+        if not self._moved:
+            return np.zeros(frame.shape[:2], bool)
+        return cv2.dilate(np.maximum.reduce(list(self._moved)), NEAR) > 0
+
+
+def mirrored_mean(segment: Segmenter, frame: np.ndarray) -> np.ndarray:
+    """Labels by the model's mean opinion on the frame and its mirror image."""
+    straight, mirrored = segment(frame).probabilities(), segment(frame[:, ::-1]).probabilities()
+    return (straight + mirrored[:, ::-1]).argmax(axis=2).astype(np.uint8)
+
+
+def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[list[Setting], int, float]:
+    """Runs all settings over one clip; also the number of frames and the mean share of them that moved recently."""
+    own = f"{segment.card.name}, mirrored mean"
+    names = [own, *([other.card.name] if other else [])]
+    settings = [Setting(smooth, names, len(segment.classes)) for smooth in SETTINGS]
+    motion, shares = Motion(), []
+    for frame in read_frames(clip):
+        answer, moved = segment(frame), motion.add(frame)
+        references = {own: mirrored_mean(segment, frame)} | ({other.card.name: other(frame).labels} if other else {})
+        for setting in settings:
+            setting.add(answer, references, moved)
+        shares.append(float(moved.mean()))
+    return settings, len(shares), statistics.mean(shares)
+
+
+def main(
+    clips: Annotated[list[Path], typer.Argument(help="Video files.")],
+    model: Annotated[str, typer.Option(help="The model whose masks are smoothed.")] = DEFAULT_MODEL,
+    reference: Annotated[
+        Path | None, typer.Option(help="A better model with the same classes, to compare with.")
+    ] = None,
+) -> None:
+    """Flicker, and Dice where the picture moves, for several settings of smoothing."""
+    with exit_codes():
+        segment, other = Segmenter(model), Segmenter(reference) if reference else None
+        typer.echo(f"{platform.machine()}, model {segment.card.name} (sha256 {segment.file.sha256[:12]})")
+        if other:
+            typer.echo(f"reference {other.card.name} (sha256 {other.file.sha256[:12]})")
+        for clip in clips:
+            settings, frames, share = measure(clip, segment, other)
+            typer.echo(
+                f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is taken"
+            )
+            heads = [
+                "smooth",
+                "flicker",
+                "ratio",
+                *(f"Dice, {name}" for name in settings[0].matrices),
+                "ms",
+                "meter ms",
+            ]
+            typer.echo(markdown_table(heads, [row(setting, settings[0].meter.score) for setting in settings]))
+
+
+def row(setting: Setting, unsmoothed: float | None) -> list[str]:
+    """One row of the table; `unsmoothed` is the flicker without smoothing."""
+    score = setting.meter.score
+    flicker = "-" if score is None else f"{score:.4%}"
+    ratio = "-" if score is None or not unsmoothed else f"{score / unsmoothed:.2f}"
+    scores = [f"{mean_foreground(dice(matrix)):.4f}" for matrix in setting.matrices.values()]
+    times = [f"{statistics.median(times):.2f}" for times in (setting.smoothing_ms, setting.meter_ms)]
+    return [f"{setting.smooth:g}", flicker, ratio, *scores, *times]
+
+
+if __name__ == "__main__":
+    typer.run(main)
