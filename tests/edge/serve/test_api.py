@@ -46,7 +46,9 @@ def test_json_says_what_is_where(client: TestClient, models: tuple[str, str]) ->
     assert found["model"] == {"name": "bright", "sha256": hashlib.sha256(Path(models[0]).read_bytes()).hexdigest()}
 
 
-@pytest.mark.parametrize("output", [Output.overlay, Output.mask, Output.cutout, Output.blur])
+@pytest.mark.parametrize(
+    "output", [Output.overlay, Output.mask, Output.matte, Output.cutout, Output.blur, Output.anonymize]
+)
 def test_pictures_are_those_of_the_command(client: TestClient, models: tuple[str, str], output: Output) -> None:
     frame = noise((48, 64))
     answer = client.post(f"/v1/segment?output={output}", content=cv2.imencode(".png", frame)[1].tobytes())

@@ -295,7 +295,7 @@ def test_a_model_of_one_s_own_is_opened_and_never_sent(
     page.done()
     assert np.array_equal(page.save("Save label map"), Segmenter(stranger, 1)(frame).labels)
     for content, reason in (
-        (b"\0\0\0\0TFL3", "is no TensorFlow Lite model"),
+        (b"\0\0\0\0TFL3", "it has no graph"),
         (b"hello", "is no TensorFlow Lite model"),
         (Path(models[1]).read_bytes()[:-300], "card"),
         (strip_card(Path(models[1]).read_bytes())[:2000], "wrong.tflite"),
