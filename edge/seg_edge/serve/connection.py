@@ -53,7 +53,11 @@ class Connection(H11Protocol):
         """Answers what is no HTTP in the same form as everything else."""
         response = Problem(400, "The request is no valid HTTP/1.1.").response()
         headers = [*response.raw_headers, (b"connection", b"close")]
-        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=response.body), h11.EndOfMessage()):
+        for event in (
+            h11.Response(status_code=400, headers=headers),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
             self.transport.write(self.conn.send(event))
         self.transport.close()
 

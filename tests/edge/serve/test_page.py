@@ -234,8 +234,8 @@ def test_the_effects_are_python_s(visit: Callable[..., Page], server: Server, mo
         for name, settings in effects.items():
             page.effect(name)
             picture, expected = page.save("Save picture"), render(frame, answer, settings)
-            assert picture.shape == expected.shape, name
-            difference = np.abs(picture.astype(int) - expected)
+            assert picture.shape[:2] == expected.shape[:2], name
+            difference = np.abs(picture[..., : expected.shape[2]].astype(int) - expected)  # a browser's PNG has alpha
             if settings.effect in ("mask", "cutout"):
                 assert difference.max() <= 1, f"{model}, {name}: {difference.max()}"
             else:  # JPEG rounds each block in its own way
@@ -298,7 +298,7 @@ def test_a_model_of_one_s_own_is_opened_and_never_sent(
         (b"\0\0\0\0TFL3", "it has no graph"),
         (b"hello", "is no TensorFlow Lite model"),
         (Path(models[1]).read_bytes()[:-300], "card"),
-        (strip_card(Path(models[1]).read_bytes())[:2000], "wrong.tflite"),
+        (strip_card(Path(models[1]).read_bytes())[:600], "wrong.tflite"),
     ):
         page.choose("wrong.tflite", content)
         page.complains(reason)
