@@ -11,7 +11,7 @@ from seg_edge.sinks.http.handler import Handler
 from seg_edge.sinks.http.server import listen
 from seg_edge.sinks.http.site import Site
 from seg_edge.sinks.sink import Controls, OutputFrame
-from seg_edge.system.port import url_of
+from seg_edge.system.port import urls_of
 
 
 class HttpView:
@@ -42,7 +42,7 @@ class HttpView:
         self.name = "--view http"
         self._feed = Feed()
         self._server = listen(host, port, partial(Handler, Site(self._feed, controls, effects)))
-        self.url = url_of(host, self._server.server_address[1])
+        self.url = urls_of(host, self._server.socket)[0]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True)
         self._thread.start()
 
