@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
 from seg_edge.effects import EFFECTS, check_background, cover, flatten, render
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
@@ -128,7 +128,7 @@ def run_camera(
         finally:
             document = stats.to_json(pipeline, segmenter)
             if settings.stats:  # before the sinks are closed: a long recording takes its time
-                write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
+                write_file(settings.stats, json_text(document, indent=1).encode() + b"\n")
             sinks.close()
     return Outcome(controls.reason, sinks.failures, document)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from seg_edge.commands.console import fail, printable
 from seg_edge.commands.options import Effect, ModelOption, SmoothOption, ThreadsOption
 from seg_edge.errors import OutputError
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 
 
@@ -62,6 +62,6 @@ def video(
     published, rate = outcome.stats["frames"]["published"], outcome.stats["fps"] or 0
     typer.echo(printable(f"{file}: {published} frames, {rate:.0f} a second -> {out}; {outcome.sound}"))
     if stats:
-        write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
+        write_file(stats, json_text(outcome.stats, indent=1).encode() + b"\n")
     if outcome.undecoded:
         fail(f"{file}: {outcome.undecoded} of its frames are damaged and could not be decoded; the rest was done.", 1)
