@@ -29,10 +29,10 @@ from train.recipes import ARCHITECTURE, RECIPES, add_options, given_values
 
 
 def _photos_in(folder: Path) -> Sequence[Path]:
-    photos, unreadable = find_photos([str(folder)])
-    for error in unreadable.values():
+    found = find_photos([str(folder)])
+    for error in found.failures.values():
         raise error
-    return photos
+    return found.paths
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

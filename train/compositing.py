@@ -109,6 +109,24 @@ class Compositor:
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A scene, RGB uint8 (size, size, 3), and how much of each pixel is person, uint8 (size, size)."""
+        image, share = self.scene(rng)
+        return self.through_a_camera(image, rng), share
+
+    def twice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Two pictures of a scene, a camera's next frame beside the first, and the share of both."""
+        image, share = self.scene(rng)
+        return self.through_a_camera(image, rng), self.next_frame(image, rng), share
+
+    def next_frame(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The same picture up to a fraction of a pixel, a little light, noise and compression."""
+        moved = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, rng.uniform(-0.5, 0.5)]])
+        image = cv2.warpAffine(image, moved, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.97, 1.03), beta=rng.uniform(-3, 3))
+        image = noisy(image, self.variation.noise * rng.random(), rng)
+        return compressed(image, int(rng.integers(50, 95))) if rng.random() < 0.5 else image
+
+    def scene(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A scene before a camera sees it, as `__call__` returns it."""
         kind = rng.random()
         if kind < self.scenery.empty:
             image, share = self.background(rng)
@@ -118,7 +136,7 @@ class Compositor:
             image, share = self.seen(self.draw(rng), rng)
         if self.scenery.decoys and rng.random() < self.scenery.decoys:
             image, share = self.among_things(image, share, rng)
-        return self.through_a_camera(image, rng), share
+        return image, share
 
     def background(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A wall, or a part of a picture with nobody in it; if none is found soon, a picture as it is."""

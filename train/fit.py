@@ -37,7 +37,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
-    parser.add_argument("--initial", type=Path, help="a .keras to start from")
+    parser.add_argument("--network", type=Path, help="a .keras to train further, such as a pruned one")
+    parser.add_argument("--initial", type=Path, help="a .keras whose weights a new U-Net starts from")
     parser.add_argument(
         "--scenes",
         type=PictureFolder.parse,
@@ -45,6 +46,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=[],
         metavar="FOLDER[:WEIGHT]",
         help="learn from scenes of these pictures with soft masks instead; once or several times",
+    )
+    parser.add_argument(
+        "--places",
+        type=PictureFolder.parse,
+        action="append",
+        default=[],
+        metavar="FOLDER[:WEIGHT]",
+        help="with --scenes: pictures in which nobody is (images/, no masks); once or several times",
     )
     parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
     parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
@@ -77,8 +86,10 @@ def main() -> None:
             given.out,
             resume=given.resume,
             force=given.force,
+            network=given.network,
             initial=given.initial,
             scenes=given.scenes,
+            places=given.places,
             xla=not given.no_xla,
         )
     except KeyboardInterrupt:

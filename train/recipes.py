@@ -19,7 +19,7 @@ from train.options import comma_separated
 from train.unet import FULL_WIDTHS
 
 PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
-ARCHITECTURE = ("widths", "stem_stride", "decoder", "dropout", "size")
+ARCHITECTURE = ("encoder", "encoder_rows", "widths", "stem_stride", "decoder", "dropout", "size")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Recipe:
     """All values of a training.
 
     Attributes:
-        widths: Channels of each level, the finest first.
+        encoder: `plain`, see `train.unet`, or `lite0`, which has seen ImageNet, see `train.lite0`.
+        encoder_rows: How many rows of blocks of `lite0` are kept.
+        frozen_rows: How many of them, with the convolution before them, keep their pretrained weights; each makes a
+            step faster, and the first see what all pictures have in common.
+        widths: Channels of each level, the finest first; with `lite0` those of the decoder.
         stem_stride: 2 halves the resolution in the first convolution.
         decoder: `concatenate` or `add`, see `train.unet`.
         dropout: Share of the coarsest level's channels dropped.
@@ -51,8 +55,13 @@ class Recipe:
         seed: Of everything random but the split.
         augmentation: How photos are varied.
         scenery: How scenes are made, see `train.scene_stream`; only for a training on these.
+        consistency: Weight of the squared difference between the answers to two pictures of the same scene, which
+            differ in noise, compression and a fraction of a pixel; 0 to see each scene once. Only with scenes.
     """
 
+    encoder: str = "plain"
+    encoder_rows: int = 7
+    frozen_rows: int = 0
     widths: tuple[int, ...] = FULL_WIDTHS
     stem_stride: int = 1
     decoder: str = "concatenate"
@@ -73,6 +82,7 @@ class Recipe:
     ema: float = 0.98
     keep: str = "best"
     cache_zoom: float = 1.0
+    consistency: float = 0.0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     scenery: Scenery = field(default_factory=Scenery)
@@ -85,6 +95,10 @@ class Recipe:
             raise ValueError(f"keep is best or last, got {self.keep!r}")
         if self.steps < 0:
             raise ValueError(f"steps is at least 0, got {self.steps}")
+        if self.consistency < 0 or (self.consistency and self.batch % 2):
+            raise ValueError(
+                f"consistency is at least 0, and with it batch is even, got {self.consistency} and {self.batch}"
+            )
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is at least 0 and below 1, got {self.ema}")
         for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example, find_examples
-from seg_edge.photo.read import read_photo
+from seg_edge.photo.find import find_photos
+from seg_edge.photo.read import read_header, read_photo
 from seg_edge.preprocess import resize_to_input
 from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream
@@ -56,6 +58,18 @@ class PictureFolder:
         return source
 
 
+@dataclass(frozen=True)
+class EmptyPlace(Example):
+    """A picture in which nobody is."""
+
+    mask: Path = Path()
+
+    def load_mask(self) -> np.ndarray:
+        """Zeros, uint8 (height, width), at the upright photo's size."""
+        width, height = read_header(self.image).upright_size_wh
+        return np.zeros((height, width), np.uint8)
+
+
 class SceneTask:
     """What a model of one class learns from scenes; see `train.training.TrainingTask`.
 
@@ -65,6 +79,7 @@ class SceneTask:
         recipe: How scenes vary, how many a step, and the seed.
         size_wh: Of the model's input, a square.
         output_wh: Of the model's output, at which the shares are learnt.
+        places: Folders with pictures in which nobody is.
 
     Raises:
         DataError: The data has several classes, or a picture is one of its val or test part.
@@ -77,6 +92,7 @@ class SceneTask:
         recipe: Recipe,
         size_wh: tuple[int, int],
         output_wh: tuple[int, int],
+        places: Sequence[PictureFolder] = (),
     ):
         if len(data.classes) != 2:
             raise DataError(
@@ -85,7 +101,9 @@ class SceneTask:
         if size_wh[0] != size_wh[1]:
             raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
         self.data, self.recipe, self.size_wh, self.output_wh = data, recipe, size_wh, output_wh
-        folders = [find_examples(source.folder) for source in sources]
+        folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
+        folders += [find_places(place.folder) for place in places]
+        sources = (*sources, *places)
         seen = [_unlike_held_out(examples, data) for examples in folders]
         self.about: dict[str, Any] = {
             "scenes": [
@@ -100,7 +118,7 @@ class SceneTask:
         }
         side = round(size_wh[0] * recipe.cache_zoom)
         with ThreadPoolExecutor() as pool:
-            pictures = [list(pool.map(lambda one: load_picture(one, side), examples)) for examples in folders]
+            pictures = [list(pool.map(lambda photo: load_picture(photo, side), photos)) for photos in folders]
         weights = [source.weight for source in sources]
         cut_out = [[one for one in some if (one.share > 127).mean() >= CAN_BE_CUT_OUT] for some in pictures]
         self.compose = Compositor(
@@ -111,31 +129,43 @@ class SceneTask:
             PictureSampler(cut_out if any(cut_out) else pictures, weights),
         )
 
-    def training_model(self, model: Any) -> Any:
-        """The model itself."""
-        return model
+    def training_model(self, model: keras.Model) -> keras.Model:
+        """The model itself, or with the loss of consistency."""
+        if not self.recipe.consistency:
+            return model
+        return ConsistentModel(model.inputs, model.outputs, weight=self.recipe.consistency)
 
-    def scene(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scene `number`: RGB uint8 (h, w, 3), and the shares uint8 (h', w') at the output's size."""
-        image, share = self.compose(np.random.default_rng((self.recipe.seed, number)))
-        return image, cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
+    def views(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h', w') at the output's size.
+
+        There is one view, or two with the loss of consistency.
+        """
+        rng = np.random.default_rng((self.recipe.seed, number))
+        *images, share = self.compose.twice(rng) if self.recipe.consistency else self.compose(rng)
+        small = cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
+        return np.stack(images), np.stack([small] * len(images))
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
         (width, height), (output_width, output_height) = self.size_wh, self.output_wh
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image, share = tf.numpy_function(self.scene, [number], (tf.uint8, tf.uint8), stateful=False)
-            return tf.ensure_shape(image, (height, width, 3)), tf.ensure_shape(share, (output_height, output_width))
+            images, shares = tf.numpy_function(self.views, [number], (tf.uint8, tf.uint8), stateful=False)
+            return (
+                tf.ensure_shape(images, (views, height, width, 3)),
+                tf.ensure_shape(shares, (views, output_height, output_width)),
+            )
 
         def to_float(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             person = tf.cast(shares, tf.float32) / 255
             return tf.cast(images, tf.float32) / 255, tf.stack([1 - person, person], axis=-1)
 
+        views = 2 if self.recipe.consistency else 1
         batch = self.recipe.batch
         return (
-            tf.data.Dataset.range(skip_batches * batch, np.iinfo(np.int64).max)
+            tf.data.Dataset.range(skip_batches * batch // views, np.iinfo(np.int64).max)
             .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .unbatch()
             .batch(batch, drop_remainder=True)
             .map(to_float)
             .prefetch(2)
@@ -144,6 +174,25 @@ class SceneTask:
     def validation_batches(self) -> tf.data.Dataset:
         """The val part and its masks, unvaried."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
+
+
+class ConsistentModel(keras.Model):
+    """A model under training whose batches hold the two views of each scene side by side."""
+
+    def __init__(self, *args: Any, weight: float, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.weight = weight
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss of the shares and, in training, the squared difference of the two answers, weighed."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return loss
+        probabilities = tf.nn.softmax(tf.cast(y_pred, tf.float32))
+        difference = probabilities[0::2] - probabilities[1::2]
+        return loss + self.weight * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=-1))
 
 
 class PictureSampler:
@@ -158,6 +207,18 @@ class PictureSampler:
         """A picture."""
         folder = self.folders[min(int(np.searchsorted(self.until, rng.random())), len(self.folders) - 1)]
         return folder[int(rng.integers(len(folder)))]
+
+
+def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
+    """The pictures in the folder's `images/`, in which nobody is.
+
+    Raises:
+        PhotoError: None is there.
+    """
+    photos, failures = find_photos([str(folder / "images")])
+    for error in failures.values():
+        raise error
+    return tuple(EmptyPlace(path) for path in photos)
 
 
 def load_picture(example: Example, side: int) -> Picture:

@@ -16,6 +16,8 @@ from seg_edge.errors import DataError
 from seg_edge.system.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
+from train.keras_model import load_keras
+from train.lite0 import freeze_rows, lite0_unet
 from train.losses import DiceCoefficient
 from train.recipes import Recipe
 from train.runs import RUN_NAME, provenance, versions
@@ -78,8 +80,10 @@ def fit(
     *,
     resume: bool = False,
     force: bool = False,
+    network: Path | None = None,
     initial: Path | None = None,
     scenes: Sequence[PictureFolder] = (),
+    places: Sequence[PictureFolder] = (),
     xla: bool = True,
 ) -> dict[str, Any]:
     """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
@@ -90,18 +94,30 @@ def fit(
         out: The run folder; made when it isn't there.
         resume: Continue the run that `out` holds.
         force: Replace it.
-        initial: A `.keras` of the same shape to start from instead of random weights.
+        network: A `.keras` to train further, such as a pruned one, instead of the recipe's U-Net.
+        initial: A `.keras` to start from instead of new weights; at least half of the weights must fit.
         scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
+        places: Pictures in which nobody is, to be among these scenes.
         xla: Compile the step with XLA where there is a GPU.
     """
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
-    model = build(recipe, len(data.classes))
+    model = load_keras(network) if network else build(recipe, len(data.classes))
+    if model.output_shape[-1] != len(data.classes):
+        raise DataError(f"{network} has {model.output_shape[-1]} classes, the data {len(data.classes)}.")
     if initial:
         _copy_weights(initial, model)
-    size_wh, (height, width) = (recipe.size, recipe.size), model.output_shape[1:3]
-    task = SceneTask(scenes, data, recipe, size_wh, (width, height)) if scenes else MaskTask(data, recipe, size_wh)
-    about = {"recipe": dataclasses.asdict(recipe), "initial": provenance(initial) if initial else None}
+    freeze_rows(model, recipe.frozen_rows)
+    size_wh, (height, width) = model.input_shape[2:0:-1], model.output_shape[1:3]
+    if scenes:
+        task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, (width, height), places)
+    else:
+        task = MaskTask(data, recipe, size_wh)
+    about = {
+        "recipe": recipe.training_values() if network else dataclasses.asdict(recipe),
+        **({"parent": provenance(network)} if network else {}),
+        "initial": provenance(initial) if initial else None,
+    }
     return _train(
         model,
         data,
@@ -116,7 +132,12 @@ def fit(
 
 
 def build(recipe: Recipe, classes: int) -> keras.Model:
-    """The recipe's U-Net, untrained."""
+    """The recipe's U-Net, untrained but for a pretrained encoder."""
+    if recipe.encoder == "lite0":
+        size_wh = (recipe.size, recipe.size)
+        return lite0_unet(size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
+    if recipe.encoder != "plain":
+        raise ValueError(f"encoder is plain or lite0, got {recipe.encoder!r}")
     return unet(
         (recipe.size, recipe.size),
         classes,
@@ -235,13 +256,21 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
 
 
 def _copy_weights(source: Path, model: keras.Model) -> None:
-    try:
-        model.set_weights(keras.saving.load_model(source, compile=False).get_weights())
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"{source}: can't start from it, the models differ or the file is damaged ({first})."
-        ) from error
+    """Weights of the layers that `source` has by the same name and of the same shapes, at least half of them."""
+    given = {layer.name: layer.get_weights() for layer in load_keras(source).layers}
+    fitting = [layer for layer in model.layers if _shapes(given.get(layer.name, [])) == _shapes(layer.get_weights())]
+    copied, weights = sum(layer.count_params() for layer in fitting), model.count_params()
+    if copied < weights / 2:
+        raise DataError(f"{source}: can't start from it, only {copied:,} of the model's {weights:,} weights are in it.")
+    for layer in fitting:
+        layer.set_weights(given[layer.name])
+    if copied < weights:
+        new = ", ".join(layer.name for layer in model.layers if layer.weights and layer not in fitting)
+        print(f"{source} has {copied:,} of the model's {weights:,} weights; these layers start anew: {new}")
+
+
+def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [weight.shape for weight in weights]
 
 
 def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.callbacks.Callback]:

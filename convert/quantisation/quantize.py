@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
+from convert.pruning.narrow import at_size
 from convert.quantisation.methods import Converted, Method, calibrate, convert_model, spread
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from convert.tflite_file import not_delegated
@@ -42,6 +43,7 @@ def quantize(
     notes: str = "",
     accept_drop: bool = False,
     calibration: int = CALIBRATION_PHOTOS,
+    size_wh: tuple[int, int] | None = None,
     method: Method | None = None,
     sensitivity: bool = False,
     resume: bool = False,
@@ -59,6 +61,7 @@ def quantize(
         notes: See `name`.
         accept_drop: Write it although it lost accuracy.
         calibration: How many photos of the train part set the ranges.
+        size_wh: Input size of the result; None for the model's own.
         method: How to convert; by default to int8 with the converter's own ranges.
         sensitivity: Show the table of the layers' sensitivity whether or not the gate refuses.
         resume: Continue a fine-tuning that was interrupted.
@@ -69,7 +72,7 @@ def quantize(
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
     """
     method = method or Method()
-    model = load_keras(source)
+    model = at_size(load_keras(source), size_wh) if size_wh else load_keras(source)
     photos = spread(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")

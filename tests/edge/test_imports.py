@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,63 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert "seg_edge" in loaded
     assert not loaded & (WORKSTATION | HEAVY | {"ai_edge_litert", "tflite_runtime", "picamera2"})
+
+
+# What each room of the package may import; the files beside the rooms are the core. `errors` is for all.
+ROOMS = {
+    "system": set(),
+    "core": {"models", "system"},  # of system: silence for LiteRT's log
+    "models": {"core"},  # card and errors
+    "photo": {"system"},
+    "evaluation": {"core", "models", "photo"},
+    "sources": {"photo", "system"},
+    "capture": {"core", "evaluation", "sources", "system"},
+    "sinks": {"core", "photo", "system"},
+    "apps": {"core", "models", "photo", "evaluation", "sources", "capture", "sinks", "system"},
+    "serve": {"core", "models", "photo", "system"},
+    "commands": {"core", "models", "photo", "apps", "serve", "evaluation", "system"},
+}
+FREE = {"seg_edge", "seg_edge.errors"}
+
+
+def arrows() -> dict[str, set[str]]:
+    """Each module of the package with those it imports, in functions and for type checkers too."""
+    folder = ROOT / "edge"
+    files = {
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (folder / "seg_edge").rglob("*.py")
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+        # `from package import module` imports the module; the package's own file only where it holds what is imported.
+        found[module] = {name for name in names if name in files and name != module} - {
+            name.rpartition(".")[0] for name in names if name in files and files[name].name != "__init__.py"
+        }
+    return found
+
+
+def room_of(module: str) -> str:
+    part = module.split(".")[1] if "." in module else "core"
+    return part if part in ROOMS else "core"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    # graphlib names the modules of a circle.
+    TopologicalSorter({module: names - FREE for module, names in arrows().items()}).prepare()
+
+
+def test_the_rooms_import_in_one_direction() -> None:
+    offences = [
+        f"{module} ({room_of(module)}) imports {name}"
+        for module, names in arrows().items()
+        if module not in FREE
+        for name in names - FREE
+        if room_of(name) not in ROOMS[room_of(module)] | {room_of(module)}
+    ]
+    assert not offences

@@ -261,7 +261,7 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--decoder", "sum", "decoder is 'concatenate' or 'add', got 'sum'"),
         ("--class-weights", "1,2", "class weights are 4 numbers"),
         ("--size", "50", "input 50x50 does not fit 5 levels: both sides must be multiples of 32"),
-        ("--initial", "/nowhere/model.keras", "/nowhere/model.keras: can't start from it"),
+        ("--initial", "/nowhere/model.keras", "/nowhere/model.keras: no such file"),
         ("--group", "(", "is not a regular expression"),
         ("--recipe", "nonsense", "invalid choice: 'nonsense'"),
         ("--ema", "2", "ema"),

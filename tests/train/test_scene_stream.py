@@ -19,6 +19,7 @@ from train.dataset import Dataset, open_dataset
 from train.recipes import Recipe, person
 from train.scene_stream import PictureFolder, SceneTask
 from train.training import fit
+from train.unet import unet
 
 RED, GREY = (220, 40, 40), (120, 120, 120)
 STILL = Augmentation(hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0, noise=0.0)
@@ -124,12 +125,12 @@ def small(**values: object) -> Recipe:
 
 def test_a_scene_depends_on_its_number_alone(soft: Path, dataset: Dataset) -> None:
     scenes, again = (SceneTask([PictureFolder(soft)], dataset, small(), (32, 32), (16, 16)) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(scenes.scene(7), again.scene(7), strict=True))
-    assert not np.array_equal(scenes.scene(7)[0], scenes.scene(8)[0])
+    assert all(np.array_equal(a, b) for a, b in zip(scenes.views(7), again.views(7), strict=True))
+    assert not np.array_equal(scenes.views(7)[0], scenes.views(8)[0])
     (images, shares), (later, _) = next(iter(scenes.training_batches(0))), next(iter(scenes.training_batches(1)))
     assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 16, 16, 2))
     assert np.allclose(np.sum(shares, axis=-1), 1)
-    assert np.array_equal(later[0], np.float32(scenes.scene(4)[0]) / 255)
+    assert np.array_equal(later[0], np.float32(scenes.views(4)[0][0]) / 255)
 
 
 def test_a_heavier_folder_is_drawn_more_often(soft: Path, data: Path, dataset: Dataset, tmp_path: Path) -> None:
@@ -222,3 +223,47 @@ def test_things_are_nobody_and_hide_the_people_at_most_in_part() -> None:
         hidden += int((left > 127).sum() < (share > 127).sum())
     assert changed > 30
     assert 5 < hidden < 40
+
+
+def test_two_views_of_a_scene_differ_as_two_frames_do(soft: Path, dataset: Dataset) -> None:
+    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32), (16, 16))
+    images, shares = scenes.views(3)
+    assert images.shape == (2, 32, 32, 3)
+    assert np.array_equal(shares[0], shares[1])
+    assert 0 < np.abs(images[0].astype(int) - images[1]).mean() < 25
+    (batch, target), (later, _) = next(iter(scenes.training_batches(0))), next(iter(scenes.training_batches(1)))
+    assert batch.shape == (4, 32, 32, 3)
+    assert np.array_equal(target[0], target[1])
+    assert np.array_equal(later[0], np.float32(scenes.views(2)[0][0]) / 255)  # two scenes a batch
+
+
+def test_consistency_costs_nothing_where_the_views_agree(soft: Path, dataset: Dataset) -> None:
+    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32), (16, 16))
+    model = scenes.training_model(unet((32, 32), 2, (4, 8), stem_stride=2))
+    model.compile(loss=small().make_loss(2))
+    target = np.full((2, 16, 16, 2), 0.5, np.float32)
+    sure, unsure = np.float32([[[[0, 4]]]]), np.float32([[[[0, 0]]]])
+    same, apart = (
+        np.concatenate(pair) * np.ones((2, 16, 16, 2), np.float32) for pair in ((sure, sure), (sure, unsure))
+    )
+    probability = 1 / (1 + np.exp(-4))
+    for logits, extra in ((same, 0.0), (apart, 2 * (probability - 0.5) ** 2)):
+        with_it = model.compute_loss(None, target, logits, training=True)
+        without = model.compute_loss(None, target, logits, training=False)
+        assert float(with_it - without) == pytest.approx(extra, abs=1e-5)
+
+
+def test_places_are_scenes_with_nobody_in_them(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "room.png"), np.full((48, 64, 3), (10, 200, 30), np.uint8))
+    recipe = small(paste=0.0, empty=0.0)
+    scenes = SceneTask([PictureFolder(soft)], dataset, recipe, (32, 32), (16, 16), [PictureFolder(tmp_path, 3.0)])
+    green = [number for number in range(60) if scenes.views(number)[0][..., 1].mean() > 150]
+    assert 30 < len(green) < 55
+    assert not any(scenes.views(number)[1].any() for number in green)
+    assert [folder["pictures"] for folder in scenes.about["scenes"]] == [12, 1]
+
+
+def test_consistency_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="batch is even, got 1.0 and 3"):
+        small(consistency=1.0, batch=3)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import StatusLine, echo_json, fail
-from seg_edge.commands.options import MAX_THREADS, JsonOption
+from seg_edge.commands.options import INPUT_PANEL, MAX_THREADS, MODEL_PANEL, JsonOption
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
 
@@ -21,18 +21,39 @@ def bench(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A bundled model's name or a .tflite file; several are compared.", show_default=DEFAULT_MODEL
+            help="A bundled model's name or a .tflite file; several are compared.",
+            rich_help_panel=MODEL_PANEL,
+            show_default=DEFAULT_MODEL,
         ),
     ] = None,
     threads: Annotated[
-        str | None, typer.Option(help="Numbers of CPU threads.", show_default="1 to the cores, at most 4")
+        str | None,
+        typer.Option(
+            help="Thread counts to measure, such as 1,2,4.",
+            rich_help_panel=MODEL_PANEL,
+            show_default="1 to the cores, at most 4",
+        ),
     ] = None,
-    photo: Annotated[Path | None, typer.Option(help="The picture to segment.", show_default="a drawn one")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of images/ and masks/, to score the models on too.")] = None,
+    photo: Annotated[
+        Path | None,
+        typer.Option(help="The picture to segment.", rich_help_panel=INPUT_PANEL, show_default="a drawn one"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Also measure accuracy on this folder of images/ and masks/.", rich_help_panel=INPUT_PANEL),
+    ] = None,
     split: Annotated[
-        Path | None, typer.Option(help="split.json of the training: only photos that it left out count.")
+        Path | None,
+        typer.Option(
+            help="split.json of the training run: only its test photos are scored.", rich_help_panel=INPUT_PANEL
+        ),
     ] = None,
-    classes: Annotated[str, typer.Option(help="Names, where that folder has no labels.txt: cat,dog")] = "",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="Class names if that folder has no labels.txt, such as cat,dog.", rich_help_panel=INPUT_PANEL
+        ),
+    ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads.")] = 7,
     runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = 60,
     as_json: JsonOption = False,

@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import StatusLine
-from seg_edge.commands.options import Effect, ModelOption, SmoothOption, ThreadsOption
+from seg_edge.commands.options import (
+    INPUT_PANEL,
+    OUTPUT_PANEL,
+    VIEW_PANEL,
+    Effect,
+    ModelOption,
+    SmoothOption,
+    ThreadsOption,
+)
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
 
@@ -26,43 +34,93 @@ class View(StrEnum):
 
 def camera(
     source: Annotated[
-        str, typer.Option(help="auto, picamera2, a number, /dev/videoN, a file, a folder, a URL, or synthetic.")
+        str,
+        typer.Option(
+            help="auto, picamera2, a number, /dev/videoN, a file, a folder, a URL, or synthetic.",
+            rich_help_panel=INPUT_PANEL,
+        ),
     ] = "auto",
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="The picture's size, such as 640x480.")] = None,
-    fps: Annotated[float | None, typer.Option(min=0.1, max=240, help="Frames a second to ask of the camera.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="The picture's size, such as 640x480.", rich_help_panel=INPUT_PANEL),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=240, help="Frame rate to ask the camera for.", rich_help_panel=INPUT_PANEL),
+    ] = None,
     control: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A control of a Pi's camera module, such as ExposureTime=8000."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A control of a Pi's camera module, such as ExposureTime=8000.",
+            rich_help_panel=INPUT_PANEL,
+        ),
     ] = None,
     effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
     mirror: Annotated[
-        bool, typer.Option("--mirror", help="Mirror the picture, as people expect of themselves.")
+        bool,
+        typer.Option("--mirror", help="Mirror the picture, like a mirror or a video call.", rich_help_panel=VIEW_PANEL),
     ] = False,
     view: Annotated[
-        View | None, typer.Option(help="Where to show it.", show_default="a window where there can be one, else http")
+        View | None,
+        typer.Option(
+            help="Where to show it.",
+            rich_help_panel=VIEW_PANEL,
+            show_default="a window where there can be one, else http",
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address of the page; others than this machine's show it to everybody.")
+        str,
+        typer.Option(
+            help="Address the page listens on; 0.0.0.0 lets everybody on the network see it.",
+            rich_help_panel=VIEW_PANEL,
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.", rich_help_panel=VIEW_PANEL)] = 8000,
     record: Annotated[
-        Path | None, typer.Option(help="Also into this video file; %Y%m%d-%H%M%S in its name is the time.")
+        Path | None,
+        typer.Option(
+            help="Also record to this video file; %Y%m%d-%H%M%S in the name becomes the time.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
     virtual_camera: Annotated[
-        str | None, typer.Option(help="Also as a camera for other programs: a v4l2loopback device.", metavar="DEV")
+        str | None,
+        typer.Option(
+            help="Also feed this v4l2loopback device, a camera for other programs.",
+            rich_help_panel=OUTPUT_PANEL,
+            metavar="DEV",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print areas and outlines, one JSON object a frame.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print areas and outlines, one JSON object a frame.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
     snapshots: Annotated[
-        Path, typer.Option(help="Folder for snapshots: key s in the window, or SIGUSR1.", show_default="here")
+        Path,
+        typer.Option(
+            help="Folder for snapshots: key s in the window, or SIGUSR1.",
+            rich_help_panel=OUTPUT_PANEL,
+            show_default="here",
+        ),
     ] = Path(),
     smooth: SmoothOption = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
-    stats: Annotated[Path | None, typer.Option(help="At the end, write what it took into this JSON file.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this many seconds.", rich_help_panel=INPUT_PANEL)
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many frames.", rich_help_panel=INPUT_PANEL)
+    ] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option(help="Write frame counts and timings to this JSON file at the end.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     threads: ThreadsOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a recording that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a recording that is there.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
 ) -> None:
     """Segment live, until you press q in the window or Ctrl-C."""
     from seg_edge.apps.camera import CameraSettings, run_camera

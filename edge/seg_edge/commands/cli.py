@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Segment people, or your own classes, on this machine. Nothing leaves it.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 for command in (image, camera, video, serve, models, bench, doctor):
@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one line and an exit code (1 failed, 2 wrong usage)."""
     _open_standard_streams()
     try:
-        app(args=arguments, prog_name="seg-edge")
+        command = typer.main.get_command(app)
+        command.rich_markup_mode = None  # type: ignore[attr-defined]  # errors as one line, without a box around them
+        command(args=arguments, prog_name="seg-edge")
     except UsageError as error:
         fail(str(error), 2)
     except SegEdgeError as error:

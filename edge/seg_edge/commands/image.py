@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from seg_edge.commands.console import ERASE_LINE, note, printable
-from seg_edge.commands.options import Effect, JsonOption, ModelOption, ThreadsOption
+from seg_edge.commands.options import OUTPUT_PANEL, Effect, JsonOption, ModelOption, ThreadsOption
 from seg_edge.models import DEFAULT_MODEL
 
 
@@ -27,12 +27,21 @@ def image(
     model: ModelOption = DEFAULT_MODEL,
     effect: Annotated[Effect, typer.Option(help="What to make of each photo.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; by default beside the photo.")] = None,
-    labels: Annotated[bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.")] = False,
-    polygons: Annotated[PolygonFormat | None, typer.Option(help="Also write the outlines.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results; by default the photo's folder.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    polygons: Annotated[
+        PolygonFormat | None, typer.Option(help="Also write the outlines.", rich_help_panel=OUTPUT_PANEL)
+    ] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
     from seg_edge.apps.image import ImageOptions, is_result, segment_photos

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import fail, printable
-from seg_edge.commands.options import Effect, ModelOption, SmoothOption, ThreadsOption
+from seg_edge.commands.options import OUTPUT_PANEL, Effect, ModelOption, SmoothOption, ThreadsOption
 from seg_edge.errors import OutputError
 from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
@@ -18,14 +18,22 @@ from seg_edge.models import DEFAULT_MODEL
 
 def video(
     file: Annotated[Path, typer.Argument(help="A video file.", metavar="IN")],
-    out: Annotated[Path, typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi, .webm or .ts.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi, .webm or .ts.", rich_help_panel=OUTPUT_PANEL),
+    ],
     effect: Annotated[Effect, typer.Option(help="What to make of each frame.")] = Effect.overlay,
     background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
     smooth: SmoothOption = None,
-    stats: Annotated[Path | None, typer.Option(help="Write what it took into this JSON file.")] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option(help="Write frame counts and timings to this JSON file.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
     model: ModelOption = DEFAULT_MODEL,
     threads: ThreadsOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is there.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
 ) -> None:
     """Segment every frame of a video file, with its sound if ffmpeg is installed."""
     from rich.console import Console

@@ -79,14 +79,18 @@ class FakeCamera:
         raise AssertionError("it would hold up the pipeline")
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeCamera]:
+def install_camera(monkeypatch: pytest.MonkeyPatch) -> type[FakeCamera]:
     """pyvirtualcam, and a loopback device at /dev/null: both made up."""
     FakeCamera.made, FakeCamera.refusal = [], ""
     monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=FakeCamera, PixelFormat=PixelFormat))
     monkeypatch.setattr(virtual_camera, "VIDEO_MAJOR", os.major(os.stat("/dev/null").st_rdev))
     monkeypatch.setattr(virtual_camera, "driver_of", lambda device: "v4l2 loopback")
     return FakeCamera
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeCamera]:
+    return install_camera(monkeypatch)
 
 
 def plain(signature: inspect.Signature) -> list[tuple[str, object, object]]:

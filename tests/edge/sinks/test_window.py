@@ -67,14 +67,19 @@ class FakeGui:
         del self.windows[winname]
 
 
-@pytest.fixture
-def gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+def install_gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+    """Puts the fake in the place of OpenCV's windows."""
     fake = FakeGui()
     for name in GUI:
         monkeypatch.setattr(cv2, name, getattr(fake, name))
     monkeypatch.setattr(module, "why_no_window", lambda machine: None)
     monkeypatch.setattr(module, "prepare_qt", lambda: None)
     return fake
+
+
+@pytest.fixture
+def gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
+    return install_gui(monkeypatch)
 
 
 @pytest.mark.parametrize("name", GUI)
