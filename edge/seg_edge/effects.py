@@ -1,22 +1,34 @@
-"""Pictures of an answer: overlay, mask, cut-out, blurred and replaced background, with edges as soft as the scores."""
+"""Pictures of an answer: overlay, mask, matte, cut-out, background blurred or replaced, people hidden.
+
+To add an effect: write a function that takes the frame, the answer and the settings, enter it in `EFFECTS` at the end
+and in `seg_edge.commands.options.Effect`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
-from seg_edge.postprocess import upsample
+from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
 from seg_edge.preprocess import check_frame, shrink
+from seg_edge.privacy import hide_people
 from seg_edge.segmentation import Segmentation
-
-Background = np.ndarray | None
 
 OVERLAY_OPACITY = 0.5
 BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
+BLUR_STRENGTHS = (0.1, 5.0)
 GREEN = (0, 177, 64)  # RGB: chroma key green, which programs that mix pictures look for
+TRANSPARENT = "transparent"
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": GREEN}
+STRIP_ROWS = 64  # pictures are drawn in strips that stay in the processor's cache
+
+Background = np.ndarray | tuple[int, int, int] | str | None
 
 
 def check_background(effect: str, background: object) -> None:
@@ -29,34 +41,114 @@ def check_background(effect: str, background: object) -> None:
         raise UsageError("--effect replace and --background FILE go together; give both or neither.")
 
 
+@dataclass(frozen=True, eq=False)
+class EffectSettings:
+    """What is made of an answer.
+
+    Attributes:
+        effect: `overlay` tints each class with its colour; `mask` is the colours alone, hard-edged, so that each pixel
+            tells its class; `matte` is white on black; `cutout` is the foreground on transparency; `blur` and `replace`
+            change what is behind it; `anonymize` hides the foreground itself, see `seg_edge.privacy`.
+        background: For `replace`: a BGR uint8 picture of any size (see `cover`), an RGB colour, or `transparent`.
+        blur_strength: For `blur`: so many times the standard blur, 0.1 to 5.
+        only: `all` regions, or the `largest` alone. These three are applied by `seg_edge.regions.select_regions`.
+        min_area: Regions under this share of the picture are dropped, 0..1.
+        fill_holes: Background that a region encloses becomes part of it.
+
+    Raises:
+        UsageError: A value is out of range, or two make no sense together.
+        TypeError: The background picture is no BGR uint8 array.
+    """
+
+    effect: str = "overlay"
+    background: Background = None
+    blur_strength: float = 1.0
+    only: str = "all"
+    min_area: float = 0.0
+    fill_holes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.effect not in EFFECTS:
+            raise UsageError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}.")
+        if self.effect == "replace" and self.background is None:
+            raise UsageError("the effect 'replace' needs a background; give one with --background.")
+        if isinstance(self.background, np.ndarray):
+            check_frame(self.background)
+        elif self.background is not None and self.background != TRANSPARENT and not _is_colour(self.background):
+            raise UsageError(f"the background is a picture, an RGB colour or {TRANSPARENT!r}, got {self.background!r}.")
+        low, high = BLUR_STRENGTHS
+        if not low <= self.blur_strength <= high:
+            raise UsageError(f"the blur strength is {low} to {high:.0f}, got {self.blur_strength}.")
+        if self.only not in ("all", "largest"):
+            raise UsageError(f"only {self.only!r} is none of all, largest.")
+        if not 0 <= self.min_area <= 1:
+            raise UsageError(f"the minimum area is a share of the picture, 0 to 1, got {self.min_area}.")
+        if self.effect == "anonymize" and (self.only != "all" or self.min_area):
+            raise UsageError("anonymize hides everybody; --only and --min-area would leave people visible.")
+
+    @property
+    def transparent(self) -> bool:
+        """Whether the picture has an alpha channel, so that it needs a PNG or WebP."""
+        return self.effect == "cutout" or (self.effect == "replace" and isinstance(self.background, str))
+
+    def effects(self) -> list[str]:
+        """The effects that can be changed to with the other settings as they are."""
+        selects = self.only != "all" or self.min_area > 0
+        left_out = {"replace": self.background is None, "anonymize": selects}
+        return [name for name in EFFECTS if not left_out.get(name)]
+
+
+def _is_colour(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
+
+
+def parse_background(text: str) -> tuple[int, int, int] | str | Path:
+    """What `--background` says: an RGB colour, `transparent`, or else the file of a picture."""
+    if text == TRANSPARENT:
+        return text
+    if re.fullmatch("#[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text[1:])
+        return red, green, blue
+    return COLOURS.get(text) or Path(text)
+
+
 def render(
     frame: np.ndarray,
     segmentation: Segmentation,
-    effect: str = "overlay",
-    background: np.ndarray | None = None,
+    effect: str | EffectSettings = "overlay",
+    background: Background = None,
 ) -> np.ndarray:
     """Draws a segmentation.
 
     Args:
         frame: BGR uint8 (height, width, 3), the one that was segmented.
         segmentation: Its answer.
-        effect: `overlay` tints each class with its colour, the less the less sure the model is; `mask` is the colours
-            alone, hard-edged, so that each pixel tells its class; `cutout` is the foreground on transparency; `blur`
-            and `replace` change what is behind it.
-        background: BGR uint8 of any size, for `replace`; see `cover`.
+        effect: An effect's name, or all its settings.
+        background: For the effect `replace`, given by name; see `EffectSettings`.
 
     Returns:
-        BGR uint8 (height, width, 3), for `cutout` BGRA (height, width, 4). A new array.
+        BGR uint8 (height, width, 3), or BGRA (height, width, 4) where the settings are `transparent`. A new array.
 
     Raises:
-        UsageError: Unknown effect, or `replace` without a background.
+        TypeError: The frame is no frame, or not the one of the answer.
+        UsageError: See `EffectSettings`.
     """
-    if effect not in EFFECTS:
-        raise UsageError(f"effect {effect!r} is none of {', '.join(EFFECTS)}.")
+    settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
     check_frame(frame)
     if frame.shape[:2] != segmentation.labels.shape:
         raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
-    return EFFECTS[effect](frame, segmentation, background)
+    return EFFECTS[settings.effect](frame, segmentation, settings)
+
+
+def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Adds transparency, BGRA uint8 (h, w, 4); where nothing is seen there is no colour either."""
+    picture = np.zeros((*alpha.shape, 4), np.uint8)
+    window = window_of(alpha)
+    for rows in _strips(window[0]):
+        strip = (rows, window[1])
+        bgra = cv2.insertChannel(alpha[strip], cv2.cvtColor(bgr[strip], cv2.COLOR_BGR2BGRA), 3)
+        cv2.copyTo(bgra, alpha[strip], picture[strip])
+    return picture
 
 
 def flatten(picture: np.ndarray) -> np.ndarray:
@@ -71,13 +163,15 @@ def flatten(picture: np.ndarray) -> np.ndarray:
     if picture.shape[2] == 3:
         return picture
     bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
-    return blend(np.full_like(bgr, GREEN[::-1]), bgr, cv2.extractChannel(picture, 3))
+    below = np.full_like(bgr, GREEN[::-1])
+    paste(below, bgr, cv2.extractChannel(picture, 3))
+    return below
 
 
 def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     """Scales and crops a picture at its centre so that it fills (height, width).
 
-    `render` does it to a background that doesn't fit. Who renders many frames does it once, and gives the result.
+    `render` does it to a background that doesn't fit. For many frames, do it once and give the result.
 
     Args:
         picture: BGR uint8 of any size.
@@ -96,16 +190,6 @@ def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`above` over `below`, both BGR uint8 (h, w, 3), by alpha uint8 (h, w); 255 shows `above` alone.
-
-    Each of the two is weighted and rounded in whole numbers, so that a mixture may be off by 1 in 255.
-    """
-    window = _window(alpha)
-    weight = cv2.cvtColor(alpha[window], cv2.COLOR_GRAY2BGR)
-    return _mix(below, window, weight, cv2.multiply(above[window], weight, scale=1 / 255))
-
-
 def colour_map(segmentation: Segmentation) -> np.ndarray:
     """Each pixel in its class's colour, BGR uint8 (height, width, 3); the background is black."""
     table = np.zeros((256, 1, 3), np.uint8)
@@ -114,74 +198,84 @@ def colour_map(segmentation: Segmentation) -> np.ndarray:
     return cv2.applyColorMap(segmentation.labels, table)
 
 
-def _window(alpha: np.ndarray) -> tuple[slice, slice]:
-    """The rectangle outside of which alpha is 0: mostly half of the picture or less, and all that is to be drawn."""
-    left, top, width, height = cv2.boundingRect(alpha)
-    # One pixel at least, as OpenCV takes no empty arrays.
-    return slice(top, top + max(height, 1)), slice(left, left + max(width, 1))
+def _strips(rows: slice) -> list[slice]:
+    return [slice(top, min(top + STRIP_ROWS, rows.stop)) for top in range(rows.start, rows.stop, STRIP_ROWS)]
 
 
-def _mix(below: np.ndarray, window: tuple[slice, slice], weight: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """A copy of `below` that in the window loses the share weight / 255, and gets `light` added. Spends `weight`."""
-    picture = below.copy(order="C")
-    part = picture[window]
-    cv2.multiply(part, cv2.bitwise_not(weight, weight), part, 1 / 255)
-    cv2.add(part, light, part)
+def _overlay(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    picture = frame.copy(order="C")
+    alpha, labels = segmentation.alpha(), segmentation.labels
+    window = window_of(alpha)
+    tints = np.array([OVERLAY_OPACITY * np.array(info.colour[::-1]) for info in segmentation.classes])
+    for rows in _strips(window[0]):
+        strip = (rows, window[1])
+        darker = cv2.convertScaleAbs(frame[strip], None, 1 - OVERLAY_OPACITY)
+        for label, tint in enumerate(tints[1:], 1):
+            cv2.add(darker, (*tint, 0), picture[strip], mask=cv2.inRange(labels[strip], label, label))
+    soft = soft_pixels(alpha)
+    # The outer half of a soft edge is background; it takes the tint of the class beside it.
+    beside = cv2.dilate(labels[window], np.ones((3, 3), np.uint8))[soft[0] - window[0].start, soft[1] - window[1].start]
+    share = alpha[soft][:, np.newaxis] / 255
+    picture[soft] = np.round(frame[soft] * (1 - OVERLAY_OPACITY * share) + tints[beside] * share)
     return picture
 
 
-def _overlay(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
-    # Each class adds its colour by its probability. That is the tint of the likeliest class where the model is sure,
-    # and fades where it isn't: towards the background, and from one class into another.
-    alpha = segmentation.alpha()
-    window = _window(alpha)
-    opacity = cv2.convertScaleAbs(alpha[window], None, OVERLAY_OPACITY)
-    colours = np.array([info.colour[::-1] for info in segmentation.classes], np.float32)
-    if len(colours) == 2:  # the plane at hand says it all
-        light = cv2.merge([cv2.convertScaleAbs(opacity, None, value / 255) for value in colours[1]])
-    else:
-        colours[0] = 0
-        shares = segmentation.score_map.probabilities(segmentation.score_map.stored.shape[:2])
-        tint = cv2.transform(np.ascontiguousarray(shares), OVERLAY_OPACITY * colours.T)
-        light = upsample(cv2.convertScaleAbs(tint), frame.shape[:2])[window]
-    return _mix(frame, window, cv2.cvtColor(opacity, cv2.COLOR_GRAY2BGR), light)
-
-
-def _mask(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
+def _mask(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
     return colour_map(segmentation)
 
 
-def _cutout(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
-    return cv2.insertChannel(segmentation.alpha(), cv2.cvtColor(frame, cv2.COLOR_BGR2BGRA), 3)
+def _matte(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    return cv2.cvtColor(segmentation.alpha(), cv2.COLOR_GRAY2BGR)
 
 
-def _blur(frame: np.ndarray, segmentation: Segmentation, _: Background) -> np.ndarray:
-    # Blurred at an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first so
-    # that it does not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
+def _cutout(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    alpha = segmentation.alpha()
+    picture = with_alpha(frame, alpha)
+    soft = soft_pixels(alpha)
+    picture[(*soft, slice(3))] = foreground_colours(frame, alpha, soft)
+    return picture
+
+
+def _blur(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    # Blurred at up to an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first
+    # so that it does not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
     alpha = segmentation.alpha()
     height, width = frame.shape[:2]
-    size_wh = (max(1, width // 8), max(1, height // 8))
+    sigma = BLUR_SHARE * settings.blur_strength * max(height, width)
+    scale = min(8, max(1, int(sigma / 2)))
+    size_wh = (max(1, width // scale), max(1, height // scale))
     weight = 1 - cv2.resize(alpha, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     weight = np.maximum(weight, 1e-3)
-    small = shrink(frame, size_wh).astype(np.float32)
-    sigma = max(1.0, BLUR_SHARE * max(size_wh))
+    small = (frame if scale == 1 else shrink(frame, size_wh)).astype(np.float32)
+    sigma = max(0.5, sigma / scale)
     total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
     blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
-    background = cv2.resize(np.clip(blurred, 0, 255).astype(np.uint8), (width, height))
-    return blend(background, frame, alpha)
+    picture = cv2.resize(np.clip(blurred, 0, 255).astype(np.uint8), (width, height))
+    paste(picture, frame, alpha)
+    return picture
 
 
-def _replace(frame: np.ndarray, segmentation: Segmentation, background: Background) -> np.ndarray:
-    if background is None:
-        raise UsageError("the effect 'replace' needs a background picture; give one with --background.")
-    check_frame(background)
-    return blend(cover(background, frame.shape[:2]), frame, segmentation.alpha())
+def _replace(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    if isinstance(settings.background, str):
+        return _cutout(frame, segmentation, settings)
+    if isinstance(settings.background, np.ndarray):
+        picture = cover(settings.background, frame.shape[:2]).copy(order="C")
+    else:
+        picture = np.full_like(frame, settings.background[::-1], order="C")
+    paste(picture, frame, segmentation.alpha(), clean=True)
+    return picture
 
 
-EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, Background], np.ndarray]] = {
+def _anonymize(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+    return hide_people(frame, segmentation.score_map)
+
+
+EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, EffectSettings], np.ndarray]] = {
     "overlay": _overlay,
     "mask": _mask,
+    "matte": _matte,
     "cutout": _cutout,
     "blur": _blur,
     "replace": _replace,
+    "anonymize": _anonymize,
 }

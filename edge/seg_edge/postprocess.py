@@ -1,4 +1,4 @@
-"""From the model's scores to answers at the frame's size: label map, soft edges, polygons.
+"""From the model's scores to answers at the frame's size: label map, probabilities, polygons.
 
 Scores are upsampled before the decision, so edges are smooth rather than made of the model's pixels. Where
 it can be, that happens on the quantised numbers: every channel of an output shares one scale, so order is kept.
@@ -69,11 +69,6 @@ class ScoreMap:
         planes = np.ascontiguousarray(np.moveaxis(scores, 2, 0))
         exponent = np.exp(planes - planes.max(axis=0))
         return np.moveaxis(exponent / exponent.sum(axis=0), 0, 2)
-
-    def alpha(self, shape_hw: tuple[int, int]) -> np.ndarray:
-        """How much of each pixel is foreground, uint8 `shape_hw`, 255 for all: for soft edges."""
-        foreground = 1 - self.probabilities(self.stored.shape[:2])[..., 0]
-        return upsample(np.round(foreground * 255).astype(np.uint8), shape_hw)
 
 
 def upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:

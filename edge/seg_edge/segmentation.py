@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from seg_edge.card import ClassInfo
+from seg_edge.matte import soft_alpha
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
 
 # Regions under this share of the picture are specks, not shapes anybody would outline.
@@ -52,5 +53,5 @@ class Segmentation:
         return self.score_map.probabilities(self.labels.shape)  # type: ignore[arg-type]
 
     def alpha(self) -> np.ndarray:
-        """Foreground share of each pixel for soft edges, uint8 (height, width), 255 is all foreground."""
-        return self.score_map.alpha(self.labels.shape)  # type: ignore[arg-type]
+        """How much of each pixel is foreground, uint8 (height, width): 255 inside, 0 outside, soft at the outline."""
+        return soft_alpha(self.labels)

@@ -1,6 +1,7 @@
 """Each effect changes what it should and leaves the rest alone, to the pixel."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,9 +9,21 @@ import pytest
 
 from seg_edge import Segmentation
 from seg_edge.card import ClassInfo
-from seg_edge.effects import EFFECTS, GREEN, blend, colour_map, cover, flatten, render
+from seg_edge.commands.options import Effect
+from seg_edge.effects import (
+    EFFECTS,
+    GREEN,
+    EffectSettings,
+    colour_map,
+    cover,
+    flatten,
+    parse_background,
+    render,
+    with_alpha,
+)
 from seg_edge.errors import UsageError
 from seg_edge.interpreter import TensorSpec
+from seg_edge.matte import foreground_colours, paste, soft_alpha, soft_pixels
 from seg_edge.postprocess import ScoreMap
 from tests import tiny
 
@@ -44,7 +57,7 @@ def sharp(labels: np.ndarray) -> Segmentation:
 FRAME = tiny.noise(SHAPE)
 ANSWER = answer()
 SHARP = sharp(ANSWER.labels)
-INSIDE = SHARP.labels > 0
+SOLID, CLEAR = SHARP.alpha() == 255, SHARP.alpha() == 0
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -61,7 +74,7 @@ def test_shape_and_dtype_at_any_size(effect: str, shape_hw: tuple[int, int], bac
 
 
 def test_the_effects_are_those_of_the_commands() -> None:
-    assert list(EFFECTS) == ["overlay", "mask", "cutout", "blur", "replace"]
+    assert list(EFFECTS) == [effect.value for effect in Effect]
 
 
 @pytest.mark.parametrize("effect", ["", "Overlay", "sepia"])
@@ -69,7 +82,7 @@ def test_an_unknown_effect_is_refused_with_the_known_ones(effect: str) -> None:
     with pytest.raises(UsageError) as refusal:
         render(FRAME, ANSWER, effect)
     assert repr(effect) in str(refusal.value)
-    assert "overlay, mask, cutout, blur, replace" in str(refusal.value)
+    assert "overlay, mask, matte, cutout, blur, replace, anonymize" in str(refusal.value)
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -119,32 +132,33 @@ def one_class(labels: np.ndarray) -> Segmentation:
 def test_overlay_tints_the_classes_and_nothing_else(segmentation: Segmentation) -> None:
     picture = render(FRAME, segmentation)
     np.testing.assert_array_equal(picture, render(FRAME, segmentation, "overlay"))
-    outside = segmentation.labels == 0
+    alpha = segmentation.alpha()
+    outside = alpha == 0
     np.testing.assert_array_equal(picture[outside], FRAME[outside])
     for label, bgr in enumerate([(0, 100, 200), (240, 60, 0)][: len(segmentation.classes) - 1], 1):
-        there = segmentation.labels == label
+        there = (segmentation.labels == label) & (alpha == 255)
         assert there.any()
         expected = FRAME[there] / 2 + np.array(bgr) / 2
         np.testing.assert_allclose(picture[there], expected, atol=1.51)  # three roundings
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_an_overlay_is_as_strong_as_the_model_is_sure(classes: int) -> None:
-    """Black under a class that is three quarters sure: three quarters of half its colour."""
+def test_an_overlay_is_as_strong_where_the_model_is_unsure(classes: int) -> None:
+    """Black under a class that is three quarters sure: half its colour, as everywhere."""
     logits = np.zeros((12, 16, classes), np.float32)
     logits[..., 1] = np.log(3)
     logits[..., 2:] = -40
     scores = ScoreMap(logits, TensorSpec("out", (1, *logits.shape), np.float32), "logits")
     segmentation = Segmentation(scores.labels(SHAPE), CLASSES[:classes], scores, EMPTY, {})
     picture = render(tiny.grey_frame(SHAPE), segmentation)
-    np.testing.assert_allclose(picture, np.broadcast_to([0, 100 * 3 / 8, 200 * 3 / 8], picture.shape), atol=1)
+    np.testing.assert_allclose(picture, np.broadcast_to([0, 50, 100], picture.shape), atol=1)
 
 
 def test_an_overlay_has_soft_edges_without_a_dark_line() -> None:
     """On white, no pixel is darker than the tint and the frame it lies between."""
     picture = render(tiny.grey_frame(SHAPE, 255), ANSWER).astype(int)
     row = picture[48, 8:64]  # across the cat
-    assert np.unique(row[:, 0]).size > 6
+    assert np.unique(row[:, 0]).size == 4  # the frame, the tint, two steps between
     assert (row[:, 2] >= (255 + 200) // 2 - 2).all()
 
 
@@ -155,13 +169,118 @@ def test_mask_is_the_colours_alone() -> None:
         assert (picture[ANSWER.labels == label] == bgr).all()
 
 
-def test_cutout_keeps_the_pixels_and_adds_alpha() -> None:
+def test_a_cutout_keeps_the_pixels_inside_and_has_no_colour_outside() -> None:
     picture = render(FRAME, ANSWER, "cutout")
-    np.testing.assert_array_equal(picture[..., :3], FRAME)
-    np.testing.assert_array_equal(picture[..., 3], ANSWER.alpha())
+    alpha = picture[..., 3]
+    np.testing.assert_array_equal(alpha, ANSWER.alpha())
+    np.testing.assert_array_equal(picture[alpha == 255][:, :3], FRAME[alpha == 255])
+    assert not picture[alpha == 0].any()
     assert picture[48, 36, 3] == picture[48, 92, 3] == 255
     assert picture[0, 0, 3] == picture[48, 64, 3] == 0
-    assert np.unique(picture[..., 3]).size > 5  # soft edges
+
+
+def test_alpha_is_solid_inside_and_soft_over_three_pixels() -> None:
+    labels = np.zeros((9, 12), np.uint8)
+    labels[:, 4:8] = 2
+    assert soft_alpha(labels)[4].tolist() == [0, 0, 0, 85, 170, 255, 255, 170, 85, 0, 0, 0]
+    assert soft_alpha(np.ones((3, 4), np.uint8)).min() == 255
+    np.testing.assert_array_equal(labels[:, 4:8], 2)
+
+
+def test_transparency_hides_the_colours() -> None:
+    alpha = np.zeros(SHAPE, np.uint8)
+    alpha[10:90, 20:30] = tiny.noise((80, 10), 8)[..., 0]
+    picture = with_alpha(FRAME, alpha)
+    seen = alpha > 0
+    np.testing.assert_array_equal(picture[..., 3], alpha)
+    np.testing.assert_array_equal(picture[seen][:, :3], FRAME[seen])
+    assert not picture[~seen].any()
+
+
+@pytest.mark.parametrize("shape_hw", [(60, 80), (1500, 2000)])
+def test_the_edge_has_the_foreground_s_colour(shape_hw: tuple[int, int]) -> None:
+    """A dark disc on white, mixed at its edge as a camera does: the edge comes out dark."""
+    labels = cv2.circle(np.zeros(shape_hw, np.uint8), (shape_hw[1] // 2, shape_hw[0] // 2), shape_hw[0] // 3, 1, -1)
+    alpha = soft_alpha(labels)
+    photo = np.round(255 - alpha[..., np.newaxis] * (215 / 255)).astype(np.uint8).repeat(3, axis=2)
+    soft = soft_pixels(alpha)
+    assert photo[soft].max() > 150
+    np.testing.assert_array_equal(foreground_colours(photo, alpha, soft), 40)
+    picture = render(photo, one_class(labels), "cutout")
+    assert (picture[picture[..., 3] > 0][:, :3] == 40).all()
+    assert (render(photo, one_class(labels), "replace", (40, 40, 40)) == 40).all()
+
+
+def test_an_edge_without_sure_foreground_keeps_its_colours() -> None:
+    alpha = np.full((4, 5), 100, np.uint8)
+    frame = tiny.noise((4, 5))
+    np.testing.assert_array_equal(foreground_colours(frame, alpha, soft_pixels(alpha)).reshape(4, 5, 3), frame)
+
+
+def test_a_matte_is_white_on_black() -> None:
+    np.testing.assert_array_equal(render(FRAME, ANSWER, "matte"), np.dstack([ANSWER.alpha()] * 3))
+
+
+def test_a_background_of_one_colour_is_rgb() -> None:
+    assert (render(FRAME, SHARP, "replace", (200, 100, 0))[0, 0] == (0, 100, 200)).all()
+
+
+def test_a_transparent_background_is_the_cutout() -> None:
+    np.testing.assert_array_equal(render(FRAME, ANSWER, "replace", "transparent"), render(FRAME, ANSWER, "cutout"))
+    assert EffectSettings("replace", "transparent").transparent
+    assert not EffectSettings("overlay", "transparent").transparent
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("white", (255, 255, 255)),
+        ("black", (0, 0, 0)),
+        ("#FF8000", (255, 128, 0)),
+        ("transparent", "transparent"),
+        ("beach.jpg", Path("beach.jpg")),
+        ("#ff80", Path("#ff80")),
+        ("./white", Path("white")),
+    ],
+)
+def test_what_a_background_says(text: str, meant: object) -> None:
+    assert parse_background(text) == meant
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"effect": "replace"},
+        {"effect": "replace", "background": "pink"},
+        {"effect": "replace", "background": (0, 0, 256)},
+        {"effect": "replace", "background": (0, 0)},
+        {"effect": "blur", "blur_strength": 0.0},
+        {"effect": "blur", "blur_strength": float("nan")},
+        {"effect": "blur", "blur_strength": 6.0},
+        {"only": "nearest"},
+        {"min_area": 1.1},
+        {"min_area": float("nan")},
+        {"effect": "anonymize", "only": "largest"},
+        {"effect": "anonymize", "min_area": 0.1},
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused(values: dict) -> None:
+    with pytest.raises(UsageError):
+        EffectSettings(**values)
+
+
+def test_which_effects_can_be_changed_to() -> None:
+    every = list(EFFECTS)
+    assert EffectSettings("replace", (0, 0, 0)).effects() == every
+    assert EffectSettings().effects() == [name for name in every if name != "replace"]
+    assert "anonymize" not in EffectSettings(only="largest").effects()
+
+
+def test_a_stronger_blur_leaves_less() -> None:
+    left = [render(FRAME, SHARP, EffectSettings("blur", blur_strength=s))[CLEAR].std() for s in (0.1, 0.5, 1, 5)]
+    assert left == sorted(left, reverse=True)
+    assert left[0] > 2 * left[2]
 
 
 def test_replace_needs_a_background() -> None:
@@ -171,8 +290,8 @@ def test_replace_needs_a_background() -> None:
 
 def test_replace_changes_what_is_behind_and_not_what_is_in_front() -> None:
     picture = render(FRAME, SHARP, "replace", BACKGROUND)
-    np.testing.assert_array_equal(picture[INSIDE], FRAME[INSIDE])
-    assert (picture[~INSIDE] == (10, 20, 30)).all()
+    np.testing.assert_array_equal(picture[SOLID], FRAME[SOLID])
+    assert (picture[CLEAR] == (10, 20, 30)).all()
 
 
 @pytest.mark.parametrize(
@@ -200,9 +319,9 @@ def test_a_background_is_not_turned_or_mirrored() -> None:
 
 def test_blur_leaves_the_foreground_and_blurs_the_rest() -> None:
     picture = render(FRAME, SHARP, "blur")
-    np.testing.assert_array_equal(picture[INSIDE], FRAME[INSIDE])
-    assert picture[~INSIDE].std() < FRAME[~INSIDE].std() / 4
-    assert picture[~INSIDE].mean() == pytest.approx(FRAME[~INSIDE].mean(), abs=4)
+    np.testing.assert_array_equal(picture[SOLID], FRAME[SOLID])
+    assert picture[CLEAR].std() < FRAME[CLEAR].std() / 4
+    assert picture[CLEAR].mean() == pytest.approx(FRAME[CLEAR].mean(), abs=4)
 
 
 def test_blur_keeps_the_middle_of_a_soft_foreground() -> None:
@@ -214,8 +333,8 @@ def test_blur_keeps_the_middle_of_a_soft_foreground() -> None:
 def test_blur_draws_no_halo_around_the_foreground() -> None:
     """A white cat before a black wall: the wall stays black next to it."""
     frame = tiny.grey_frame(SHAPE)
-    frame[INSIDE] = 255
-    assert render(frame, SHARP, "blur")[~INSIDE].max() <= 8
+    frame[SOLID] = 255
+    assert render(frame, SHARP, "blur")[CLEAR].max() <= 8
 
 
 @pytest.mark.parametrize("value", [0, 1, 128, 255])
@@ -232,37 +351,40 @@ def test_blur_with_nothing_or_everything_in_front(everything: int) -> None:
     assert np.array_equal(picture, FRAME) == bool(everything)
 
 
-def test_blend_worked_out_by_hand() -> None:
+def test_paste_worked_out_by_hand() -> None:
     below, above = tiny.grey_frame((1, 4), 10), tiny.grey_frame((1, 4), 210)
     alpha = np.array([[0, 51, 204, 255]], np.uint8)
-    picture = blend(below, above, alpha)
+    paste(picture := below.copy(), above, alpha)
     assert picture[0, :, 0].tolist() == [10, 50, 170, 210]
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
     same = np.dstack([every] * 3)
-    np.testing.assert_array_equal(blend(np.zeros_like(same), same, np.full_like(every, 255)), same)
-    np.testing.assert_array_equal(blend(same, np.zeros_like(same), np.zeros_like(every)), same)
+    paste(black := np.zeros_like(same), same, np.full_like(every, 255))
+    np.testing.assert_array_equal(black, same)
+    paste(kept := same.copy(), np.zeros_like(same), np.zeros_like(every))
+    np.testing.assert_array_equal(kept, same)
 
 
-def test_blend_is_the_mixture_to_one_in_255() -> None:
+def test_paste_is_the_mixture() -> None:
     below, above = tiny.noise(SHAPE, 3), tiny.noise(SHAPE, 4)
     alpha = np.zeros(SHAPE, np.uint8)
     alpha[20:70, 30:90] = tiny.noise((50, 60), 5)[..., 0]
     weight = alpha[..., np.newaxis] / 255
-    np.testing.assert_allclose(blend(below, above, alpha), above * weight + below * (1 - weight), atol=1.01)
+    paste(picture := below.copy(), above, alpha)
+    np.testing.assert_allclose(picture, above * weight + below * (1 - weight), atol=0.51)
 
 
 def test_a_flattened_cutout_stands_before_green() -> None:
     cutout = render(FRAME, SHARP, "cutout")
     picture = flatten(cutout)
     assert (picture.shape, picture.dtype) == (FRAME.shape, np.uint8)
-    np.testing.assert_array_equal(picture[INSIDE], FRAME[INSIDE])
-    assert (picture[~INSIDE] == GREEN[::-1]).all()
+    np.testing.assert_array_equal(picture[SOLID], FRAME[SOLID])
+    assert (picture[CLEAR] == GREEN[::-1]).all()
     assert GREEN == (0, 177, 64)
     half = np.dstack([tiny.grey_frame((2, 2), 100), np.full((2, 2), 51, np.uint8)])
     np.testing.assert_allclose(flatten(half)[0, 0], np.array(GREEN[::-1]) * 0.8 + 20, atol=1.01)
 
 
-@pytest.mark.parametrize("effect", ["overlay", "mask", "blur", "replace"])
+@pytest.mark.parametrize("effect", [name for name in EFFECTS if name != "cutout"])
 def test_what_holds_no_transparency_is_flat_already(effect: str) -> None:
     picture = render(FRAME, ANSWER, effect, BACKGROUND)
     assert flatten(picture) is picture

@@ -166,8 +166,7 @@ def test_an_edge_upsampled_eightfold_is_a_line_and_no_staircase(
     truth = distance(PIXELS, degrees)
     inside = (slice(FACTOR, -FACTOR),) * 2  # at the border there is no neighbour to interpolate to
     certain = np.abs(truth[inside]) > 1.5
-    for foreground in (scores.labels(shape_hw) > 0, scores.alpha(shape_hw) > 127):
-        np.testing.assert_array_equal(foreground[inside][certain], truth[inside][certain] > 0)
+    np.testing.assert_array_equal(scores.labels(shape_hw)[inside][certain] > 0, truth[inside][certain] > 0)
 
 
 @given(score_maps(), SHAPES)
@@ -214,7 +213,6 @@ def test_probabilities_are_the_softmax(channels: int, dtype: type[np.generic]) -
     share = np.exp(real - real.max(axis=2, keepdims=True))
     expected = share / share.sum(axis=2, keepdims=True)
     np.testing.assert_allclose(scores.probabilities((6, 7)), expected, atol=1e-6)
-    np.testing.assert_allclose(scores.alpha((6, 7)), 255 * (1 - expected[..., 0]), atol=0.51)
 
 
 @pytest.mark.parametrize("channels", [5, 128, 129, 256])
@@ -223,31 +221,9 @@ def test_as_many_classes_as_a_card_may_name(channels: int) -> None:
     stored[..., channels - 1] = 200
     scores = score_map(stored, zero=0)
     assert (scores.labels((8, 9)) == channels - 1).all()
-    assert scores.alpha((8, 9)).shape == (8, 9)
     probabilities = scores.probabilities((8, 9))
     assert probabilities.shape == (8, 9, channels)
     assert (probabilities.argmax(axis=2) == channels - 1).all()
-
-
-@given(score_maps())
-def test_alpha_is_what_is_not_background(scores: ScoreMap) -> None:
-    if scores.kind == "probabilities" and scores.stored.shape[2] > 1:
-        total = scores.stored.astype(float)
-        total[:] = 1 / 4  # a model's probabilities sum to about 1; drawn ones don't
-        scores = score_map(total.astype(np.float32), "probabilities")
-    shape_hw = scores.stored.shape[:2]
-    alpha = scores.alpha(shape_hw)
-    assert alpha.dtype == np.uint8
-    expected = 255 * (1 - scores.probabilities(shape_hw)[..., 0].astype(float))
-    np.testing.assert_allclose(alpha, expected, atol=0.51)
-
-
-@pytest.mark.parametrize(("logit", "alpha"), [(-20, 0), (0, 128), (np.log(3), 191), (20, 255)])
-@pytest.mark.parametrize("shape_hw", [(1, 1), (1, 50), (4, 4), (33, 17)])
-def test_alpha_of_an_even_score_is_even(logit: float, alpha: int, shape_hw: tuple[int, int]) -> None:
-    result = score_map(np.full((4, 4, 1), logit, np.float32)).alpha(shape_hw)
-    assert result.shape == shape_hw
-    assert (result == alpha).all()
 
 
 def test_neither_answer_changes_the_scores() -> None:
@@ -256,7 +232,6 @@ def test_neither_answer_changes_the_scores() -> None:
     for shape_hw in ((4, 4), (8, 8)):
         scores.labels(shape_hw)
         scores.probabilities(shape_hw)
-        scores.alpha(shape_hw)
         np.testing.assert_array_equal(scores.stored, stored)
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
-from seg_edge.effects import EFFECTS, check_background, cover, flatten, render
+from seg_edge.effects import EffectSettings, check_background, cover, flatten, render
 from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
@@ -143,9 +143,10 @@ def _publish_all(
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
-    background = settings.background
-    if background is not None:
-        background = cover(background, pipeline.info.size_wh[::-1])
+    effect_settings = EffectSettings(settings.effect, settings.background)
+    if settings.background is not None:
+        picture = cover(settings.background, pipeline.info.size_wh[::-1])
+        effect_settings = replace(effect_settings, background=picture)
     manager.ready()
     status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
     while not controls.stopped.is_set() and stats.published != settings.frames:
@@ -155,7 +156,7 @@ def _publish_all(
         item = pipeline.take(IDLE_S)
         if item is not None:
             last = now
-            _publish(item, background, controls, sinks, stats)
+            _publish(item, effect_settings, controls, sinks, stats)
         elif pipeline.exhausted():
             break
         else:
@@ -171,10 +172,10 @@ def _publish_all(
 
 
 def _publish(
-    item: SegmentedFrame, background: np.ndarray | None, controls: Controls, sinks: SinkGroup, stats: RunStats
+    item: SegmentedFrame, settings: EffectSettings, controls: Controls, sinks: SinkGroup, stats: RunStats
 ) -> None:
     began = time.monotonic()
-    picture = flatten(render(item.source.frame, item.answer, controls.effect, background))
+    picture = flatten(render(item.source.frame, item.answer, replace(settings, effect=controls.effect)))
     if controls.mirror:
         picture = cv2.flip(picture, 1)
     rendered = time.monotonic()
@@ -208,7 +209,7 @@ def _open_sinks(
     log: Log,
 ) -> Iterator[Sink]:
     """One after the other, so that those that are open are closed when one can't be."""
-    effects = [name for name in EFFECTS if name != "replace" or settings.background is not None]
+    effects = EffectSettings(settings.effect, settings.background).effects()
     fps = info.fps or 30.0
     if settings.record:
         from seg_edge.sinks.record import Record

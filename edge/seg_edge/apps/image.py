@@ -34,7 +34,6 @@ from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import available_bytes
-from seg_edge.tiling import segment_tiled
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
 WORKERS = 3
@@ -53,7 +52,6 @@ class ImageOptions:
         picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
-        tiles: See `seg_edge.tiling.segment_tiled`.
         force: Replace results that are there.
         skip_existing: Leave out photos whose results are all there.
         keep_metadata: Keep date, camera, exposure, description, author and copyright; see `seg_edge.photo.metadata`.
@@ -69,7 +67,6 @@ class ImageOptions:
     picture_format: str | None = None
     labels: bool = False
     polygons: str | None = None
-    tiles: str | int = "auto"
     force: bool = False
     skip_existing: bool = False
     keep_metadata: bool = False
@@ -181,7 +178,9 @@ def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
     named = {path: found.below.get(path, Path()) / path.name for path in paths}
     alone = len(paths) == 1 and paths[0] not in found.below
     return [
-        PhotoJob(path, result_paths(options.place, target, stem, options.endings()), named[path].as_posix(), again=alone)
+        PhotoJob(
+            path, result_paths(options.place, target, stem, options.endings()), named[path].as_posix(), again=alone
+        )
         for path, target, stem in zip(paths, folders, result_stems(paths, folders), strict=True)
     ]
 
@@ -279,7 +278,7 @@ def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
 
 def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segmentation:
     """The answer; what is transparent in the photo is background."""
-    answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
+    answer = select_regions(segmenter(photo.frame), options.settings)
     if photo.alpha is None:
         return answer
     return replace(answer, labels=cv2.bitwise_and(answer.labels, cv2.compare(photo.alpha, 127, cv2.CMP_GT)))
@@ -302,9 +301,7 @@ def _draw(photo: Photo, answer: Segmentation, settings: EffectSettings) -> np.nd
     return behind
 
 
-def _write_all(
-    job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions
-) -> None:
+def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
     height, width = answer.labels.shape
     result.size_wh, result.areas = (width, height), answer.areas
     classes = [info.name for info in answer.classes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from seg_edge.capture.pipeline import Pipeline
 from seg_edge.capture.stats import RunStats
-from seg_edge.effects import check_background, cover, flatten, render
+from seg_edge.effects import EffectSettings, check_background, cover, flatten, render
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.photo.find import PHOTO_SUFFIXES
 from seg_edge.segmenter import Segmenter
@@ -74,6 +74,7 @@ def segment_video(
         UsageError: The arguments don't fit together.
     """
     check_background(effect, background)
+    settings = EffectSettings(effect, background)
     _check(video, out, force)
     keep_freed_memory()
     times = frame_times(video)
@@ -83,10 +84,10 @@ def segment_video(
         silent = muxed.with_name(f"{muxed.stem}.silent{muxed.suffix}")
         fps = constant_rate(times) or pipeline.info.fps or FPS
         if background is not None:
-            background = cover(background, pipeline.info.size_wh[::-1])
+            settings = replace(settings, background=cover(background, pipeline.info.size_wh[::-1]))
         try:
             with VideoFile(silent, pipeline.info.size_wh, fps, called=str(out)) as file:
-                _write_frames(file, fps, pipeline, effect, background, stats, show_progress, len(times) or None)
+                _write_frames(file, fps, pipeline, settings, stats, show_progress, len(times) or None)
             sound = copy_audio(video, silent, muxed)
         except OutputError as error:
             raise OutputError(f"{error} Nothing is left of it.") from error
@@ -146,8 +147,7 @@ def _write_frames(
     file: VideoFile,
     fps: float,
     pipeline: Pipeline,
-    effect: str,
-    background: np.ndarray | None,
+    settings: EffectSettings,
     stats: RunStats,
     show_progress: Progress,
     total: int | None,
@@ -158,7 +158,7 @@ def _write_frames(
         if item is None:
             continue
         began = time.monotonic()
-        picture = flatten(render(item.source.frame, item.answer, effect, background))
+        picture = flatten(render(item.source.frame, item.answer, settings))
         rendered = time.monotonic()
         # The file's rate is constant, a phone's is not: to keep pictures and sound in step, the picture before is
         # written again for as long as it was shown.

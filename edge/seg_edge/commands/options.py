@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from seg_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from seg_edge.effects import EffectSettings
 
 
 class Effect(StrEnum):
@@ -13,13 +19,22 @@ class Effect(StrEnum):
 
     overlay = "overlay"
     mask = "mask"
+    matte = "matte"
     cutout = "cutout"
     blur = "blur"
     replace_ = "replace"
+    anonymize = "anonymize"
+
+
+class Only(StrEnum):
+    """Which regions are kept."""
+
+    all = "all"
+    largest = "largest"
 
 
 # Headings that --help puts options under.
-INPUT_PANEL, VIEW_PANEL, OUTPUT_PANEL, MODEL_PANEL = "Input", "View", "Output", "Model"
+INPUT_PANEL, VIEW_PANEL, EFFECT_PANEL, OUTPUT_PANEL, MODEL_PANEL = "Input", "View", "Effect", "Output", "Model"
 ModelOption = Annotated[
     str, typer.Option(help="A bundled model's name or a .tflite file.", rich_help_panel=MODEL_PANEL)
 ]
@@ -44,3 +59,56 @@ SmoothOption = Annotated[
         show_default="0.5",
     ),
 ]
+
+
+EffectOption = Annotated[
+    Effect,
+    typer.Option(
+        help="overlay tints what was found; mask colours it on black; matte is white on black; cutout leaves the "
+        "background transparent; blur and replace change it; anonymize hides people.",
+        rich_help_panel=EFFECT_PANEL,
+    ),
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(
+        help="For the effect 'replace': a picture's file, white, black, green, #rrggbb or transparent.",
+        metavar="FILE|COLOUR",
+        rich_help_panel=EFFECT_PANEL,
+    ),
+]
+BlurStrengthOption = Annotated[
+    float,
+    typer.Option(min=0.1, max=5, help="How strong 'blur' is; 1 is the standard.", rich_help_panel=EFFECT_PANEL),
+]
+OnlyOption = Annotated[Only, typer.Option(help="Keep all regions or the largest.", rich_help_panel=EFFECT_PANEL)]
+MinAreaOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Drop regions under this share of the picture, such as 0.01.", rich_help_panel=EFFECT_PANEL
+    ),
+]
+FillHolesOption = Annotated[
+    bool,
+    typer.Option("--fill-holes", help="Fill background that a region encloses.", rich_help_panel=EFFECT_PANEL),
+]
+
+
+def effect_settings(
+    effect: str, background: str | None, blur_strength: float, only: str, min_area: float, fill_holes: bool
+) -> EffectSettings:
+    """The settings that these options ask for; reads the background's picture.
+
+    Raises:
+        UsageError: They don't fit together.
+        PhotoError: The background can't be read.
+    """
+    from seg_edge.effects import EffectSettings, check_background, parse_background
+    from seg_edge.photo.read import read_photo
+
+    check_background(effect, background)
+    if blur_strength != 1 and effect != "blur":
+        raise UsageError("--blur-strength is for --effect blur.")
+    behind = parse_background(background) if background is not None else None
+    picture = read_photo(behind) if isinstance(behind, Path) else behind
+    return EffectSettings(effect, picture, blur_strength, only, min_area, fill_holes)
