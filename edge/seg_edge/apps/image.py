@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, result_paths, result_stems
+from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, is_result, result_paths, result_stems
 from seg_edge.effects import EffectSettings, cover, render, with_alpha
-from seg_edge.errors import PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
+from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
 from seg_edge.json_text import json_text
 from seg_edge.matte import paste
@@ -196,14 +196,14 @@ def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: Imag
             needed = _bytes_needed(job)
             while pending and (len(pending) == WORKERS or sum(n for _, n in pending) + needed > budget):
                 yield pending.popleft()[0].result()
-            error = _obstacle(job, inputs)
-            if not error and needed > budget:
+            if needed > budget:
                 error = (
-                    f"{one_line_name(job.photo)} needs about {needed / 1e6:.0f} MB of memory, and {budget / 1e6:.0f} MB "
-                    "may be used; raise --memory, close other programs or scale it down."
+                    f"{one_line_name(job.photo)} needs about {needed / 1e6:.0f} MB of memory, where "
+                    f"{budget / 1e6:.0f} MB may be used; raise --memory, close other programs or scale it down."
                 )
-            future = pool.submit(_segment_photo, job, segmenter, options, error)
-            pending.append((future, 0 if error else needed))
+                pending.append((pool.submit(PhotoResult, job.photo, error=error), 0))
+            else:
+                pending.append((pool.submit(_segment_photo, job, segmenter, options, inputs), needed))
         while pending:
             yield pending.popleft()[0].result()
 
@@ -219,27 +219,20 @@ def _bytes_needed(job: PhotoJob) -> int:
         return 0
 
 
-def _obstacle(job: PhotoJob, inputs: set[Path]) -> str:
-    """Why a photo can't be done whatever is in it; empty if it can."""
-    for path in job.outputs.values():
-        if path != STREAM and path.absolute() in inputs:
-            return f"{one_line_name(job.photo)}: its result would replace the photo {path}; choose another --out."
-    return ""
-
-
-def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, error: str) -> PhotoResult:
-    result = PhotoResult(job.photo, outputs=job.outputs, error=error)
-    if error:
-        return result
+def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, inputs: set[Path]) -> PhotoResult:
+    result = PhotoResult(job.photo, outputs=job.outputs)
     try:
+        if job.content is None and not job.again and read_header(job.photo).is_result:
+            return replace(result, skipped=RESULT_OF_OURS, outputs={})
+        for path in job.outputs.values():
+            if path.absolute() in inputs and path != STREAM and not is_result(path):
+                raise OutputError(f"{one_line_name(job.photo)}: its result would replace the photo {path}.")
         there = [path for path in job.outputs.values() if path != STREAM and path.exists()]
         if options.skip_existing and len(there) == len(job.outputs):
             return replace(result, skipped=DONE_BEFORE)
         if there and not options.force and not options.skip_existing:
             message = f"{one_line_name(job.photo)}: {there[0]} is there already; --force replaces it."
             return replace(result, error=message, blocked=True)
-        if job.content is None and not job.again and read_header(job.photo).is_result:
-            return replace(result, skipped=RESULT_OF_OURS, outputs={})
         with _timed(result, "decode"):
             photo = _load(job)
         answer = _segment(photo, segmenter, options)

@@ -77,7 +77,7 @@ def result_stems(photos: Sequence[Path], folders: Sequence[Path]) -> list[str]:
     sharing = Counter[int]()
     for indices in by_stem.values():
         if len(indices) > 1:
-            real = [index for index in indices if not _is_result(photos[index])]
+            real = [index for index in indices if not is_result(photos[index])]
             sharing.update(real if len(real) > 1 else ())
 
     stems, taken = [], set()
@@ -122,7 +122,8 @@ def result_paths(place: Place, folder: Path, stem: str, endings: Mapping[str, st
     }
 
 
-def _is_result(path: Path) -> bool:
+def is_result(path: Path) -> bool:
+    """Whether this package made a picture, by the mark in its file."""
     try:
         return read_header(path).is_result
     except PhotoError:

@@ -252,7 +252,8 @@ class _Report:
         if count > 1:
             parts = {"done": self._done, "with results already left out": self._had, "failed": self._failed}
             counts = ", ".join(f"{number} {what}" for what, number in parts.items() if number or what == "done")
-            note(f"{count - self._ours} photos: {counts}")
+            number = count - self._ours
+            note(f"{number} photo{'' if number == 1 else 's'}: {counts}")
         if self._failed or not (self._done or self._had):
             raise typer.Exit(1)
 
