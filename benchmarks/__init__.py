@@ -1,1 +1,1 @@
-"""How fast, how accurate, and against what: measured, with the machine and the load said beside every figure."""
+"""How fast, how accurate, and compared with what: measured, and every figure with its machine and load."""

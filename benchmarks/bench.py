@@ -1,17 +1,17 @@
 """Everything that is measured, in one run: `make bench`, or `python benchmarks/bench.py [--suites FILE] [--quick]`.
 
 Latency and cold starts of our models, of the full one and of the peers, accuracy and flicker on every suite whose
-photos are there, and how cost grows. Writes `results/<machine>.json`, adds a line to `history/<machine>.jsonl`, and
-makes the report anew from all results that lie there.
+photos are there, and how cost grows. Writes `results/<machine>.json`, adds the figures to `history/<machine>.csv`, and
+writes the report of all results that are there.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from benchmarks.check import measure_ours, ours
 from benchmarks.flicker import measure_flicker
 from benchmarks.peers import default_cache, peer_candidates
 from benchmarks.report import RESULTS, write_report
-from benchmarks.scale import measure_scale
+from benchmarks.studies.scale import measure_scale
 from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.apps.bench.accuracy import measure_accuracy
 from seg_edge.apps.bench.candidates import Candidate, check_names, describe, reference
@@ -41,9 +41,9 @@ from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
-LIVE_MS = 100.0  # a frame; what takes longer is no live picture, and its flicker isn't measured
+LIVE_MS = 100.0  # a frame; flicker is measured only of models this fast
 WORST = 6  # photos shown of each suite
-QUICK = (2, 5, 1)  # the same, to see whether everything works
+QUICK = (2, 5, 1)  # the same, to see that it works
 
 Log = Callable[[str], None]
 
@@ -56,21 +56,21 @@ def measure(
     quick: bool,
     log: Log,
 ) -> dict[str, Any]:
-    """The document of one run, but for how cost grows and for what is missing.
+    """The document of one run, without how cost grows and what is missing.
 
     Args:
         suites: What is scored, with our models.
         peers: Other people's.
         threads: Numbers of threads.
-        watch: Made before anything worked.
-        quick: Few runs, to see whether everything works; the document says so.
-        log: Is given a line now and then.
+        watch: Made before anything was measured.
+        quick: Few runs, to see that it works; the document says so.
+        log: Shows what is being measured.
 
     Raises:
         SegEdgeError: Something can't be measured.
     """
     checked = ours(suites)
-    models = [reference(), *unique([which for suite in suites for which in suite.candidates]), *peers]
+    models = [reference(), *unique([model for suite in suites for model in suite.candidates]), *peers]
     check_names(models)
     frame = drawn_frame()
     rounds, runs, cold_starts = QUICK if quick else (ROUNDS, RUNS, COLD_STARTS)
@@ -85,10 +85,14 @@ def measure(
             "frame_wh": [frame.shape[1], frame.shape[0]],
             "reference": models[0].name,
         },
-        models={which.name: describe(which) for which in models},
+        models={model.name: describe(model) for model in models},
     )
+
+    def show_rounds(done: int, total: int) -> None:
+        log(f"latency: {done} of {total} rounds")
+
     with watch.watching():
-        taken = measure_rounds(models, frame, threads, rounds, runs, between=partial(_rounds, log))
+        taken = measure_rounds(models, frame, threads, rounds, runs, between=show_rounds)
         log("latency of ours alone, as it will be checked")
         alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
         log("cold starts")
@@ -101,54 +105,45 @@ def measure(
     document["accuracy"], document["flicker"] = [], []
     for suite in suites:
         scored = [*suite.candidates, *(peers if suite.peers else ())]
-        document["accuracy"].append(
-            measure_accuracy(
-                suite.name,
-                scored,
-                suite.examples,
-                suite.classes,
-                threads[-1],
-                progress=partial(_photos, log, suite.name),
-            )
-        )
+
+        def show_photos(done: int, total: int, name: str = suite.name) -> None:
+            log(f"accuracy on {name}: {done} of {total} photos")
+
+        figures = measure_accuracy(suite.name, scored, suite.examples, suite.classes, threads[-1], progress=show_photos)
+        document["accuracy"].append(figures)
         for clip in suite.clips:
             log(f"flicker on {clip.name}")
-            moving = [which for which in scored if which.name in live]
+            moving = [model for model in scored if model.name in live]
             document["flicker"].append(measure_flicker(suite.name, clip, moving))
     return document
 
 
 def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[str]:
     """Adds how cost grows, and what was seen of the board until then; returns what couldn't be measured."""
-    said: list[str] = []
-
-    def tell(text: str) -> None:
-        log(text)
-        said.append(text)
-
+    missing: list[str] = []
     try:
         with watch.watching():
-            document["scale"] = measure_scale(quick, tell)
+            document["scale"], missing = measure_scale(quick, log)
     except SegEdgeError as error:  # the rest of the run is no worse for that
-        document["scale"], said = [], [f"how cost grows is left out: {error}"]
+        document["scale"], missing = [], [f"how cost grows: {error}"]
     document["watch"] = watch.verdict()
-    return [text for text in said if "left out" in text]
+    return missing
 
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
-    """For each suite a picture of the photos that our smallest model did worst on, beside the full one's answer."""
-    # Here, as the processes that are measured import this file, and TensorFlow would be in what they measure.
+    """For each suite a picture of the photos that our smallest model did worst on, beside the full model's answer."""
+    # Imported here: the measured processes import this file, and TensorFlow would be in their memory.
     from train.evaluate import draw_worst
 
-    shutil.rmtree(folder, ignore_errors=True)  # those of suites that aren't measured any more
+    shutil.rmtree(folder, ignore_errors=True)  # those of suites that are no longer measured
     for suite, scored in zip(suites, document["accuracy"], strict=True):
         small = ours([suite])
         if not small:
             continue
-        last = min(small, key=lambda which: document["models"][which.name]["bytes"])
+        last = min(small, key=lambda model: document["models"][model.name]["bytes"])
         photos = tuple(PhotoScore.from_json(photo) for photo in scored["models"][last.name]["per_photo"])
-        full = [which for which in suite.candidates if which.role == "full"][:1]
-        shown = {which.name: which.open(1) for which in (*full, last)}
+        full = [model for model in suite.candidates if model.role == "full"][:1]
+        shown = {model.name: model.open(1) for model in (*full, last)}
         path = folder / f"{suite.name}.jpg"
         draw_worst(shown, suite.examples, Scores(suite.classes, photos), path, WORST)
 
@@ -165,22 +160,16 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _photos(log: Log, what: str, done: int, total: int) -> None:
-    log(f"accuracy on {what}: {done} of {total} photos")
-
-
-def _rounds(log: Log, done: int, total: int) -> None:
-    log(f"latency: {done} of {total} rounds")
-
-
 def main(
     suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
-    results: Annotated[Path, typer.Option(help="Folder of results; the report is made of all in it.")] = RESULTS,
-    records: Annotated[Path, typer.Option("--history", help="Folder of a line a run.")] = history.FOLDER,
-    peers: Annotated[Path | None, typer.Option(help="Cache of peers.", show_default="$SEG_EDGE_PEERS")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=64, help="At most so many threads.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of results, where the report goes too.")] = RESULTS,
+    records: Annotated[Path, typer.Option("--history", help="Folder of the history.")] = history.FOLDER,
+    peers: Annotated[
+        Path | None, typer.Option(help="Cache of peers.", show_default="$SEG_EDGE_PEERS or ~/.cache/seg-edge/peers")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=64, help="Measure with 1 to this many threads.")] = None,
     scale: Annotated[bool, typer.Option(help="Also how cost grows, which takes two minutes.")] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see whether all works; not recorded.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see that it works; not recorded.")] = False,
 ) -> None:
     """Measures everything, records it and writes the report."""
     line, watch = StatusLine(), Watch()
@@ -193,17 +182,17 @@ def main(
             left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not asked for"]
             document["missing"] = [*missing, *absent, *left_out]
             verdict = document.setdefault("watch", watch.verdict())
-            standing = "-quick" if quick else "" if verdict["valid"] else "-invalid"
-            place = results / f"{document['machine']['key']}{standing}.json"
-            write_file(place, history.dump(document))
-            if not standing:
-                history.append(records / f"{place.stem}.jsonl", history.entry(document))
-            draw_worst_photos(found, document, results / "photos" / place.stem)
+            suffix = "-quick" if quick else "" if verdict["valid"] else "-invalid"
+            path = results / f"{document['machine']['key']}{suffix}.json"
+            write_file(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            if not suffix:
+                history.append(records / f"{path.stem}.csv", history.rows(document))
+            draw_worst_photos(found, document, results / "photos" / path.stem)
         line.show("")
         written = write_report(results, records)
         for sentence in [*document["missing"], *verdict["notes"]]:
             line.log(f"note: {sentence}")
-        typer.echo(f"Written: {place}, {', '.join(str(path) for path in written)}")
+        typer.echo(f"Written: {path}, {', '.join(map(str, written))}")
         if not verdict["valid"]:
             raise SegEdgeError(f"these figures don't count: {'; '.join(verdict['reasons'])}.")
 

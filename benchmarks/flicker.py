@@ -24,9 +24,9 @@ def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> d
         SourceError: There is no video in it.
         ModelError: A model can't be loaded.
     """
-    frames, scores = flicker_of([which.open(1) for which in candidates], clip)
+    frames, scores = flicker_of([model.open(1) for model in candidates], clip)
     rounded = [None if score is None else round(score, 6) for score in scores]
-    models = {which.name: score for which, score in zip(candidates, rounded, strict=True)}
+    models = {model.name: score for model, score in zip(candidates, rounded, strict=True)}
     return {"data": name, "clip": clip.stem, "frames": frames, "models": models}
 
 

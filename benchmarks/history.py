@@ -1,94 +1,260 @@
-"""What was measured before: `history/<machine>.jsonl`, one line a run, with what later runs are compared with."""
+"""What was measured on each machine: `history/<machine>.csv`, one row a figure, the newest run last.
+
+`make bench` adds the rows of a run, and `check.py` compares with the newest ones. As a command this file prints the
+newest figures as a Markdown table, or writes that table into a page between its two markers:
+`python benchmarks/history.py [--update README.md]`.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from benchmarks.reporting.shapes import RUN, misfit
-from seg_edge.errors import DataError
+import typer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
+
+from benchmarks.reporting.tables import by_role, file_size, markdown_table, number, with_interval
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, UsageError
 from seg_edge.system.files import write_file
 
-KINDS = ("ratio", "frame_ratio", "dice")
 FOLDER = Path(__file__).with_name("history")
+MS, RATIO, FRAME_RATIO = "ms", "ratio", "frame ratio"
+MEAN_DICE, PHOTO_DICE = "mean Dice", "Dice, mean over photos"
+MARKERS = re.compile(r"(<!-- figures: [^>]*-->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+_Blank = BeforeValidator(lambda value: None if value == "" else value)
+Number = Annotated[FiniteFloat | None, _Blank]
 
 
-def entry(document: dict[str, Any]) -> dict[str, Any]:
-    """The line of a run: when, where, and for each model its file, latency ratios and scores."""
-    models: dict[str, dict[str, Any]] = {}
-    for name, about in document["models"].items():
-        models[name] = {key: about[key] for key in ("role", "sha256", "bytes")} | {
-            "ratio": {},
-            "frame_ratio": {},
-            "ms": {},
-            "dice": {},
-        }
-    for timed in document["latency"]:
-        models[timed["model"]]["ms"][str(timed["threads"])] = timed["inference_ms"]["p50"]
-    # Ratios as `make bench-check` measures them, where it was done so: beside other models they are a little different.
-    checked = document.get("check", [])
-    known = {timed["model"] for timed in checked}
-    for timed in [*checked, *(timed for timed in document["latency"] if timed["model"] not in known)]:
-        for kind in ("ratio", "frame_ratio"):
-            figures = {key: timed[kind][key] for key in ("median", "interval")}
-            models[timed["model"]][kind][str(timed["threads"])] = figures
-    for scored in document["accuracy"]:
-        for name, figures in scored["models"].items():
-            models[name]["dice"][scored["data"]] = {
-                "mean_dice": figures["mean_dice"],
-                "mean_photo_dice": figures["mean_photo_dice"],
-                "classes": figures["dice"],
-                "interval": figures["intervals"]["mean_dice"],
-                "photos": scored["photos"],
-                "fingerprint": scored["fingerprint"],
-            }
-    return {
-        "created": document["created"],
-        "commit": document["commit"],
-        "machine": document["machine"]["key"],
-        "load": document["watch"]["load"],
-        "models": models,
-    }
+class Row(BaseModel):
+    """One figure of one model in one run.
+
+    Attributes:
+        created: Date and time of the run, ISO 8601.
+        commit: Of the checkout; with `+` where files differed from it.
+        machine: For people.
+        model: Its name.
+        role: See `seg_edge.apps.bench.candidates.Candidate`.
+        bytes: Size of its file; None where it has none.
+        sha256: The first 12 digits of its file's.
+        figure: What was measured.
+        of: The number of threads, or the name of the suite.
+        value: The figure; None where there was nothing to find.
+        low: The lower end of its interval; None where there is none.
+        high: The upper end.
+        samples: Inferences, rounds or photos.
+        data: The first 12 digits of the fingerprint of photos and masks; empty for a latency.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    created: str
+    commit: str
+    machine: str
+    model: str
+    role: str
+    bytes: Annotated[NonNegativeInt | None, _Blank]
+    sha256: str
+    figure: str
+    of: str
+    value: Number
+    low: Number
+    high: Number
+    samples: NonNegativeInt
+    data: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is compared from run to run."""
+        return self.model, self.figure, self.of
 
 
-def append(path: Path, line: dict[str, Any]) -> None:
-    """Adds a line to the file, which is whole or as it was."""
-    before = path.read_bytes() if path.is_file() else b""
-    write_file(path, before + json.dumps(line, ensure_ascii=False).encode() + b"\n")
+def rows(document: Mapping[str, Any]) -> list[Row]:
+    """The figures of a run of `make bench`.
+
+    Ratios are those of the run that measured our models alone, as the check does, where there is one: which other
+    models take turns with them changes their times a little.
+    """
+    found = [*latency_rows(document, document["latency"])]
+    alone = {row.key: row for row in latency_rows(document, document.get("check", ())) if row.figure != MS}
+    return [alone.get(row.key, row) for row in found] + [
+        row for scored in document["accuracy"] for row in accuracy_rows(document, scored)
+    ]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of a machine, the oldest first; none where there is no file.
+def latency_rows(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Of what `seg_edge.apps.bench.figures.latency` returned."""
+    found = []
+    for entry in entries:
+        threads = str(entry["threads"])
+        ms = entry["inference_ms"]
+        found.append(_row(document, entry["model"], MS, threads, ms["p50"], samples=ms["n"]))
+        for figure, key in ((RATIO, "ratio"), (FRAME_RATIO, "frame_ratio")):
+            ratio = entry[key]
+            found.append(
+                _row(
+                    document, entry["model"], figure, threads, ratio["median"], ratio["interval"], len(ratio["rounds"])
+                )
+            )
+    return found
+
+
+def accuracy_rows(document: Mapping[str, Any], scored: Mapping[str, Any]) -> list[Row]:
+    """Of what `seg_edge.apps.bench.accuracy.measure_accuracy` returned."""
+    found = []
+    for model, figures in scored["models"].items():
+        values = {MEAN_DICE: (figures["mean_dice"], figures["intervals"]["mean_dice"])}
+        values[PHOTO_DICE] = figures["mean_photo_dice"], figures["intervals"]["mean_photo_dice"]
+        if len(figures["dice"]) > 1:
+            values |= {f"Dice of {name}": (value, None) for name, value in figures["dice"].items()}
+        for figure, (value, interval) in values.items():
+            found.append(
+                _row(
+                    document,
+                    model,
+                    figure,
+                    scored["data"],
+                    value,
+                    interval,
+                    scored["photos"],
+                    scored["fingerprint"][:12],
+                )
+            )
+    return found
+
+
+def append(path: Path, added: Sequence[Row]) -> None:
+    """Adds rows to the file, which is replaced whole."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, Row.model_fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.model_dump() for row in [*read(path), *added])
+    write_file(path, text.getvalue().encode())
+
+
+def read(path: Path) -> list[Row]:
+    """All rows of a machine, the oldest first; none where there is no file.
 
     Raises:
-        DataError: A line is not what `append` wrote.
+        DataError: A row is not what `append` wrote.
     """
     if not path.is_file():
         return []
+    found = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, fields in enumerate(csv.DictReader(file), 2):
+            try:
+                found.append(Row.model_validate(fields))
+            except ValidationError as error:
+                column = error.errors()[0]["loc"][0]
+                raise DataError(f"{path}, line {number}: {column} is not as 'make bench' writes it.") from error
+    return found
+
+
+def newest(found: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
+    """The newest row of each figure, for the models that the last run measured."""
+    by_key = {row.key: row for row in found}
+    last = max((row.created for row in by_key.values()), default="")
+    models = {row.model for row in by_key.values() if row.created == last}
+    return {key: row for key, row in by_key.items() if row.model in models}
+
+
+def summary(found: Iterable[Row]) -> str:
+    """A Markdown table, a model a row: its file, its time on one thread, and its Dice on each suite."""
+    figures = newest(found)
+    models = {row.model: row for row in figures.values()}
+    threads = min((row.of for row in figures.values() if row.figure == MS), key=int, default="1")
+    suites = list(dict.fromkeys(row.of for row in figures.values() if row.figure == MEAN_DICE))
+    suites.sort(key=lambda suite: suite == "drawn")  # last: real photos say more
+    photos = {row.of: row.samples for row in figures.values() if row.figure == MEAN_DICE}
+    unit = "thread" if threads == "1" else "threads"
+    heads = ["model", "file", f"ms, {threads} {unit}", "time / reference"]
+    heads += [f"Dice, {photos[suite]} photos of {suite}" for suite in suites]
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}); remove it.") from error
-        if wrong := misfit(line, RUN):
-            raise DataError(f"{path}, line {number}: {wrong[1:]} is not as 'make bench' writes it; remove the line.")
-        lines.append(line)
-    return lines
+    for model in sorted(models.values(), key=by_role):
+        ms, ratio = figures.get((model.model, MS, threads)), figures.get((model.model, RATIO, threads))
+        scores = [figures.get((model.model, MEAN_DICE, suite)) for suite in suites]
+        cells = [model.model, file_size(model.bytes), number(ms.value if ms else None)]
+        cells += [with_interval((row.value, row.low, row.high) if row else None) for row in (ratio, *scores)]
+        lines.append(cells)
+    return markdown_table(heads, lines)
 
 
-def latest(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """For each model of the last line the newest figures: those it lacks, from the lines before."""
-    models = {name: {kind: {} for kind in KINDS} | {"role": was["role"]} for name, was in lines[-1]["models"].items()}
-    for line in lines:
-        for name, model in models.items():
-            for kind in KINDS:
-                model[kind].update(line["models"].get(name, {}).get(kind, {}))
-    return models
+def newest_file(folder: Path) -> Path:
+    """The file in `folder` with the newest run.
+
+    Raises:
+        DataError: There is none.
+    """
+    files = [path for path in folder.glob("*.csv") if read(path)]
+    if not files:
+        raise DataError(f"{folder}: nothing has been measured yet; run 'make bench'.")
+    return max(files, key=lambda path: read(path)[-1].created)
 
 
-def dump(document: dict[str, Any]) -> bytes:
-    """A document as JSON on one line: its samples are not for reading."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+def with_figures(page: str, found: Sequence[Row]) -> str:
+    """The page with the newest figures between its markers.
+
+    Raises:
+        UsageError: It has no markers.
+    """
+    last = found[-1]
+    text = f"{summary(found)}\n\nMeasured on {last.machine}, {last.created[:10]}.\n"
+    updated, count = MARKERS.subn(lambda match: f"{match[1]}{text}{match[2]}", page)
+    if not count:
+        raise UsageError(
+            "the page has no '<!-- figures: ... -->' and '<!-- /figures -->' for the table to stand between."
+        )
+    return updated
+
+
+def _row(
+    document: Mapping[str, Any],
+    model: str,
+    figure: str,
+    of: str,
+    value: float | None,
+    interval: Sequence[float] | None = None,
+    samples: int = 0,
+    data: str = "",
+) -> Row:
+    about = document["models"][model]
+    low, high = interval or (None, None)
+    return Row(
+        created=document["created"],
+        commit=document.get("commit") or "",
+        machine=document["machine"]["name"],
+        model=model,
+        role=about["role"],
+        bytes=about["bytes"],
+        sha256=(about["sha256"] or "")[:12],
+        figure=figure,
+        of=of,
+        value=value,
+        low=low,
+        high=high,
+        samples=samples,
+        data=data,
+    )
+
+
+def main(
+    update: Annotated[Path | None, typer.Option(help="Page to write the table into, between its markers.")] = None,
+    folder: Annotated[Path, typer.Option("--history", help="Folder of the history.")] = FOLDER,
+) -> None:
+    """Prints the newest figures as a Markdown table."""
+    with exit_codes():
+        found = read(newest_file(folder))
+        if update:
+            write_file(update, with_figures(update.read_text(encoding="utf-8"), found).encode())
+        else:
+            typer.echo(summary(found))
+
+
+if __name__ == "__main__":
+    typer.run(main)

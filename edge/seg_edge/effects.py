@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
+from seg_edge.frame import as_frame
 from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
 from seg_edge.preprocess import check_frame, shrink
 from seg_edge.privacy import hide_people
@@ -134,7 +135,7 @@ def render(
         UsageError: See `EffectSettings`.
     """
     settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
-    check_frame(frame)
+    frame = as_frame(frame)
     if frame.shape[:2] != segmentation.labels.shape:
         raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
     return EFFECTS[settings.effect](frame, segmentation, settings)
@@ -211,7 +212,8 @@ def _overlay(frame: np.ndarray, segmentation: Segmentation, settings: EffectSett
         strip = (rows, window[1])
         darker = cv2.convertScaleAbs(frame[strip], None, 1 - OVERLAY_OPACITY)
         for label, tint in enumerate(tints[1:], 1):
-            cv2.add(darker, (*tint, 0), picture[strip], mask=cv2.inRange(labels[strip], label, label))
+            there = cv2.inRange(labels[strip], label, label)
+            cv2.add(darker, (*tint, 0), picture[strip], mask=there)  # type: ignore[call-overload]
     soft = soft_pixels(alpha)
     # The outer half of a soft edge is background; it takes the tint of the class beside it.
     beside = cv2.dilate(labels[window], np.ones((3, 3), np.uint8))[soft[0] - window[0].start, soft[1] - window[1].start]
@@ -258,10 +260,10 @@ def _blur(frame: np.ndarray, segmentation: Segmentation, settings: EffectSetting
 def _replace(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
     if isinstance(settings.background, str):
         return _cutout(frame, segmentation, settings)
-    if isinstance(settings.background, np.ndarray):
-        picture = cover(settings.background, frame.shape[:2]).copy(order="C")
-    else:
+    if isinstance(settings.background, tuple):
         picture = np.full_like(frame, settings.background[::-1], order="C")
+    else:
+        picture = cover(np.asarray(settings.background), frame.shape[:2]).copy(order="C")
     paste(picture, frame, segmentation.alpha(), clean=True)
     return picture
 

@@ -1,6 +1,5 @@
-"""What got slower or worse is found out, and what did not isn't; the history keeps what that needs."""
+"""What got slower or worse is found, and nothing else is; the history keeps what that needs."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ import typer
 from ai_edge_litert import schema_py_generated as schema
 from typer.testing import CliRunner, Result
 
-from benchmarks import check, false_alarms, history
+from benchmarks import check, history
+from benchmarks.history import Row
 from benchmarks.suites import read_suites
 from seg_edge.apps.bench.accuracy import measure_accuracy
 from seg_edge.apps.bench.candidates import REFERENCE, Candidate, candidate, describe, reference
@@ -37,10 +37,25 @@ def a_round(ratio: float, frame: float = 2.0, threads: int = 1) -> Round:
     return Round(threads, inference, frames, {name: {stage: [0.5] * 3 for stage in STAGES} for name in inference})
 
 
-def before(ratio: float, spread: float = 0.01) -> dict[str, Any]:
-    then = {"median": ratio, "interval": [ratio * (1 - spread), ratio * (1 + spread)]}
-    frame = {"median": 2.0, "interval": [1.9, 2.1]}
-    return {"m": {"role": "model", "ratio": {"1": then}, "frame_ratio": {"1": frame}, "dice": {}}}
+DOCUMENT = {
+    "created": "2026-11-24",
+    "commit": "abc",
+    "machine": {"name": "desk"},
+    "models": {
+        name: {"role": role, "bytes": 1, "sha256": ""} for name, role in (("m", "model"), ("reference", "reference"))
+    },
+}
+
+
+def timed(ratios: list[float], frame: float = 2.0) -> list[Row]:
+    return history.latency_rows(DOCUMENT, latency([a_round(ratio, frame) for ratio in ratios], "reference"))
+
+
+def before(ratio: float, spread: float = 0.01) -> dict[check.Key, Row]:
+    bounds = {"low": ratio * (1 - spread), "high": ratio * (1 + spread)}
+    (then, frame) = (row for row in timed([ratio]) if row.model == "m" and row.figure != history.MS)
+    rows = [then.model_copy(update=bounds), frame.model_copy(update={"value": 2.0, "low": 1.9, "high": 2.1})]
+    return {row.key: row for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -50,22 +65,22 @@ def before(ratio: float, spread: float = 0.01) -> dict[str, Any]:
         ([1.14, 1.14, 1.14], 0.01, False),
         ([1.16, 1.17, 1.18], 0.01, True),
         ([0.5, 0.5, 0.5], 0.01, False),
-        ([1.16, 1.17, 1.18], 0.2, False),  # the history itself was that unsure
-        ([1.0, 1.4, 1.4], 0.01, False),  # one round as before: not sure enough
+        ([1.16, 1.17, 1.18], 0.2, False),  # the history itself was that uncertain
+        ([1.0, 1.4, 1.4], 0.01, False),  # one round as before: not certain enough
     ],
 )
 def test_a_ratio_may_rise_by_15_per_cent(now: list[float], spread: float, failed: bool) -> None:
-    entries = latency([a_round(ratio) for ratio in now], "reference")
-    found = check.compare_latency(before(1.0, spread), entries)
-    assert [(comparison.what.split(",")[0], comparison.failed) for comparison in found] == [
-        ("the model alone", failed),
-        ("a whole frame", False),
+    found, notes = check.compare(before(1.0, spread), timed(now))
+    assert not notes
+    assert [(comparison.what, comparison.failed) for comparison in found] == [
+        ("ratio, 1 thread", failed),
+        ("frame ratio, 1 thread", False),
     ]
 
 
-def test_a_slower_way_around_the_model_is_found_too() -> None:
-    found = check.compare_latency(before(1.0), latency([a_round(1.0, frame) for frame in (2.4, 2.5)], "reference"))
-    assert [comparison.failed for comparison in found] == [False, True]
+def test_slower_code_around_the_model_is_found_too() -> None:
+    found, _ = check.compare(before(1.0), [row for frame in (2.4, 2.5) for row in timed([1.0], frame)])
+    assert [comparison.failed for comparison in found] == [False, True, False, True]
 
 
 def test_what_looks_slower_once_is_measured_again() -> None:
@@ -73,19 +88,23 @@ def test_what_looks_slower_once_is_measured_again() -> None:
         def measure(attempt: int) -> list[Round]:
             return [a_round(ratio) for ratio in ratios[attempt]]
 
-        return [[found.failed for found in tried] for tried in check.attempts(measure, before(1.0))]
+        def rows(rounds: list[Round]) -> list[Row]:
+            return history.latency_rows(DOCUMENT, latency(rounds, "reference"))
+
+        return [[found.failed for found in tried] for tried in check.attempts(measure, rows, before(1.0))]
 
     assert measured([1.0, 1.0]) == [[False, False]]
     assert measured([1.5, 1.5], [1.0, 1.0]) == [[True, False], [False, False]]
     assert measured([1.5, 1.5], [1.5, 1.5], [1.5, 1.4]) == [[True, False]] * 3
 
 
-def scored(mean: float, photo: float | None, fingerprint: str = "f") -> dict[str, Any]:
-    return {
-        "data": "photos",
-        "fingerprint": fingerprint,
-        "models": {"m": {"mean_dice": mean, "mean_photo_dice": photo, "dice": {"cat": mean}}},
-    }
+def scored(
+    mean: float, photo: float | None, data: str = "f", classes: dict[str, float | None] | None = None
+) -> dict[check.Key, Row]:
+    intervals = {"mean_dice": [0.0, 1.0], "mean_photo_dice": None}
+    figures = {"mean_dice": mean, "mean_photo_dice": photo, "dice": classes or {"cat": mean}, "intervals": intervals}
+    found = {"data": "photos", "photos": 12, "fingerprint": data, "models": {"m": figures}}
+    return {row.key: row for row in history.accuracy_rows(DOCUMENT, found)}
 
 
 @pytest.mark.parametrize(
@@ -99,17 +118,14 @@ def scored(mean: float, photo: float | None, fingerprint: str = "f") -> dict[str
     ],
 )
 def test_a_dice_may_fall_by_half_a_hundredth(mean: float, photo: float | None, failed: list[bool]) -> None:
-    known = {"m": {"dice": {"photos": {"mean_dice": 0.9, "mean_photo_dice": 0.8, "fingerprint": "f"}}}}
-    found, notes = check.compare_accuracy(known, scored(mean, photo))
+    found, notes = check.compare(scored(0.9, 0.8), scored(mean, photo).values())
     assert [comparison.failed for comparison in found] == failed
     assert not notes
 
 
 def test_one_class_of_several_may_not_fall_either() -> None:
-    then = {"mean_dice": 0.9, "mean_photo_dice": 0.9, "classes": {"cat": 0.8, "dog": 1.0}, "fingerprint": "f"}
-    now = scored(0.9, 0.9)
-    now["models"]["m"]["dice"] = {"cat": 0.81, "dog": 0.99}
-    found, _ = check.compare_accuracy({"m": {"dice": {"photos": then}}}, now)
+    then, now = ({"cat": 0.8, "dog": 1.0}, {"cat": 0.81, "dog": 0.99})
+    found, _ = check.compare(scored(0.9, 0.9, classes=then), scored(0.9, 0.9, classes=now).values())
     assert [(comparison.what, comparison.failed) for comparison in found[2:]] == [
         ("Dice of cat on photos", False),
         ("Dice of dog on photos", True),
@@ -117,17 +133,15 @@ def test_one_class_of_several_may_not_fall_either() -> None:
 
 
 def test_where_nothing_could_be_found_nothing_is_lost() -> None:
-    then = {"mean_dice": 0.9, "mean_photo_dice": None, "classes": {"cat": None}, "fingerprint": "f"}
-    found, _ = check.compare_accuracy({"m": {"dice": {"photos": then}}}, scored(0.9, None))
-    assert [comparison.failed for comparison in found] == [False]
+    found, _ = check.compare(scored(0.9, None), scored(0.9, None).values())
+    assert [comparison.failed for comparison in found] == [False, False]
 
 
 def test_other_photos_are_not_compared_and_that_is_said() -> None:
-    known = {"m": {"dice": {"photos": {"mean_dice": 0.9, "mean_photo_dice": 0.8, "fingerprint": "f"}}}}
-    found, notes = check.compare_accuracy(known, scored(0.1, 0.1, "other"))
+    found, notes = check.compare(scored(0.9, 0.8), scored(0.1, 0.1, "other").values())
     assert not found
     assert "other photos" in notes[0]
-    found, notes = check.compare_accuracy({"m": {"dice": {}}}, scored(0.1, 0.1))
+    found, notes = check.compare({}, scored(0.1, 0.1).values())
     assert not found
     assert "no score" in notes[0]
 
@@ -147,8 +161,8 @@ def record(folder: Path, suites: Path) -> Path:
         latency=latency(rounds, "reference"),
         accuracy=[measure_accuracy("drawn", found[0].candidates, found[0].examples, found[0].classes)],
     )
-    path = folder / "history" / f"{document['machine']['key']}.jsonl"
-    history.append(path, history.entry(document))
+    path = folder / "history" / f"{document['machine']['key']}.csv"
+    history.append(path, history.rows(document))
     return path
 
 
@@ -157,14 +171,14 @@ def test_a_model_in_two_suites_is_scored_on_both(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
     drawn, _ = read_suites(suite_file(tmp_path), tmp_path / "work")
     again = replace(drawn[0], name="again", candidates=(candidate(tmp_path / "m.tflite", "m"),))
-    scores = {
-        suite.name: {"mean_dice": 0.0, "mean_photo_dice": 0.0, "classes": {}, "fingerprint": "other"}
-        for suite in (drawn[0], again)
+    before = {
+        row.key: row
+        for suite in ("drawn", "again")
+        for row in (one.model_copy(update={"of": suite, "data": "other"}) for one in scored(0.0, 0.0).values())
     }
-    before = {"m": {"role": "model", "ratio": {}, "frame_ratio": {}, "dice": scores}}
     _, notes = check.check([drawn[0], again], before, 1, 1, lambda text: None)
     assert [note for note in notes if "other photos" in note and ("drawn" in note or "again" in note)] == notes
-    assert len(notes) == 2
+    assert len(notes) == 4
 
 
 def suite_file(folder: Path) -> Path:
@@ -189,7 +203,7 @@ def suites(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def timed_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model takes as long as the history says: what chance makes of real times is for false_alarms.py to tell."""
+    """Every model takes as long as the history says."""
     real = check.measure_ours
 
     def measured(models: list[Candidate], *arguments: Any) -> list[Round]:
@@ -219,7 +233,7 @@ def test_a_slowed_model_is_caught_and_an_unchanged_one_is_not(
     done = run(suites, tmp_path)
     assert done.exit_code == 1
     worse = [line for line in done.stdout.splitlines() if "worse" in line]
-    for what in ("mean Dice", "mean over photos", "the model alone"):
+    for what in ("mean Dice", "mean over photos", "ratio"):
         assert any(what in line for line in worse), done.stdout
     assert "m: mean Dice on drawn" in done.stderr
 
@@ -243,11 +257,10 @@ def test_a_damaged_model_is_caught_by_its_scores(share: float, failed: bool, sui
     person = open_model("person")
     (suite,), _ = read_suites(suites, tmp_path / "work")
     sound = measure_accuracy("drawn", [candidate("person", "m")], suite.examples, suite.classes)
-    known = {**sound["models"]["m"], "classes": sound["models"]["m"]["dice"], "fingerprint": sound["fingerprint"]}
-    line = {"m": {"dice": {"drawn": known}}}
+    before = {row.key: row for row in history.accuracy_rows(DOCUMENT, sound)}
     (tmp_path / "m.tflite").write_bytes(append_card(damaged(person.content, share), person.card))
-    scored = measure_accuracy("drawn", [candidate(tmp_path / "m.tflite", "m")], suite.examples, suite.classes)
-    found, notes = check.compare_accuracy(line, scored)
+    now = measure_accuracy("drawn", [candidate(tmp_path / "m.tflite", "m")], suite.examples, suite.classes)
+    found, notes = check.compare(before, history.accuracy_rows(DOCUMENT, now))
     assert not notes
     assert any(comparison.failed for comparison in found) is failed
 
@@ -261,66 +274,52 @@ def test_without_a_history_it_says_what_to_do(suites: Path, tmp_path: Path) -> N
 
 def test_a_model_that_is_new_or_gone_is_said(suites: Path, tmp_path: Path, timed_as_before: None) -> None:
     path = record(tmp_path, suites)
-    line = json.loads(path.read_text())
-    line["models"]["gone"] = line["models"]["m"]
-    path.write_text(json.dumps(line) + "\n")
+    history.append(path, [row.model_copy(update={"model": "gone"}) for row in history.read(path) if row.model == "m"])
     (tmp_path / "new.tflite").write_bytes((tmp_path / "m.tflite").read_bytes())
     suites.write_text(suites.read_text().replace('["m.tflite"]', '["m.tflite", "new.tflite"]'))
     done = run(suites, tmp_path)
     assert done.exit_code == 0, done.output
-    assert "note: gone: in the history, and not there now" in done.output
+    assert "note: gone: in the history, and not measured now" in done.output
     assert "note: new: not in the history" in done.output
 
 
 def test_the_history_gives_back_what_was_added(suites: Path, tmp_path: Path) -> None:
     path = record(tmp_path, suites)
-    record(tmp_path, suites)
-    lines = history.read(path)
-    assert len(lines) == 2
-    model = lines[1]["models"]["m"]
-    assert model["sha256"] == open_model(tmp_path / "m.tflite").sha256
-    assert model["bytes"] == (tmp_path / "m.tflite").stat().st_size
-    assert 0 <= model["dice"]["drawn"]["interval"][0] <= model["dice"]["drawn"]["mean_dice"] <= 1
-    assert model["ratio"]["1"]["median"] < 1
-    assert history.read(tmp_path / "nowhere.jsonl") == []
-    path.write_text(path.read_text() + "not json\n")
-    with pytest.raises(DataError, match="line 3"):
+    once = history.read(path)
+    history.append(path, once)
+    assert history.read(path) == once * 2
+    figures = history.newest(once)
+    dice, ratio = figures["m", history.MEAN_DICE, "drawn"], figures["m", history.RATIO, "1"]
+    assert dice.sha256 == open_model(tmp_path / "m.tflite").sha256[:12]
+    assert dice.bytes == (tmp_path / "m.tflite").stat().st_size
+    assert dice.low is not None
+    assert dice.high is not None
+    assert 0 <= dice.low <= (dice.value or 0.0) <= dice.high <= 1
+    assert 0 < (ratio.value or 0.0) < 1
+    assert history.read(tmp_path / "nowhere.csv") == []
+    path.write_text(path.read_text() + "no row\n")
+    with pytest.raises(DataError, match=f"line {len(once) * 2 + 2}"):
         history.read(path)
 
 
-def test_false_alarms_are_counted_over_all_pairs() -> None:
-    calm = false_alarms.summarise([[a_round(1.0 + 0.001 * index)] * 3 for index in range(6)])
-    assert calm["comparisons"] == [30, 18]
-    assert set(calm["alarms"].values()) == {0.0}
-    assert calm["found"]["20% slower"] == 1.0
-    assert calm["found"]["10% slower"] == 0.0
-    assert calm["change"]["largest"] == pytest.approx(0.005, abs=1e-4)
-    wild = false_alarms.summarise([[a_round(1.0 if index else 0.5)] * 3 for index in range(6)])
-    assert wild["alarms"]["at the first attempt"] == pytest.approx(5 / 30, abs=1e-3)
-    assert wild["alarms"]["after 3 attempts"] > 0
-    quiet = [false_alarms.ratios([a_round(0.5)] * 3)]
-    against = false_alarms.summarise([[a_round(1.0)] * 3] * 6, quiet)
-    assert against["comparisons"] == [6, 6]
-    assert set(against["alarms"].values()) == {1.0}
-
-
-def test_measurements_are_kept_for_another_time(tmp_path: Path) -> None:
-    measured = [false_alarms.ratios([a_round(1.0 + index)] * 2) for index in range(2)]
-    false_alarms.write_ratios(tmp_path / "kept.json", measured)
-    assert false_alarms.read_ratios(tmp_path / "kept.json") == measured
-    (tmp_path / "kept.json").write_text("{")
-    with pytest.raises(DataError, match=r"kept\.json"):
-        false_alarms.read_ratios(tmp_path / "kept.json")
-
-
 def test_a_figure_that_the_last_run_lacks_is_the_one_before() -> None:
-    then = {"median": 1.0, "interval": [1.0, 1.0]}
-    first = {"models": {"m": {"role": "model", "ratio": {"1": then, "2": then}, "frame_ratio": {}, "dice": {"a": 1}}}}
-    second = {"models": {"m": {"role": "model", "ratio": {"1": then | {"median": 2}}, "frame_ratio": {}, "dice": {}}}}
-    newest = history.latest([first, second])["m"]
-    assert newest["ratio"]["1"]["median"] == 2
-    assert newest["ratio"]["2"]["median"] == 1.0
-    assert newest["dice"] == {"a": 1}
+    first = [*timed([1.0]), *scored(0.9, 0.8).values()]
+    later = [row.model_copy(update={"created": "2026-11-25", "value": 2.0}) for row in timed([1.0])]
+    newest = history.newest([*first, *later])
+    assert newest["m", history.RATIO, "1"].value == 2.0
+    assert newest["m", history.MEAN_DICE, "photos"].value == 0.9
+    gone = [row for row in first if row.model == "m"] + [row for row in later if row.model == "reference"]
+    assert {row.model for row in history.newest(gone).values()} == {"reference"}
+
+
+def test_a_commit_s_figures_can_be_compared_with(tmp_path: Path) -> None:
+    rows = timed([1.0])
+    later = [row.model_copy(update={"created": "2026-11-25", "commit": "def"}) for row in rows]
+    history.append(tmp_path / "desk.csv", [*rows, *later])
+    assert check.newest_rows(tmp_path / "desk.csv", "abc") == rows
+    assert check.newest_rows(tmp_path / "desk.csv", "") == rows + later
+    with pytest.raises(DataError, match="123"):
+        check.newest_rows(tmp_path / "desk.csv", "123")
 
 
 def test_candidates_can_be_sent_to_another_process() -> None:

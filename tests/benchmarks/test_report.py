@@ -1,4 +1,4 @@
-"""The report says what was measured, what wasn't and what doesn't count, whatever a file in the folder holds."""
+"""The report shows what was measured, what wasn't and what doesn't count, whatever a file in the folder holds."""
 
 import copy
 import json
@@ -14,34 +14,27 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+pytest.importorskip("matplotlib", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
 from benchmarks import history
 from benchmarks.report import main, write_report
-from benchmarks.reporting import plots
-from benchmarks.reporting.markdown import escape
-from benchmarks.reporting.plots import Spot, frontier, pareto
-from seg_edge.errors import DataError
+from benchmarks.reporting.plots import Spot, pareto_front
+from benchmarks.reporting.tables import escape
+from seg_edge.errors import DataError, UsageError
 from tests.tiny import DATA
 
 PI = DATA / "made_up_pi.json"
-MAX_BYTES = 2_000_000
+ROOT = Path(__file__).parents[2]
 app = typer.Typer()
 app.command()(main)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def results(tmp_path: Path) -> Path:
     """A folder with one result that counts."""
-    place = tmp_path / "results"
-    place.mkdir()
-    write(place / "desk.json", desk())
-    return place
-
-
-@pytest.fixture
-def results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, for tests that are not about plots: drawing those takes most of the time."""
-    for name in ("pareto", "distributions", "frames", "curve", "over_time"):
-        monkeypatch.setattr(plots, name, lambda *_: "<svg/>")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write(folder / "desk.json", desk())
     return folder
 
 
@@ -61,9 +54,9 @@ def desk() -> dict[str, Any]:
         document["models"][name] = document["models"]["person"] | {"role": role, "bytes": size, "sha256": name}
         for threads in document["settings"]["threads"]:
             document["latency"].append(copy.deepcopy(entries["person", threads]) | {"model": name})
-    big = [entry["ratio"] for entry in document["latency"] if entry["model"] == "big"]
-    for ratio in big:
-        ratio |= {"median": 300.0, "interval": [280.0, 336.0], "rounds": [280.0, 336.0]}
+    for entry in document["latency"]:
+        if entry["model"] == "big":
+            entry["ratio"] |= {"median": 300.0, "interval": [280.0, 336.0], "rounds": [280.0, 336.0]}
     scored = {"person": 0.861, "big": 0.912, "selfie": 0.884}
     document["accuracy"] = [
         {
@@ -79,13 +72,10 @@ def desk() -> dict[str, Any]:
     document["flicker"] = [
         {"data": "people", "clip": "street", "frames": 60, "models": {"person": 0.0123, "big": None}}
     ]
-    point = {"n": 9, "p5": 0.9, "p95": 5.0}
-    fit = {"kind": "linear", "fixed": 0.5, "each": 0.5, "r2": 0.99, "points": 3, "text": "0.5 s to start"}
-    document["scale"] = [
-        {"name": f"time over {x}", "x": x, "unit_x": x, "y": "all", "unit_y": "s", "fit": fit}
-        | {"points": [{"x": n, "y": 0.5 + 0.5 * n, **point} for n in (1, 3, 9)]}
-        for x in ("photos", "threads")
-    ]
+    points = [{"x": n, "y": 0.5 + 0.5 * n, "n": 9, "p5": 0.9, "p95": 5.0} for n in (1, 3, 9)]
+    law = {"text": "0.5 s to start", "r2": 0.99}
+    curve = {"name": "time over photos", "x": "photos", "unit_x": "photos", "y": "all", "unit_y": "s"}
+    document["scale"] = [curve | {"points": points, "fit": law}]
     return document
 
 
@@ -97,9 +87,8 @@ def figures(dice: float) -> dict[str, Any]:
         "dice": {"person": dice},
         "intervals": {key: [dice - 0.1, dice + 0.05] for key in keys},
     }
-    shares = {"0.0": made, "0.2": made}
     return made | {
-        "by_foreground_share": shares,
+        "by_foreground_share": {"0.0": made, "0.2": made},
         "per_photo": [],
         "agreement": {"same_pixels": 0.9876, "mean_dice": 0.9},
     }
@@ -109,110 +98,85 @@ def write(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document))
 
 
-def read(results: Path, name: str = "report.html") -> str:
+def read(results: Path, name: str = "report.md") -> str:
     return (results / name).read_text(encoding="utf-8")
 
 
-class Page(HTMLParser):
-    """What a page holds: its tags, and its tables as rows of cells by caption."""
+def row(text: str, heading: str, first: str) -> list[str]:
+    """The cells of a table's row, the table being the first one under a heading that has it."""
+    section = text[text.index(f"## {heading}") :]
+    line = next(line for line in section.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self._rows: list[list[str]] = []
-        self._in: str | None = None
-        self._caption = ""
+        self.all: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self._rows, self._caption = [], ""
-        if tag == "tr":
-            self._rows.append([])
-        if tag in ("th", "td"):
-            self._rows[-1].append("")
-        if tag in ("th", "td", "caption"):
-            self._in = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._in:
-            self._in = None
-        if tag == "table":
-            self.tables[self._caption] = self._rows
-
-    def handle_data(self, data: str) -> None:
-        if self._in == "caption":
-            self._caption += data
-        elif self._in:
-            self._rows[-1][-1] += data
-
-    def table(self, start: str) -> list[list[str]]:
-        return next(rows for caption, rows in self.tables.items() if caption.startswith(start))
+        self.all.append((tag, dict(attrs)))
 
 
-def test_a_newcomer_reads_size_speed_and_accuracy_at_the_top(results: Path, records: Path) -> None:
+def test_size_speed_and_accuracy_are_at_the_top(results: Path, records: Path) -> None:
     write_report(results, records)
-    text = read(results)
-    top = text[: text.index("What the words mean</h2>")]
-    assert "177 times as large" in top
-    assert "205 (200–210) times as fast" in top  # 280 / 1.4 and 336 / 1.6: of each round, not of the medians
-    assert "0.861 (0.761–0.911)" in top
-    summary = Page(text).table("Small, fast, accurate")
-    row = dict(zip(summary[0], next(row for row in summary if row[0] == "person"), strict=True))
-    assert row["file"] == "0.70 MB"
-    assert row["ratio, 1 thread"] == "1.50 (1.40–1.60)"
-    assert row["Dice, 12 of people"] == "0.861 (0.761–0.911)"
+    cells = dict(zip(row(read(results), "In short", "model"), row(read(results), "In short", "person"), strict=True))
+    assert cells["file"] == "0.70 MB"
+    assert cells["time / reference"] == "1.50 (1.40–1.60)"
+    assert cells["Dice, 12 photos of people"] == "0.861 (0.761–0.911)"
 
 
-def test_all_sections_are_there_and_linked(results: Path, records: Path) -> None:
-    history.append(records / "desk.jsonl", history.entry(desk()))
+def test_all_sections_are_in_both_files(results: Path, records: Path) -> None:
+    history.append(records / "desk.csv", history.rows(desk()))
     write_report(results, records)
-    page = Page(read(results))
-    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
-    headings = [f"#{attrs['id']}" for tag, attrs in page.tags if tag == "h2"]
-    assert len(headings) == 14
-    assert set(headings) <= links
-    assert {link for link in links if link and link.startswith("#")} <= set(headings)
-    assert "one run so far" in read(results)
-    assert page.table("Still pixels")[1:] == [["person", "1.23 %"], ["big", "–"]]
-    assert "isnet: not there." in read(results)
-    assert "0.5 s to start (R² 0.990)" in read(results)
-    markdown = read(results, "README.md")
-    assert "| person | ours | 256x256 | 0.70 MB |" in markdown
-    assert "(#what-the-words-mean)" in markdown
-    assert "## What the words mean" in markdown
-    assert "What accuracy costs" not in markdown  # it is plots alone
+    text, page = read(results), read(results, "report.html")
+    titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert len(titles) == 14  # there are no photos
+    assert re.findall(r"<h2>(.+)</h2>", page) == titles
+    assert row(text, "Flicker", "person")[1] == "1.23 %"
+    assert row(text, "Flicker", "big")[1] == "–"
+    assert row(text, "How accurate", "selfie")[-2:] == ["98.76 %", "0.900"]
+    assert row(text, "How cost grows", "3")[1] == "2.00"
+    assert "isnet: not there." in text
+    assert "0.5 s to start (R² 0.990)" in text
+    assert "desk: 1 run." in text
+
+
+def test_later_runs_are_drawn(results: Path, records: Path) -> None:
+    for day in ("24", "25"):
+        history.append(records / "desk.csv", history.rows(desk() | {"created": f"2026-11-{day}T14:00:00+00:00"}))
+    write_report(results, records)
+    assert "desk: 2 runs." in read(results)
+    assert "plots/history-0.svg" in read(results)
 
 
 def test_a_made_up_pi_is_a_column_that_says_so(results: Path, records: Path) -> None:
     assert "Made up" in json.loads(PI.read_text())["about"]
     shutil.copy(PI, results / "my-pi.json")
     write_report(results, records)
-    for text in (read(results), read(results, "README.md")):
-        assert "Raspberry Pi 5 Model B Rev 1.0, 4 cores (made up)" in text
-    table = Page(read(results)).table("The same models on each machine, on the fewest threads")
-    assert table[0] == [
+    assert row(read(results), "Machine by machine", "model")[:3] == [
         "model",
         "Desk, 2 cores: 1 thread",
         "Raspberry Pi 5 Model B Rev 1.0, 4 cores (made up): 1 thread",
-        "Raspberry Pi 4",
-        "Raspberry Pi 5",
     ]
-    person = next(row for row in table if row[0] == "person")
-    assert person[1:] == ["1.50 (1.40–1.60); 6.00 ms"] * 2 + ["not measured"] * 2
+    cells = row(read(results), "Machine by machine", "person")
+    assert cells[1:] == ["1.50 (1.40–1.60); 6.00 ms"] * 2 + ["not measured"] * 2
 
 
 def test_a_raspberry_pi_is_not_measured_until_its_file_is_there(results: Path, records: Path) -> None:
     write_report(results, records)
-    assert Page(read(results)).table("The same")[0][2:] == ["Raspberry Pi 4", "Raspberry Pi 5"]
+    assert len(row(read(results), "Machine by machine", "model")) == 4
     assert read(results).count("docs/benchmarks.md#on-a-raspberry-pi") >= 3
     document = json.loads(PI.read_text())
     del document["made_up"]
     write(results / "pi.json", document)
     write_report(results, records)
-    assert Page(read(results)).table("The same")[0][3:] == ["Raspberry Pi 4"]
+    heads = row(read(results), "Machine by machine", "model")
+    assert heads[3].startswith("[Raspberry Pi 4]")
+    assert len(heads) == 4
 
 
 def test_models_of_one_name_and_different_files_are_told_apart(results: Path, records: Path) -> None:
@@ -220,10 +184,8 @@ def test_models_of_one_name_and_different_files_are_told_apart(results: Path, re
     document["models"]["person"]["sha256"] = "f" * 64
     write(results / "pi.json", document)
     write_report(results, records)
-    names = [row[0] for row in Page(read(results)).table("The same")]
-    assert "person 00000000" in names
-    assert "person ffffffff" in names
-    assert "big" in names
+    for name in ("person 00000000", "person ffffffff", "big"):
+        assert row(read(results), "Machine by machine", name)
 
 
 @pytest.mark.parametrize(
@@ -234,65 +196,46 @@ def test_models_of_one_name_and_different_files_are_told_apart(results: Path, re
         ({"made_up": True}, "made up"),
     ],
 )
-def test_what_does_not_count_is_marked_and_not_summed_up(
+def test_what_does_not_count_is_marked_and_not_in_the_summary(
     results: Path, records: Path, change: dict[str, Any], mark: str
 ) -> None:
     write(results / "desk.json", desk() | change)
     write_report(results, records)
     text = read(results)
     assert "no result yet that counts" in text
-    assert "times as fast" not in text
-    assert Page(text).table("The same")[0][1] == f"Desk, 2 cores ({mark}): 1 thread"
-    facts = dict(row[:2] for row in Page(text).table("Where, when"))
-    assert facts["counts"].startswith(f"no: {mark}")
-    assert mark != "invalid" or "it was too hot" in facts["counts"]
+    assert row(text, "Machine by machine", "model")[1] == f"Desk, 2 cores ({mark}): 1 thread"
+    counts = row(text, "Machines and files", "counts")[1]
+    assert counts.startswith(f"no: {mark}")
+    assert mark != "invalid" or "it was too hot" in counts
 
 
-def test_what_a_file_says_is_text_and_nothing_else(folder: Path, records: Path) -> None:
+def test_what_a_file_says_is_text_and_nothing_else(results: Path, records: Path) -> None:
     evil = "<script>alert(1)</script> a|b [x](http://evil.example) `c` $\\frac{"
     text = PI.read_text().replace('"person"', json.dumps(evil)).replace("ondemand", evil.replace("\\", ""))
-    (folder / "evil.json").write_text(text)
-    write_report(folder, records)
-    page, markdown = read(folder), read(folder, "README.md")
-    assert not [tag for tag, _ in Page(page).tags if tag in ("script", "iframe", "object", "link")]
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; a|b" in page
+    (results / "evil.json").write_text(text)
+    write_report(results, records)
+    page, markdown = read(results, "report.html"), read(results)
+    assert not [tag for tag, _ in Tags(page).all if tag in ("script", "iframe", "object", "link")]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; a|b [x](http://evil.example)" in page
     assert "<script" not in page + markdown
     assert "](http" not in markdown
-    rows = [line for line in markdown.splitlines() if "alert" in line and line.startswith("| &lt;")]
-    assert rows
-    assert escape(evil) in rows[0]
+    assert f"| {escape(evil)} |" in markdown
     assert "|" not in escape(evil)
 
 
-def test_the_page_with_its_plots_is_small_and_loads_nothing(folder: Path, records: Path) -> None:
-    history.append(records / "desk.jsonl", history.entry(desk()))
-    write_report(folder, records)
-    page = Page(read(folder))
-    loaded = [attrs.get(key) or "" for tag, attrs in page.tags for key in ("src", "srcset", "data", "poster")]
-    assert all(not source or source.startswith("data:image/") for source in loaded)
-    assert not re.search(r"url\(|@import", read(folder))
-    assert "default-src 'none'" in read(folder)
-    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 10  # 2 latency, 1 frame, 4 Pareto, 2 growth, 1 history
-    assert (folder / "report.html").stat().st_size < MAX_BYTES
-
-
-def test_photos_of_people_are_only_in_the_other_page(results: Path, records: Path) -> None:
-    photos = results / "photos" / "desk"
-    photos.mkdir(parents=True)
-    for name in ("drawn", "people"):
-        cv2.imwrite(str(photos / f"{name}.jpg"), np.full((300, 1200, 3), 90, np.uint8))
-    written = write_report(results, records)
-    assert [path.name for path in written] == ["README.md", "report.html", "report-with-photos.html"]
-    assert "did worst on" in read(results)
-    assert read(results).count("image/jpeg") == 1
-    assert "report-with-photos.html" in read(results)
-    assert read(results, "report-with-photos.html").count("image/jpeg") == 2
-    assert "jpeg" not in read(results, "README.md")
-
-    (photos / "people.jpg").unlink()
-    assert [path.name for path in write_report(results, records)] == ["README.md", "report.html"]
-    assert not (results / "report-with-photos.html").exists()
+def test_the_page_with_its_pictures_loads_nothing(results: Path, records: Path) -> None:
+    folder = results / "photos" / "desk"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "people.jpg"), np.full((300, 1200, 3), 90, np.uint8))
+    write_report(results, records)
+    page = read(results, "report.html")
+    pictures = [attributes for tag, attributes in Tags(page).all if tag == "img"]
+    kinds = [(picture["src"] or "")[:15] for picture in pictures]
+    assert kinds == ["data:image/svg+"] * 4 + ["data:image/jpeg"]
+    assert all(picture["alt"] for picture in pictures)
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'" in page
+    assert len(page) < 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -302,22 +245,20 @@ def test_photos_of_people_are_only_in_the_other_page(results: Path, records: Pat
         ('{"kind": "else"}', "not what 'seg-edge bench --json' writes"),
         (json.dumps(desk() | {"latency": "none"}), "latency is not as"),
         (json.dumps(desk() | {"latency": []}), "latency is not as"),
-        (
-            json.dumps(desk() | {"cold_start": [desk()["cold_start"][0] | {"model": "nobody"}]}),
-            "cold_start[0].model is",
-        ),
-        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency[4].ratio.median is not as"),
+        (json.dumps(desk() | {"cold_start": [desk()["cold_start"][0] | {"model": "nobody"}]}), "the model 'nobody'"),
+        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency.4.ratio.median is not as"),
         (json.dumps(desk()).replace('"mean_dice": 0.861', '"mean_dice": "<b>"'), "mean_dice is not as"),
+        (json.dumps(desk()).replace('"boundary_f": [0.76', '"boundary_f": ["0.76').replace("0.911]", '"]'), ""),
     ],
 )
-def test_a_strange_file_is_one_sentence_and_nothing_is_written(
+def test_a_wrong_file_is_one_sentence_and_nothing_is_written(
     results: Path, records: Path, content: str, sentence: str
 ) -> None:
-    (results / "strange.json").write_text(content)
+    (results / "wrong.json").write_text(content)
     with pytest.raises(DataError) as raised:
         write_report(results, records)
     assert sentence in str(raised.value)
-    assert str(results / "strange.json") in str(raised.value)
+    assert str(results / "wrong.json") in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
     assert not (results / "report.html").exists()
     done = CliRunner().invoke(app, ["--results", str(results), "--history", str(records)])
@@ -325,32 +266,40 @@ def test_a_strange_file_is_one_sentence_and_nothing_is_written(
     assert done.stderr.startswith("error: ")
 
 
-def test_a_strange_run_or_photo_is_one_sentence(results: Path, records: Path) -> None:
-    history.append(records / "desk.jsonl", {"models": {"person": {}}, "commit": "", "created": ""})
-    with pytest.raises(
-        DataError, match=r"desk\.jsonl, line 1: models\['person'\]\.role is not as 'make bench' writes it"
-    ):
-        write_report(results, records)
-    (records / "desk.jsonl").unlink()
-    (results / "photos" / "desk").mkdir(parents=True)
-    (results / "photos" / "desk" / "drawn.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="no picture"):
+def test_a_wrong_row_of_the_history_is_one_sentence(results: Path, records: Path) -> None:
+    history.append(records / "desk.csv", history.rows(desk()))
+    path = records / "desk.csv"
+    path.write_text(path.read_text().replace("0.861", "good", 1))
+    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value is not as 'make bench' writes it"):
         write_report(results, records)
 
 
 def test_an_empty_folder_says_what_to_run(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["--results", str(tmp_path), "--history", str(tmp_path / "none")])
     assert done.exit_code == 0, done.output
-    assert "make bench" in read(tmp_path)
-    assert "not measured" in read(tmp_path, "README.md")
+    assert "run `make bench`" in read(tmp_path)
+    assert "not measured" in read(tmp_path)
 
 
-def test_a_plots_frontier_is_what_nothing_beats() -> None:
+def test_the_pareto_front_is_what_nothing_beats() -> None:
     def spot(name: str, cost: float, quality: float) -> Spot:
         return Spot(name, "model", cost, (cost, cost), quality, (quality, quality))
 
     spots = [spot("dear", 9, 0.9), spot("beaten", 5, 0.6), spot("good", 2, 0.8), spot("cheap", 1, 0.5)]
-    assert [one.name for one in frontier(spots)] == ["cheap", "good", "dear"]
-    same = [spot("worse", 1, 0.4), spot("better", 1, 0.6), spot("dear, no better", 2, 0.6)]
-    assert [one.name for one in frontier(same)] == ["better"]
-    assert ">beaten<" in pareto(spots, "cost", "quality").replace("\n", "")
+    assert [found.name for found in pareto_front(spots)] == ["cheap", "good", "dear"]
+
+
+def test_a_pages_figures_are_replaced_between_its_markers() -> None:
+    page = "before\n<!-- figures: by a command -->\nold\n<!-- /figures -->\nafter\n"
+    updated = history.with_figures(page, history.rows(desk()))
+    assert updated.startswith("before\n<!-- figures: by a command -->\n| model |")
+    assert updated.endswith("Measured on Desk, 2 cores, 2026-11-24.\n<!-- /figures -->\nafter\n")
+    assert "old" not in updated
+    assert history.with_figures(updated, history.rows(desk())) == updated
+    with pytest.raises(UsageError, match="<!-- figures"):
+        history.with_figures("no markers", history.rows(desk()))
+
+
+def test_the_readmes_figures_are_those_of_the_newest_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert history.with_figures(readme, history.read(history.newest_file(history.FOLDER))) == readme

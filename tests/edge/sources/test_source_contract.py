@@ -5,7 +5,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -28,19 +27,13 @@ def photos(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def synthetic() -> str:
-    if find_spec("seg_edge.sources.synthetic") is None:
-        pytest.skip("there is no synthetic source yet")
-    return "synthetic"
-
-
 KINDS: dict[str, Prepare] = {
     "file": lambda stack, path, monkeypatch: str(write_clip(path / "clip.avi")),
     "http": lambda stack, path, monkeypatch: stack.enter_context(HttpCamera(fps=60)).url,
     "rtsp": lambda stack, path, monkeypatch: stack.enter_context(rtsp_camera()),
     "photo": lambda stack, path, monkeypatch: str(photos(path / "photos") / "photo1.png"),
     "folder": lambda stack, path, monkeypatch: str(photos(path / "photos")),
-    "synthetic": lambda stack, path, monkeypatch: synthetic(),
+    "synthetic": lambda stack, path, monkeypatch: "synthetic",
     "v4l2": lambda stack, path, monkeypatch: fake_webcam(monkeypatch),
 }
 ENDLESS = {"http", "rtsp", "photo", "synthetic", "v4l2"}

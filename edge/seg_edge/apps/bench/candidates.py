@@ -16,7 +16,7 @@ from seg_edge.models import open_model
 from seg_edge.segmenter import Segmenter
 
 # Latencies are divided by this model's, so that they can be compared between machines, days and loads. It is never
-# changed: figures divided by another one are other figures. benchmarks/make_reference.py says how it was made.
+# changed: figures divided by another one are other figures. benchmarks/studies/make_reference.py says how it was made.
 REFERENCE = Path(__file__).with_name("reference.tflite")
 REFERENCE_SHA256 = "5d20e601670a41f5659958d518503575ba56b012811c741a4b9850cebf92a485"
 

@@ -1,4 +1,4 @@
-"""Runs models on stored frames with whatever LiteRT runtime is here; benchmarks/same_answer.py starts it on every side.
+"""Runs models on stored frames with the LiteRT runtime that is here; `same_answer.py` starts it on each platform.
 
 `python run_frames.py FOLDER` takes each `FOLDER/NAME.tflite` with `FOLDER/NAME.frames.npy`, writes
 `FOLDER/NAME.scores.npy`, and prints one JSON object of what ran. It needs NumPy and `seg_edge.interpreter` alone, so

@@ -1,9 +1,8 @@
-"""Makes the model that every latency is divided by: `python benchmarks/make_reference.py reference.tflite`.
+"""Makes the model that every latency is divided by: `python benchmarks/studies/make_reference.py reference.tflite`.
 
-It costs what our models cost: a narrow U-Net, 256x256, int8. It has learnt nothing: its weights are one short pattern
-over and over, which a wheel packs to a few kilobytes, and arithmetic takes as long whatever the numbers are. What is in
-`seg_edge/apps/bench` was made once and stays, since figures divided by another model are other figures; this file says
-how it came about.
+It costs what our models cost: a narrow U-Net, 256x256, int8. It is untrained: its weights repeat one short pattern,
+which a wheel packs to a few kilobytes, and arithmetic takes as long whatever the numbers are. The file in
+`seg_edge/apps/bench` was made once and stays, as ratios to another model can't be compared with ratios to this one.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import typer
 
 from convert.quantisation.converter import converter_of, to_full_integer
 from seg_edge.card import ModelCard, append_card, make_classes
+from seg_edge.commands.console import exit_codes
 from seg_edge.system.files import write_file
 from train.unet import unet
 
@@ -48,7 +48,8 @@ def make() -> bytes:
 
 def main(out: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
     """Writes the reference model."""
-    write_file(out, make())
+    with exit_codes():
+        write_file(out, make())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does a model give the same values everywhere? `sudo .venv/bin/python benchmarks/same_answer.py [MODEL...]`.
+"""Does a model give the same values everywhere? `sudo .venv/bin/python benchmarks/studies/same_answer.py [MODEL...]`.
 
 The same frames go through a model on this machine and on emulated processors of Raspberry Pis (`--cpu`), or through
 tflite-runtime 2.14, the last one for 32-bit systems, in an environment of its own (`--tflite-runtime`). Both are set up
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
+import platform as this_machine
 import shutil
 import statistics
 import subprocess
@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import arm64_root
+from benchmarks.studies import arm64_root
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.interpreter import LiteRT
@@ -34,7 +34,7 @@ from seg_edge.photo.find import PHOTO_SUFFIXES
 from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"
 WORKER = Path(__file__).with_name("run_frames.py")
 TFLITE_RUNTIME = ("tflite-runtime==2.14.0", "numpy<2")
@@ -69,9 +69,9 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> Difference:
         raise SegEdgeError(
             f"{ours.dtype} {ours.shape} here is {theirs.dtype} {theirs.shape} there; not the same model."
         )
-    apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    differences = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     labels = float(np.mean(ours.argmax(-1) != theirs.argmax(-1))) if ours.shape[-1] > 1 else None
-    return Difference(apart.size, int(np.count_nonzero(ours != theirs)), float(apart.max()), labels)
+    return Difference(differences.size, int(np.count_nonzero(ours != theirs)), float(differences.max()), labels)
 
 
 def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarray:
@@ -88,13 +88,13 @@ def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarra
     if not pixels:
         raise UsageError("there is no photo and no noise to compare on; give --photos or --noise 1.")
     stacked = np.stack(pixels)
-    # Pixels as they are into uint8; for others 0..1, whatever the card says: what counts is that both get the same.
+    # A uint8 input gets the pixels, any other 0..1 whatever the card says: both platforms must only get the same.
     return stacked if spec.dtype == np.uint8 else spec.quantise(stacked / 255)
 
 
 @dataclass(frozen=True)
-class Side:
-    """Somewhere that `run_frames.py` runs.
+class Platform:
+    """A processor and runtime that `run_frames.py` runs on.
 
     Attributes:
         name: For messages.
@@ -128,8 +128,8 @@ class Side:
             line, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths, "LC_ALL": "C.UTF-8"}
         )
         if done.returncode:
-            said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise SegEdgeError(f"{self.name}: running the models failed ({said.splitlines()[-1]}).")
+            message = done.stderr.strip() or f"exit status {done.returncode}"
+            raise SegEdgeError(f"{self.name}: running the models failed ({message.splitlines()[-1]}).")
         reports = json.loads(done.stdout)["models"]
         for name, content in models.items():
             sent = hashlib.sha256(content).hexdigest(), hashlib.sha256(frames[name].tobytes()).hexdigest()
@@ -140,28 +140,28 @@ class Side:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one side gave: `run_frames.run`'s report and the scores of each model."""
+    """What one platform gave: `run_frames.run`'s report and the scores of each model."""
 
     reports: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, np.ndarray]
 
 
 @contextmanager
-def here() -> Iterator[Side]:
+def here() -> Iterator[Platform]:
     """This Python and its runtime."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        yield Side(f"{platform.machine()}, here", lambda rest: [sys.executable, *rest], folder, str(folder))
+        yield Platform(f"{this_machine.machine()}, here", lambda rest: [sys.executable, *rest], folder, str(folder))
 
 
-def arm(root: Path, cpu: str) -> Side:
+def arm(root: Path, cpu: str) -> Platform:
     """An emulated Arm processor over a root that is set up."""
     site = f"/{arm64_root.SITE}"
-    return Side(cpu, lambda rest: arm64_root.command(root, cpu, rest), root / "exchange", "/exchange", site)
+    return Platform(cpu, lambda rest: arm64_root.command(root, cpu, rest), root / "exchange", "/exchange", site)
 
 
 @contextmanager
-def tflite_runtime(environment: Path) -> Iterator[Side]:
+def tflite_runtime(environment: Path) -> Iterator[Platform]:
     """tflite-runtime 2.14 in a virtual environment that is made unless it is there.
 
     Raises:
@@ -171,7 +171,7 @@ def tflite_runtime(environment: Path) -> Iterator[Side]:
     python = str(environment / "bin" / "python")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        yield Side("tflite-runtime", lambda rest: [python, *rest], folder, str(folder))
+        yield Platform("tflite-runtime", lambda rest: [python, *rest], folder, str(folder))
 
 
 def make_tflite_environment(environment: Path) -> None:
@@ -183,20 +183,17 @@ def make_tflite_environment(environment: Path) -> None:
     stamp = environment / "ready"
     if stamp.is_file() and stamp.read_text() == " ".join(TFLITE_RUNTIME):
         return
-    is_it = f"python{sys.version_info[0]}.{sys.version_info[1]}" == TFLITE_PYTHON
-    python = sys.executable if is_it else shutil.which(TFLITE_PYTHON)
+    this_python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = sys.executable if this_python == TFLITE_PYTHON else shutil.which(TFLITE_PYTHON)
     if not python:
         raise SegEdgeError(f"{TFLITE_PYTHON} not found; tflite-runtime 2.14 has no wheels for a newer Python.")
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    for line in ([python, "-m", "venv", "--clear", str(environment)], [*pip, *TFLITE_RUNTIME]):
-        done = subprocess.run(line, capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()[-1]
-            raise SegEdgeError(f"{environment}: can't be made ({said}); see to that and start again.")
+    arm64_root.run([python, "-m", "venv", "--clear", str(environment)])
+    arm64_root.run([*pip, *TFLITE_RUNTIME])
     stamp.write_text(" ".join(TFLITE_RUNTIME))
 
 
-def check_delegated(side: Side, answer: Answer) -> None:
+def check_delegated(platform: Platform, answer: Answer) -> None:
     """XNNPACK is the reference; without it the built-in kernels run, without a word.
 
     Raises:
@@ -204,7 +201,7 @@ def check_delegated(side: Side, answer: Answer) -> None:
     """
     without = [name for name, report in answer.reports.items() if not report["delegated"]]
     if without:
-        raise SegEdgeError(f"{side.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
+        raise SegEdgeError(f"{platform.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
 
 
 def find_photos(given: Sequence[Path]) -> list[Path]:
@@ -239,7 +236,7 @@ def main(
         pictures = find_photos(photos or [PHOTO])
         frames = {name: make_frames(content, pictures, noise) for name, content in contents.items()}
         typer.echo(f"{len(pictures)} photos and {noise} frames of noise, seed {NOISE_SEED}")
-        typer.echo(f"{'model':<28}{'side':<34}{'values':>12}{'differ':>12}{'largest':>9}{'labels':>9}{'time':>7}")
+        typer.echo(f"{'model':<28}{'platform':<34}{'values':>12}{'differ':>12}{'largest':>9}{'labels':>9}{'time':>7}")
         if tflite:
             place = environment or Path.home() / ".cache" / "seg-edge" / "tflite-runtime"
             with here() as ours, tflite_runtime(place) as theirs:
@@ -252,17 +249,17 @@ def main(
                 reference = ours.run(contents, frames)
             check_delegated(ours, reference)
             largest = 0.0
-            for side in (arm(place, name) for name in cpus):
-                answer = side.run(contents, frames)
-                check_delegated(side, answer)
-                largest = max(largest, _print_difference(side, [(reference, answer)], timed=False))
+            for platform in (arm(place, name) for name in cpus):
+                answer = platform.run(contents, frames)
+                check_delegated(platform, answer)
+                largest = max(largest, _print_difference(platform, [(reference, answer)], timed=False))
     allowed = steps if steps is not None else 2 if tflite else 0
     if largest > allowed:
         typer.echo(f"error: values differ by up to {largest:g} steps; {allowed} is allowed.", err=True)
         raise typer.Exit(1)
 
 
-def _print_difference(side: Side, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
+def _print_difference(platform: Platform, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
     """A line a model; returns the largest difference."""
     largest = 0.0
     ours, theirs = pairs[0]
@@ -270,7 +267,7 @@ def _print_difference(side: Side, pairs: Sequence[tuple[Answer, Answer]], *, tim
         difference = compare(ours.scores[name], theirs.scores[name])
         ratio = statistics.median(b.reports[name]["ms"] / a.reports[name]["ms"] for a, b in pairs)
         labels = "-" if difference.labels is None else f"{difference.labels:.3%}"
-        who = f"{side.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegated'] else 'no'}"
+        who = f"{platform.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegated'] else 'no'}"
         typer.echo(
             f"{name.partition('_')[2]:<28}{who:<34}{difference.values:>12,}{difference.differing:>12,}"
             f"{difference.largest:>9g}{labels:>9}{f'x{ratio:.1f}' if timed else '-':>7}"

@@ -12,8 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import typer
 
-from benchmarks import scorecard as script
-from benchmarks.scorecard import empty_places, groups_of, interval, typology_angle
+from benchmarks.studies import scorecard as script
+from benchmarks.studies.scorecard import empty_places, groups_of, typology_angle, with_interval
 from seg_edge.evaluation.data_folder import find_examples
 from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
 
@@ -64,12 +64,11 @@ def test_a_place_without_anybody_is_beside_all_people(data: Path) -> None:
 
 
 def test_an_interval_holds_the_mean_and_leaves_nan_out() -> None:
-    values = np.array([0.2, 0.4, 0.6, math.nan])
-    draws = np.random.default_rng(0).integers(4, size=(2000, 4))
-    mean, _, rest = interval(values, draws).partition(" [")
+    mean, _, rest = with_interval(np.array([0.2, 0.4, 0.6, 0.4, math.nan])).partition(" [")
     low, high = map(float, rest.rstrip("]").split(", "))
     assert mean == "0.400"
     assert 0.2 <= low < 0.4 < high <= 0.6
+    assert with_interval(np.array([0.2, 0.4])) == "0.300", "too few photos for an interval"
 
 
 def test_two_models_side_by_side(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from benchmarks import arm64_root, same_answer
-from benchmarks.same_answer import Answer, Side, check_delegated, compare, here, make_frames, tflite_runtime
+from benchmarks.studies import arm64_root, same_answer
+from benchmarks.studies.same_answer import Answer, Platform, check_delegated, compare, here, make_frames, tflite_runtime
 from seg_edge.errors import SegEdgeError
 from seg_edge.models import open_model
 from tests.tiny import FOUR_UINT8, GRACE_HOPPER, SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
@@ -30,8 +30,8 @@ def call(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def reference() -> Answer:
-    with here() as side:
-        return side.run(MODELS, FRAMES)
+    with here() as platform:
+        return platform.run(MODELS, FRAMES)
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +47,8 @@ def environment(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def old_runtime(environment: Path) -> Answer:
-    with tflite_runtime(environment) as side:
-        return side.run(MODELS, FRAMES)
+    with tflite_runtime(environment) as platform:
+        return platform.run(MODELS, FRAMES)
 
 
 def test_each_difference_is_counted() -> None:
@@ -66,9 +66,9 @@ def test_each_difference_is_counted() -> None:
 
 
 def test_two_runs_here_are_equal_and_use_xnnpack(reference: Answer) -> None:
-    with here() as side:
-        again = side.run(MODELS, FRAMES)
-        check_delegated(side, again)
+    with here() as platform:
+        again = platform.run(MODELS, FRAMES)
+        check_delegated(platform, again)
     for name in MODELS:
         assert compare(reference.scores[name], again.scores[name]).differing == 0
         assert len(np.unique(reference.scores[name])) > 10, "an answer that says nothing would agree with anything"
@@ -83,13 +83,13 @@ def test_what_did_not_arrive_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     name = TWO_UINT8.stem
     with pytest.raises(SegEdgeError, match="not those that were sent"):
-        Side("a liar", spoil, folder, str(folder)).run({name: MODELS[name]}, FRAMES)
+        Platform("a liar", spoil, folder, str(folder)).run({name: MODELS[name]}, FRAMES)
 
 
 def test_without_xnnpack_nothing_is_concluded(reference: Answer) -> None:
     reports = {"person": {**reference.reports["person"], "delegated": False}}
-    with here() as side, pytest.raises(SegEdgeError, match="XNNPACK isn't in use for person"):
-        check_delegated(side, Answer(reports, reference.scores))
+    with here() as platform, pytest.raises(SegEdgeError, match="XNNPACK isn't in use for person"):
+        check_delegated(platform, Answer(reports, reference.scores))
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_more_than_the_allowed_steps_is_a_failure(environment: Path) -> None:
 def test_an_emulated_pi_gives_the_same_values(cpu: str, reference: Answer) -> None:
     root = arm64_root.default_root()
     if os.geteuid() != 0 or not shutil.which(arm64_root.EMULATOR) or not arm64_root.is_ready(root):
-        pytest.skip(f"no arm64 root at {root}; benchmarks/same_answer.py makes it (docs/same-answer.md)")
-    side = same_answer.arm(root, cpu)
-    answer = side.run(MODELS, FRAMES)
-    check_delegated(side, answer)
+        pytest.skip(f"no arm64 root at {root}; benchmarks/studies/same_answer.py makes it (docs/same-answer.md)")
+    platform = same_answer.arm(root, cpu)
+    answer = platform.run(MODELS, FRAMES)
+    check_delegated(platform, answer)
     for name in MODELS:
         found = compare(reference.scores[name], answer.scores[name])
         if name == SIGMOID_FLOAT32.stem:  # float sums in another order

@@ -1,17 +1,15 @@
-"""What a person model is worth, beside others: `python benchmarks/scorecard.py MODEL... --data DIR [--clip FILE...]`.
+"""How good is a person model, beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
 
-Dice and boundary F on the photos that nothing was chosen by, by how much of a photo people fill, by its light and by
-the tone of skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each
-photo's own; each comes with the 2.5 and 97.5 percentiles of 10,000 resamples of the photos, and the difference to the
-first model with those of the same resamples. MODEL is a `.tflite`, a stranger's too, a bundled model's name, or a
-`.keras`.
+Dice and boundary F on the held-out photos, by the share of a photo that people fill, by its light and by the tone of
+skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each photo's own.
+Each comes with its interval over 10,000 resamples of the photos, and the difference to the first model with that over
+the same resamples. MODEL is any `.tflite`, a bundled model's name, or a `.keras`.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +26,7 @@ from benchmarks.flicker import flicker_of
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.data_folder import Example, find_examples
-from seg_edge.evaluation.scores import PhotoScore, score
+from seg_edge.evaluation.scores import PhotoScore, mean_interval, score
 from seg_edge.photo.read import read_photo
 from train.dataset import open_dataset
 from train.keras_model import keras_segmenter, load_keras
@@ -76,7 +74,7 @@ def groups_of(examples: Sequence[Example]) -> list[Group]:
         ("darker skin, >= 10 %", some & (tone < ITA_DARK)),
         ("skin not seen, >= 10 %", some & np.isnan(tone)),
     ]
-    return [Group(name, np.flatnonzero(there)) for name, there in found if there.any()]
+    return [Group(name, np.flatnonzero(chosen)) for name, chosen in found if chosen.any()]
 
 
 def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
@@ -112,37 +110,24 @@ def false_shares(segmenter: Segmenter, places: Sequence[np.ndarray]) -> np.ndarr
     return np.array([float((segmenter(place).labels > 0).mean()) for place in places])
 
 
-def interval(values: np.ndarray, draws: np.ndarray) -> str:
-    """Mean of what isn't NaN, and its 2.5 and 97.5 percentiles over the draws (resamples, n) of its elements."""
-    with warnings.catch_warnings():  # a resample may hold nothing but NaN
-        warnings.simplefilter("ignore", RuntimeWarning)
-        means = np.nanmean(values[draws], axis=1)
-    low, high = np.nanpercentile(means, (2.5, 97.5))
-    return f"{np.nanmean(values):.3f} [{low:.3f}, {high:.3f}]"
+def with_interval(values: np.ndarray) -> str:
+    """The mean of what isn't NaN, and its interval over resampled photos."""
+    found = mean_interval(values, RESAMPLES)
+    return f"{np.nanmean(values):.3f}" + (f" [{found[0]:.3f}, {found[1]:.3f}]" if found else "")
 
 
-def table(
-    names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequence[PhotoScore]], seed: int = 0
-) -> list[str]:
+def table(names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequence[PhotoScore]]) -> list[str]:
     """Lines of a Markdown table, a group a row: Dice (after it the difference to the first model's) and boundary F."""
+    dice = np.array([[photo.dice for photo in photos] for photos in scores])
+    boundary = np.array([[float(photo.boundary[1]) for photo in photos] for photos in scores])
     lines = ["| photos | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
-    measures: list[tuple[str, Callable[[PhotoScore], float]]] = [
-        ("", lambda photo: photo.dice),
-        (", boundary F", lambda photo: float(photo.boundary[1])),
-    ]
-    for label, measure in measures:
-        values = np.array([[measure(photo) for photo in photos] for photos in scores])
-        for group in groups if not label else groups[:3]:
-            chosen = values[:, group.photos]
-            rng = np.random.default_rng(seed)
-            draws = rng.integers(chosen.shape[1], size=(RESAMPLES, chosen.shape[1]))
-            cells = [interval(row, draws) for row in chosen]
-            if not label:
-                cells[1:] = [
-                    f"{cell}; {interval(row - chosen[0], draws)}"
-                    for cell, row in zip(cells[1:], chosen[1:], strict=True)
-                ]
-            lines.append(f"| {group.name}{label} | {len(group.photos)} | " + " | ".join(cells) + " |")
+    for group in groups:
+        first, *others = dice[:, group.photos]
+        cells = [f"{with_interval(other)}; {with_interval(other - first)}" for other in others]
+        lines.append(_row(group.name, len(group.photos), [with_interval(first), *cells]))
+    for group in groups[:3]:
+        cells = [with_interval(values) for values in boundary[:, group.photos]]
+        lines.append(_row(f"{group.name}, boundary F", len(group.photos), cells))
     return lines
 
 

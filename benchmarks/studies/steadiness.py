@@ -1,9 +1,10 @@
-"""Flicker and trailing by `--smooth`, on clips: `python benchmarks/steadiness.py CLIP... [--reference FILE.tflite]`.
+"""What does smoothing gain and cost? `python benchmarks/studies/steadiness.py CLIP... [--reference FILE.tflite]`
 
-For each setting it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing, and Dice
-against reference labels where the picture moved of late, which is where a mask would trail. Nobody has labelled these
-frames by hand; the references are models, each frame on its own: the model itself, averaged over the frame and its
-mirror image, and the model given with --reference. Such a Dice tells what smoothing costs, not how good the masks are.
+For each setting of `--smooth` it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing,
+and the Dice against reference labels where the picture moved recently, which is where a mask would trail. Nobody has
+labelled these frames by hand: the references are models on each frame by itself, namely the model averaged over the
+frame and its mirror image, and the model given with --reference. This Dice says what smoothing costs, not how good
+the masks are.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from seg_edge.models import DEFAULT_MODEL
 from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
 SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
-OF_LATE = 6  # frames, 0.2 s: what trails longer than this is seen on the frames before
+RECENT = 6  # frames, 0.2 s: what trails for longer is seen on the frames before
 MOVED = 10  # levels of 255 between blurred frames
 NEAR = np.ones((31, 31), np.uint8)  # 15 pixels to each side
 
 
 class Setting:
-    """One value of `smooth`, and what came of it."""
+    """One value of `smooth`, and its scores."""
 
     def __init__(self, smooth: float, references: list[str], classes: int):
         self.smooth, self.classes = smooth, classes
-        self.steadier, self.meter = TemporalSmoother(smooth), FlickerMeter()
+        self.smoother, self.meter = TemporalSmoother(smooth), FlickerMeter()
         self.matrices = {name: np.zeros((classes, classes), np.int64) for name in references}
         self.smoothing_ms: list[float] = []
         self.meter_ms: list[float] = []
@@ -48,23 +49,23 @@ class Setting:
     def add(self, answer: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
         """Takes one frame: the unsmoothed answer, labels to compare with, and where to compare, bool (h, w)."""
         began = time.perf_counter()
-        scores = self.steadier(answer.score_map, answer.pixels)
-        steadied = time.perf_counter()
+        scores = self.smoother(answer.score_map, answer.pixels)
+        smoothed = time.perf_counter()
         steady = replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape))  # type: ignore[arg-type]
         labelled = time.perf_counter()
         self.meter.add(steady)
-        self.smoothing_ms.append((steadied - began) * 1000)
+        self.smoothing_ms.append((smoothed - began) * 1000)
         self.meter_ms.append((time.perf_counter() - labelled) * 1000)
         for name, labels in references.items():
             self.matrices[name] += confusion_matrix(labels[moved], steady.labels[moved], self.classes)
 
 
 class Motion:
-    """Where the picture moved of late."""
+    """Where the picture moved recently."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
-        self._moved: deque[np.ndarray] = deque(maxlen=OF_LATE)
+        self._moved: deque[np.ndarray] = deque(maxlen=RECENT)
 
     def add(self, frame: np.ndarray) -> np.ndarray:
         """Bool (height, width), of BGR uint8 (height, width, 3): near what changed in the last frames."""
@@ -100,7 +101,7 @@ def mirrored_mean(segment: Segmenter, frame: np.ndarray) -> np.ndarray:
 
 
 def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[list[Setting], int, float]:
-    """Runs all settings over one clip; also the number of frames and the mean share of them that moved of late."""
+    """Runs all settings over one clip; also the number of frames and the mean share of them that moved recently."""
     own = f"{segment.card.name}, mirrored mean"
     names = [own, *([other.card.name] if other else [])]
     settings = [Setting(smooth, names, len(segment.classes)) for smooth in SETTINGS]
@@ -129,7 +130,9 @@ def main(
             typer.echo(f"reference {other.card.name} (sha256 {other.file.sha256[:12]})")
         for clip in clips:
             settings, frames, share = measure(clip, segment, other)
-            typer.echo(f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved of late, where Dice is taken")
+            typer.echo(
+                f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is taken"
+            )
             names = list(settings[0].matrices)
             typer.echo(
                 "| smooth | flicker | ratio | " + "".join(f"Dice, {name} | " for name in names) + "ms | meter ms |"

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.live import growth_mb_per_hour, read_number, write_number
+from benchmarks.studies.live import growth_mb_per_hour, read_number, write_number
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def run(*arguments: object) -> str:
 
 @pytest.mark.parametrize("via", ["http", "file"])
 def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
-    document = json.loads(run("benchmarks/live.py", clip, "--via", via, "--minutes", 0.06))
+    document = json.loads(run("benchmarks/studies/live.py", clip, "--via", via, "--minutes", 0.06))
     assert document["stats"]["frames"]["published"] > 10
     assert document["watched_frames"] > 5
     assert document["memory_mb"]["start"] > 20
@@ -45,15 +45,8 @@ def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
         assert document["misread"] <= 1, "the placeholder before the first frame has no number"
 
 
-def test_a_video_against_the_bare_model(clip: Path) -> None:
-    document = json.loads(run("benchmarks/video_rate.py", clip, "--frames", 20, "--rounds", 1))
-    assert set(document["fps"]) == {"bare", "drawn", "written"}
-    assert min(document["fps"].values()) > 0
-    assert 0 < document["ratio_to_bare"]["drawn"]["median"] < 3
-
-
 def test_steadiness_gives_a_line_a_setting(clip: Path) -> None:
-    out = run("benchmarks/steadiness.py", clip)
+    out = run("benchmarks/studies/steadiness.py", clip)
     assert "clip.avi" in out
     assert "Dice" in out
     assert "0.5" in out

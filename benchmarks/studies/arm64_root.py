@@ -1,8 +1,8 @@
-"""A small arm64 Debian in a folder, whose programs run under QEMU's user emulation: for correctness, never for speed.
+"""A small arm64 Debian in a folder, whose programs run under QEMU's user emulation: to compare values, never speed.
 
-Nothing of it is installed or configured: its packages are only unpacked, so neither mounts nor binfmt are needed. Its
-`/proc` and `/sys` are plain folders with what XNNPACK's cpuinfo reads there. Without them it finds no processor, LiteRT
-falls back on its built-in kernels without a word, and those give other values.
+Its packages are only unpacked, not installed or configured, so neither mounts nor binfmt are needed. Its `/proc` and
+`/sys` are plain folders with what XNNPACK's cpuinfo reads. Without these XNNPACK finds no processor, and LiteRT
+silently falls back to its built-in kernels, which give other values.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def default_root() -> Path:
 
 
 def is_ready(root: Path) -> bool:
-    """Whether `root` was set up to its end, for the runtime that is installed here."""
+    """Whether `root` is complete, for the runtime that is installed here."""
     return _stamp(root).is_file() and _stamp(root).read_text() == _runtime()
 
 
 def set_up(root: Path, mirror: str = "") -> None:
-    """Makes the root unless it is there; takes one to two minutes and 0.4 GB.
+    """Makes the root unless it exists; takes one to two minutes and 0.4 GB.
 
     Args:
         root: The folder to make.
@@ -52,7 +52,7 @@ def set_up(root: Path, mirror: str = "") -> None:
         return
     if not (root / "usr/bin/python3").exists():
         if root.exists() and any(root.iterdir()):
-            raise SegEdgeError(f"{root}: not a root that was made here; choose another folder with --root.")
+            raise SegEdgeError(f"{root}: not a root that this program made; choose another folder with --root.")
         partial = root.with_name(f"{root.name}.partial")
         if partial.exists():
             raise SegEdgeError(f"{partial}: left of an attempt that failed; remove it and start again.")
@@ -93,15 +93,15 @@ def _debian(root: Path, mirror: str) -> None:
     include = "--include=python3,libgomp1"
     program = shutil.which("debootstrap", path=SEARCH) or "debootstrap"
     first_stage = [program, "--arch=arm64", "--foreign", "--variant=minbase", include, SUITE, str(root)]
-    _run([*first_stage, *([mirror] if mirror else [])])
+    run([*first_stage, *([mirror] if mirror else [])])
     for package in sorted((root / "var/cache/apt/archives").glob("*.deb")):
         # tar, because dpkg-deb -x would replace /lib, which is a link into /usr, by a folder.
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as unpack:
             tar = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
             done = subprocess.run(tar, stdin=unpack.stdout, capture_output=True, text=True)
         if done.returncode or unpack.returncode:
-            said = (done.stderr.strip() or "dpkg-deb failed").splitlines()[-1]
-            raise SegEdgeError(f"{package}: can't be unpacked ({said}); see to that and start again.")
+            message = (done.stderr.strip() or "dpkg-deb failed").splitlines()[-1]
+            raise SegEdgeError(f"{package}: can't be unpacked ({message}); fix that and start again.")
         package.unlink()
     emulator = shutil.which(EMULATOR, path=SEARCH) or EMULATOR
     shutil.copy(emulator, root / "usr/bin" / EMULATOR)
@@ -121,17 +121,22 @@ def _wheels(root: Path) -> None:
     shutil.rmtree(root / SITE, ignore_errors=True)
     where = [f"--platform={platform}" for platform in PLATFORMS]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *where]
-    _run([*pip, f"--python-version={PYTHON}", "--dest", str(folder), _runtime(), "numpy>=1.24"])
+    run([*pip, f"--python-version={PYTHON}", "--dest", str(folder), _runtime(), "numpy>=1.24"])
     for wheel in folder.glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(root / SITE)
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
+    """Runs a program.
+
+    Raises:
+        SegEdgeError: It failed; with its last line.
+    """
     environment = {**os.environ, "PATH": SEARCH}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
-        raise SegEdgeError(f"{Path(command[0]).name} failed ({said[-1]}); see to that and start again.")
+        lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise SegEdgeError(f"{Path(command[0]).name} failed ({lines[-1]}); fix that and start again.")
 
 
 def _runtime() -> str:

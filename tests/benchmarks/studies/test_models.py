@@ -1,4 +1,4 @@
-"""`benchmarks/models.py`: one table, and one sentence where something is wrong."""
+"""`benchmarks/studies/models.py`: one table, and one sentence where something is wrong."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ pytest.importorskip("flatbuffers", reason="the workstation's packages aren't ins
 import typer
 from typer.testing import CliRunner, Result
 
-from benchmarks.models import main, read_threads, short_name
+from benchmarks.studies.models import main, read_threads, short_name
 from tests.tiny import GREY, SIGMOID_FLOAT32, TWO_UINT8
 
 app = typer.Typer()

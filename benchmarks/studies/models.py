@@ -1,4 +1,4 @@
-"""Models side by side: `python benchmarks/models.py A.tflite B.tflite ... [--threads 1,2] [--slowest 3]`.
+"""Where does the time of models go? `python benchmarks/studies/models.py A.tflite B.tflite ... [--threads 1,2]`.
 
 What each costs in bytes, multiplications and milliseconds, the models timed in turns on this machine, the ratio of each
 to the first, what XNNPACK leaves to the plain kernels, and where each one's time goes. Any segmentation model will do:

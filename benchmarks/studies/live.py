@@ -1,13 +1,12 @@
-"""A clip as a live camera, for minutes: `python benchmarks/live.py CLIP --via http --minutes 10`.
+"""How does the live camera do over minutes? `python benchmarks/studies/live.py CLIP --via http --minutes 10`.
 
-Runs `seg-edge camera` as a user would, with its page watched by a client, and prints what came out: the rate, dropped
-frames, the frames' age, where the milliseconds went, CPU time, and how memory grew (a line fitted to its proportional
-set size, the program's and the capture process's, after the first minute).
+Runs `seg-edge camera` with a client that watches its page, and prints the rate, dropped frames, the frames' age, where
+the milliseconds went, CPU time, and how memory grew: a line fitted to the proportional set size of the program and its
+capture process after the first minute.
 
-With `--via http` an MJPEG server here plays the camera at the clip's rate. It writes each frame's number into the
-picture as black and white blocks, and the client reads them from the page's stream: their difference in time is the
-latency from one end to the other, measured by none of the program's own clocks. With `--via file` the clip, repeated
-for as long as need be, is the source itself.
+With `--via http` an MJPEG server plays the camera at the clip's rate. It writes each frame's number into the picture as
+black and white blocks, and the client reads them from the page's stream. The time between is the latency from end to
+end, measured by none of the program's own clocks. With `--via file` the clip, repeated, is the source itself.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -32,12 +32,21 @@ import cv2
 import numpy as np
 import typer
 
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SegEdgeError, SourceError
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.system.board import Machine, read_board
 
 BITS = 12
 BLOCK = 24  # pixels: 3 of them are left when a JPEG is decoded at an eighth
 WARM_UP_S = 60.0
+
+
+class Via(StrEnum):
+    """How the clip gets to the program."""
+
+    http = "http"
+    file = "file"
 
 
 def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
@@ -48,12 +57,12 @@ def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
         write_number(frame, len(frames))
         frames.append(frame)
     if not frames:
-        raise typer.BadParameter(f"{path} is no video.")
+        raise SourceError(f"{path}: OpenCV finds no video in it.")
     return frames, video.get(cv2.CAP_PROP_FPS) or 30.0
 
 
 def write_number(frame: np.ndarray, number: int) -> None:
-    """Each bit as a white and a black block, or the other way round, so that a wrong reading is known."""
+    """Each bit as a white and a black block, or the other way round, so that a wrong reading is noticed."""
     for place in range(BITS):
         bit = number >> place & 1
         left = 2 * place * BLOCK
@@ -73,7 +82,7 @@ def read_number(jpeg: bytes) -> int | None:
 
 
 class ClipServer:
-    """An MJPEG camera: sends the clip's frames over and over at their rate, to one client after the other."""
+    """An MJPEG camera: sends the clip's frames in a loop at their rate, to one client after the other."""
 
     def __init__(self, frames: list[np.ndarray], fps: float):
         self.sent: dict[int, float] = {}  # when each number was sent last
@@ -138,9 +147,9 @@ def memory_mb(pid: int) -> float:
     """Proportional set size of a process and its children, in 10^6 bytes: memory they share counts once."""
     total = 0.0
     children = Path(f"/proc/{pid}/task").glob("*/children")
-    for one in [pid, *(int(child) for path in children for child in path.read_text().split())]:
+    for process in [pid, *(int(child) for path in children for child in path.read_text().split())]:
         try:
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
         except OSError:
             continue
         match = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
@@ -174,20 +183,20 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     command += ["--seconds", str(minutes * 60), "--stats", str(stats), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said: deque[str] = deque(maxlen=20)
+    messages: deque[str] = deque(maxlen=20)
     began, samples, loads, watcher = time.monotonic(), [], [], None
     for line in process.stderr:
-        said.append(line)
+        messages.append(line)
         if match := re.search(r"http://\S+", line.partition("open ")[2]):
             watcher = Watcher(match[0], sent)
             break
-    threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+    threading.Thread(target=messages.extend, args=(process.stderr,), daemon=True).start()
     while process.poll() is None:
         time.sleep(1)
         samples.append((time.monotonic() - began, memory_mb(process.pid)))
         loads.append(read_board(Machine()).load or 0.0)
     if process.returncode or watcher is None:
-        raise typer.BadParameter(f"seg-edge camera ended with {process.returncode}: {' '.join(said)}")
+        raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
     samples = [sample for sample in samples if sample[1]]
     latency = watcher.latency_ms[30:]  # without the start
     return {
@@ -207,17 +216,17 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
 
 def main(
     clip: Annotated[Path, typer.Argument(help="A short video.")],
-    via: Annotated[str, typer.Option(help="http: as an MJPEG camera; file: as the source itself.")] = "http",
+    via: Annotated[Via, typer.Option(help="http: as an MJPEG camera; file: as the source itself.")] = Via.http,
     minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
-    option: Annotated[list[str] | None, typer.Option(help="More for seg-edge camera, such as --threads=1.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option for seg-edge camera, such as --threads=1.")
+    ] = None,
 ) -> None:
     """Plays a clip as a live camera and prints, as JSON, what `seg-edge camera` made of it."""
-    if via not in ("http", "file"):
-        raise typer.BadParameter(f"--via {via} is neither http nor file.")
-    frames, fps = read_clip(clip)
-    with tempfile.TemporaryDirectory() as folder:
+    with exit_codes(), tempfile.TemporaryDirectory() as folder:
+        frames, fps = read_clip(clip)
         stats = Path(folder) / "stats.json"
-        if via == "http":
+        if via is Via.http:
             server = ClipServer(frames, fps)
             result = run(server.url, minutes, stats, option or [], server.sent)
         else:
@@ -226,9 +235,9 @@ def main(
                 for index in range(round((minutes * 60 + 30) * fps)):
                     file.write(frames[index % len(frames)])
             result = run(str(long), minutes, stats, option or [], {})
-    board = read_board(Machine())
-    machine = {"cpu": board.cpu, "cores": board.cores, "clip": clip.name, "clip_fps": fps, "via": via}
-    typer.echo(json.dumps({"machine": machine, **result}, indent=1))
+        board = read_board(Machine())
+        machine = {"cpu": board.cpu, "cores": board.cores, "clip": clip.name, "clip_fps": fps, "via": via.value}
+        typer.echo(json.dumps({"machine": machine, **result}, indent=1))
 
 
 if __name__ == "__main__":

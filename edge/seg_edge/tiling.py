@@ -1,0 +1,151 @@
+"""Large and long photos in tiles: what is too small for the model in the whole photo is found in a part of it.
+
+Tiles overlap by half. Their scores are averaged, weighted towards each tile's middle, where the model sees most of what
+is around, and become one score map, as if the model had a larger input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import UsageError
+from seg_edge.postprocess import ScoreMap, upsample
+from seg_edge.preprocess import check_frame, resize_to_input
+from seg_edge.segmentation import Segmentation
+from seg_edge.segmenter import Segmenter
+
+Tiles = str | int
+
+LONG = 2.0  # proportions beyond which a photo is not stretched to the model's input as a whole
+LARGE = 4  # times the model's input along the shorter side: such a photo has details that the model can't see at once
+FOUND = 0.1  # of a large photo is foreground: nobody that matters is small in it
+AUTO_TILES = 4
+MAX_TILES = 100  # along a side
+
+
+def check_tiles(tiles: Tiles) -> None:
+    """Refuses what is neither `auto`, `off` nor a number of tiles from 2 to 100.
+
+    Raises:
+        UsageError: With what was given.
+    """
+    if tiles not in ("auto", "off") and not (isinstance(tiles, int) and 2 <= tiles <= MAX_TILES):
+        raise UsageError(f"tiles are auto, off or a number from 2 to {MAX_TILES}, got {tiles!r}.")
+
+
+def segment_tiled(segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto") -> Segmentation:
+    """Segments a photo, in tiles where that finds more.
+
+    `auto` takes tiles where the photo is longer than 2:1, and where it is large and less than a tenth of it was found
+    to be foreground. A photo in N tiles along its longer side costs N inferences for each of its rows of tiles, and one
+    more; at 4:3 the 4 tiles of `auto` are 13.
+
+    Args:
+        segmenter: Without smoothing.
+        frame: BGR uint8 (height, width, 3).
+        tiles: `auto`, `off`, or so many tiles along the longer side, overlapping by half.
+
+    Returns:
+        The answer; its `timing_ms` are sums over the tiles.
+
+    Raises:
+        UsageError: See `check_tiles`.
+    """
+    check_tiles(tiles)
+    check_frame(frame)
+    height, width = frame.shape[:2]
+    long = max(height, width) > LONG * min(height, width)
+    whole = None if long and tiles != "off" else segmenter(frame)
+    if whole is None:
+        count = tiles if isinstance(tiles, int) else _square_tiles(frame.shape[:2])
+    elif tiles == "off" or (tiles == "auto" and not _may_miss(whole, segmenter.card.input_size_wh)):
+        return whole
+    else:
+        count = tiles if isinstance(tiles, int) else AUTO_TILES
+    return _in_tiles(segmenter, frame, count, whole)
+
+
+def _square_tiles(shape_hw: tuple[int, int]) -> int:
+    """How many overlapping tiles of a long photo's height fit along it."""
+    return min(MAX_TILES, math.ceil(2 * max(shape_hw) / min(shape_hw)) - 1)
+
+
+def _may_miss(whole: Segmentation, input_size_wh: tuple[int, int]) -> bool:
+    large = min(whole.labels.shape) >= LARGE * max(input_size_wh)
+    return large and cv2.countNonZero(whole.labels) < FOUND * whole.labels.size
+
+
+def _in_tiles(segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None) -> Segmentation:
+    rows, columns = _grid(frame.shape[:2], count)
+    timing = Counter(whole.timing_ms if whole else {})
+    total, weights = np.zeros(0), np.zeros(0)
+    for row, column in itertools.product(range(rows), range(columns)):
+        began = time.perf_counter()
+        part = frame[_steps(row, rows, frame.shape[0]), _steps(column, columns, frame.shape[1])]
+        pixels = resize_to_input(part, segmenter.card.input_size_wh)
+        timing["preprocess"] += (time.perf_counter() - began) * 1000
+        answer = segmenter(pixels, pixels)  # at the model's size, as nobody wants the label map of a tile
+        timing.update(answer.timing_ms)
+        began = time.perf_counter()
+        scores = answer.score_map
+        half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]
+        stored = upsample(scores.stored, (2 * half_hw[0], 2 * half_hw[1])).astype(np.float32)
+        if not total.size:
+            total = np.zeros((half_hw[0] * (rows + 1), half_hw[1] * (columns + 1), stored.shape[2]), np.float32)
+            weights = np.zeros((*total.shape[:2], 1), np.float32)
+        weight = np.outer(*(_tent(2 * half) for half in half_hw))[..., np.newaxis]
+        place = tuple(slice(half * at, half * (at + 2)) for half, at in zip(half_hw, (row, column), strict=True))
+        total[place] += stored * weight
+        weights[place] += weight
+        timing["postprocess"] += (time.perf_counter() - began) * 1000
+    began = time.perf_counter()
+    scores = _merge(scores, total / weights, whole)
+    labels = scores.labels(frame.shape[:2])  # type: ignore[arg-type]
+    timing["postprocess"] += (time.perf_counter() - began) * 1000
+    pixels = whole.pixels if whole else resize_to_input(frame, segmenter.card.input_size_wh)
+    return Segmentation(labels, segmenter.classes, scores, pixels, dict(timing))
+
+
+def _grid(shape_hw: tuple[int, ...], count: int) -> tuple[int, int]:
+    """Rows and columns of tiles that overlap by half, `count` along the longer side, about as high as wide."""
+    step = max(shape_hw) / (count + 1)
+    rows, columns = (max(1, round(side / step) - 1) for side in shape_hw)
+    return rows, columns
+
+
+def _steps(at: int, count: int, side: int) -> slice:
+    """Where the tile number `at` of `count` is along a side: it covers two of the steps they make."""
+    start = min(round(at * side / (count + 1)), side - 1)
+    return slice(start, max(round((at + 2) * side / (count + 1)), start + 1))
+
+
+def _tent(length: int) -> np.ndarray:
+    """Weights along a tile, highest in its middle and never 0."""
+    return 1 - np.abs((np.arange(length, dtype=np.float32) + 0.5) * 2 / length - 1)
+
+
+def _merge(scores: ScoreMap, stored: np.ndarray, whole: Segmentation | None) -> ScoreMap:
+    """The score map of `stored`, in the model's numbers; at each pixel that of the whole where it has more foreground.
+
+    Both are means of the same quantised numbers, so rounding is all it takes to store them.
+    """
+    if whole is not None:
+        of_whole = upsample(whole.score_map.stored, stored.shape[:2]).reshape(stored.shape).astype(np.float32)  # type: ignore[arg-type]
+        stored = np.where(_foreground(of_whole) > _foreground(stored), of_whole, stored)
+    if scores.stored.dtype != np.float32:
+        stored = np.round(stored)
+    spec = replace(scores.spec, shape=(1, *stored.shape))
+    return ScoreMap(stored.astype(scores.stored.dtype), spec, scores.kind)
+
+
+def _foreground(stored: np.ndarray) -> np.ndarray:
+    if stored.shape[2] == 1:
+        return stored
+    return stored[..., 1:].max(axis=2, keepdims=True) - stored[..., :1]
