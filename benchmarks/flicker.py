@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.errors import SourceError
@@ -36,12 +37,23 @@ def flicker_of(segmenters: Sequence[Segmenter], clip: Path) -> tuple[int, list[f
     Raises:
         SourceError: There is no video in it.
     """
-    meters = [FlickerMeter() for _ in segmenters]
-    video, frames = cv2.VideoCapture(str(clip)), 0
-    while (frame := video.read()[1]) is not None:
+    meters, frames = [FlickerMeter() for _ in segmenters], 0
+    for frame in read_frames(clip):
         for meter, segmenter in zip(meters, segmenters, strict=True):
             meter.add(segmenter(frame))
         frames += 1
-    if not frames:
-        raise SourceError(f"{clip}: OpenCV finds no video in it.")
     return frames, [meter.score for meter in meters]
+
+
+def read_frames(clip: Path) -> Iterator[np.ndarray]:
+    """The frames of a video, BGR uint8 (height, width, 3).
+
+    Raises:
+        SourceError: There are none.
+    """
+    video, frame = cv2.VideoCapture(str(clip)), None
+    while (found := video.read()[1]) is not None:
+        frame = found
+        yield frame
+    if frame is None:
+        raise SourceError(f"{clip}: OpenCV finds no video in it.")

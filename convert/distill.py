@@ -1,31 +1,35 @@
 """A large model teaches a small one: `python convert/distill.py TEACHER --data DIR --out RUN [--student FILE.keras]`.
 
-The student learns from the true masks and from what the teacher says of the same view (Hinton et al., 2015,
-arXiv:1503.02531): its soft labels at a temperature and, with `--hint`, where one of its layers looks. Photos without
-masks may be added. The student is a `.keras`, such as the one convert/prune.py wrote, or a new member of the U-Net
-family by the options of train/fit.py.
+The student learns from the true masks and from the teacher's outputs for the same view (Hinton et al., 2015,
+arXiv:1503.02531): its soft labels at a temperature and, with `--hint`, the attention map of one of its layers. Photos
+without masks can be added. The student is a `.keras`, such as one from convert/prune.py, or a new U-Net by the options
+of train/fit.py.
 
-RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's answers.
+RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's outputs.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import train.quiet  # noqa: F401
 
 # isort: split
 
+import typer
+
 from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
-from seg_edge.errors import SegEdgeError, UsageError
+from convert.distillation.teacher import Teacher
+from seg_edge.errors import UsageError
 from seg_edge.photo.find import find_photos
 from train.dataset import open_split
-from train.options import thread_count, use_threads
-from train.recipes import ARCHITECTURE, RECIPES, add_options, given_values
+from train.keras_model import TrainedModel
+from train.options import check_resume_or_force, resumable, run_command, use_threads
+from train.recipe_options import with_recipe_options
+from train.recipes import ARCHITECTURE, RECIPES
 
 
 def _photos_in(folder: Path) -> Sequence[Path]:
@@ -35,62 +39,56 @@ def _photos_in(folder: Path) -> Sequence[Path]:
     return found.paths
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("teacher", type=Path, help="a .keras, or any .tflite with the same classes")
-    parser.add_argument("--data", type=Path, required=True, help="the data folder that the teacher was trained on")
-    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
-    parser.add_argument("--student", type=Path, help="a .keras to start from; else a new U-Net by the recipe")
-    parser.add_argument("--split", type=Path, help="split.json; by default the one beside the teacher")
-    parser.add_argument(
-        "--unlabelled", type=Path, help="folder of photos without masks; none like those of val and test"
-    )
-    parser.add_argument(
-        "--teacher-weight", type=float, default=DistillConfig.weight, help="0..1; the masks weigh the rest"
-    )
-    parser.add_argument("--temperature", type=float, default=DistillConfig.temperature)
-    parser.add_argument("--views", type=int, default=DistillConfig.views, help="varied views of each photo")
-    parser.add_argument("--hint", default="", help="layer whose attention maps are to agree: NAME or THEIRS:OURS")
-    parser.add_argument("--hint-weight", type=float, default=DistillConfig.hint_weight)
-    parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
-    going_on = parser.add_mutually_exclusive_group()
-    going_on.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    going_on.add_argument("--force", action="store_true", help="replace the run that is there")
-    add_options(parser)
-    return parser.parse_args(arguments)
-
-
-def main() -> None:
-    """Runs the command; exits with 1 and one line when it can't."""
-    given = parse_arguments()
-    use_threads(given.threads)
-    try:
-        values = given_values(given)
-        kept = [name for name in ARCHITECTURE if name in values]
-        if given.student and kept:
-            raise UsageError(f"--{kept[0].replace('_', '-')} is for a new U-Net; {given.student} has its own.")
-        teaching = DistillConfig(given.teacher_weight, given.temperature, given.views, given.hint, given.hint_weight)
-        run = distill(
-            given.teacher,
-            open_split(given.data, given.split or given.teacher.parent / "split.json"),
-            RECIPES[given.recipe]().replace(**values),
-            given.out,
-            student=given.student,
-            teaching=teaching,
-            unlabelled=_photos_in(given.unlabelled) if given.unlabelled else (),
-            resume=given.resume,
-            force=given.force,
+@with_recipe_options
+def main(
+    teacher: Annotated[Path, typer.Argument(help="A .keras, or any .tflite with the same classes.")],
+    data: Annotated[Path, typer.Option(help="The data folder that the teacher was trained on.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    values: dict[str, Any],
+    student: Annotated[
+        Path | None, typer.Option(help="A .keras to start from; by default a new U-Net by the recipe.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the teacher.")] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="Folder of photos without masks; none from val or test.")
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(help="0..1; the masks weigh the rest.")] = DistillConfig.weight,
+    temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
+    views: Annotated[int, typer.Option(help="Varied views of each photo.")] = DistillConfig.views,
+    hint: Annotated[
+        str, typer.Option(help="Layer whose attention maps are to agree: NAME, or TEACHER_NAME:STUDENT_NAME.")
+    ] = "",
+    hint_weight: Annotated[float, typer.Option(help="Of the hint's loss.")] = DistillConfig.hint_weight,
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+) -> None:
+    """Trains a small model with a large one as teacher."""
+    check_resume_or_force(resume, force)
+    use_threads(threads)
+    with resumable("the same line with --resume continues"):
+        if recipe not in RECIPES:
+            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+        architecture = [name for name in ARCHITECTURE if name in values]
+        if student and architecture:
+            raise UsageError(f"--{architecture[0].replace('_', '-')} is for a new U-Net; {student} has its own.")
+        config = DistillConfig(teacher_weight, temperature, views, hint, hint_weight)
+        dataset = open_split(data, split or teacher.parent / "split.json")
+        taught = distill(
+            Teacher.load(teacher, dataset.classes),
+            dataset,
+            RECIPES[recipe]().replace(**values),
+            out,
+            student=TrainedModel.load(student) if student else None,
+            config=config,
+            unlabelled=_photos_in(unlabelled) if unlabelled else (),
+            resume=resume,
+            force=force,
         )
-    except KeyboardInterrupt:
-        print("interrupted; the same line with --resume continues", file=sys.stderr)
-        sys.exit(130)
-    except (SegEdgeError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    scores = run["scores"]
-    print(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
+    scores = taught.run["scores"]
+    typer.echo(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {taught.path}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

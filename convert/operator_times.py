@@ -57,7 +57,7 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
     MediaPipe's selfie, the sum is 1.3 to 1.7 times the whole, and then the times of the large operators are right
     (as far as differences between models cut off before and after them tell) and the shares too small. On a busy
     machine short calls are interrupted less often than the long one, so the medians add up to less than the whole's
-    although `agreement` is near 1: there the shares are the figures to use.
+    although `agreement` is near 1: use the shares there.
 
     Args:
         content: The `.tflite`, with or without a card.
@@ -83,7 +83,7 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
 
 
 def _invoke(content: bytes, threads: int) -> Callable[[], object]:
-    """The inference alone, on random inputs that are there already."""
+    """The inference alone, on random inputs that are set beforehand."""
     interpreter = load_interpreter(content, threads)
     for detail in interpreter.get_input_details():
         spec = TensorSpec(detail["name"], tuple(int(side) for side in detail["shape"]), detail["dtype"])

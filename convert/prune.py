@@ -1,10 +1,10 @@
-"""A trained `.keras` with whole filters removed.
+"""Removes whole filters from a trained `.keras`.
 
     python convert/prune.py MODEL.keras --data DIR --out RUN --budget-mmac 200
 
-What is left is carried over into a narrower model, an ordinary `.keras`. RUN then holds `model.keras`, `split.json` and
-`run.json` (how it was pruned, channels of each layer before and after, whose child it is). With `--epochs` the model is
-trained again after each of `--steps` steps, each in a folder of its own in RUN.
+The result is a narrower model, an ordinary `.keras`. RUN then holds `model.keras`, `split.json` and `run.json` (how it
+was pruned, the channels of each layer before and after, the parent's SHA-256). With `--epochs` the model is trained
+again after each of `--steps` steps, each in a folder of its own in RUN.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ import typer
 from convert.operator_times import operator_times
 from convert.pruning.budget import Budget, int8_of
 from convert.pruning.importance import CRITERIA
-from convert.pruning.plan import SPREADS, Limits
+from convert.pruning.narrow import at_size
+from convert.pruning.plan import Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
-from seg_edge.errors import SegEdgeError
+from seg_edge.commands.console import exit_codes
 from train.dataset import Dataset, open_split
-from train.runs import read_run
+from train.keras_model import TrainedModel
+from train.options import run_command
 
 
 def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, float]:
@@ -38,7 +40,7 @@ def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, floa
     return ms_by_layer(((one.kind, one.name, one.ms) for one in times), model)
 
 
-def _only(values: Iterable[tuple[str, float | None]]) -> Budget:
+def _single_budget(values: Iterable[tuple[str, float | None]]) -> Budget:
     given = [(unit, value) for unit, value in values if value is not None]
     if len(given) != 1:
         raise typer.BadParameter("give one of --budget-params, --budget-mmac and --budget-ms")
@@ -53,16 +55,15 @@ def main(
     budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
-    criterion: Annotated[str, typer.Option(help=f"What makes a channel matter: {', '.join(CRITERIA)}.")] = "taylor",
-    spread: Annotated[str, typer.Option(help="even: the same share of each layer; or by importance.")] = "even",
+    criterion: Annotated[str, typer.Option(help=f"How channels are scored: {', '.join(CRITERIA)}.")] = "taylor",
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     halved: Annotated[
-        bool, typer.Option("--halve", help="Drop a U-Net's finest level, where most of the time goes.")
+        bool, typer.Option("--halve", help="Remove a U-Net's finest level, which takes most of the time.")
     ] = False,
     multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
     minimum: Annotated[int, typer.Option(min=1, help="Channels that each layer keeps.")] = 4,
-    steps: Annotated[int, typer.Option(min=1, help="Reach the budget in so many steps.")] = 1,
-    epochs: Annotated[int, typer.Option(min=0, help="Train for so many epochs after each step.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in which the budget is reached.")] = 1,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Photos at a time, in scoring and training.")] = 4,
     photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
@@ -70,17 +71,15 @@ def main(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
     resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace the run that is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
 ) -> None:
     """Removes the channels that matter least until the model is within a budget."""
-    budget = _only((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
-    for name, value, known in (("--criterion", criterion, list(CRITERIA)), ("--spread", spread, list(SPREADS))):
-        if value not in known:
-            raise typer.BadParameter(f"{', '.join(known)}, got {value!r}", param_hint=name)
-    how = PruneConfig(
+    budget = _single_budget((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
+    if criterion not in CRITERIA:
+        raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
+    config = PruneConfig(
         dataclasses.replace(budget, threads=threads),
         criterion,
-        spread,
         Limits(minimum, multiple),
         (size, size) if size else None,
         halved,
@@ -91,16 +90,14 @@ def main(
         photos,
         seed,
     )
-    try:
-        read_run(model)
+    with exit_codes():
+        source = TrainedModel.load(model)
         dataset = open_split(data, split or model.parent / "split.json")
-        before, after = prune(model, dataset, out, how, resume=resume, force=force, log=typer.echo)
-        typer.echo(table(before, after, _layer_ms(after, dataset, threads) if times else None))
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        pruned = prune(source, dataset, out, config, resume=resume, force=force, log=typer.echo).model
+        before = at_size(source.model, pruned.input_shape[2:0:-1])
+        typer.echo(table(before, pruned, _layer_ms(pruned, dataset, threads) if times else None))
     typer.echo(f"Written to {out}: model.keras, split.json, run.json")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -1,10 +1,10 @@
 """A trained `.keras` to an int8 `.tflite`: `python convert/quantize.py MODEL.keras --data DIR`.
 
 Post-training quantisation to full integers: uint8 in and out, int8 inside, one weight scale a channel. Activation
-ranges are calibrated on photos of the train part; `--ranges` chooses them otherwise than the converter does, and
-`--qat` fine-tunes the network with the rounding in it. Float and int8 are scored on the validation part through the
-runtime itself, and the file is refused when it lost accuracy, with a table of the layers that lose it. What was done,
-and the scores, are in the card inside the file.
+ranges are calibrated on photos of the train part; `--ranges` chooses them by other rules than the converter's, and
+`--qat` fine-tunes the network with the rounding in it. Float and int8 are scored on the validation part by the runtime
+itself. A file that lost accuracy is refused, with a table of the layers that lose it. The card inside the file holds
+the recipe and the scores.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import typer
 from convert.quantisation.methods import Method
 from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
 from convert.quantisation.ranges import PERCENTILE
-from seg_edge.errors import ModelError, OutputError, SegEdgeError, UsageError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import OutputError
 from train.dataset import open_split
+from train.keras_model import TrainedModel
+from train.options import run_command
 
 
 def main(
@@ -32,10 +35,14 @@ def main(
     name: Annotated[str, typer.Option(help="What the model is called; by default its folder's name.")] = "",
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
     kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
-    ranges: Annotated[str, typer.Option(help="What int8 covers: minmax, percentile or mse.")] = "minmax",
+    ranges: Annotated[
+        str, typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse.")
+    ] = "minmax",
     percentile: Annotated[float, typer.Option(help="For --ranges percentile.")] = PERCENTILE,
-    qat: Annotated[int, typer.Option(help="Epochs of fine-tuning with int8's rounding.")] = 0,
-    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Show which layers int8 hurts.")] = False,
+    qat: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning.")] = 0,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Show which layers lose accuracy in int8.")
+    ] = False,
     calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     accept_drop: Annotated[bool, typer.Option(help="Write it although it lost accuracy; the card says so.")] = False,
@@ -46,17 +53,16 @@ def main(
 ) -> None:
     """Quantises a trained U-Net to int8, and refuses if it lost accuracy."""
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")
-    try:
+    with exit_codes():
         method = Method(kind, ranges, percentile, qat)
-        if not model.is_file():
-            raise ModelError(f"{model}: no such file; give the .keras that train/fit.py wrote.")
         if target.is_dir() or (target.exists() and not force):
-            what = "is a folder; give a file with --out" if target.is_dir() else "is there already; --force replaces it"
+            what = "is a folder; give a file with --out" if target.is_dir() else "exists; --force replaces it"
             raise OutputError(f"{target} {what}.")
+        source = TrainedModel.load(model)
         target.parent.mkdir(parents=True, exist_ok=True)
         dataset = open_split(data, split or model.parent / "split.json")
         scores = quantize(
-            model,
+            source,
             dataset,
             target,
             name=name or model.resolve().parent.name,
@@ -71,19 +77,13 @@ def main(
             force=force,
             log=typer.echo,
         )
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"{'':8}{'float Dice':>14}{kind + ' Dice':>14}{'float edges':>15}{kind + ' edges':>15}")
     for part, both in scores.items():
-        values = [both[which][figure] for figure in ("mean_dice", "boundary_f") for which in ("float", kind)]
+        values = [both[version][figure] for figure in ("mean_dice", "boundary_f") for version in ("float", kind)]
         typer.echo(f"{part:8}{values[0]:14.4f}{values[1]:14.4f}{values[2]:15.4f}{values[3]:15.4f}")
     what = "the full-integer model" if kind == "int8" else f"the {kind} model"
     typer.echo(f"{target}: {target.stat().st_size / 1000:.0f} kB, {what} with its card")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -19,7 +19,7 @@ from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import TrainedModel, keras_segmenter
 from train.runs import sha256_of
 
 THREADS = (1, 2)
@@ -29,10 +29,10 @@ SECONDS = 120.0  # for all models at one number of threads: a full U-Net takes a
 
 @dataclass(frozen=True)
 class Variant:
-    """A model to put into the table: its name there, and its `.keras` or `.tflite`."""
+    """A model to put into the table: its name there, and the model, a path if it is a `.tflite`."""
 
     name: str
-    path: Path
+    model: TrainedModel | Path
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,19 @@ def describe(
         variants: The first is what the others are compared with.
         data: The split photos.
         size_wh: Input size that a `.keras` is timed at; None for its own. It is scored at its own.
-        log: Is given a line for each model.
+        log: Takes each line for the user.
     """
     contents, sizes, scores = {}, {}, {}
     for variant in variants:
         log(f"Scoring {variant.name}")
-        contents[variant.name], segment, sizes[variant.name] = _opened(variant.path, data, size_wh)
-        scores[variant.name] = [score(segment, data.parts[part]) for part in ("val", "test")]
+        contents[variant.name], segmenter, sizes[variant.name] = _opened(variant.model, data, size_wh)
+        scores[variant.name] = [score(segmenter, data.parts[part]) for part in ("val", "test")]
     log(f"Timing {len(variants)} models in turns")
     times = {threads: measure(contents, threads, RUNS, seconds=SECONDS) for threads in THREADS}
     return [
         Row(
             variant.name,
-            variant.path,
+            variant.model if isinstance(variant.model, Path) else variant.model.path,
             *total(contents[variant.name]),
             *sizes[variant.name],
             {threads: of_all[variant.name] for threads, of_all in times.items()},
@@ -99,17 +99,16 @@ def describe(
 
 
 def _opened(
-    path: Path, data: Dataset, size_wh: tuple[int, int] | None
+    model: TrainedModel | Path, data: Dataset, size_wh: tuple[int, int] | None
 ) -> tuple[bytes, Segmenter, tuple[tuple[int, int], tuple[int, int]]]:
     """What is timed, what is scored, and the input sizes of both."""
-    if path.suffix == ".tflite":
-        segment = Segmenter(path)
-        own = segment.card.input_size_wh
-        return path.read_bytes(), segment, (own, own)
-    model = load_keras(path)
-    own = (model.input_shape[2], model.input_shape[1])
-    timed = size_wh or own
-    return convert_float(at_size(model, timed), "float32"), keras_segmenter(model, data.classes), (own, timed)
+    if isinstance(model, Path):
+        segmenter = Segmenter(model)
+        own_wh = segmenter.card.input_size_wh
+        return model.read_bytes(), segmenter, (own_wh, own_wh)
+    timed_wh = size_wh or model.size_wh
+    content = convert_float(at_size(model.model, timed_wh), "float32")
+    return content, keras_segmenter(model.model, data.classes), (model.size_wh, timed_wh)
 
 
 def table(rows: Sequence[Row]) -> str:

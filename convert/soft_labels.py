@@ -1,9 +1,9 @@
-"""A teacher's soft masks, mixed with people's: `python convert/soft_labels.py TEACHER.tflite --data DIR --out FOLDER`.
+"""Soft masks from a teacher and hand-drawn masks: `python convert/soft_labels.py TEACHER --data DIR --out FOLDER`.
 
 FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how
 much of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror
-image. What people drew weighs the rest of 1, and where they left a pixel open (255) the teacher's answer stands, as it
-does for photos without masks (`--photos DIR`). Only the train part is taken: nothing of val and test is taught.
+image. The drawn mask weighs the rest of 1. Where it leaves a pixel open (255), and for photos without masks (`--photos
+DIR`), the teacher alone decides. Only the train part is used, never val or test.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import numpy as np
 import typer
 
 from convert.distillation.teacher import Teacher
-from seg_edge.errors import DataError, OutputError, SegEdgeError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, OutputError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
-from train.dataset import open_dataset, open_split
-from train.options import comma_separated
+from train.dataset import held_out_photos, open_dataset, open_split
+from train.options import comma_separated, run_command
 from train.runs import sha256_of
-from train.scene_stream import held_out_photos
 from train.split import compile_pattern
 
 
@@ -41,29 +41,29 @@ def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: fl
 
     Args:
         teacher: Of one class and the background.
-        photo: To be asked about.
-        mask: What people drew, uint8 (height, width); None if nobody did.
-        weight: Of the teacher where people drew something.
+        photo: The photo.
+        mask: Drawn by hand, uint8 (height, width); None if there is none.
+        weight: Of the teacher where a mask was drawn.
     """
     frame = read_photo(photo)
     shape_hw = (frame.shape[0], frame.shape[1])
-    there, and_back = (teacher(seen)[0][..., 1].astype(np.float32) for seen in (frame, cv2.flip(frame, 1)))
-    said = upsample((there + and_back[:, ::-1]) / 2, shape_hw)
+    plain, mirrored = (teacher(view)[0][..., 1].astype(np.float32) for view in (frame, cv2.flip(frame, 1)))
+    soft = upsample((plain + mirrored[:, ::-1]) / 2, shape_hw)
     if mask is not None:
-        drawn = (1 - weight) * (mask == 1) + weight * said
-        said = np.where(mask == IGNORE, said, drawn)
-    return np.round(255 * np.clip(said, 0, 1)).astype(np.uint8)
+        mixed = (1 - weight) * (mask == 1) + weight * soft
+        soft = np.where(mask == IGNORE, soft, mixed)
+    return np.round(255 * np.clip(soft, 0, 1)).astype(np.uint8)
 
 
 def write_soft_masks(
     teacher: Teacher, photos: Sequence[Path], masks: Sequence[Example | None], weight: float, out: Path
 ) -> None:
-    """Writes the folder; `masks` are those of the photos, where people drew some."""
+    """Writes the folder; `masks` are those of the photos, where there are any."""
     if out.exists() and any(out.iterdir()):
         raise OutputError(f"{out} isn't empty; give another --out.")
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    with typer.progressbar(list(zip(photos, masks, strict=True)), label=f"Asking about {len(photos)} photos") as shown:
+    with typer.progressbar(list(zip(photos, masks, strict=True)), label=f"Segmenting {len(photos)} photos") as shown:
         for photo, example in shown:
             soft = soft_mask(teacher, photo, example.load_mask() if example else None, weight)
             write_picture(out / "masks" / f"{photo.stem}.png", soft)
@@ -81,10 +81,10 @@ def main(
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
     teacher_weight: Annotated[float, typer.Option(min=0, max=1, help="The masks weigh the rest of 1.")] = 0.3,
 ) -> None:
-    """Mixes a teacher's answers with what people drew."""
+    """Mixes a teacher's soft masks with hand-drawn ones."""
     if (data is None) == (photos is None):
         raise typer.BadParameter("give one of --data and --photos")
-    try:
+    with exit_codes():
         examples: list[Example] = []
         if data:
             if split:
@@ -95,9 +95,9 @@ def main(
             held_out = held_out_photos(dataset)
             examples = [one for one in dataset.parts["train"] if wanted.search(one.name)]
             for example in [one for one in examples if sha256_of(one.image) in held_out]:
-                typer.echo(f"{example.name} is left out: the same photo as {held_out[sha256_of(example.image)]}")
+                typer.echo(f"{example.name} is skipped: the same photo as {held_out[sha256_of(example.image)]}")
                 examples.remove(example)
-            known = dataset.classes
+            class_list = dataset.classes
             paths = [one.image for one in examples]
         else:
             assert photos is not None
@@ -105,15 +105,12 @@ def main(
             for error in found.failures.values():
                 raise error
             paths = found.paths
-            known = ("background", *(comma_separated(classes) or ("foreground",)))
-        if len(known) != 2:
-            raise DataError(f"soft masks are of one class, the data has {', '.join(known[1:])}.")
-        write_soft_masks(Teacher(teacher, known), paths, examples or [None] * len(paths), teacher_weight, out)
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+            class_list = ("background", *(comma_separated(classes) or ("foreground",)))
+        if len(class_list) != 2:
+            raise DataError(f"soft masks hold one class, the data has {', '.join(class_list[1:])}.")
+        write_soft_masks(Teacher.load(teacher, class_list), paths, examples or [None] * len(paths), teacher_weight, out)
     typer.echo(f"Written to {out}: {len(paths)} photos and soft masks")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

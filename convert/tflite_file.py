@@ -134,7 +134,7 @@ class TfliteGraph:
         return [index for index in stored if kind in _INPUTS or self.tensors[index].type not in _INTEGERS]
 
     def _macs(self, operator: Any, kind: str) -> int:
-        """Each weight is used once a place: of the output, or of the input where that is spread over the output."""
+        """Each weight is used once for each position of the output, or of the input where that is spread out."""
         if kind not in _INPUTS:
             return 0
         activations, weights = (self.shape(operator.inputs[place]) for place in _INPUTS[kind])

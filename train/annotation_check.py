@@ -1,5 +1,7 @@
 """Checks annotations before any mask is drawn: are the classes such, do they fit the photos?"""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,11 +23,11 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
     """Class names by label, the background first.
 
     Args:
-        regions: by photo.
-        classes: the names without background in the order wanted; sorted by name without it.
+        regions: By photo.
+        classes: The names without background in the order wanted; sorted by name without it.
 
     Raises:
-        DataError: a class that can't be, or one too many, or none.
+        DataError: A class that can't be, or one too many, or none.
         UsageError: `classes` makes no sense.
     """
     found = sorted({region.label for of_photo in regions.values() for region in of_photo})
@@ -54,7 +56,7 @@ def check_photos(regions: Annotations, folder: Path) -> None:
     """Checks that every annotated photo can be read and holds its polygons.
 
     Raises:
-        DataError: one for all; it names every photo with which something is wrong.
+        DataError: One for all; it names every photo with which something is wrong.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of photos.")

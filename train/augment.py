@@ -1,4 +1,4 @@
-"""Endlessly varied photos: what is drawn anew for every photo in every epoch.
+"""Augmentation: how every photo is varied in every epoch.
 
 The five transformations of the original course project, resize, horizontal and vertical translation, mirror and hue,
 then brightness, contrast, small rotation and a few of a webcam's own. All geometry is one projective transform, applied

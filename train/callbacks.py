@@ -1,4 +1,4 @@
-"""The run folder: made ready, filled at the end of each epoch (and a line printed), and drawn as curves."""
+"""The run folder: prepared, written after each epoch, and drawn as curves; and a line printed for each epoch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
         out: The run folder.
         data: Its split is written there.
         about: What must be the same to continue: recipe and initial model.
-        resume: Continue what is there, if anything is.
+        resume: Continue the run that is there, if any.
         force: Replace it.
 
     Raises:
-        OutputError: There is a run already and neither was asked for, or it is another than the one to continue.
+        OutputError: There is a run already and neither was asked for, or the run there is a different one.
     """
     state = out / "recipe.json"
     text = json.dumps({"fingerprint": data.fingerprint, **about}, indent=2)
@@ -132,7 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise SegEdgeError(
                 f"the training diverged in epoch {epoch + 1} (its loss is {logs['loss']}); "
-                "start anew with a smaller --learning-rate."
+                "start again with a smaller --learning-rate."
             )
         if self.keep == "last" or logs["val_dice"] > self.best_dice:
             self._save_kept()
@@ -154,11 +154,11 @@ class Checkpoint(keras.callbacks.Callback):
         model, temporary = self.model, self.best.with_name("saving.keras")
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        # A twin without the optimiser, whose state is three times the weights, and in float32, which converters take.
+        # A copy without the optimiser, whose state is three times the weights, in float32, as converters need it.
         uncompiled = keras.Model(self.kept.input, self.kept.output, name=self.kept.name)
-        twin = keras.models.clone_model(uncompiled, clone_function=_in_float32)
-        twin.set_weights(self.kept.get_weights())
-        twin.save(temporary)
+        copy = keras.models.clone_model(uncompiled, clone_function=_in_float32)
+        copy.set_weights(self.kept.get_weights())
+        copy.save(temporary)
         for variable, value in zip(model.trainable_variables, raw, strict=True):
             variable.assign(value)
         temporary.replace(self.best)

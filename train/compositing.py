@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from seg_edge.errors import UsageError
 from train.augment import Augmentation
 
 FAR, NEAR = 0.3, 1.5  # the larger side of somebody who is framed, as a share of the scene's
@@ -57,7 +58,7 @@ class Scenery:
     def __post_init__(self) -> None:
         for value in fields(self):
             if not 0 <= getattr(self, value.name) <= 1:
-                raise ValueError(f"{value.name} is a probability, 0 to 1, got {getattr(self, value.name)}")
+                raise UsageError(f"{value.name} is a probability, 0 to 1, got {getattr(self, value.name)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 """The contact sheet: small photos with their masks over them, to see whether they fit."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import cv2
@@ -41,9 +43,9 @@ def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], photos: in
     """The legend, and below it the cells in rows.
 
     Args:
-        cells: at least one, by `sheet_cell`.
-        labels: class names by label; labels[0] is the background.
-        photos: how many there are in all.
+        cells: At least one, by `sheet_cell`.
+        labels: Class names by label; labels[0] is the background.
+        photos: How many there are in all.
 
     Returns:
         BGR uint8 (height, width, 3).

@@ -16,6 +16,7 @@ from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import PARTS, Example, assigned_splits, check_examples, class_names, find_examples
 from seg_edge.system.files import write_file
 from train.augment import Augmentation, augment
+from train.runs import sha256_of
 from train.split import compile_pattern, groups_of, require_every_class, split_examples
 
 
@@ -29,7 +30,7 @@ class Dataset:
         fingerprint: SHA-256 over every photo's and mask's content and its part.
         seed: Of the split.
         group: What stayed in one part, see `open_dataset`.
-        names: Which photos were taken, see there.
+        names: Which photos were used, see `open_dataset`.
     """
 
     classes: tuple[str, ...]
@@ -107,7 +108,7 @@ def open_split(folder: Path, split_file: Path) -> Dataset:
     fingerprint = _fingerprint(parts)
     if fingerprint != saved["fingerprint"]:
         raise DataError(
-            f"{folder}: photos or masks have changed since {split_file} was written, so nobody can say what the model "
+            f"{folder}: photos or masks have changed since {split_file} was written, so it is unknown what the model "
             "has seen; train again, or give the folder as it was."
         )
     about = {key: saved[key] for key in ("group", "names") if key in saved}
@@ -126,7 +127,7 @@ def _read_split(path: Path) -> dict[str, Any]:
         return saved
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: no such file; it lies beside the trained model, and says which photos it never saw."
+            f"{path}: no such file; training writes it into the folder of the model. Give it with --split."
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a split that train/fit.py wrote ({error}).") from error
@@ -141,6 +142,11 @@ def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
     items = [(part, example) for part in PARTS for example in parts[part]]
     with ThreadPoolExecutor() as pool:
         return hashlib.sha256("".join(pool.map(digest, items)).encode()).hexdigest()
+
+
+def held_out_photos(data: Dataset) -> dict[str, str]:
+    """SHA-256 of each photo of the val and test part, and its name."""
+    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
 def training_stream(

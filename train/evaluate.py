@@ -1,8 +1,8 @@
-"""Scores a model on photos it never saw: `python train/evaluate.py MODEL --data DIR`.
+"""Scores a model on photos it was not trained on: `python train/evaluate.py MODEL --data DIR`.
 
 MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the
 photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
-`confusion.png` and `worst.jpg`, the photos it did worst on, to look at.
+`confusion.png` and `worst.jpg`, the photos with the lowest scores.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import numpy as np
 import typer
 
 from seg_edge import Segmenter
+from seg_edge.commands.console import exit_codes
 from seg_edge.effects import OVERLAY_OPACITY
-from seg_edge.errors import ModelError, SegEdgeError
+from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
 from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import FOREGROUND_SHARES, Scores, score
@@ -30,8 +31,8 @@ from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
-from train.keras_model import keras_segmenter, load_keras
-from train.options import comma_separated
+from train.keras_model import open_segmenter
+from train.options import comma_separated, run_command
 
 
 def table(scores: Scores) -> str:
@@ -81,7 +82,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
 def draw_worst(
     shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
 ) -> None:
-    """The photos with the lowest Dice, worst first, each as photo, truth and what models say, side by side.
+    """The photos with the lowest Dice, worst first: photo, truth and each model's answer, side by side.
 
     Args:
         shown: The models by name, with the same classes.
@@ -144,19 +145,19 @@ def main(
     """Scores a model on one part of a data folder."""
     if part not in (*PARTS, "all"):
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
-    try:
+    with exit_codes():
         if part == "all":
             examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
         else:
             dataset = open_split(data, split or model.parent / "split.json")
             examples, names = dataset.parts[part], dataset.classes
-        segmenter = keras_segmenter(load_keras(model), names) if model.suffix == ".keras" else Segmenter(model)
+        segmenter = open_segmenter(model, names)
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:
-            said, wanted = ", ".join(segmenter.card.class_names), ", ".join(names)
-            raise ModelError(f"{model} knows the classes {said}; the data has {wanted}.")
+            own, expected = ", ".join(segmenter.card.class_names), ", ".join(names)
+            raise ModelError(f"{model} has the classes {own}; the data has {expected}.")
         with typer.progressbar(examples, label=f"Scoring {len(examples)} photos") as shown:
             scores = score(segmenter, shown)
         folder = out or model.parent / f"scores_{part}"
@@ -165,12 +166,9 @@ def main(
         write_scores(scores, about, folder / "scores.json")
         draw_confusion(scores, folder / "confusion.png")
         draw_worst({"model": segmenter}, examples, scores, folder / "worst.jpg")
-    except (SegEdgeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(table(scores))
     typer.echo(f"Written to {folder}: scores.json, confusion.png, worst.jpg")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

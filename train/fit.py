@@ -1,105 +1,98 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
 RUN then holds `model.keras` (the best epoch by validation Dice, or with `--keep last` the last), `run.json` (recipe,
-seed, split fingerprint, versions, scores), `split.json` (which photos it never saw), `log.csv`, `curves.png`,
+seed, split fingerprint, versions, scores), `split.json` (the photos of each part), `log.csv`, `curves.png`,
 `tensorboard/`, and `last.weights.h5`, from which `--resume` continues after an interruption to the same result.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import train.quiet  # noqa: F401
 
 # isort: split
 
-from seg_edge.errors import SegEdgeError
+import typer
+
+from seg_edge.errors import UsageError
 from train.dataset import open_dataset
-from train.options import comma_separated, thread_count, use_threads
-from train.recipes import RECIPES, add_options, given_values
+from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
+from train.recipe_options import with_recipe_options
+from train.recipes import RECIPES
 from train.scene_stream import PictureFolder
 from train.training import fit
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line: a recipe's name, and an option for every value in it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--data", type=Path, required=True, help="data folder with images/ and masks/")
-    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
-    parser.add_argument("--recipe", choices=RECIPES, default="default")
-    parser.add_argument(
-        "--classes", type=comma_separated, help="names, where the data folder has no labels.txt: cat,dog"
-    )
-    parser.add_argument("--group", default="none", help="keep together: none, similar, or a regular expression")
-    parser.add_argument("--names", default="", help="train on photos in whose name this regular expression is found")
-    parser.add_argument("--split-seed", type=int, default=0)
-    parser.add_argument("--holdout", type=float, default=0.15, help="share of the photos in val, and again in test")
-    parser.add_argument("--network", type=Path, help="a .keras to train further, such as a pruned one")
-    parser.add_argument("--initial", type=Path, help="a .keras whose weights a new U-Net starts from")
-    parser.add_argument(
-        "--scenes",
-        type=PictureFolder.parse,
-        action="append",
-        default=[],
-        metavar="FOLDER[:WEIGHT]",
-        help="learn from scenes of these pictures with soft masks instead; once or several times",
-    )
-    parser.add_argument(
-        "--places",
-        type=PictureFolder.parse,
-        action="append",
-        default=[],
-        metavar="FOLDER[:WEIGHT]",
-        help="with --scenes: pictures in which nobody is (images/, no masks); once or several times",
-    )
-    parser.add_argument("--threads", type=thread_count, default=0, help="CPU threads; 0 for all cores")
-    parser.add_argument("--no-xla", action="store_true", help="on a GPU, don't compile the step with XLA")
-    going_on = parser.add_mutually_exclusive_group()
-    going_on.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    going_on.add_argument("--force", action="store_true", help="replace the run that is there")
-    add_options(parser)
-    return parser.parse_args(arguments)
-
-
-def main() -> None:
-    """Runs the command; exits with 1 and one line when it can't."""
-    given = parse_arguments()
-    use_threads(given.threads)
-    try:
-        recipe = RECIPES[given.recipe]().replace(**given_values(given))
-        data = open_dataset(
-            given.data,
-            classes=given.classes,
-            seed=given.split_seed,
-            holdout=given.holdout,
-            group=given.group,
-            names=given.names,
-        )
-        parts = ", ".join(f"{len(examples)} {part}" for part, examples in data.parts.items())
-        print(f"{', '.join(data.classes[1:])}: {parts} photos; recipe {given.recipe}, {recipe.epochs} epochs")
-        run = fit(
+@with_recipe_options
+def main(
+    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    values: dict[str, Any],
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
+    classes: Annotated[str | None, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = None,
+    group: Annotated[
+        str, typer.Option(help="Photos to keep in one part: none, similar, or a regular expression with one group.")
+    ] = "none",
+    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
+    split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
+    holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
+    network: Annotated[
+        Path | None, typer.Option(help="A .keras to train further, such as a pruned one, instead of a new U-Net.")
+    ] = None,
+    initial: Annotated[Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.")] = None,
+    scenes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER[:WEIGHT]",
+            help="Learn from scenes of these pictures with soft masks instead; once or several times.",
+        ),
+    ] = None,
+    places: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER[:WEIGHT]",
+            help="With --scenes: pictures without people (images/, no masks); once or several times.",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    xla: Annotated[bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+) -> None:
+    """Trains a U-Net on a data folder."""
+    check_resume_or_force(resume, force)
+    use_threads(threads)
+    with resumable("the same line with --resume continues"):
+        if recipe not in RECIPES:
+            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+        chosen = RECIPES[recipe]().replace(**values)
+        dataset = open_dataset(
             data,
-            recipe,
-            given.out,
-            resume=given.resume,
-            force=given.force,
-            network=given.network,
-            initial=given.initial,
-            scenes=given.scenes,
-            places=given.places,
-            xla=not given.no_xla,
+            classes=None if classes is None else comma_separated(classes),
+            seed=split_seed,
+            holdout=holdout,
+            group=group,
+            names=names,
         )
-    except KeyboardInterrupt:
-        print("interrupted; the same line with --resume continues", file=sys.stderr)
-        sys.exit(130)
-    except (SegEdgeError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    scores = run["scores"]
-    print(f"{recipe.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {given.out / 'model.keras'}")
+        parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
+        typer.echo(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        trained = fit(
+            dataset,
+            chosen,
+            out,
+            resume=resume,
+            force=force,
+            network=network,
+            initial=initial,
+            scenes=[PictureFolder.parse(text) for text in scenes or ()],
+            places=[PictureFolder.parse(text) for text in places or ()],
+            xla=xla,
+        )
+    scores = trained.run["scores"]
+    typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

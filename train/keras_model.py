@@ -1,9 +1,11 @@
-"""A trained `.keras`: loaded, and run where the runtime expects a `.tflite`."""
+"""A trained `.keras`: loaded with how it was made, and run where the runtime expects a `.tflite`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +14,53 @@ from seg_edge import Segmenter
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import TensorSpec
+from train.runs import provenance, read_run, sha256_of
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A `.keras` in memory, and how it was made.
+
+    Attributes:
+        path: Of the file.
+        model: The network, for inference.
+        sha256: Of the file.
+        run: What the `run.json` beside it says; empty for a model from elsewhere.
+    """
+
+    path: Path
+    model: keras.Model
+    sha256: str
+    run: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> TrainedModel:
+        """Reads the file and its `run.json`.
+
+        Raises:
+            ModelError: The file isn't there or isn't a Keras model.
+            DataError: Its `run.json` can't be read.
+        """
+        return cls(path, load_keras(path), sha256_of(path), read_run(path))
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the input in pixels."""
+        return int(self.model.input_shape[2]), int(self.model.input_shape[1])
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the `run.json` of a model made from this one says of it."""
+        return provenance(self.sha256, self.run)
+
+    def require_classes(self, count: int) -> None:
+        """Refuses a model that gives another number of classes, background included.
+
+        Raises:
+            ModelError: It does.
+        """
+        if self.model.output_shape[-1] != count:
+            raise ModelError(f"{self.path} has {self.model.output_shape[-1]} classes, the data {count}.")
 
 
 class KerasBackend:
@@ -43,6 +92,11 @@ def load_keras(path: Path) -> keras.Model:
     # One that was saved with a list of one input warns whenever it is given the image itself.
     alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
     return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
+
+
+def open_segmenter(path: Path, names: Sequence[str]) -> Segmenter:
+    """A Segmenter of a `.keras`, with these classes, or of a `.tflite`, with its own."""
+    return keras_segmenter(load_keras(path), names) if path.suffix == ".keras" else Segmenter(path)
 
 
 def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:

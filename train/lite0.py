@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from seg_edge.errors import UsageError
 from train.pretrained import lite0_weights
 
 MEAN, SCALE = 127.0, 128.0  # of the pretrained network's input, in 8-bit levels
@@ -72,19 +73,19 @@ def lite0_unet(
         (batch, height / 2, width / 2, classes).
 
     Raises:
-        ValueError: An argument does not fit, with what would.
+        UsageError: An argument does not fit, with what would.
         DataError: The pretrained weights aren't installed.
     """
     levels = {3: 2, 5: 3, 7: 4}.get(rows)
     if levels is None:
-        raise ValueError(f"rows of the encoder are 3, 5 or 7, got {rows}")
+        raise UsageError(f"rows of the encoder are 3, 5 or 7, got {rows}")
     if len(widths) != levels or min(widths) < 1:
-        raise ValueError(f"an encoder of {rows} rows takes the widths of {levels} decoder levels, got {tuple(widths)}")
+        raise UsageError(f"an encoder of {rows} rows takes the widths of {levels} decoder levels, got {tuple(widths)}")
     factor = 2 ** (levels + 1)
     if any(side % factor or side <= 0 for side in size_wh):
-        raise ValueError(f"input {size_wh[0]}x{size_wh[1]} does not fit: both sides must be multiples of {factor}")
+        raise UsageError(f"input {size_wh[0]}x{size_wh[1]} does not fit: both sides must be multiples of {factor}")
     if classes < 2:
-        raise ValueError(f"a U-Net needs the background and at least one class, got {classes} in all")
+        raise UsageError(f"a U-Net needs the background and at least one class, got {classes} in all")
 
     inputs = keras.Input((size_wh[1], size_wh[0], 3), name="image")
     x = layers.Conv2D(STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(inputs)

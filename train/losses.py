@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from seg_edge.errors import UsageError
+
 Loss = Callable[[Any, Any], Any]
 
 
@@ -121,7 +123,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 def _weights(classes: int, class_weights: Sequence[float] | None) -> Any:
     values = [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
     if len(values) != classes or min(values) < 0 or sum(values) == 0:
-        raise ValueError(
+        raise UsageError(
             f"class weights are {classes} numbers, none negative and not all zero (background first), got {values}"
         )
     return tf.constant(values)
@@ -152,15 +154,15 @@ class DiceCoefficient(keras.metrics.MeanIoU):
         super().update_state(y_true, tf.argmax(logits, axis=-1), sample_weight)
 
     def per_class(self) -> Any:
-        """Dice of each class, background first, float32 (classes,); NaN where a class is nowhere."""
+        """Dice of each class, background first, float32 (classes,); NaN where a class does not occur."""
         matrix = tf.cast(tf.convert_to_tensor(self.total_cm), tf.float32)
         sizes = tf.reduce_sum(matrix, axis=0) + tf.reduce_sum(matrix, axis=1)
         return 2 * tf.linalg.diag_part(matrix) / sizes
 
     def result(self) -> Any:
-        """Mean over the foreground classes that are somewhere, as a scalar; 0 when there is none."""
+        """Mean over the foreground classes that occur, as a scalar; 0 when there is none."""
         values = self.per_class()[1:]
-        there = tf.math.is_finite(values)
+        is_known = tf.math.is_finite(values)
         return tf.math.divide_no_nan(
-            tf.reduce_sum(tf.where(there, values, 0.0)), tf.reduce_sum(tf.cast(there, tf.float32))
+            tf.reduce_sum(tf.where(is_known, values, 0.0)), tf.reduce_sum(tf.cast(is_known, tf.float32))
         )

@@ -3,6 +3,8 @@
 python train/masks.py via_region_data.csv --photos photos/ --out data/
 """
 
+from __future__ import annotations
+
 import csv
 import shutil
 import sys
@@ -17,12 +19,13 @@ import cv2
 import numpy as np
 import typer
 
-from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, OutputError, PhotoError
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from train.annotation_check import check_photos, class_labels
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
-from train.options import comma_separated
+from train.options import comma_separated, run_command
 from train.via.read import Region, at_most, read_via
 
 FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
@@ -46,12 +49,12 @@ class MaskSummary:
     """What `make_masks` did.
 
     Attributes:
-        out: the data folder.
-        sheet: the contact sheet in it.
-        classes: one entry a label, in the order of labels.txt, the background first.
-        photos: how many photos have a mask.
-        unused: how many photos of the folder are not in the annotation file.
-        warnings: sentences that a person should read.
+        out: The data folder.
+        sheet: The contact sheet in it.
+        classes: One entry a label, in the order of labels.txt, the background first.
+        photos: How many photos have a mask.
+        unused: How many photos of the folder are not in the annotation file.
+        warnings: Sentences that a person should read.
     """
 
     out: Path
@@ -76,15 +79,15 @@ def make_masks(
     labels.txt (line i names label i), classes.csv and contact_sheet.jpg.
 
     Args:
-        annotations: a file that `read_via` reads.
-        photos: the folder with the photos it names.
-        out: the folder to make; it appears whole or not at all.
-        attribute: the region attribute that holds the class, where there are several.
-        classes: the class names in the order of their labels 1, 2, ...; sorted by name without it.
-        force: replace `out` if it is a data folder made by this function.
+        annotations: A file that `read_via` reads.
+        photos: The folder with the photos it names.
+        out: The folder to make; it appears whole or not at all.
+        attribute: The region attribute that holds the class, where there are several.
+        classes: The class names in the order of their labels 1, 2, ...; sorted by name without it.
+        force: Replace `out` if it is a data folder made by this function.
 
     Raises:
-        DataError: the annotations can't be used, or don't fit the photos; all the photos are named.
+        DataError: The annotations can't be used, or don't fit the photos; all the photos are named.
         OutputError: `out` exists, or can't be written.
         UsageError: `classes` makes no sense.
     """
@@ -123,9 +126,9 @@ def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequ
     pixels. Coordinates count to 1/16 pixel; what lies outside the photo is cut off.
 
     Args:
-        regions: in drawing order.
-        shape_hw: height and width of the upright photo, pixels.
-        labels: class names by label; labels[0] is the background.
+        regions: In drawing order.
+        shape_hw: Height and width of the upright photo, pixels.
+        labels: Class names by label; labels[0] is the background.
 
     Returns:
         uint8 (height, width), each value an index into `labels`.
@@ -146,11 +149,11 @@ def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
         raise OutputError(f"{out} holds the photos or the annotations; give another folder.")
     if out.is_symlink() or not out.is_dir():
         raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
-    there = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.iterdir()}
     is_ours = (out / "masks").is_dir() and all((out / name).is_file() for name in ("labels.txt", "classes.csv"))
-    if there and not is_ours:
+    if names and not is_ours:
         raise OutputError(f"{out} is not a data folder of train/masks.py; give another folder.")
-    if foreign := sorted(there - _OURS):
+    if foreign := sorted(names - _OURS):
         raise OutputError(f"{out} also holds {', '.join(foreign)}; move that away, or give another folder.")
 
 
@@ -221,11 +224,8 @@ def main(
 ) -> None:
     """Turn annotated photos into a data folder to train from."""
     names = None if classes is None else comma_separated(classes)
-    try:
+    with exit_codes():
         made = make_masks(annotations, photos, out, attribute, names, force)
-    except SegEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     longest = max(len(c.name) for c in made.classes)
@@ -239,6 +239,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    app()
+    run_command(main)

@@ -1,20 +1,18 @@
-"""How the commands of this folder read a value; imports nothing heavy, for masks.py needs no TensorFlow."""
+"""How the commands read their options and end. Imports nothing heavy: masks.py needs no TensorFlow."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+
+import typer
+
+from seg_edge.commands.console import exit_codes, note
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
     """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def thread_count(text: str) -> int:
-    """A number of threads for `use_threads`, as an argparse type."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"0 or a number of threads was expected, got {text!r}")
-    return int(text)
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def use_threads(threads: int) -> None:
@@ -24,3 +22,31 @@ def use_threads(threads: int) -> None:
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Runs a function with typer's options as the program."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    app()
+
+
+@contextlib.contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """`exit_codes` for a command that Ctrl-C interrupts and that can continue: says how, and exits with 130."""
+    with exit_codes():
+        try:
+            yield
+        except KeyboardInterrupt:
+            note(f"interrupted; {how}")
+            raise typer.Exit(130) from None
+
+
+def check_resume_or_force(resume: bool, force: bool) -> None:
+    """Refuses both at once.
+
+    Raises:
+        typer.BadParameter: They were given both.
+    """
+    if resume and force:
+        raise typer.BadParameter("--resume continues a run and --force replaces it; give one of them")

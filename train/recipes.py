@@ -1,21 +1,26 @@
 """Training recipes: every choice a training makes, as named functions. `train/fit.py --recipe NAME` runs one.
 
-Any value can be overridden there by an option of the same name, which `add_options` adds.
+- `default`: a narrow U-Net for one class of students, or anything as simple; minutes on a laptop without a GPU.
+- `full`: the full U-Net of 31 million parameters.
+- `original`: the course project as it was, with the full U-Net.
+- `person`: the network of the bundled `person` model, with photos varied as a webcam would.
+
+Any value can be overridden by an option of the same name, see `train.recipe_options`. To add a recipe, write a function
+that returns one and add it to `RECIPES`.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from seg_edge.errors import DataError, UsageError
 from train.augment import Augmentation
 from train.compositing import Scenery
 from train.losses import LOSSES
-from train.options import comma_separated
 from train.unet import FULL_WIDTHS
 
 PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
@@ -39,7 +44,7 @@ class Recipe:
         loss: A name in `train.losses.LOSSES`.
         class_weights: One a class, background first; empty for equal ones.
         tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
-        tversky_beta: Weight of false negatives there.
+        tversky_beta: Weight of false negatives in it.
         focal_gamma: How strongly the loss `focal` turns to hard pixels; Lin et al. (2017) found 2 best.
         optimizer: `adam` or `adamw`.
         learning_rate: The highest of the schedule.
@@ -90,20 +95,20 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+                raise UsageError(f"{name} is at least 1, got {getattr(self, name)}")
         if self.keep not in ("best", "last"):
-            raise ValueError(f"keep is best or last, got {self.keep!r}")
+            raise UsageError(f"keep is best or last, got {self.keep!r}")
         if self.steps < 0:
-            raise ValueError(f"steps is at least 0, got {self.steps}")
+            raise UsageError(f"steps is at least 0, got {self.steps}")
         if self.consistency < 0 or (self.consistency and self.batch % 2):
-            raise ValueError(
+            raise UsageError(
                 f"consistency is at least 0, and with it batch is even, got {self.consistency} and {self.batch}"
             )
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is at least 0 and below 1, got {self.ema}")
+            raise UsageError(f"ema is at least 0 and below 1, got {self.ema}")
         for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is at least 0, got {getattr(self, name)}")
+                raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
 
     @property
     def loss_options(self) -> dict[str, float]:
@@ -115,7 +120,7 @@ class Recipe:
     def make_loss(self, classes: int) -> Callable[[Any, Any], Any]:
         """The loss that it names, for this many classes."""
         if self.loss not in LOSSES:
-            raise ValueError(f"loss is one of {', '.join(LOSSES)}, got {self.loss!r}")
+            raise UsageError(f"loss is one of {', '.join(LOSSES)}, got {self.loss!r}")
         return LOSSES[self.loss](classes, self.class_weights or None, **self.loss_options)
 
     def training_values(self) -> dict[str, Any]:
@@ -132,16 +137,25 @@ class Recipe:
         return dataclasses.replace(self, **values)  # type: ignore[arg-type]
 
 
-def saved_values(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as `run.json` holds it, as `Recipe.replace` takes it: its parts' values beside its own, and tuples.
+def saved_recipe(run: Mapping[str, Any], base: Recipe) -> Recipe:
+    """The recipe that a `run.json` holds; values that this version no longer has are left out.
+
+    Args:
+        run: What `run.json` says; one without a recipe gives `base`.
+        base: Has the values that the run doesn't name.
 
     Raises:
-        TypeError: A part holds something else than values by name.
+        DataError: A value isn't one that a recipe can have.
     """
-    own = {name: value for name, value in recipe.items() if name not in PARTS}
-    for part in PARTS:
-        own = {**own, **recipe.get(part, {})}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+    known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
+    try:
+        saved = dict(run.get("recipe") or {})
+        for part in PARTS:
+            saved |= saved.pop(part, {})
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name in known}
+        return base.replace(**values)
+    except (TypeError, ValueError, UsageError) as error:
+        raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
 
 
 def original() -> Recipe:
@@ -196,32 +210,3 @@ def person() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, full, original, person)}
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """An option for every value of a recipe and its augmentation."""
-    values = parser.add_argument_group("values of the recipe")
-    for owner in (Recipe(), Augmentation(), Scenery()):
-        for value in dataclasses.fields(owner):
-            example = getattr(owner, value.name)
-            if not dataclasses.is_dataclass(example):
-                values.add_argument(f"--{value.name.replace('_', '-')}", type=_parser_of(value.name, example))
-
-
-def given_values(given: argparse.Namespace) -> dict[str, Any]:
-    """Those of these options that were given, for `Recipe.replace`."""
-    owners = (Recipe, Augmentation, Scenery)
-    names = [value.name for owner in owners for value in dataclasses.fields(owner)]
-    return {name: getattr(given, name) for name in names if getattr(given, name, None) is not None}
-
-
-def _parser_of(name: str, example: object) -> Any:
-    if isinstance(example, tuple):
-        number = float if name == "class_weights" else int
-
-        def numbers(text: str) -> tuple[float, ...]:
-            return tuple(number(word) for word in comma_separated(text))
-
-        numbers.__name__ = "list of numbers"  # argparse says: invalid list of numbers value: 'a,b'
-        return numbers
-    return type(example)

@@ -1,7 +1,7 @@
-"""What lies beside a trained model: `run.json`, how it was made, and whose child it is.
+"""The record beside a trained model, `run.json`: how it was made, and from which model.
 
 Each `.keras` that a step writes has a folder of its own. Its `run.json` holds the SHA-256 of the model the step started
-from and what that one's `run.json` said, so that the whole line of descent can be read from the last file.
+from and what that one's `run.json` said, so the last file tells the whole history.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from seg_edge import __version__
 from seg_edge.errors import DataError
 
 RUN_NAME = "run.json"
+MODEL_NAME = "model.keras"
+NOT_INHERITED = ("versions", "gpu", "seconds")
 
 
 def read_run(model: Path) -> dict[str, Any]:
@@ -43,10 +46,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def provenance(model: Path) -> dict[str, Any]:
-    """The model a step starts from: its SHA-256 and how it was made itself, as far as that lies beside it."""
-    earlier = {key: value for key, value in read_run(model).items() if key not in ("versions", "gpu", "seconds")}
-    return {"sha256": sha256_of(model), **earlier}
+def provenance(sha256: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the `run.json` of a new model says of the one it was made from: its SHA-256, and what its own run says."""
+    return {"sha256": sha256, **{key: value for key, value in run.items() if key not in NOT_INHERITED}}
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_header, read_photo
 from seg_edge.preprocess import resize_to_input
 from train.compositing import Compositor, Picture
-from train.dataset import Dataset, fixed_stream
+from train.dataset import Dataset, fixed_stream, held_out_photos
 from train.recipes import Recipe
 from train.runs import sha256_of
 
@@ -49,13 +50,18 @@ class PictureFolder:
         """`FOLDER` or `FOLDER:WEIGHT`, as on the command line.
 
         Raises:
-            ValueError: The weight isn't above 0.
+            UsageError: The weight isn't above 0.
         """
         folder, colon, number = text.rpartition(":")
-        source = cls(Path(folder), float(number)) if colon else cls(Path(text))
-        if not 0 < source.weight < float("inf"):
-            raise ValueError(f"a weight is above 0, got {number}")
-        return source
+        if not colon:
+            return cls(Path(text))
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf:
+            raise UsageError(f"--scenes is FOLDER or FOLDER:WEIGHT with a weight above 0, got {text!r}.")
+        return cls(Path(folder), weight)
 
 
 @dataclass(frozen=True)
@@ -215,10 +221,10 @@ def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
     Raises:
         PhotoError: None is there.
     """
-    photos, failures = find_photos([str(folder / "images")])
-    for error in failures.values():
+    found = find_photos([str(folder / "images")])
+    for error in found.failures.values():
         raise error
-    return tuple(EmptyPlace(path) for path in photos)
+    return tuple(EmptyPlace(path) for path in found.paths)
 
 
 def load_picture(example: Example, side: int) -> Picture:
@@ -227,11 +233,6 @@ def load_picture(example: Example, side: int) -> Picture:
     mask = example.load_mask()
     how = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
     return Picture.of(image, cv2.resize(mask, (side, side), interpolation=how))
-
-
-def held_out_photos(data: Dataset) -> dict[str, str]:
-    """SHA-256 of each photo of the val and test part, and its name."""
-    return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
 def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:

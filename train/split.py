@@ -63,7 +63,7 @@ def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: f
     for kept, held_out in drawn:
         if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
             return held_out
-    return drawn[0][1]  # there is none; `require_every_class` names what is missing
+    return drawn[0][1]  # no fold has them all; `require_every_class` names what is missing
 
 
 def _rarest_class(classes: Sequence[frozenset[int]]) -> list[int]:
@@ -113,8 +113,8 @@ def require_every_class(
 ) -> None:
     """Refuses a split in which a part lacks a class."""
     for part, examples in parts.items():
-        there = frozenset().union(*(present[example] for example in examples))
-        missing = [name for index, name in enumerate(names) if index and index not in there]
+        classes = frozenset().union(*(present[example] for example in examples))
+        missing = [name for index, name in enumerate(names) if index and index not in classes]
         if missing:
             raise DataError(
                 f"no photo of {', '.join(missing)} in the {part} part; a class needs at least three photos "

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, UsageError
 from seg_edge.system.files import write_file
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
-from train.keras_model import load_keras
+from train.keras_model import TrainedModel
 from train.lite0 import freeze_rows, lite0_unet
 from train.losses import DiceCoefficient
 from train.recipes import Recipe
-from train.runs import RUN_NAME, provenance, versions
+from train.runs import MODEL_NAME, RUN_NAME, versions
 from train.scene_stream import PictureFolder, SceneTask
 from train.unet import unet
 
@@ -85,8 +85,8 @@ def fit(
     scenes: Sequence[PictureFolder] = (),
     places: Sequence[PictureFolder] = (),
     xla: bool = True,
-) -> dict[str, Any]:
-    """Builds the recipe's U-Net, trains it and writes the run folder; returns what `run.json` holds.
+) -> TrainedModel:
+    """Builds the recipe's U-Net, trains it and writes the run folder; returns the model that was kept.
 
     Args:
         data: The split photos.
@@ -102,11 +102,13 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
-    model = load_keras(network) if network else build(recipe, len(data.classes))
-    if model.output_shape[-1] != len(data.classes):
-        raise DataError(f"{network} has {model.output_shape[-1]} classes, the data {len(data.classes)}.")
-    if initial:
-        _copy_weights(initial, model)
+    trained = TrainedModel.load(network) if network else None
+    if trained:
+        trained.require_classes(len(data.classes))
+    model = trained.model if trained else build(recipe, len(data.classes))
+    start = TrainedModel.load(initial) if initial else None
+    if start:
+        _copy_weights(start, model)
     freeze_rows(model, recipe.frozen_rows)
     size_wh, (height, width) = model.input_shape[2:0:-1], model.output_shape[1:3]
     if scenes:
@@ -114,9 +116,9 @@ def fit(
     else:
         task = MaskTask(data, recipe, size_wh)
     about = {
-        "recipe": recipe.training_values() if network else dataclasses.asdict(recipe),
-        **({"parent": provenance(network)} if network else {}),
-        "initial": provenance(initial) if initial else None,
+        "recipe": recipe.training_values() if trained else dataclasses.asdict(recipe),
+        **({"parent": trained.provenance} if trained else {}),
+        "initial": start.provenance if start else None,
     }
     return _train(
         model,
@@ -137,7 +139,7 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
         size_wh = (recipe.size, recipe.size)
         return lite0_unet(size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
     if recipe.encoder != "plain":
-        raise ValueError(f"encoder is plain or lite0, got {recipe.encoder!r}")
+        raise UsageError(f"encoder is plain or lite0, got {recipe.encoder!r}")
     return unet(
         (recipe.size, recipe.size),
         classes,
@@ -159,7 +161,7 @@ def train_model(
     resume: bool = False,
     force: bool = False,
     xla: bool = True,
-) -> dict[str, Any]:
+) -> TrainedModel:
     """Trains a model that is there already, as `fit` does, and writes the run folder.
 
     Args:
@@ -167,14 +169,14 @@ def train_model(
         data: The split photos.
         recipe: Values of the training; those of the architecture don't count, but where there is no parent.
         out: The run folder; made when it isn't there.
-        parent: Where the model comes from, see `train.runs.provenance`; None for a new one of the recipe.
+        parent: Where the model comes from, see `TrainedModel.provenance`; None for a new one of the recipe.
         task: What it learns from; the train part's masks by default.
         resume: Continue the run that `out` holds.
         force: Replace it.
         xla: Compile the step with XLA where there is a GPU.
 
     Returns:
-        What `run.json` holds.
+        The model of the epoch that was kept.
     """
     keras.utils.set_random_seed(recipe.seed)
     height, width = model.input_shape[1:3]
@@ -195,7 +197,7 @@ def _train(
     resume: bool,
     force: bool,
     xla: bool,
-) -> dict[str, Any]:
+) -> TrainedModel:
     steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
     dice = DiceCoefficient(len(data.classes))
     trained = task.training_model(model)
@@ -218,7 +220,8 @@ def _train(
         except tf.errors.OpError as error:
             raise DataError(_root_cause(error)) from error
     plot_curves(out / "log.csv", out / "curves.png")
-    return _write_run(data, recipe, out, checkpoint, about)
+    _write_run(data, recipe, out, checkpoint, about)
+    return TrainedModel.load(out / MODEL_NAME)
 
 
 def _on_gpu() -> bool:
@@ -227,7 +230,7 @@ def _on_gpu() -> bool:
 
 def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> None:
     if recipe.optimizer not in ("adam", "adamw"):
-        raise ValueError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
+        raise UsageError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
     with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
     optimizer = (keras.optimizers.AdamW if with_decay else keras.optimizers.Adam)(
         _schedule(recipe, steps),
@@ -244,7 +247,7 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     if recipe.schedule != "cosine":
-        raise ValueError(f"schedule is constant or cosine, got {recipe.schedule!r}")
+        raise UsageError(f"schedule is constant or cosine, got {recipe.schedule!r}")
     warmup = max(1, recipe.epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 100,
@@ -255,18 +258,20 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def _copy_weights(source: Path, model: keras.Model) -> None:
-    """Weights of the layers that `source` has by the same name and of the same shapes, at least half of them."""
-    given = {layer.name: layer.get_weights() for layer in load_keras(source).layers}
+def _copy_weights(start: TrainedModel, model: keras.Model) -> None:
+    """Weights of the layers that `start` has by the same name and of the same shapes, at least half of them."""
+    given = {layer.name: layer.get_weights() for layer in start.model.layers}
     fitting = [layer for layer in model.layers if _shapes(given.get(layer.name, [])) == _shapes(layer.get_weights())]
     copied, weights = sum(layer.count_params() for layer in fitting), model.count_params()
     if copied < weights / 2:
-        raise DataError(f"{source}: can't start from it, only {copied:,} of the model's {weights:,} weights are in it.")
+        raise DataError(
+            f"{start.path}: can't start from it, only {copied:,} of the model's {weights:,} weights are in it."
+        )
     for layer in fitting:
         layer.set_weights(given[layer.name])
     if copied < weights:
         new = ", ".join(layer.name for layer in model.layers if layer.weights and layer not in fitting)
-        print(f"{source} has {copied:,} of the model's {weights:,} weights; these layers start anew: {new}")
+        print(f"{start.path} has {copied:,} of the model's {weights:,} weights; these layers start anew: {new}")
 
 
 def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:
@@ -279,9 +284,7 @@ def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.
     return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, Progress(recipe.epochs)]
 
 
-def _write_run(
-    data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]
-) -> dict[str, Any]:
+def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:
     kept = checkpoint.kept_row
     run = {
         **about,
@@ -305,7 +308,6 @@ def _write_run(
         },
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
-    return run
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from seg_edge.errors import UsageError
+
 FULL_WIDTHS = (64, 128, 256, 512, 1024)
 
 
@@ -43,22 +45,22 @@ def unet(
         (batch, height / stem_stride, width / stem_stride, classes).
 
     Raises:
-        ValueError: An argument does not fit, with what would.
+        UsageError: An argument does not fit, with what would.
     """
     if stem_stride not in (1, 2):
-        raise ValueError(f"stem_stride is 1 or 2, got {stem_stride}")
+        raise UsageError(f"stem_stride is 1 or 2, got {stem_stride}")
     if not widths or min(widths) < 1:
-        raise ValueError(f"widths are channels of at least one level, got {tuple(widths)}")
+        raise UsageError(f"widths are channels of at least one level, got {tuple(widths)}")
     factor = stem_stride * 2 ** (len(widths) - 1)
     if any(side % factor or side <= 0 for side in size_wh):
-        raise ValueError(
+        raise UsageError(
             f"input {size_wh[0]}x{size_wh[1]} does not fit {len(widths)} levels: "
             f"both sides must be multiples of {factor}"
         )
     if classes < 2:
-        raise ValueError(f"a U-Net needs the background and at least one class, got {classes} in all")
+        raise UsageError(f"a U-Net needs the background and at least one class, got {classes} in all")
     if decoder not in ("concatenate", "add"):
-        raise ValueError(f"decoder is 'concatenate' or 'add', got {decoder!r}")
+        raise UsageError(f"decoder is 'concatenate' or 'add', got {decoder!r}")
 
     inputs = keras.Input((size_wh[1], size_wh[0], 3), name="image")
     x, skips = inputs, []

@@ -32,8 +32,9 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.flicker import read_frames
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import SegEdgeError, SourceError
+from seg_edge.errors import SegEdgeError
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.system.board import Machine, read_board
 
@@ -51,14 +52,10 @@ class Via(StrEnum):
 
 def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
     """All frames, BGR uint8 (h, w, 3), each with its number in the top left corner, and their rate."""
-    video = cv2.VideoCapture(str(path))
-    frames: list[np.ndarray] = []
-    while (frame := video.read()[1]) is not None:
-        write_number(frame, len(frames))
-        frames.append(frame)
-    if not frames:
-        raise SourceError(f"{path}: OpenCV finds no video in it.")
-    return frames, video.get(cv2.CAP_PROP_FPS) or 30.0
+    frames = list(read_frames(path))
+    for number, frame in enumerate(frames):
+        write_number(frame, number)
+    return frames, cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) or 30.0
 
 
 def write_number(frame: np.ndarray, number: int) -> None:
@@ -198,7 +195,7 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     if process.returncode or watcher is None:
         raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
     samples = [sample for sample in samples if sample[1]]
-    latency = watcher.latency_ms[30:]  # without the start
+    latency = watcher.latency_ms[30:] or watcher.latency_ms  # without the start
     return {
         "stats": json.loads(stats.read_text()),
         "watched_frames": watcher.frames,

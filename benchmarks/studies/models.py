@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.reporting.tables import Markdown, markdown_table
 from convert.operator_times import Profile, profile
 from convert.tflite_file import not_delegated, total
 from seg_edge.commands.console import exit_codes
@@ -66,10 +67,10 @@ def table(models: list[Measured], slowest: int) -> list[str]:
     heads = ["model", "file kB", "parameters k", "MMAC", "not delegated"]
     for count in threads:
         heads += [f"ms, {count}t", "p5..p95", "ratio", "GMAC/s"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    rows = []
     for model in models:
         cells = [
-            model.file.path.name,
+            Markdown(model.file.path.name),
             f"{len(model.file.content) / 1000:.0f}",
             f"{model.parameters / 1000:.1f}",
             f"{model.mmac:.1f}",
@@ -83,7 +84,8 @@ def table(models: list[Measured], slowest: int) -> list[str]:
                 f"{timing.ratio_to(models[0].timings[count]):.2f}",
                 f"{model.mmac / timing.median_ms:.1f}",
             ]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
+    lines = [markdown_table(heads, rows)]
     for model in models:
         lines += ["", *details(model, slowest, threads[0])]
     return lines

@@ -13,7 +13,6 @@ import platform
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +21,10 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.flicker import read_frames
+from benchmarks.reporting.tables import markdown_table
 from seg_edge import Segmentation, Segmenter
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import SourceError
 from seg_edge.evaluation.flicker import FlickerMeter
 from seg_edge.evaluation.metrics import confusion_matrix, dice, mean_foreground
 from seg_edge.models import DEFAULT_MODEL
@@ -79,21 +79,6 @@ class Motion:
         return cv2.dilate(np.maximum.reduce(list(self._moved)), NEAR) > 0
 
 
-def read(clip: Path) -> Iterator[np.ndarray]:
-    """The clip's frames, BGR uint8.
-
-    Raises:
-        SourceError: There are none.
-    """
-    capture = cv2.VideoCapture(str(clip))
-    there, frame = capture.read()
-    if not there:
-        raise SourceError(f"{clip}: OpenCV finds no video in it.")
-    while there:
-        yield frame
-        there, frame = capture.read()
-
-
 def mirrored_mean(segment: Segmenter, frame: np.ndarray) -> np.ndarray:
     """Labels by the model's mean opinion on the frame and its mirror image."""
     straight, mirrored = segment(frame).probabilities(), segment(frame[:, ::-1]).probabilities()
@@ -106,7 +91,7 @@ def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[li
     names = [own, *([other.card.name] if other else [])]
     settings = [Setting(smooth, names, len(segment.classes)) for smooth in SETTINGS]
     motion, shares = Motion(), []
-    for frame in read(clip):
+    for frame in read_frames(clip):
         answer, moved = segment(frame), motion.add(frame)
         references = {own: mirrored_mean(segment, frame)} | ({other.card.name: other(frame).labels} if other else {})
         for setting in settings:
@@ -133,23 +118,25 @@ def main(
             typer.echo(
                 f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is taken"
             )
-            names = list(settings[0].matrices)
-            typer.echo(
-                "| smooth | flicker | ratio | " + "".join(f"Dice, {name} | " for name in names) + "ms | meter ms |"
-            )
-            typer.echo("|---" * (5 + len(names)) + "|")
-            for setting in settings:
-                typer.echo(row(setting, settings[0].meter.score))
+            heads = [
+                "smooth",
+                "flicker",
+                "ratio",
+                *(f"Dice, {name}" for name in settings[0].matrices),
+                "ms",
+                "meter ms",
+            ]
+            typer.echo(markdown_table(heads, [row(setting, settings[0].meter.score) for setting in settings]))
 
 
-def row(setting: Setting, unsmoothed: float | None) -> str:
-    """One line of the table; `unsmoothed` is the flicker without smoothing."""
+def row(setting: Setting, unsmoothed: float | None) -> list[str]:
+    """One row of the table; `unsmoothed` is the flicker without smoothing."""
     score = setting.meter.score
     flicker = "-" if score is None else f"{score:.4%}"
     ratio = "-" if score is None or not unsmoothed else f"{score / unsmoothed:.2f}"
     scores = [f"{mean_foreground(dice(matrix)):.4f}" for matrix in setting.matrices.values()]
     times = [f"{statistics.median(times):.2f}" for times in (setting.smoothing_ms, setting.meter_ms)]
-    return "| " + " | ".join([f"{setting.smooth:g}", flicker, ratio, *scores, *times]) + " |"
+    return [f"{setting.smooth:g}", flicker, ratio, *scores, *times]
 
 
 if __name__ == "__main__":

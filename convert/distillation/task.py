@@ -17,18 +17,19 @@ from convert.distillation.teacher import Teacher, Views, attention_map, layer_ou
 from seg_edge.errors import UsageError
 from train.dataset import Dataset, fixed_stream
 from train.recipes import Recipe
-from train.runs import provenance, sha256_of
+from train.runs import sha256_of
 
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """How a teacher is listened to.
+    """How a student learns from a teacher.
 
     Attributes:
         weight: Of the teacher's soft labels; the true masks weigh the rest of 1.
         temperature: Divides the logits of both: above 1, the less likely classes count more.
         views: Varied views of each photo that the teacher answers.
-        hint: Layer of the teacher and of the student, `NAME` or `THEIRS:OURS`, whose attention maps are to agree.
+        hint: Layer of the teacher and of the student, `NAME` or `TEACHER_NAME:STUDENT_NAME`,
+            whose attention maps are to agree.
         hint_weight: Of their squared distance, added to the rest.
     """
 
@@ -49,66 +50,88 @@ class DistillConfig:
     @property
     def hint_layers(self) -> tuple[str, str]:
         """Names of the teacher's layer and of the student's."""
-        theirs, _, ours = self.hint.partition(":")
-        return theirs, ours or theirs
+        of_teacher, _, of_student = self.hint.partition(":")
+        return of_teacher, of_student or of_teacher
 
 
 class DistillationTask:
-    """True masks and the teacher's answers, view by view; what `train.fit.train_model` learns from."""
+    """True masks and the teacher's outputs for the same views; a `train.training.TrainingTask`.
+
+    Args:
+        teacher: Is asked about every view.
+        data: The split photos.
+        recipe: How the views vary, and the batch.
+        size_wh: Of the student's input.
+        outputs_file: Where the teacher's outputs are kept.
+        config: How the student learns.
+        unlabelled: Photos without masks.
+
+    Raises:
+        ModelError: The teacher has no such layer as the hint names.
+    """
 
     def __init__(
         self,
-        teacher: Path,
+        teacher: Teacher,
         data: Dataset,
         recipe: Recipe,
         size_wh: tuple[int, int],
-        answers: Path,
-        teaching: DistillConfig,
+        outputs_file: Path,
+        config: DistillConfig,
         unlabelled: Sequence[Path] = (),
     ):
-        self.data, self.recipe, self.size_wh, self.teaching = data, recipe, size_wh, teaching
-        examples, how = data.parts["train"], recipe.augmentation
-        self.views = Views(examples, unlabelled, size_wh, recipe.cache_zoom, how, recipe.seed, teaching.views)
+        self.data, self.recipe, self.size_wh, self.config = data, recipe, size_wh, config
+        self._teacher, self._outputs_file = teacher, outputs_file
+        if config.hint:
+            teacher.watch(config.hint_layers[0])
+        self.views = Views(
+            data.parts["train"],
+            unlabelled,
+            size_wh,
+            recipe.cache_zoom,
+            recipe.augmentation,
+            recipe.seed,
+            config.views,
+        )
         self.about: dict[str, Any] = {
-            "distillation": {**asdict(teaching), "teacher": provenance(teacher), "unlabelled photos": len(unlabelled)}
+            "distillation": {**asdict(config), "teacher": teacher.provenance, "unlabelled photos": len(unlabelled)}
         }
-        if unlabelled:  # others can't continue a run
-            seen = "".join(map(sha256_of, unlabelled)).encode()
-            self.about["distillation"]["unlabelled sha256"] = hashlib.sha256(seen).hexdigest()
-        self._asked = {
-            "teacher": sha256_of(teacher),
-            "photos": [data.fingerprint, *(sha256_of(path) for path in unlabelled)],
+        hashes = [sha256_of(path) for path in unlabelled]
+        if unlabelled:  # a run can't be continued with other photos
+            self.about["distillation"]["unlabelled sha256"] = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        self._identity = {
+            "teacher": teacher.provenance["sha256"],
+            "photos": [data.fingerprint, *hashes],
             "views": [self.views.count, size_wh, recipe.cache_zoom, asdict(recipe.augmentation), recipe.seed],
-            "hint": teaching.hint_layers[0],
+            "hint": config.hint_layers[0],
         }
-        self._place, self._teacher = answers, Teacher(teacher, data.classes, teaching.hint_layers[0])
 
     @cached_property
     def teacher_outputs(self) -> tuple[np.ndarray, np.ndarray]:
-        """The teacher's answers and hints, see `teacher_outputs`.
+        """The teacher's probabilities and hints, see `convert.distillation.teacher.teacher_outputs`.
 
-        It takes hours, so it is asked at the first batch: when all is known to fit and there is something to train.
+        Computing them takes hours, so it starts with the first batch, when everything else has been checked.
         """
-        return teacher_outputs(self._teacher, self.views, self._place, self._asked)
+        return teacher_outputs(self._teacher, self.views, self._outputs_file, self._identity)
 
     def training_model(self, model: keras.Model) -> keras.Model:
         """The student with the loss of this task."""
         outputs = {"logits": model.outputs[0]}
-        if self.teaching.hint:
-            outputs["features"] = layer_output(model, self.teaching.hint_layers[1])
-        return StudentModel(model.inputs, outputs, teaching=self.teaching)
+        if self.config.hint:
+            outputs["features"] = layer_output(model, self.config.hint_layers[1])
+        return StudentModel(model.inputs, outputs, config=self.config)
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
         """Endless batches of (image, {mask, teacher, hint}), all views in a new order in each round."""
-        answers, hints = self.teacher_outputs
+        probabilities, hints = self.teacher_outputs
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             image, mask = self.views.draw(number)
-            answer, hint = tf.numpy_function(
-                lambda n: (answers[n], hints[n]), [number], (tf.float16, tf.float16), stateful=False
+            soft_labels, hint = tf.numpy_function(
+                lambda n: (probabilities[n], hints[n]), [number], (tf.float16, tf.float16), stateful=False
             )
-            answer = tf.ensure_shape(answer, answers.shape[1:])
-            return image, {"mask": mask, "teacher": answer, "hint": tf.ensure_shape(hint, hints.shape[1:])}
+            soft_labels = tf.ensure_shape(soft_labels, probabilities.shape[1:])
+            return image, {"mask": mask, "teacher": soft_labels, "hint": tf.ensure_shape(hint, hints.shape[1:])}
 
         return (
             tf.data.Dataset.range(self.views.count)
@@ -121,16 +144,16 @@ class DistillationTask:
         )
 
     def validation_batches(self) -> tf.data.Dataset:
-        """The val part and its masks; the teacher has no say in which epoch is kept."""
+        """The val part and its masks; the teacher does not choose the epoch that is kept."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
 class StudentModel(keras.Model):
     """A student under training: gives its logits and, for a hint, a layer's features."""
 
-    def __init__(self, *args: Any, teaching: DistillConfig, **kwargs: Any):
+    def __init__(self, *args: Any, config: DistillConfig, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.teaching = teaching
+        self.config = config
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -138,12 +161,12 @@ class StudentModel(keras.Model):
         """The masks' loss, the teacher's and the hint's, weighed; in validation the masks' alone."""
         if not isinstance(y, dict):
             return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
-        teaching, logits = self.teaching, y_pred["logits"]
+        config, logits = self.config, y_pred["logits"]
         of_masks = super().compute_loss(x, y["mask"], logits, sample_weight, training)
-        of_teacher = soft_label_loss(y["teacher"], logits, teaching.temperature)
-        loss = (1 - teaching.weight) * of_masks + teaching.weight * of_teacher
+        of_teacher = soft_label_loss(y["teacher"], logits, config.temperature)
+        loss = (1 - config.weight) * of_masks + config.weight * of_teacher
         if "features" in y_pred:
-            loss += teaching.hint_weight * hint_loss(y["hint"], y_pred["features"])
+            loss += config.hint_weight * hint_loss(y["hint"], y_pred["features"])
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -170,9 +193,11 @@ def soft_label_loss(probabilities: Any, logits: Any, temperature: float) -> Any:
     return temperature**2 * tf.reduce_mean(divergence)
 
 
-def hint_loss(theirs: Any, features: Any) -> Any:
+def hint_loss(teacher_attention: Any, features: Any) -> Any:
     """Squared distance of the unit attention maps, the teacher's (b, h, w) and that of features (b, h', w', c)."""
-    ours = attention_map(features)
-    resized = tf.image.resize(tf.cast(theirs, tf.float32)[..., tf.newaxis], ours.shape[1:3], antialias=True)[..., 0]
+    attention = attention_map(features)
+    resized = tf.image.resize(
+        tf.cast(teacher_attention, tf.float32)[..., tf.newaxis], attention.shape[1:3], antialias=True
+    )[..., 0]
     resized /= tf.norm(resized, axis=(1, 2), keepdims=True) + 1e-6
-    return tf.reduce_mean(tf.reduce_sum(tf.square(resized - ours), axis=(1, 2)))
+    return tf.reduce_mean(tf.reduce_sum(tf.square(resized - attention), axis=(1, 2)))

@@ -1,15 +1,15 @@
-"""The teacher's answers: what a large model says of every view of every photo, asked once and kept in a file.
+"""A teacher's outputs for every view of every photo, computed once and kept in a file.
 
 A teacher is slow, and a student must be taught on the very view that the teacher saw (Beyer et al., 2022,
 arXiv:2106.05237, "a good teacher is patient and consistent"). So there is a fixed number of varied views of each
-photo; the teacher answers each once, and the student sees them in a new order in every round.
+photo; the teacher sees each once, and the student sees them in a new order in every epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
 from seg_edge.system.files import atomic_write
 from train.augment import Augmentation, augment
-from train.keras_model import KerasBackend, keras_segmenter, load_keras
+from train.keras_model import KerasBackend, TrainedModel, keras_segmenter
+from train.runs import provenance, read_run
 
-ANSWERS_NAME = "teacher.npz"
+OUTPUTS_NAME = "teacher.npz"
 
 
-class HintingBackend(KerasBackend):
-    """A Keras model that, beside its logits, keeps the attention map of one of its layers.
+class AttentionBackend(KerasBackend):
+    """A Keras model that keeps the attention map of one of its layers, besides giving its logits.
 
     Attributes:
         attention: Of the last photo, float32 (h, w), see `attention_map`.
@@ -40,48 +41,71 @@ class HintingBackend(KerasBackend):
 
     def __init__(self, model: Any, layer: str):
         super().__init__(model)
-        self._both = keras.Model(model.inputs[0], [model.outputs[0], layer_output(model, layer)])
+        self._model_with_features = keras.Model(model.inputs[0], [model.outputs[0], layer_output(model, layer)])
         self.attention = np.zeros((1, 1), np.float32)
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
-        logits, features = self._both(tensor, training=False)
+        logits, features = self._model_with_features(tensor, training=False)
         self.attention = attention_map(features)[0].numpy()
         return logits.numpy()
 
 
 class Teacher:
-    """A large `.keras` or any `.tflite`, a stranger's too.
+    """A large model that answers: a `.keras`, or any `.tflite`.
 
     Args:
-        path: Of the model.
-        classes: The student's class names, background first.
-        hint: Name of a layer whose attention map is given too; empty for none. Only of a `.keras`.
-
-    Raises:
-        ModelError: It has other classes, or no such layer.
+        segmenter: The model in the runtime.
+        provenance: What the student's `run.json` says of it.
     """
 
-    def __init__(self, path: Path, classes: Sequence[str], hint: str = ""):
+    def __init__(self, segmenter: Segmenter, provenance: Mapping[str, Any]):
+        self.segmenter, self.provenance = segmenter, provenance
+
+    @classmethod
+    def of(cls, model: TrainedModel, classes: Sequence[str]) -> Teacher:
+        """A `.keras` as a teacher.
+
+        Args:
+            model: The trained network.
+            classes: The student's class names, background first.
+
+        Raises:
+            ModelError: It has another number of classes.
+        """
+        return cls(keras_segmenter(model.model, classes), model.provenance)
+
+    @classmethod
+    def load(cls, path: Path, classes: Sequence[str]) -> Teacher:
+        """A file as a teacher; see `of`.
+
+        Raises:
+            ModelError: It can't be read, or has other classes.
+        """
         if path.suffix == ".keras":
-            model = load_keras(path)
-            self.segment = keras_segmenter(model, classes)
-            if hint:
-                self.segment.backend = HintingBackend(model, hint)
-        elif hint:
-            raise ModelError(f"{path}: a hint is taken from a layer of a .keras; leave --hint away for a .tflite.")
-        else:
-            self.segment = Segmenter(path)
-        theirs = self.segment.card.class_names
-        named = self.segment.file.card is not None
-        if len(theirs) != len(classes) or (named and theirs != tuple(classes)):
-            raise ModelError(f"{path} knows the classes {', '.join(theirs)}; the data has {', '.join(classes)}.")
+            return cls.of(TrainedModel.load(path), classes)
+        segmenter = Segmenter(path)
+        names = segmenter.card.class_names
+        is_named = segmenter.file.card is not None
+        if len(names) != len(classes) or (is_named and names != tuple(classes)):
+            raise ModelError(f"{path} knows the classes {', '.join(names)}; the data has {', '.join(classes)}.")
+        return cls(segmenter, provenance(segmenter.file.sha256, read_run(path)))
+
+    def watch(self, layer: str) -> None:
+        """From now on also gives the attention map of this layer.
+
+        Raises:
+            ModelError: The teacher is no `.keras`, or has no such layer.
+        """
+        if not isinstance(self.segmenter.backend, KerasBackend):
+            raise ModelError("a hint is taken from a layer of a .keras; leave out --hint for a .tflite.")
+        self.segmenter.backend = AttentionBackend(self.segmenter.backend.model, layer)
 
     def __call__(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Its probabilities float16 (h, w, classes) at its own output size, and its hint float16 (h', w')."""
-        scores = self.segment(frame).score_map
+        """Probabilities float16 (h, w, classes) at the teacher's output size, and its hint float16 (h', w')."""
+        scores = self.segmenter(frame).score_map
         probabilities = scores.probabilities(scores.stored.shape[:2])  # type: ignore[arg-type]
-        attention = getattr(self.segment.backend, "attention", np.zeros((1, 1)))
+        attention = getattr(self.segmenter.backend, "attention", np.zeros((1, 1)))
         return probabilities.astype(np.float16), attention.astype(np.float16)
 
 
@@ -133,8 +157,8 @@ class Views:
         self.size_wh, self.settings, self.seed = size_wh, settings, seed
         kept_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
         self.photos = [example.load(kept_wh) for example in examples]
-        nothing_known = np.full(kept_wh[::-1], IGNORE, np.uint8)
-        self.photos += [(resize_to_input(read_photo(path), kept_wh), nothing_known) for path in unlabelled]
+        unknown = np.full(kept_wh[::-1], IGNORE, np.uint8)
+        self.photos += [(resize_to_input(read_photo(path), kept_wh), unknown) for path in unlabelled]
         self.count = each * len(self.photos)
 
     def draw(self, number: Any) -> tuple[Any, Any]:
@@ -149,47 +173,51 @@ class Views:
         return drawn
 
 
-def teacher_outputs(teacher: Teacher, views: Views, path: Path, about: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's answer to every view, from `path` if the same was asked before.
+def teacher_outputs(
+    teacher: Teacher, views: Views, path: Path, identity: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's outputs for every view, read from `path` if they were computed before.
 
     Args:
-        teacher: To be asked.
-        views: To be shown.
-        path: The `.npz` to keep the answers in.
-        about: What identifies teacher and views; another one is asked anew.
+        teacher: The teacher.
+        views: What it is shown.
+        path: The `.npz` that keeps the outputs.
+        identity: What identifies teacher and views; outputs of another are computed again.
 
     Returns:
         Probabilities float16 (views, h, w, classes) and hints float16 (views, h', w').
     """
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    kept = _answers_of(path, key)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    kept = _saved_outputs(path, key)
     if kept:
         return kept
     frames = tf.data.Dataset.range(views.count).map(lambda n: _as_frame(views.draw(n)[0]), num_parallel_calls=2)
-    # One array from the start, as they are gigabytes: a list of them, and then the array, would be twice that.
-    answers, hints = np.empty(0, np.float16), np.empty(0, np.float16)
-    label = f"Asking the teacher about {views.count} views"
-    with typer.progressbar(frames.prefetch(2).as_numpy_iterator(), length=views.count, label=label) as shown:
-        for number, frame in enumerate(shown):
-            answer, hint = teacher(frame)
+    # Gigabytes: collecting them in a list first would take twice the memory.
+    probabilities, hints = np.empty(0, np.float16), np.empty(0, np.float16)
+    label = f"Running the teacher on {views.count} views"
+    with typer.progressbar(frames.prefetch(2).as_numpy_iterator(), length=views.count, label=label) as progress:
+        for number, frame in enumerate(progress):
+            outputs = teacher(frame)
             if not number:
-                answers, hints = (np.empty((views.count, *one.shape), np.float16) for one in (answer, hint))
-            answers[number], hints[number] = answer, hint
+                probabilities, hints = (np.empty((views.count, *output.shape), np.float16) for output in outputs)
+            probabilities[number], hints[number] = outputs
     with atomic_write(path) as place, place.open("wb") as stream:
-        np.savez(stream, probabilities=answers, hints=hints, key=key)
-    return answers, hints
+        np.savez(stream, probabilities=probabilities, hints=hints, key=key)
+    return probabilities, hints
 
 
 def _as_frame(image: Any) -> Any:
-    """Float RGB 0..1 to what the runtime takes, BGR uint8."""
+    """BGR uint8, as the runtime takes it, of float RGB 0..1."""
     return tf.cast(tf.round(image[..., ::-1] * 255), tf.uint8)
 
 
-def _answers_of(path: Path, key: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _saved_outputs(path: Path, key: str) -> tuple[np.ndarray, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
         with np.load(path) as kept:
             return (kept["probabilities"], kept["hints"]) if str(kept["key"]) == key else None
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not the teacher's answers ({error}); delete it, they are asked again.") from error
+        raise DataError(
+            f"{path}: not a teacher's outputs ({error}); delete it, and they are computed again."
+        ) from error

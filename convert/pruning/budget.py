@@ -1,4 +1,4 @@
-"""What a pruned model may cost; and how a budget of measured time is met, which no formula gives."""
+"""The budget of a pruned model, and the search for the largest model within a measured time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seg_edge.evaluation.latency import measure
 from train.dataset import Dataset
 
 ROUNDS = 8  # of halving the range, on a logarithmic scale
-NEAR = 0.97  # a model that takes this share of the time allowed is good enough
+NEAR = 0.97  # a model that takes this share of the time allowed is close enough
 CALIBRATION_PHOTOS = 4
 
 
@@ -63,7 +63,7 @@ def within_ms(
         range_mmac: The least that the model can be pruned to, and the whole model.
         at_mmac: The model pruned to a number of MMAC.
         ms_of: Converts and times a model.
-        log: Is given a line for each that was timed.
+        log: Takes a line for each model that was timed.
 
     Returns:
         The model and its milliseconds.

@@ -8,14 +8,14 @@ together or not at all. `docs/decisions/channel-groups.md` says more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from convert.keras_graph import connections
 from seg_edge.errors import ModelError
 
 # What makes channels of its own, and so is where a channel can be saved; by the axes of its last kernel.
@@ -108,8 +108,7 @@ def find_channels(model: keras.Model) -> Channels:
         model: One image in, one score map out, channels last, each layer used once.
 
     Raises:
-        ModelError: A layer is of a kind whose channels nobody has described here, or the graph is of another shape;
-            with the layer's name.
+        ModelError: A layer is of a kind that is not known here, or the graph is of another shape; names the layer.
     """
     walk = _Walk()
     tensors: dict[str, np.ndarray] = {}
@@ -203,35 +202,6 @@ def _unless_softmax(layer: keras.Layer, ids: np.ndarray, walk: _Walk) -> np.ndar
     if type(layer) is layers.Softmax or activation in ("softmax", "log_softmax"):
         walk.staying.append(ids)
     return ids
-
-
-def connections(model: keras.Model) -> Iterator[tuple[keras.Layer, list[str]]]:
-    """Each layer in an order in which it can be computed, with the names of the layers it reads."""
-    config = model.get_config() if isinstance(model, keras.Model) else {}
-    if "input_layers" not in config or not hasattr(model, "operations"):
-        raise ModelError(f"model {model.name!r} is not a functional one, so its graph can't be read; build it as one.")
-    for described, layer in zip(config["layers"], model.operations, strict=True):
-        nodes, name = described["inbound_nodes"], layer.name
-        if len(nodes) > 1:
-            raise ModelError(f"layer {name!r} is used {len(nodes)} times; only layers used once can be pruned.")
-        sources = [s for node in nodes for s in _sources(node["args"])]
-        if any(True for node in nodes for _ in _sources(list(node["kwargs"].values()))):
-            raise ModelError(f"layer {name!r} is called with a tensor by keyword; give it as the first argument.")
-        if not sources and type(layer) is not layers.InputLayer:
-            raise ModelError(f"layer {name!r} reads no other layer; only a graph from one image can be pruned.")
-        yield layer, sources
-
-
-def _sources(value: Any) -> Iterator[str]:
-    """Names of the layers whose tensors are somewhere in a serialised call."""
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            yield value["config"]["keras_history"][0]
-        else:
-            yield from _sources(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _sources(item)
 
 
 def _only_output(model: keras.Model) -> str:

@@ -1,8 +1,8 @@
-"""A U-Net without its finest level: its first convolution halves the resolution, and its answer is at half size.
+"""A U-Net without its finest level: its first convolution halves the resolution, and its output has half the size.
 
 Most of a U-Net's time goes into the two levels at full resolution, however narrow they become: few channels don't fill
 a processor's registers. The runtime enlarges the logits before it decides, so little is lost. All other weights stay;
-the last convolution, whose input is another, is drawn anew, and training has to follow.
+the last convolution, whose input is another one, gets new weights, and training has to follow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.pruning.channels import connections
+from convert.keras_graph import connections
 from seg_edge.errors import ModelError
 
 # Of train/unet.py: what the finest level alone needs. Each passes on the last tensor that it reads.
@@ -35,8 +35,8 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
     names = {layer.name for layer in model.layers}
     if not {"down0_a_conv", "down0_b_conv", "down1_pool", "up1_b_relu", "logits"} <= names:
         raise ModelError(
-            f"model {model.name!r} is no U-Net of train/fit.py with three levels or more, so its finest can't be "
-            "told from the rest; prune it without --halve (of convert/compress.py: with --no-halve)."
+            f"model {model.name!r} is no U-Net of train/fit.py with three levels or more, so its finest level "
+            "is unknown; prune it without --halve (of convert/compress.py: with --no-halve)."
         )
     if model.get_layer("down0_a_conv").strides != (1, 1):
         raise ModelError(
@@ -72,7 +72,7 @@ def carry_scores(scores: np.ndarray, before: Any, after: Any) -> np.ndarray:
 
     Args:
         scores: Float (groups,) of `before`.
-        before: `find_channels` of the whole model, on which they mean something.
+        before: `find_channels` of the whole model, on which it was scored.
         after: `find_channels` of the halved one.
     """
     of_maker = {maker: score for group, score in zip(before.groups, scores, strict=True) for maker in group.producers}

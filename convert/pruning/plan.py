@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import keras
 import numpy as np
@@ -16,10 +15,8 @@ from keras import layers
 
 from convert.pruning.channels import Channels
 from convert.pruning.cost import positions
-from convert.pruning.importance import comparable
 from seg_edge.errors import ModelError
 
-SPREADS = ("even", "importance")
 UNITS = {"params": "parameters", "mmac": "MMAC"}
 
 
@@ -111,10 +108,9 @@ def choose(
     *,
     budget: float,
     unit: str,
-    spread: str = "even",
     limits: Limits | None = None,
 ) -> np.ndarray:
-    """Which channel groups to keep so that a budget holds.
+    """Which channel groups to keep within a budget: the same share of each layer, as far as whole channels allow.
 
     Args:
         model: What is pruned.
@@ -123,8 +119,6 @@ def choose(
         criterion: A name in `convert.pruning.importance.CRITERIA`.
         budget: The most that it may cost.
         unit: `params` or `mmac`.
-        spread: `even`: each layer keeps the same share, as far as whole channels allow. `importance`: the channels
-            with the lowest score for the cost they save leave, wherever they are.
         limits: What every layer keeps.
 
     Returns:
@@ -140,8 +134,8 @@ def choose(
     layout, limits = Layout(model, channels), limits or Limits()
     require_possible(model, channels, budget, unit, limits)
     levels = [limits.levels(size) for size in layout.sizes]
-    plan = _Plan(layout, levels, comparable(criterion, scores, channels), budget, unit)
-    counts = plan.even() if spread == "even" else plan.by_importance()
+    plan = _Plan(layout, levels, scores, budget, unit)
+    counts = plan.even()
     keep = np.zeros(len(scores), bool)
     for numbers, count in zip(layout.members, counts, strict=True):
         keep[numbers[np.argsort(-scores[numbers], kind="stable")[:count]]] = True
@@ -187,19 +181,6 @@ class _Plan:
         plans = [self._at_share(share) for share in shares]
         best = self._last_that_fits(plans)
         return self._fill(plans[best], plans[min(best + 1, len(plans) - 1)])
-
-    def by_importance(self) -> np.ndarray:
-        """Channels leave, the least worth their cost first, until it fits; then those come back that have room."""
-        steps = [
-            (self._worth(layer, low, high), layer, low)
-            for layer, level in enumerate(self.levels)
-            for low, high in reversed(list(pairwise(level)))
-        ]
-        plans = [self.layout.sizes]
-        for _, layer, low in sorted(steps, key=lambda step: step[0]):  # stable: a layer's own stay in order
-            plans.append(np.where(np.arange(len(self.levels)) == layer, low, plans[-1]))
-        plans.reverse()
-        return self._fill(plans[self._last_that_fits(plans)], self.layout.sizes)
 
     def _at_share(self, share: float) -> np.ndarray:
         """The highest level of each layer that is no more than this share of it, or its lowest."""

@@ -1,4 +1,4 @@
-"""Pruning from a `.keras` to a run folder: score, choose, narrow, and train again where that is asked for."""
+"""Pruning: a trained model in, a run folder out. Score, choose, narrow, and train again where that is asked for."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from convert.pruning.importance import CRITERIA, Batches
 from convert.pruning.narrow import at_size, narrow
 from convert.pruning.plan import Limits, choose, least_cost, require_possible
 from convert.pruning.table import channels_of
-from seg_edge.errors import DataError, ModelError, OutputError
+from seg_edge.errors import OutputError
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, fixed_stream
-from train.keras_model import load_keras
-from train.recipes import Recipe, default, saved_values
-from train.runs import RUN_NAME, provenance, sha256_of, versions
+from train.keras_model import TrainedModel
+from train.recipes import Recipe, default, saved_recipe
+from train.runs import MODEL_NAME, RUN_NAME, sha256_of, versions
 from train.training import train_model
 
+Log = Callable[[str], Any]
 SCORED_PHOTOS = 200
 
 
@@ -39,9 +40,8 @@ class PruneConfig:
     Attributes:
         budget: What it may cost.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
-        spread: A name in `convert.pruning.plan.SPREADS`.
         limits: What every layer keeps.
-        size_wh: Input size of the result; None for the model's own, at which its channels are scored in any case.
+        size_wh: Input size of the result; None for the model's own. Channels are scored at the model's own in any case.
         halve: Drop the finest level first, see `convert.pruning.halve`.
         steps: In how many steps the budget is reached, each the same ratio.
         epochs: Of training after each step; 0 for none.
@@ -53,7 +53,6 @@ class PruneConfig:
 
     budget: Budget
     criterion: str = "taylor"
-    spread: str = "even"
     limits: Limits = field(default_factory=Limits)
     size_wh: tuple[int, int] | None = None
     halve: bool = False
@@ -66,79 +65,78 @@ class PruneConfig:
 
 
 def prune(
-    source: Path,
+    source: TrainedModel,
     data: Dataset,
     out: Path,
-    how: PruneConfig,
+    config: PruneConfig,
     *,
     resume: bool = False,
     force: bool = False,
-    log: Callable[[str], Any] = print,
-) -> tuple[keras.Model, keras.Model]:
+    log: Log = print,
+) -> TrainedModel:
     """Prunes the model and writes the run folder.
 
     Args:
-        source: The `.keras` to prune.
+        source: The model to prune; it stays as it is.
         data: The split photos.
         out: The run folder; made when it isn't there.
-        how: All choices.
+        config: All choices.
         resume: Continue at the training that was interrupted.
         force: Replace what is in `out`.
-        log: Is given a line now and then.
+        log: Takes each line for the user.
 
     Returns:
-        The model before, at the size of the result, and after.
+        The pruned model.
 
     Raises:
         ModelError: The model can't be pruned, or not within the budget.
         OutputError: There is a result in `out` already.
     """
-    _check_room(source, out, resume=resume, force=force)
-    whole, parent = load_keras(source), provenance(source)
-    if whole.output_shape[-1] != len(data.classes):
-        raise ModelError(f"{source} has {whole.output_shape[-1]} classes, the data {len(data.classes)}.")
-    before = at_size(whole, how.size_wh) if how.size_wh else whole
-    model, ms = halve(before, how.seed) if how.halve else before, None
-    if how.budget.unit != "ms":
-        require_possible(model, find_channels(model), how.budget.value, how.budget.unit, how.limits)
-    recipe = _recipe(parent.get("recipe", {}), how, source)
-    lineage = {"parent": parent, "pruning": dataclasses.asdict(how)}
+    _check_room(source.path, out, resume=resume, force=force)
+    source.require_classes(len(data.classes))
+    whole, parent = source.model, source.provenance
+    before = at_size(whole, config.size_wh) if config.size_wh else whole
+    model, ms = halve(before, config.seed) if config.halve else before, None
+    if config.budget.unit != "ms":
+        require_possible(model, find_channels(model), config.budget.value, config.budget.unit, config.limits)
+    recipe = _recipe(source, config)
+    lineage = {"parent": parent, "pruning": dataclasses.asdict(config)}
     scores: dict[str, Any] = {}
-    for step in range(1, how.steps + 1):
+    for step in range(1, config.steps + 1):
         folder = out / f"step_{step}"
         start = folder / "pruned.keras"
         if resume and start.is_file():
-            model = load_keras(start)
+            model = TrainedModel.load(start).model
         else:
-            model, ms = _step(model, whole if step == 1 else model, before, data, how, step, log)
+            model, ms = _step(model, whole if step == 1 else model, before, data, config, step, log)
             if step == 1 and not resume:
                 _clear(out)
-            if how.epochs:
+            if config.epochs:
                 _save(model, start)
-        log(f"step {step} of {how.steps}: {parameters(model):,} parameters, {mmac(model):,.1f} MMAC")
-        if how.epochs:
+        log(f"step {step} of {config.steps}: {parameters(model):,} parameters, {mmac(model):,.1f} MMAC")
+        if config.epochs:
             own = {"sha256": sha256_of(start), **lineage, "step": step}
-            scores = train_model(model, data, recipe, folder, parent=own, resume=resume, force=force)["scores"]
-            model = load_keras(folder / "model.keras")
+            trained = train_model(model, data, recipe, folder, parent=own, resume=resume, force=force)
+            model, scores = trained.model, trained.run["scores"]
 
-    _save(model, out / "model.keras")
+    _save(model, out / MODEL_NAME)
     data.save_split(out / "split.json")
     run = {
         **{key: parent[key] for key in ("recipe", "seed", "classes", "split") if key in parent},
         "parent": parent,
         "pruning": {
-            **dataclasses.asdict(how),
-            "training": recipe.training_values() if how.epochs else None,
+            **dataclasses.asdict(config),
+            "training": recipe.training_values() if config.epochs else None,
             "parameters": {"before": parameters(before), "after": parameters(model)},
             "mmac": {"before": mmac(before), "after": mmac(model)},
-            "ms": _cost(model, data, how.budget) if how.budget.unit == "ms" and ms is None else ms,
+            "ms": _cost(model, data, config.budget) if config.budget.unit == "ms" and ms is None else ms,
             "channels": channels_of(before, model),
         },
         "versions": versions(),
         **({"scores": scores} if scores else {}),
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
-    return before, model
+    return TrainedModel(out / MODEL_NAME, model, sha256_of(out / MODEL_NAME), run)
 
 
 def _step(
@@ -146,16 +144,18 @@ def _step(
     scored: keras.Model,
     before: keras.Model,
     data: Dataset,
-    how: PruneConfig,
+    config: PruneConfig,
     step: int,
-    log: Callable[[str], Any],
+    log: Log,
 ) -> tuple[keras.Model, float | None]:
     """The model, pruned as far as this step goes, and its milliseconds where these are the budget.
 
     Its channels are scored on `scored`, which is as it was trained: whole, and at that input size.
     """
     channels, of_scored = find_channels(model), find_channels(scored)
-    scores = CRITERIA[how.criterion](scored, of_scored, batches=_batches(scored, data, how, log), seed=how.seed)
+    scores = CRITERIA[config.criterion](
+        scored, of_scored, batches=_batches(scored, data, config, log), seed=config.seed
+    )
     scores = carry_scores(scores, of_scored, channels)
 
     def within(budget: float, unit: str) -> keras.Model:
@@ -163,25 +163,24 @@ def _step(
             model,
             channels,
             scores,
-            how.criterion,
+            config.criterion,
             budget=budget,
             unit=unit,
-            spread=how.spread,
-            limits=how.limits,
+            limits=config.limits,
         )
         return narrow(model, keep, channels)
 
-    goal = how.budget.value
-    if step < how.steps:  # steps of the same ratio: a hundredth in two steps is a tenth, then a tenth of that
-        full = _cost(before, data, how.budget)
-        goal = max(goal, full * (goal / full) ** (step / how.steps))
-    if how.budget.unit != "ms":
-        return within(goal, how.budget.unit), None
+    goal = config.budget.value
+    if step < config.steps:  # steps of the same ratio: a hundredth in two steps is a tenth, then a tenth of that
+        full = _cost(before, data, config.budget)
+        goal = max(goal, full * (goal / full) ** (step / config.steps))
+    if config.budget.unit != "ms":
+        return within(goal, config.budget.unit), None
     return within_ms(
         goal,
-        (least_cost(model, channels, "mmac", how.limits), mmac(model)),
+        (least_cost(model, channels, "mmac", config.limits), mmac(model)),
         lambda most: within(most, "mmac"),
-        lambda some: _cost(some, data, how.budget),
+        lambda some: _cost(some, data, config.budget),
         log,
     )
 
@@ -192,35 +191,32 @@ def _cost(model: keras.Model, data: Dataset, budget: Budget) -> float:
     return float(parameters(model)) if budget.unit == "params" else mmac(model)
 
 
-def _batches(model: keras.Model, data: Dataset, how: PruneConfig, log: Callable[[str], Any]) -> Batches:
+def _batches(model: keras.Model, data: Dataset, config: PruneConfig, log: Log) -> Batches:
     """Batches of some photos of the train part, unvaried; a line after each tenth of them. Read only when needed."""
     examples = data.parts["train"]
-    some = random.Random(how.seed).sample(examples, min(how.photos, len(examples)))
+    some = random.Random(config.seed).sample(examples, min(config.photos, len(examples)))
     height, width = model.input_shape[1:3]
 
     def read() -> Iterator[tuple[Any, Any]]:
         done = 0
-        for images, masks in fixed_stream(some, (width, height), how.batch):
+        for images, masks in fixed_stream(some, (width, height), config.batch):
             yield images, masks
             before, done = done, done + len(images)
             if done * 10 // len(some) > before * 10 // len(some):
-                log(f"{how.criterion}: {done} of {len(some)} photos")
+                log(f"{config.criterion}: {done} of {len(some)} photos")
 
     return read()
 
 
-def _recipe(values: dict[str, Any], how: PruneConfig, source: Path) -> Recipe:
-    """How the model is trained again: by its own recipe where there is one, and what is asked for."""
-    try:
-        recipe = default().replace(**saved_values(values))
-    except TypeError as error:
-        raise DataError(f"{source.parent / RUN_NAME}: its recipe isn't one of this version ({error}).") from error
-    asked = {"epochs": max(1, how.epochs), "batch": how.batch, "seed": how.seed}
-    return recipe.replace(**asked, **({"learning_rate": how.learning_rate} if how.learning_rate else {}))
+def _recipe(source: TrainedModel, config: PruneConfig) -> Recipe:
+    """How the model is trained again: by its own recipe where it has one, with what `config` says."""
+    recipe = saved_recipe(source.run, default())
+    own = {"epochs": max(1, config.epochs), "batch": config.batch, "seed": config.seed}
+    return recipe.replace(**own, **({"learning_rate": config.learning_rate} if config.learning_rate else {}))
 
 
 def _check_room(source: Path, out: Path, *, resume: bool, force: bool) -> None:
-    """Says so before any work when there is a result already that mayn't be replaced."""
+    """Refuses, before any work, to replace a result that is there already."""
     if source.resolve().parent == out.resolve():
         raise OutputError(f"{out} is the folder of the model itself; give another --out.")
     done, begun = (out / RUN_NAME).exists(), bool(_results(out))
@@ -231,7 +227,7 @@ def _check_room(source: Path, out: Path, *, resume: bool, force: bool) -> None:
 
 
 def _results(out: Path) -> list[Path]:
-    places = (out / "model.keras", out / "split.json", out / RUN_NAME, *out.glob("step_*"))
+    places = (out / MODEL_NAME, out / "split.json", out / RUN_NAME, *out.glob("step_*"))
     return [path for path in places if path.exists()]
 
 

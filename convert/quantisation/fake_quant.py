@@ -1,4 +1,4 @@
-"""A trained network with the rounding of int8 in its graph: to choose ranges, to find the guilty layer, to fine-tune.
+"""A trained network with the rounding of int8 in its graph: to choose ranges, to find sensitive layers, to fine-tune.
 
 Every kernel and every tensor that int8 inference rounds is rounded in float ("fake quantisation", Jacob et al., 2018,
 arXiv:1712.05877; Nagel et al., 2021, arXiv:2106.08295), once batch normalisation is folded. Where a tensor is rounded
@@ -16,10 +16,11 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from convert.quantisation.fold import is_linear, sources_of
+from convert.keras_graph import connections
+from convert.quantisation.fold import is_linear
 from seg_edge.errors import ModelError
 
-# Real values that the lowest and the highest of 256 steps stand for; 0 lies between them.
+# The real values of the lowest and the highest of 256 steps, with 0 between them.
 Range = tuple[float, float]
 IMAGE = "image"  # the key of the input among the ranges
 IMAGE_RANGE: Range = (0.0, 1.0)  # scale 1/255, zero point 0: a pixel is its own value
@@ -117,11 +118,10 @@ ROUNDED: dict[Any, Any] = {
 
 def range_points(folded: keras.Model) -> tuple[str, ...]:
     """Names of the layers behind which int8 inference rounds, in the order they run; the input isn't among them."""
-    sources = sources_of(folded)
     readers: dict[str, list[str]] = {layer.name: [] for layer in folded.layers}
-    for name, read in sources.items():
-        for source in read:
-            readers[source].append(name)
+    for layer, sources in connections(folded):
+        for source in sources:
+            readers[source].append(layer.name)
 
     def is_rounded(layer: keras.Layer) -> bool:
         if type(layer) is layers.Concatenate:

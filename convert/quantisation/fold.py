@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from convert.keras_graph import connections
 from seg_edge.errors import ModelError
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
@@ -26,7 +27,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     Raises:
         ModelError: One follows something that isn't a convolution of its own, or the graph is of another kind.
     """
-    sources = sources_of(model)
+    sources = {layer.name: names for layer, names in connections(model)}
     folded: dict[str, str] = {}
     for layer in model.layers:
         if type(layer) is layers.BatchNormalization:
@@ -74,25 +75,6 @@ def affine(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
     mean, variance = norm.moving_mean.numpy().astype(np.float64), norm.moving_variance.numpy().astype(np.float64)
     scale = (norm.gamma.numpy() if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
     return scale, (norm.beta.numpy() if norm.center else 0.0) - mean * scale
-
-
-def sources_of(model: keras.Model) -> dict[str, tuple[str, ...]]:
-    """For each layer the names of those it reads.
-
-    Raises:
-        ModelError: It isn't a functional model, or a layer in it is used twice.
-    """
-    config = model.get_config()
-    if "input_layers" not in config or any(len(layer["inbound_nodes"]) > 1 for layer in config["layers"]):
-        raise ModelError(
-            f"the graph of {model.name!r} can't be followed: every layer must be used once, in a functional model."
-        )
-    makers = {id(layer.output): layer.name for layer in model.layers}
-    return {
-        layer.name: tuple(makers[id(tensor)] for tensor in keras.tree.flatten(layer.input))
-        for layer in model.layers
-        if type(layer) is not layers.InputLayer
-    }
 
 
 def is_linear(layer: Any) -> bool:

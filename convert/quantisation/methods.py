@@ -1,4 +1,4 @@
-"""The ways from a Keras model to a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
+"""How a Keras model becomes a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ import tensorflow as tf
 from convert.quantisation.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
 from convert.quantisation.fake_quant import Range
 from convert.quantisation.fold import fold_batch_norm
-from convert.quantisation.qat import fine_tune, recipe_for
+from convert.quantisation.qat import fine_tune, fine_tuning_recipe
 from convert.quantisation.ranges import METHODS, PERCENTILE, choose_ranges
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import Preprocessor
 from train.dataset import Dataset
-from train.keras_model import KerasBackend
-from train.runs import provenance, read_run
+from train.keras_model import KerasBackend, TrainedModel
 
 KINDS = ("int8", "float16", "float32")
 
@@ -111,8 +110,7 @@ class Converted:
 
 def convert_model(
     method: Method,
-    model: keras.Model,
-    source: Path,
+    source: TrainedModel,
     data: Dataset,
     photos: Sequence[Example],
     qat_out: Path,
@@ -120,17 +118,17 @@ def convert_model(
     resume: bool = False,
     force: bool = False,
 ) -> Converted:
-    """Converts a model that lies at `source`; a fine-tuning is kept in `qat_out`."""
+    """Converts a trained model; a fine-tuning is kept in `qat_out`."""
     if method.kind != "int8":
-        return Converted(convert_float(model, method.kind))
+        return Converted(convert_float(source.model, method.kind))
     if method.uses_converter_ranges:
-        return Converted(convert_int8(model, photos))
-    folded, ranges = calibrate(method, model, photos)
+        return Converted(convert_int8(source.model, photos))
+    folded, ranges = calibrate(method, source.model, photos)
     run = None
     if method.qat:
-        recipe = recipe_for(read_run(source), method.qat)
+        recipe = fine_tuning_recipe(source.run, method.qat)
         start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
-        parent = {**provenance(source), "quantisation": start}
+        parent = {**source.provenance, "quantisation": start}
         tuned = fine_tune(folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force)
         folded, ranges, run = tuned
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
@@ -143,7 +141,7 @@ def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> 
     return folded, choose_ranges(folded, images, method.ranges, method.percentile)
 
 
-def spread(examples: Sequence[Example], count: int) -> list[Example]:
+def evenly_spaced(examples: Sequence[Example], count: int) -> list[Example]:
     """At most `count` examples, evenly over the part.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,11 @@ from typing import Any
 import keras
 
 from convert.quantisation.fake_quant import Range, strip_fake_quant, with_fake_quant
-from seg_edge.errors import DataError
-from train.augment import Augmentation
-from train.compositing import Scenery
 from train.dataset import Dataset
-from train.recipes import Recipe, saved_values
+from train.recipes import Recipe, saved_recipe
 from train.training import train_model
 
-# The share of the learning rate that the network was trained with at first: it is to settle, not to wander.
+# Of the learning rate that the network was trained with: low, so that it settles near where it is.
 RATE = 0.05
 
 
@@ -31,16 +27,16 @@ def fine_tune(
     parent: Mapping[str, Any],
     resume: bool = False,
     force: bool = False,
-) -> tuple[keras.Model, dict[str, Range], dict[str, Any]]:
+) -> tuple[keras.Model, dict[str, Range], Mapping[str, Any]]:
     """Trains weights and ranges with the rounding in the graph; the validation part chooses the epoch.
 
     Args:
         folded: Without batch normalisation; stays as it is.
         ranges: To start from.
         data: The split photos.
-        recipe: See `recipe_for`.
+        recipe: See `fine_tuning_recipe`.
         out: The run folder; `model.keras` in it holds the rounding layers.
-        parent: Where the network comes from, see `train.runs.provenance`.
+        parent: Where the network comes from, see `TrainedModel.provenance`.
         resume: Continue the run that `out` holds.
         force: Replace it.
 
@@ -49,22 +45,17 @@ def fine_tune(
         `run.json` holds.
     """
     rounding = with_fake_quant(folded, ranges)
-    run = train_model(rounding, data, recipe, out, parent=parent, resume=resume, force=force)
-    return *strip_fake_quant(keras.saving.load_model(out / "model.keras", compile=False), folded), run
+    tuned = train_model(rounding, data, recipe, out, parent=parent, resume=resume, force=force)
+    return *strip_fake_quant(tuned.model, folded), tuned.run
 
 
-def recipe_for(run: Mapping[str, Any], epochs: int) -> Recipe:
+def fine_tuning_recipe(run: Mapping[str, Any], epochs: int) -> Recipe:
     """The recipe the network was trained with, for a few epochs at `RATE` of its learning rate, without weight decay.
 
     Args:
         run: What its `run.json` says; empty for a network from elsewhere, which gets a recipe's usual values.
         epochs: At least 1.
     """
-    known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
-    try:
-        values = saved_values(dict(run.get("recipe") or {}))
-        trained = Recipe().replace(**{name: value for name, value in values.items() if name in known})
-    except (TypeError, ValueError) as error:
-        raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
+    trained = saved_recipe(run, Recipe())
     # Weight decay would pull the ranges towards 0 as if they were weights.
     return trained.replace(epochs=epochs, learning_rate=trained.learning_rate * RATE, weight_decay=0.0)

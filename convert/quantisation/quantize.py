@@ -1,4 +1,4 @@
-"""Quantisation from a `.keras` to a `.tflite` with its card: convert, score, refuse or write."""
+"""Quantisation: a trained model in, a `.tflite` with its card out: convert, score, refuse or write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
 from convert.pruning.narrow import at_size
-from convert.quantisation.methods import Converted, Method, calibrate, convert_model, spread
+from convert.quantisation.methods import Converted, Method, calibrate, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from convert.tflite_file import not_delegated
 from seg_edge import Segmenter
@@ -25,8 +25,8 @@ from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime
 from seg_edge.system.files import write_file
 from train.dataset import Dataset
-from train.keras_model import keras_segmenter, load_keras
-from train.runs import read_run, sha256_of, versions
+from train.keras_model import TrainedModel, keras_segmenter
+from train.runs import versions
 
 CALIBRATION_PHOTOS = 200
 # What run.json says that has a place of its own in the card, or none.
@@ -34,7 +34,7 @@ NOT_A_STEP = ("recipe", "initial", "seed", "classes", "split", "versions", "gpu"
 
 
 def quantize(
-    source: Path,
+    source: TrainedModel,
     data: Dataset,
     out: Path,
     *,
@@ -53,9 +53,9 @@ def quantize(
     """Converts, scores, refuses or writes; returns the scores that went into the card.
 
     Args:
-        source: The `.keras`.
+        source: The model to convert.
         data: The split photos it was trained on.
-        out: The `.tflite` to write. A fine-tuning lies beside it, in `<stem>.qat/`.
+        out: The `.tflite` to write. A fine-tuning is kept in `<stem>.qat/` in the same folder.
         name: Of the model, for its card, as `licence` and `notes`.
         licence: See `name`.
         notes: See `name`.
@@ -72,52 +72,53 @@ def quantize(
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
     """
     method = method or Method()
-    model = at_size(load_keras(source), size_wh) if size_wh else load_keras(source)
-    photos = spread(data.parts["train"], calibration)
+    if size_wh:
+        source = dataclasses.replace(source, model=at_size(source.model, size_wh))
+    photos = evenly_spaced(data.parts["train"], calibration)
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
-    folder, anew = out.with_name(f"{out.stem}.qat"), force and not resume
-    made = convert_model(method, model, source, data, photos, folder, resume=resume, force=anew)
+    qat_folder = out.with_name(f"{out.stem}.qat")
+    made = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
     left = not_delegated(made.content)
-    slow = Counter(one.split()[0] for one in left)
+    slow = Counter(operator.split()[0] for operator in left)
     del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
     if slow:
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
-        log(f"XNNPACK leaves {kinds} to plain kernels, which may be slow")
-    card = _card(source, data, model, name, licence, notes)
+        log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
+    card = _card(source, data, name, licence, notes)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
         unscored.write_bytes(append_card(made.content, card))
-        before, after = _score_both(model, unscored, data, "val", method.kind, log)
+        before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
-        blamed = ""
+        sensitive = ""
         if method.kind == "int8" and (sensitivity or refused):
-            blamed = _show_sensitivity(made, method, model, photos, data, log)
+            sensitive = _show_sensitivity(made, method, source.model, photos, data, log)
         if refused:
             raise ModelError(
-                _refused(source, refusal, blamed, method, more_photos=len(photos) < len(data.parts["train"]))
+                _refused(source.path, refusal, sensitive, method, more_photos=len(photos) < len(data.parts["train"]))
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
-        tested_before, tested_after = _score_both(model, unscored, data, "test", method.kind, log)
+        tested_before, tested_after = _score_both(source.model, unscored, data, "test", method.kind, log)
     scores = {
         "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
         "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
     }
-    done = {**_described(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
+    done = {**_recipe(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
     final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": done})
     write_file(out, append_card(made.content, final))
     return scores
 
 
-def _card(source: Path, data: Dataset, model: keras.Model, name: str, licence: str, notes: str) -> ModelCard:
-    run = read_run(source)
+def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str) -> ModelCard:
+    run = source.run
     return ModelCard(
         name=name,
         classes=make_classes(data.classes),
-        input_size_wh=(model.input_shape[2], model.input_shape[1]),
+        input_size_wh=source.size_wh,
         version=datetime.date.today().isoformat(),
-        parent_sha256=sha256_of(source),
+        parent_sha256=source.sha256,
         recipe={
             "training": run.get("recipe", {}),
             "training started from": run.get("initial"),
@@ -132,7 +133,7 @@ def _card(source: Path, data: Dataset, model: keras.Model, name: str, licence: s
     )
 
 
-def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
+def _recipe(method: Method, made: Converted, photos: int) -> dict[str, Any]:
     """What was done, for the card's recipe."""
     if method.kind != "int8":
         return {"method": f"none: {method.kind}"}
@@ -152,9 +153,11 @@ def _described(method: Method, made: Converted, photos: int) -> dict[str, Any]:
 def _show_sensitivity(
     made: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
 ) -> str:
-    """Shows the table; returns the guilty places in words, empty where the network can't be looked into."""
+    """Shows the table; returns the most sensitive places as text, empty where the network can't be examined."""
     try:
-        if made.folded is None or made.ranges is None:  # the converter's own ranges aren't told; these are as it finds
+        if (
+            made.folded is None or made.ranges is None
+        ):  # the converter keeps its ranges to itself; these are chosen alike
             folded, ranges = calibrate(method, model, photos)
         else:
             folded, ranges = made.folded, made.ranges
@@ -168,18 +171,18 @@ def _show_sensitivity(
     return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
 
 
-def _refused(source: Path, refusal: str, blamed: str, method: Method, *, more_photos: bool) -> str:
+def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more_photos: bool) -> str:
     if method.kind != "int8":
-        return f"{source}: refused, {refusal}. Look at what the converter did to it, or take it with --accept-drop."
+        return f"{source}: refused, {refusal}. Compare the two files, or accept it with --accept-drop."
     ways = []
-    if blamed and method.ranges == "minmax" and not method.qat:
+    if sensitive and method.ranges == "minmax" and not method.qat:
         ways.append("choose the ranges otherwise (--ranges mse, or percentile)")
-    if blamed:  # else the network can't be looked into, nor rounded
+    if sensitive:  # otherwise the network can be neither examined nor rounded
         ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
     if more_photos:
         ways.append("calibrate on more photos (--calibration)")
-    ways.append(f"take it as it is with --accept-drop{' --resume' * bool(method.qat)}")
-    because = f" Guilty: {blamed}." if blamed else ""
+    ways.append(f"accept it with --accept-drop{' --resume' * bool(method.qat)}")
+    because = f" Most sensitive: {sensitive}." if sensitive else ""
     return f"{source}: refused, {refusal}.{because} You can {', or '.join(ways)}."
 
 

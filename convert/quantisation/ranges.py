@@ -1,4 +1,4 @@
-"""The real values that a tensor's 256 int8 steps shall cover, chosen from what it holds on photos.
+"""The real values that a tensor's 256 int8 steps cover, chosen from what it holds on photos.
 
 A range as wide as the tensor ever was (`minmax`) spends steps on rare outliers; a narrower one clips these and has
 finer steps for all the rest. `percentile` leaves out a share of the values at either end; `mse` weighs the error of
@@ -25,7 +25,7 @@ CANDIDATES = 128  # for each end of the range that `mse` searches
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How often a tensor had which values.
+    """The distribution of a tensor's values.
 
     Attributes:
         low: The least value, at most 0.
@@ -62,7 +62,7 @@ def choose_ranges(
     """
     choose = {"minmax": minmax, "percentile": lambda h: by_percentile(h, percentile), "mse": least_squares}[method]
     found = {name: choose(histogram) for name, histogram in histograms(folded, images).items()}
-    # A tensor that was always 0 gets a range all the same: its scale can't be 0.
+    # A tensor that was always 0 needs a range too: its scale can't be 0.
     return {IMAGE: IMAGE_RANGE, **{name: r if r[0] < r[1] else (0.0, 1.0) for name, r in found.items()}}
 
 

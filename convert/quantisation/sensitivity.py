@@ -1,4 +1,4 @@
-"""Which layer int8 hurts: each place that is rounded, rounded alone, against the float network.
+"""Which layers lose accuracy in int8: each place that is rounded, rounded alone, against the float network.
 
 The error that one place puts into the logits is measured as signal to quantisation noise. The noises of several places
 nearly add up, so a place's share of their sum says what keeping it in float, or a better range, would gain. Mean Dice
@@ -19,8 +19,8 @@ from seg_edge.evaluation.data_folder import Example
 from train.losses import DiceCoefficient
 
 PHOTOS = 16
-BLAMED = 0.8  # of the noise: the fewest places that make this share together are called guilty
-MOST_BLAMED = 4
+EXPLAINED_SHARE = 0.8  # of the noise: the fewest places that cause it together are the most sensitive ones
+MAX_NAMED = 4
 ROWS = 12
 
 
@@ -46,7 +46,7 @@ class Sensitivity:
 
     @property
     def place(self) -> str:
-        """The place in words."""
+        """The place as text."""
         return f"{self.layer} ({self.what})"
 
 
@@ -58,13 +58,13 @@ def sensitivities(
     Args:
         folded: Without batch normalisation.
         ranges: Of the tensors, see `convert.quantisation.ranges.choose_ranges`.
-        examples: Of the val part; at most `photos` of them are used, from all over it.
+        examples: Of the val part; `photos` of them are used, evenly spaced.
         classes: With the background.
-        photos: See there.
+        photos: How many, at most.
     """
     height, width = folded.input_shape[1:3]
-    every = -(-len(examples) // photos)  # in order of their names, the first ones may all show the same
-    pairs = [example.load((width, height)) for example in examples[::every]]
+    stride = -(-len(examples) // photos)  # photos with neighbouring names may look alike
+    pairs = [example.load((width, height)) for example in examples[::stride]]
     images = np.stack([image for image, _ in pairs]).astype(np.float32) / 255
     masks = np.stack([mask for _, mask in pairs])
     reference = _logits(folded, images)
@@ -93,10 +93,10 @@ def sensitivities(
 
 
 def most_sensitive(rows: Sequence[Sensitivity]) -> list[Sensitivity]:
-    """The fewest places that make `BLAMED` of the noise, at most `MOST_BLAMED`."""
+    """The fewest places that cause `EXPLAINED_SHARE` of the noise, at most `MAX_NAMED`."""
     named: list[Sensitivity] = []
-    for row in rows[:MOST_BLAMED]:
-        if sum(r.share for r in named) >= BLAMED:
+    for row in rows[:MAX_NAMED]:
+        if sum(r.share for r in named) >= EXPLAINED_SHARE:
             break
         named.append(row)
     return named

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 
 import cv2
@@ -84,7 +84,7 @@ def _may_miss(whole: Segmentation, input_size_wh: tuple[int, int]) -> bool:
 
 def _in_tiles(segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None) -> Segmentation:
     rows, columns = _grid(frame.shape[:2], count)
-    timing = Counter(whole.timing_ms if whole else {})
+    timing = defaultdict(float, whole.timing_ms if whole else {})
     total, weights = np.zeros(0), np.zeros(0)
     for row, column in itertools.product(range(rows), range(columns)):
         began = time.perf_counter()
@@ -92,7 +92,8 @@ def _in_tiles(segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmen
         pixels = resize_to_input(part, segmenter.card.input_size_wh)
         timing["preprocess"] += (time.perf_counter() - began) * 1000
         answer = segmenter(pixels, pixels)  # at the model's size, as nobody wants the label map of a tile
-        timing.update(answer.timing_ms)
+        for stage, elapsed_ms in answer.timing_ms.items():
+            timing[stage] += elapsed_ms
         began = time.perf_counter()
         scores = answer.score_map
         half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]

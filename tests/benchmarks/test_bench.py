@@ -20,7 +20,7 @@ CARD = ModelCard("tiny", make_classes(["background", "person"]), (32, 32))
 def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     places = ["--suites", "suites.toml", "--results", "results", "--history", "history", "--peers", "peers"]
     command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), *places, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200)
 
 
 def test_a_quick_run_ends_in_a_report(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import keras
 import tensorflow as tf
+import typer
+from typer.testing import CliRunner
 
 from convert import distill as script
 from convert.distillation import teacher as teacher_module
@@ -23,11 +24,13 @@ from seg_edge.errors import DataError, ModelError, UsageError
 from seg_edge.photo.read import read_photo
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from train.dataset import Dataset, open_split
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import TrainedModel, keras_segmenter, load_keras
 from train.recipes import Recipe, default
 from train.runs import sha256_of
 
 Trained = tuple[Path, Path]
+app = typer.Typer()
+app.command()(script.main)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +80,9 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
-    teaching = DistillConfig(weight=1.0, temperature=2.0, views=6)
-    made = distill(run / "model.keras", dataset, small(epochs=16), tmp_path, teaching=teaching)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
+    config = DistillConfig(weight=1.0, temperature=2.0, views=6)
+    made = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
     frames = [read_photo(example.image) for example in dataset.parts["test"]]
@@ -92,20 +96,22 @@ def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
     trained: Trained, dataset: Dataset, tmp_path: Path
 ) -> None:
     _, run = trained
-    student = run / "model.keras"
-    made = distill(
-        run / "model.keras", dataset, small(epochs=1), tmp_path, student=student, teaching=DistillConfig(views=1)
-    )
-    assert made["parent"]["sha256"] == sha256_of(student)
-    assert load_keras(tmp_path / "model.keras").count_params() == load_keras(student).count_params()
-    assert "widths" not in made["recipe"]
+    student = TrainedModel.load(run / "model.keras")
+    teacher = Teacher.of(student, dataset.classes)
+    before = student.model.get_weights()
+    made = distill(teacher, dataset, small(epochs=1), tmp_path, student=student, config=DistillConfig(views=1))
+    assert made.run["parent"]["sha256"] == student.sha256
+    assert made.model.count_params() == student.model.count_params()
+    assert "widths" not in made.run["recipe"]
+    for one, two in zip(before, student.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.fixture
 def task(trained: Trained, dataset: Dataset, tmp_path: Path) -> DistillationTask:
     _, run = trained
     return DistillationTask(
-        run / "model.keras",
+        Teacher.load(run / "model.keras", dataset.classes),
         dataset,
         small(),
         (64, 64),
@@ -118,7 +124,7 @@ def test_each_view_comes_with_the_teacher_s_answer_to_it(
     trained: Trained, dataset: Dataset, task: DistillationTask
 ) -> None:
     _, run = trained
-    teacher = Teacher(run / "model.keras", dataset.classes)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
     images, told = next(iter(task.training_batches(0)))
     for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
@@ -150,12 +156,11 @@ def test_the_teacher_is_asked_once(
         return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
-    again = DistillationTask(run / "model.keras", dataset, small(), (64, 64), tmp_path / "teacher.npz", task.teaching)
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
+    again = DistillationTask(teacher, dataset, small(), (64, 64), tmp_path / "teacher.npz", task.config)
     np.testing.assert_array_equal(again.teacher_outputs[0], first)
     assert asked == []
-    other = DistillationTask(
-        run / "model.keras", dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.teaching
-    )
+    other = DistillationTask(teacher, dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.config)
     assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
     assert len(asked) == task.views.count  # other views, other answers
 
@@ -165,7 +170,7 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
     task = DistillationTask(
-        run / "model.keras",
+        Teacher.load(run / "model.keras", dataset.classes),
         dataset,
         small(),
         (64, 64),
@@ -181,16 +186,17 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
 
 def test_a_held_out_photo_is_no_unlabelled_one(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
+    teacher = Teacher.load(run / "model.keras", dataset.classes)
     copied = tmp_path / "innocent.jpg"
     shutil.copy(dataset.parts["test"][0].image, copied)
     with pytest.raises(DataError, match=r"innocent\.jpg is a photo of the val or test part"):
-        distill(run / "model.keras", dataset, small(), tmp_path / "run", unlabelled=[copied])
+        distill(teacher, dataset, small(), tmp_path / "run", unlabelled=[copied])
     assert not (tmp_path / "run").exists()
 
 
 def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> None:
     frame = read_photo(dataset.parts["train"][0].image)
-    probabilities, _ = Teacher(FOUR_UINT8, dataset.classes)(frame)
+    probabilities, _ = Teacher.load(FOUR_UINT8, dataset.classes)(frame)
     assert probabilities.shape == (16, 16, 4)
     assert probabilities.sum(axis=2) == pytest.approx(np.ones((16, 16)), abs=0.01)
 
@@ -199,7 +205,7 @@ def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> Non
     ("model", "hint", "says"),
     [
         (SIGMOID_FLOAT32, "", "knows the classes background, class 1; the data has"),
-        (FOUR_UINT8, "conv", "leave --hint away for a .tflite"),
+        (FOUR_UINT8, "conv", "leave out --hint for a .tflite"),
         (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
     ],
 )
@@ -208,7 +214,7 @@ def test_a_teacher_that_can_t_be_is_refused(
 ) -> None:
     _, run = trained
     with pytest.raises(ModelError, match=says):
-        Teacher(model or run / "model.keras", dataset.classes, hint)
+        Teacher.load(model or run / "model.keras", dataset.classes).watch(hint)
 
 
 @pytest.mark.parametrize("values", [{"weight": 1.5}, {"temperature": 0.0}, {"views": 0}])
@@ -217,27 +223,31 @@ def test_values_that_make_no_sense_are_refused(values: dict) -> None:
         DistillConfig(**values)
 
 
-def test_the_command(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_command(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
-    line = ["distill.py", str(run / "model.keras"), "--data", str(data), "--out", str(tmp_path / "small")]
+    line = [str(run / "model.keras"), "--data", str(data), "--out", str(tmp_path / "small")]
     line += ["--views", "1", "--size", "32", "--widths", "4,8", "--epochs", "1", "--batch", "4"]
-    monkeypatch.setattr(sys, "argv", [*line, "--unlabelled", str(data / "images")])
-    with pytest.raises(SystemExit, match="is a photo of the val or test part"):
-        script.main()
-    monkeypatch.setattr(sys, "argv", line)
-    script.main()
-    assert "best val dice" in capsys.readouterr().out
+
+    def refusal(*more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*line, *more])
+        return done.exit_code, done.stderr
+
+    code, said = refusal("--unlabelled", str(data / "images"))
+    assert (code, "is a photo of the val or test part" in said) == (1, True)
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    assert "best val dice" in done.stdout
     written = json.loads((tmp_path / "small" / "run.json").read_text())
     assert written["recipe"]["epochs"] == 1
     answers = tmp_path / "small" / "teacher.npz"
     known = answers.read_bytes()
-    with pytest.raises(SystemExit, match="holds a run already"):
-        script.main()
-    for other in (["--views", "2"], ["--size", "64"]):
-        monkeypatch.setattr(sys, "argv", [*line, "--resume", *other])
-        with pytest.raises(SystemExit, match="was trained with another recipe"):
-            script.main()
+    code, said = refusal()
+    assert (code, "holds a run already" in said) == (1, True)
+    for other in (("--views", "2"), ("--size", "64")):
+        code, said = refusal("--resume", *other)
+        assert (code, "was trained with another recipe" in said) == (1, True)
     assert answers.read_bytes() == known  # nobody asked the teacher for a run that can't be
-    monkeypatch.setattr(sys, "argv", [*line, "--student", str(run / "model.keras")])
-    with pytest.raises(SystemExit, match="--widths is for a new U-Net"):
-        script.main()
+    code, said = refusal("--student", str(run / "model.keras"))
+    assert (code, "--widths is for a new U-Net" in said) == (2, True)
+    code, said = refusal("--resume", "--force")
+    assert (code, "give one of them" in said) == (2, True)

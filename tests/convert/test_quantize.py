@@ -158,7 +158,7 @@ def test_a_model_that_lost_accuracy_is_refused_with_its_layers_and_what_to_try(
     rows = done.stdout[done.stdout.index("rounded alone") :].splitlines()[1:]
     assert len(rows) > 10
     worst = rows[0][: rows[0].index(")") + 1]
-    assert f". Guilty: {worst}" in done.stderr
+    assert f". Most sensitive: {worst}" in done.stderr
     assert "of the noise. You can" in done.stderr
     for way in ("--ranges mse", "--qat 5)", "--calibration", "--accept-drop"):
         assert way in done.stderr

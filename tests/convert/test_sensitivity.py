@@ -12,7 +12,7 @@ import keras
 from convert.quantisation.fake_quant import kernel_names
 from convert.quantisation.fold import fold_batch_norm
 from convert.quantisation.ranges import choose_ranges
-from convert.quantisation.sensitivity import BLAMED, Sensitivity, most_sensitive, sensitivities, table
+from convert.quantisation.sensitivity import EXPLAINED_SHARE, Sensitivity, most_sensitive, sensitivities, table
 from train.dataset import Dataset, open_split
 from train.keras_model import load_keras
 
@@ -37,7 +37,7 @@ def test_every_place_that_is_rounded_has_a_row(network: tuple) -> None:
     assert [row.sqnr_db for row in rows] == sorted(row.sqnr_db for row in rows)
 
 
-def test_a_far_too_wide_range_is_found_guilty(network: tuple) -> None:
+def test_a_far_too_wide_range_is_the_most_sensitive(network: tuple) -> None:
     folded, ranges, data = network
     rows = sensitivities(folded, {**ranges, "down1_a_relu": (0.0, 2000.0)}, data.parts["val"], 4, photos=2)
     assert [row.place for row in most_sensitive(rows)] == ["down1_a_relu (output)"]
@@ -46,7 +46,7 @@ def test_a_far_too_wide_range_is_found_guilty(network: tuple) -> None:
     assert "down1_a_relu (output)" in table(rows).splitlines()[1]
 
 
-def test_an_uneven_kernel_is_found_guilty(network: tuple) -> None:
+def test_an_uneven_kernel_is_the_most_sensitive(network: tuple) -> None:
     folded, ranges, data = network
     uneven = keras.models.clone_model(folded)
     uneven.set_weights(folded.get_weights())
@@ -62,9 +62,9 @@ def test_an_uneven_kernel_is_found_guilty(network: tuple) -> None:
     assert "logits (weights)" in [row.place for row in rows[:2]]
 
 
-def test_the_guilty_are_the_fewest_that_make_most_of_the_noise() -> None:
+def test_the_most_sensitive_are_the_fewest_that_cause_most_of_the_noise() -> None:
     shares = [0.5, 0.31, 0.1, 0.09]
     rows = [Sensitivity(f"l{n}", "output", 10.0 * n, 0.9, 0.0, share) for n, share in enumerate(shares)]
-    assert sum(shares[:2]) >= BLAMED
+    assert sum(shares[:2]) >= EXPLAINED_SHARE
     assert [row.layer for row in most_sensitive(rows)] == ["l0", "l1"]
     assert len(most_sensitive([Sensitivity(str(n), "output", 1.0, 0.9, 0.0, 0.05) for n in range(20)])) == 4

@@ -23,7 +23,7 @@ from train.dataset import open_dataset
 @pytest.fixture(scope="module")
 def teacher() -> Teacher:
     """To whom bright is foreground."""
-    return Teacher(SIGMOID_FLOAT32, ("background", "person"))
+    return Teacher.load(SIGMOID_FLOAT32, ("background", "person"))
 
 
 @pytest.fixture

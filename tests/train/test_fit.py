@@ -24,6 +24,8 @@ pytest.importorskip("matplotlib", reason="needs Matplotlib: pip install 'seg-edg
 
 import h5py  # type: ignore[import-untyped]  # noqa: E402
 import keras  # noqa: E402
+import typer  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
 from seg_edge.errors import OutputError  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
@@ -37,6 +39,8 @@ from train.recipes import RECIPES, Recipe, original  # noqa: E402
 from train.training import build, fit  # noqa: E402
 from train.unet import FULL_WIDTHS  # noqa: E402
 
+app = typer.Typer()
+app.command()(fit_script.main)
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--size", "32", "--widths", "4,8", "--batch", "4", "--hue", "0.1")
 EPOCHS = 6
@@ -105,24 +109,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Runs the command in this process; gives its exit code and what it wrote to stderr."""
     # TensorFlow takes these before its first operation only, which an earlier test has run.
     for name in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
         monkeypatch.setattr(tf.config.threading, name, lambda threads: None)
 
     def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["fit.py", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            fit_script.main()
-        except SystemExit as stop:
-            if isinstance(stop.code, str):  # what the interpreter does with it
-                return 1, stop.code
-            return int(stop.code or 0), capsys.readouterr().err
-        return 0, capsys.readouterr().err
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return done.exit_code, done.stderr
 
     return run
+
+
+def in_one_line(said: str) -> str:
+    """Without the frame and the line breaks of typer's messages."""
+    return " ".join(said.replace("│", " ").split())
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -263,28 +265,27 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--size", "50", "input 50x50 does not fit 5 levels: both sides must be multiples of 32"),
         ("--initial", "/nowhere/model.keras", "/nowhere/model.keras: no such file"),
         ("--group", "(", "is not a regular expression"),
-        ("--recipe", "nonsense", "invalid choice: 'nonsense'"),
+        ("--recipe", "nonsense", "--recipe is one of default, full, original, person, got 'nonsense'"),
         ("--ema", "2", "ema"),
         ("--tversky-alpha", "-1", "tversky_alpha is at least 0, got -1.0"),
         ("--holdout", "0.5", "--holdout is above 0 and below 0.5, got 0.5"),
-        ("--threads", "-1", "argument --threads: 0 or a number of threads was expected, got '-1'"),
+        ("--threads", "-1", "Invalid value for '--threads': Input should be greater"),
         ("--classes", "", "--classes: "),
-        ("--size", "abc", "argument --size: invalid int value: 'abc'"),
-        ("--widths", "a,b", "argument --widths: invalid"),
-        ("--learning-rate", "fast", "argument --learning-rate: invalid float value: 'fast'"),
+        ("--size", "abc", "Invalid value for '--size': Input should be a valid integer"),
+        ("--widths", "a,b", "Invalid value for '--widths': numbers as in 8,16,32 were expected, got 'a,b'"),
+        ("--learning-rate", "fast", "Invalid value for '--learning-rate': Input should be a valid number"),
     ],
 )
 def test_values_that_can_t_be_are_refused(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str, message: str
 ) -> None:
     code, said = command("--data", data, "--out", tmp_path / "run", option, value)
-    assert code in (1, 2)
-    last = said.splitlines()[-1]
-    assert "error: " in last
-    assert message in last
+    assert code == (1 if option in ("--initial", "--group", "--classes") else 2)
+    assert message in in_one_line(said)
     assert "Traceback" not in said
-    if code == 1:
-        assert said == last
+    if "Usage:" not in said:
+        assert said.startswith("error: ")
+        assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -302,14 +303,14 @@ def test_a_value_that_can_t_be_is_refused_by_its_name(
 ) -> None:
     out = tmp_path / "run"
     code, said = command("--data", data, "--out", out, *TINY, "--epochs", 1, option, value)
-    assert code in (1, 2)
-    assert option.strip("-").replace("-", "_") in said.splitlines()[-1].replace("-", "_")
+    assert code == 2
+    assert option.strip("-").replace("-", "_") in in_one_line(said).replace("-", "_")
     assert "<lambda>" not in said
 
 
 def test_a_refused_recipe_leaves_no_run_behind(data: Path, tmp_path: Path, command: Callable) -> None:
     code, _ = command("--data", data, "--out", tmp_path / "run", "--loss", "nonsense")
-    assert code == 1
+    assert code == 2
     assert not (tmp_path / "run").exists()
 
 

@@ -11,6 +11,7 @@ from seg_edge.evaluation import metrics
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 
+from seg_edge.errors import UsageError  # noqa: E402
 from train.losses import LOSSES, DiceCoefficient, focal, tversky  # noqa: E402
 
 LABELS = np.array([[[0, 1]]], np.uint8)  # one photo of two pixels
@@ -77,7 +78,7 @@ def test_class_weights(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0), (1.0, -1.0), (0.0, 0.0), ()])
 def test_weights_that_can_t_be_are_refused(name: str, weights: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="class weights are 2 numbers, none negative"):
+    with pytest.raises(UsageError, match="class weights are 2 numbers, none negative"):
         LOSSES[name](2, weights)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edg
 
 import keras
 
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, UsageError
 from seg_edge.preprocess import resize_to_input
 from train import pretrained
 from train.lite0 import freeze_rows, lite0_unet
@@ -146,7 +146,7 @@ def normed(x: np.ndarray, tensors: dict[str, np.ndarray], name: str, *, relu: bo
     ],
 )
 def test_what_does_not_fit_is_refused(values: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(UsageError, match=reason):
         lite0_unet(**{"size_wh": (224, 224), "classes": 2, **values})
 
 

@@ -9,6 +9,7 @@ tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'se
 
 import keras  # noqa: E402
 
+from seg_edge.errors import UsageError  # noqa: E402
 from train.unet import FULL_WIDTHS, unet  # noqa: E402
 
 WIDTHS = (4, 6, 8)
@@ -57,20 +58,20 @@ def test_every_skip_is_used(decoder: str, stride: int) -> None:
 
 @pytest.mark.parametrize(("size_wh", "stride", "multiple"), [((50, 32), 1, 4), ((32, 30), 1, 4), ((36, 32), 2, 8)])
 def test_sizes_that_do_not_fit_are_refused(size_wh: tuple[int, int], stride: int, multiple: int) -> None:
-    with pytest.raises(ValueError, match=rf"{size_wh[0]}x{size_wh[1]}.* multiples of {multiple}$"):
+    with pytest.raises(UsageError, match=rf"{size_wh[0]}x{size_wh[1]}.* multiples of {multiple}$"):
         unet(size_wh, 2, WIDTHS, stem_stride=stride)
 
 
 def test_other_arguments_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiples of 4"):
+    with pytest.raises(UsageError, match="multiples of 4"):
         unet((0, 32), 2, WIDTHS)
-    with pytest.raises(ValueError, match="background and at least one class, got 1"):
+    with pytest.raises(UsageError, match="background and at least one class, got 1"):
         unet((32, 32), 1, WIDTHS)
-    with pytest.raises(ValueError, match="'concatenate' or 'add', got 'sum'"):
+    with pytest.raises(UsageError, match="'concatenate' or 'add', got 'sum'"):
         unet((32, 32), 2, WIDTHS, decoder="sum")
 
 
 @pytest.mark.parametrize("values", [{"stem_stride": 0}, {"stem_stride": 3}, {"widths": ()}])
 def test_a_stem_or_widths_that_make_no_u_net_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"stem_stride|widths"):
+    with pytest.raises(UsageError, match=r"stem_stride|widths"):
         unet((96, 96), 2, **{"widths": WIDTHS, **values})

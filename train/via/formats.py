@@ -4,6 +4,8 @@ The layouts of its three generations are those of VIA's own exporters: `pack_via
 and via-2 (CSV, JSON, project) and `export_to_csv` of via-3.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -34,7 +36,7 @@ def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
     """Reads the file: for each row where it is, and what it says or why it can't be used.
 
     Raises:
-        DataError: it is not an export of VIA, or not one with regions.
+        DataError: It is not an export of VIA, or not one with regions.
     """
     try:
         return list(_rows(path, _read_text(path)))

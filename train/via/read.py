@@ -5,6 +5,8 @@ outline, and here each row becomes a region of its photo. All give x and y in pi
 the browser shows it, which is upright.
 """
 
+from __future__ import annotations
+
 import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,10 +25,10 @@ class Region:
     """One annotated area of one photo.
 
     Attributes:
-        label: the class's name.
+        label: The class's name.
         points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the photo.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
-        is_round: it was drawn as a circle or an ellipse, which VIA lets reach beyond the photo.
+        is_round: It was drawn as a circle or an ellipse, which VIA lets reach beyond the photo.
     """
 
     label: str
@@ -39,15 +41,15 @@ def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region
     """Reads a VIA 1 or 2 CSV or JSON, a VIA 2 project, or a VIA 3 CSV.
 
     Args:
-        path: the exported file, UTF-8 with or without a byte order mark.
-        attribute: the region attribute that holds the class; needed where there are several.
+        path: The exported file, UTF-8 with or without a byte order mark.
+        attribute: The region attribute that holds the class; needed where there are several.
 
     Returns:
         Photo file name -> its regions in drawing order, photos in the file's order. A photo without
         regions is a background photo: (). (VIA 3's CSV leaves out photos without annotations.)
 
     Raises:
-        DataError: not such a file; no attribute, or several; rows that can't be used, all named.
+        DataError: Not such a file; no attribute, or several; rows that can't be used, all named.
     """
     rows = read_rows(path)
     attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute)

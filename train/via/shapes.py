@@ -4,6 +4,8 @@ VIA 1 and 2 write a shape as a JSON object with a name and its numbers, VIA 3 as
 id and numbers (`_metadata_pts_to_xy` of its source).
 """
 
+from __future__ import annotations
+
 import math
 import reprlib
 from typing import Any
@@ -29,7 +31,7 @@ def outline(shape: dict[str, Any]) -> np.ndarray:
     """The outline of a VIA 1 or 2 shape, float64 (n, 2), n >= 3, closed implicitly.
 
     Raises:
-        BrokenRowError: the shape is not an area, or its numbers are not those of one.
+        BrokenRowError: The shape is not an area, or its numbers are not those of one.
     """
     name = shape.get("name")
     if name in ("polygon", "polyline"):
@@ -55,7 +57,7 @@ def shape_of_via3(xy: Any) -> dict[str, Any]:
     """VIA 3's [shape id, numbers...] in the words of VIA 2.
 
     Raises:
-        BrokenRowError: it is not such a list, or not one of VIA 3's shapes.
+        BrokenRowError: It is not such a list, or not one of VIA 3's shapes.
     """
     if not isinstance(xy, list) or not xy or type(xy[0]) is not int:
         raise BrokenRowError("spatial_coordinates is not a list of a shape id and numbers")

@@ -11,15 +11,15 @@ Only headers are read, by seeking: a picture of any size costs a few kilobytes. 
 - colour profiles: ICC.1:2022, annex B (how each format holds one).
 """
 
-import io
 import re
-import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+
+from seg_edge.photo.tiff_tags import MAX_BLOB, TiffTags, exif_orientation, take, unpack
 
 # A progressive photo has about ten scans, each a pass over every pixel however few bytes it has.
 _MAX_SCANS = 100
@@ -29,8 +29,6 @@ _MAX_SEGMENTS = 2000
 _MAX_CHUNKS = 100
 # An APP1 segment of JPEG holds no more than this, so no EXIF block that a camera wrote is longer.
 _MAX_EXIF = 1 << 16
-# Profiles of printing presses have up to a few megabytes.
-_MAX_PROFILE = 1 << 22
 # How a picture that this package wrote says so: `photo.write` puts it into a comment, a text or an XMP packet.
 MADE_BY = b"seg-edge "
 # OpenCV 4.10 and 5.0 choose different frames, or none.
@@ -137,7 +135,7 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
             return PhotoHeader(
                 "JPEG",
                 size_wh,
-                _exif_orientation(exif),
+                exif_orientation(exif),
                 end=at,
                 icc_profile=icc_profile,
                 exif=exif,
@@ -145,22 +143,22 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
             )
         if marker in (_SOS, _EOI):
             break
-        (length,) = _unpack(file, at, ">H")
+        (length,) = unpack(file, at, ">H")
         if marker in _SOF:
-            height, width = _unpack(file, at + 3, ">HH")
+            height, width = unpack(file, at + 3, ">HH")
             size_wh = (width, height)
-        elif marker == _APP1 and not exif and _take(file, at + 2, 6) == b"Exif\0\0":
-            exif = _take(file, at + 8, max(length - 8, 0))
-        elif marker == _APP2 and _take(file, at + 2, min(length, 12)) == b"ICC_PROFILE\0":
-            profile.setdefault(_take(file, at + 14, 1)[0], _take(file, at + 16, max(length - 16, 0)))
+        elif marker == _APP1 and not exif and take(file, at + 2, 6) == b"Exif\0\0":
+            exif = take(file, at + 8, max(length - 8, 0))
+        elif marker == _APP2 and take(file, at + 2, min(length, 12)) == b"ICC_PROFILE\0":
+            profile.setdefault(take(file, at + 14, 1)[0], take(file, at + 16, max(length - 16, 0)))
         elif marker == _COM:
-            is_result |= _take(file, at + 2, min(max(length - 2, 0), len(MADE_BY))) == MADE_BY
+            is_result |= take(file, at + 2, min(max(length - 2, 0), len(MADE_BY))) == MADE_BY
         at += length
     raise ValueError("it has no picture where its header ends")
 
 
 def _png(file: BinaryIO) -> PhotoHeader:
-    kind, width, height = _unpack(file, 12, ">4sII")
+    kind, width, height = unpack(file, 12, ">4sII")
     if kind != b"IHDR":
         raise ValueError("it doesn't begin with an IHDR chunk")
     at, pixels, others = 8, 0, 0
@@ -170,7 +168,7 @@ def _png(file: BinaryIO) -> PhotoHeader:
         return PhotoHeader(
             "PNG",
             (width, height),
-            _exif_orientation(exif),
+            exif_orientation(exif),
             end=end,
             icc_profile=_png_profile(iccp),
             exif=exif,
@@ -180,15 +178,15 @@ def _png(file: BinaryIO) -> PhotoHeader:
     # Writers cut the pixels into pieces of 4 KB or more; pieces of a few bytes would keep the walk busy for seconds.
     while others <= _MAX_CHUNKS and pixels <= 1000 + at // 1024:
         try:
-            length, kind = _unpack(file, at, ">I4s")
+            length, kind = unpack(file, at, ">I4s")
             if kind == b"acTL":
                 raise ValueError(_ANIMATION)
             if kind == b"eXIf":
-                exif = _take(file, at + 8, min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0")
+                exif = take(file, at + 8, min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0")
             elif kind == b"iCCP" and not iccp:
-                iccp = _take(file, at + 8, min(length, _MAX_PROFILE))
+                iccp = take(file, at + 8, min(length, MAX_BLOB))
             elif kind == b"tEXt":
-                is_result |= _take(file, at + 8, min(length, 30)).startswith(b"Software\0" + MADE_BY)
+                is_result |= take(file, at + 8, min(length, 30)).startswith(b"Software\0" + MADE_BY)
             pixels += kind == b"IDAT"
             others += kind != b"IDAT"
         except EOFError:
@@ -203,27 +201,27 @@ def _png_profile(chunk: bytes) -> bytes:
     """The profile in an iCCP chunk: its name, the method 0, and deflate; empty when it is damaged."""
     _, _, compressed = chunk.partition(b"\0")
     try:
-        return zlib.decompressobj().decompress(compressed[1:], _MAX_PROFILE)
+        return zlib.decompressobj().decompress(compressed[1:], MAX_BLOB)
     except zlib.error:
         return b""
 
 
 def _webp(file: BinaryIO) -> PhotoHeader:
-    (riff_size,) = _unpack(file, 4, "<I")
-    end, (kind,) = 8 + riff_size, _unpack(file, 12, "4s")
+    (riff_size,) = unpack(file, 4, "<I")
+    end, (kind,) = 8 + riff_size, unpack(file, 12, "4s")
     if kind == b"VP8 ":
-        sync, width, height = _unpack(file, 23, "<3sHH")
+        sync, width, height = unpack(file, 23, "<3sHH")
         if sync != b"\x9d\x01\x2a":
             raise ValueError("its VP8 frame has no start code")
         return PhotoHeader("WebP", (width & 0x3FFF, height & 0x3FFF), end=end)
     if kind == b"VP8L":
-        signature, bits = _unpack(file, 20, "<BI")
+        signature, bits = unpack(file, 20, "<BI")
         if signature != 0x2F:
             raise ValueError("its VP8L frame has no signature")
         return PhotoHeader("WebP", ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), end=end)
     if kind != b"VP8X":
         raise ValueError("it begins with an unknown chunk")
-    flags, *sides = _unpack(file, 20, "<B3xHBHB")
+    flags, *sides = unpack(file, 20, "<B3xHBHB")
     if flags & 0x02:
         raise ValueError(_ANIMATION)
     size_wh = ((sides[0] | sides[1] << 16) + 1, (sides[2] | sides[3] << 16) + 1)
@@ -232,9 +230,9 @@ def _webp(file: BinaryIO) -> PhotoHeader:
         if at >= end:
             break
         try:
-            kind, length = _unpack(file, at, "<4sI")
+            kind, length = unpack(file, at, "<4sI")
             if kind in found and not found[kind]:
-                found[kind] = _take(file, at + 8, min(length, _MAX_PROFILE))
+                found[kind] = take(file, at + 8, min(length, MAX_BLOB))
         except EOFError:
             break
         at += 8 + length + length % 2
@@ -242,7 +240,7 @@ def _webp(file: BinaryIO) -> PhotoHeader:
     return PhotoHeader(
         "WebP",
         size_wh,
-        _exif_orientation(exif) if flags & 0x08 else 1,
+        exif_orientation(exif) if flags & 0x08 else 1,
         end=end,
         icc_profile=found[b"ICCP"] if flags & 0x20 else b"",
         exif=exif,
@@ -251,26 +249,22 @@ def _webp(file: BinaryIO) -> PhotoHeader:
 
 
 def _bmp(file: BinaryIO) -> PhotoHeader:
-    pixels_at, info_size = _unpack(file, 10, "<II")
+    pixels_at, info_size = unpack(file, 10, "<II")
     if info_size == 12:  # OS/2 1.x
-        width, height, _, depth = _unpack(file, 18, "<HHHH")
+        width, height, _, depth = unpack(file, 18, "<HHHH")
         compression, image_size = 0, 0
     elif info_size >= 40:
-        width, height, _, depth, compression, image_size = _unpack(file, 18, "<iiHHII")
+        width, height, _, depth, compression, image_size = unpack(file, 18, "<iiHHII")
         height = abs(height)  # negative: the rows run from the top
     else:
         raise ValueError("its information header has an unknown size")
-    if compression in (
-        0,
-        3,
-        6,
-    ):  # uncompressed, with or without bit masks; rows are padded to 4 bytes
+    if compression in (0, 3, 6):  # uncompressed, with or without bit masks; rows are padded to 4 bytes
         image_size = (max(width, 0) * depth + 31) // 32 * 4 * height
     return PhotoHeader("BMP", (width, height), end=pixels_at + image_size)
 
 
 def _tiff(file: BinaryIO) -> PhotoHeader:
-    tags = _Tags(file)
+    tags = TiffTags(file)
     if tags.first(254) & 1 or 50706 in tags.entries:
         raise ValueError("it is a camera's raw file (DNG, NEF, ARW); export it as JPEG")
     size_wh = (tags.first(256), tags.first(257))
@@ -289,82 +283,6 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
         premultiplied=not straight,
         icc_profile=tags.blob(34675),
     )
-
-
-def _exif_orientation(block: bytes) -> int:
-    """Orientation in an EXIF block, a small TIFF file; broken, it leaves the photo readable."""
-    try:
-        return _Tags(io.BytesIO(block)).orientation()
-    except (EOFError, ValueError):
-        return 1
-
-
-# TIFF's types BYTE, SHORT and LONG: those that sizes, offsets and the orientation may have.
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
-
-
-class _Tags:
-    """The first directory of a TIFF file (TIFF 6.0, section 2), in either byte order."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        orders = {b"II*\0": "<", b"MM\0*": ">"}
-        magic = _take(file, 0, 4)
-        if magic not in orders:
-            raise ValueError("its TIFF header is not one")
-        self._order = orders[magic]
-        (start,) = _unpack(file, 4, self._order + "I")
-        (count,) = _unpack(file, start, self._order + "H")
-        table = _take(file, start + 2, 12 * count)
-        # tag -> (type, number of values, offset of the values)
-        self.entries: dict[int, tuple[int, int, int]] = {}
-        for i, (tag, kind, n, value) in enumerate(struct.iter_unpack(self._order + "HHII", table)):
-            inline = n * np.dtype(_INTEGERS.get(kind, "u1")).itemsize <= 4
-            self.entries[tag] = (kind, n, start + 2 + 12 * i + 8 if inline else value)
-
-    def numbers(self, tag: int, at_most: int = 1 << 32) -> np.ndarray:
-        """The values of a tag as (n,) int64, none when it is missing."""
-        kind, n, at = self.entries.get(tag, (3, 0, 0))
-        n = min(n, at_most)
-        if kind not in _INTEGERS:
-            raise ValueError(f"its tag {tag} has type {kind}")
-        dtype = np.dtype(self._order + _INTEGERS[kind])
-        return np.frombuffer(_take(self._file, at, n * dtype.itemsize), dtype).astype(np.int64)
-
-    def first(self, tag: int, default: int = 0) -> int:
-        """The first value of a tag."""
-        values = self.numbers(tag, at_most=1)
-        return int(values[0]) if values.size else default
-
-    def blob(self, tag: int) -> bytes:
-        """The bytes of a tag of type UNDEFINED or BYTE, none when it is missing."""
-        _, n, at = self.entries.get(tag, (7, 0, 0))
-        return _take(self._file, at, min(n, _MAX_PROFILE))
-
-    def orientation(self) -> int:
-        """EXIF orientation, 1 when it is missing or out of range."""
-        value = self.first(274)
-        return value if 1 <= value <= 8 else 1
-
-    def last_byte(self, tag: int) -> int | None:
-        """Offset of the lowest byte of the first value of a tag."""
-        if tag not in self.entries:
-            return None
-        kind, _, at = self.entries[tag]
-        return at + (np.dtype(_INTEGERS[kind]).itemsize - 1 if self._order == ">" else 0)
-
-
-def _take(file: BinaryIO, at: int, count: int) -> bytes:
-    """Exactly `count` bytes from offset `at`."""
-    # Asked first: read() reserves all it is asked for, and a damaged count may ask for gigabytes.
-    if at + count > file.seek(0, io.SEEK_END):
-        raise EOFError
-    file.seek(at)
-    return file.read(count)
-
-
-def _unpack(file: BinaryIO, at: int, layout: str) -> tuple:
-    return struct.unpack(layout, _take(file, at, struct.calcsize(layout)))
 
 
 _PARSERS: dict[bytes, Callable[[BinaryIO], PhotoHeader]] = {

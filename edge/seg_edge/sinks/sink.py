@@ -1,4 +1,14 @@
-"""What every taker of segmented frames is to the rest: a window, a page, a file, another program."""
+"""The interface of a sink, which takes segmented frames: a window, a web page, a file, another program.
+
+To add a kind of sink:
+
+1. Write `sinks/NAME.py` with a class that has `name`, `publish`, `idle` and `close` as in `Sink`. Its constructor opens
+   the device, or checks the path, and raises `OutputError` in one sentence if it can't. A file is created with the
+   first frame. What takes long runs on a thread of its own.
+2. Give it an option in `commands/camera.py`, a field in `CameraSettings`, and open it in `_open_sinks`, both in
+   `apps/camera.py`, with an import inside that branch.
+3. Put it into `KINDS` of `tests/edge/sinks/test_sink_contract.py`, which holds it to everything said here.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +28,11 @@ class OutputFrame:
     Attributes:
         number: Counts the published frames, from 1.
         captured: `time.monotonic()` when the picture was taken, in seconds.
-        age_ms: Milliseconds from then until now, when it goes to the sinks.
-        fps: Published frames a second, of late.
+        age_ms: Milliseconds from then until it went to the sinks.
+        fps: Frames published per second, over the last two seconds.
         frame: BGR uint8 (height, width, 3), as the camera gave it.
         answer: Its segmentation.
-        picture: BGR uint8 (height, width, 3): the frame with the effect drawn, mirrored where that is wanted.
+        picture: BGR uint8 (height, width, 3): the frame with the effect drawn, and mirrored if asked for.
     """
 
     number: int
@@ -40,8 +50,8 @@ class Controls:
     Attributes:
         effect: A name in `seg_edge.effects.EFFECTS`.
         mirror: Whether pictures are mirrored, as people expect of themselves.
-        snapshot: Set when somebody wants the next picture kept.
-        stopped: Set when the camera shall end.
+        snapshot: Set to keep the next picture.
+        stopped: Set to stop the camera.
         reason: Why, for the user; empty for the ordinary end.
     """
 
@@ -70,7 +80,7 @@ class Sink(Protocol):
         """Takes one frame.
 
         Raises:
-            OutputError: It can't go on. It is closed then, the others go on, and the program ends with 1.
+            OutputError: It can't go on: it is closed, the other sinks go on, and the program exits with 1.
         """
         ...
 
@@ -82,6 +92,6 @@ class Sink(Protocol):
         """Finishes the file, frees the device. May be called twice.
 
         Raises:
-            OutputError: What was taken is not whole.
+            OutputError: Some of what it took could not be written.
         """
         ...

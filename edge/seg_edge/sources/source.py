@@ -1,8 +1,16 @@
-"""What every source of frames is to the rest: a camera, a stream, a file, a photo, a demo.
+"""The interface of a source of frames: a camera, a stream, a video, photos, a demo.
 
-A source is opened with a `SourceRequest`, is iterated, and ends by exhaustion. It does not reconnect, does not watch
-the clock for a driver that hangs and keeps no queue of its own beyond what its driver forces on it: `capture.py`, which
-runs it in a process of its own, does all that for every kind.
+A source is opened with a `SourceRequest`, iterated once, and ends when there are no more frames. It does not reconnect,
+does not time out a driver that hangs, and keeps no queue beyond its driver's own: `capture/supervisor.py`, which runs
+every source in a process of its own, does that for all of them.
+
+To add a kind of source:
+
+1. Write `sources/NAME.py` with a class that has `info`, `__iter__` and `close` as in `Source`. Its constructor takes
+   the `SourceRequest`, opens the device and raises `SourceError` in one sentence if it can't. Import heavy libraries
+   there.
+2. Choose it by its name in `sources/open.py:open_source`, with an import inside that branch, and name it in `KINDS`.
+3. Put it into `KINDS` of `tests/edge/sources/test_source_contract.py`, which holds it to everything said here.
 """
 
 from __future__ import annotations
@@ -16,15 +24,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """What is asked of a source.
+    """What the user asks a source for.
 
     Attributes:
         name: As the user typed it: `picamera2`, `0`, `/dev/video0`, a file, a folder, a URL, `synthetic`.
-        input_size_wh: The model's input size: what a camera with a second, small stream should set that to.
+        input_size_wh: The model's input size. A camera with a second, small stream delivers it at this size.
         size_wh: The picture's size; None takes what the source has, for a camera 640x480.
         fps: Frames a second; None takes what the source has, for a camera 30.
-        live: Frames come at their pace, as from a camera, a file's too. Else as fast as they are taken, every one.
-        controls: libcamera's controls by name, such as `{"ExposureTime": 8000}`; for `picamera2` alone.
+        live: Frames come in real time, a file's too. If False, every frame comes, as fast as the reader takes them.
+        controls: libcamera's controls by name, such as `{"ExposureTime": 8000}`; only for `picamera2`.
     """
 
     name: str
@@ -58,7 +66,7 @@ class SourceFrame(NamedTuple):
     """One frame.
 
     Attributes:
-        frame: BGR uint8 (height, width, 3), the taker's to keep.
+        frame: BGR uint8 (height, width, 3); the reader may keep and change it.
         small: The same picture, RGB uint8 (input_h, input_w, 3), where the camera itself makes it; else None.
         captured: `time.monotonic()` at the moment the picture was taken, as near as the source can tell, in seconds.
         at_s: Of a file: when it is to be shown, in seconds from the file's start; None where that isn't known.

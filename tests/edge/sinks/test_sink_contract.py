@@ -101,8 +101,5 @@ def test_a_sink_closes_without_a_frame(kind: str, tmp_path: Path, monkeypatch: p
 def test_every_sink_is_tried() -> None:
     """A new file in `sinks/` that defines a sink must be put into `KINDS`."""
     folder = Path(__file__).parents[3] / "edge" / "seg_edge" / "sinks"
-    files = {path.stem for path in folder.rglob("*.py") if "def publish(self, item: OutputFrame)" in path.read_text()}
-    assert files - {"sink", "group", "feed"} == {
-        *("record", "virtual_camera", "json_lines", "view", "window", "snapshots")
-    }
-    assert len(KINDS) == 6
+    sinks = [path.stem for path in folder.rglob("*.py") if "def publish(self, item: OutputFrame)" in path.read_text()]
+    assert len(set(sinks) - {"sink", "group", "feed"}) == len(KINDS)

@@ -1,0 +1,87 @@
+"""The first directory of a TIFF file, which an EXIF block is too (TIFF 6.0, section 2; EXIF 2.3)."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+MAX_BLOB = 1 << 22  # bytes; colour profiles of printing presses have up to a few megabytes
+
+# TIFF's types BYTE, SHORT and LONG: those that sizes, offsets and the orientation may have.
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
+
+
+class TiffTags:
+    """The first directory of a TIFF file (TIFF 6.0, section 2), in either byte order."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        orders = {b"II*\0": "<", b"MM\0*": ">"}
+        magic = take(file, 0, 4)
+        if magic not in orders:
+            raise ValueError("its TIFF header is not one")
+        self._order = orders[magic]
+        (start,) = unpack(file, 4, self._order + "I")
+        (count,) = unpack(file, start, self._order + "H")
+        table = take(file, start + 2, 12 * count)
+        # tag -> (type, number of values, offset of the values)
+        self.entries: dict[int, tuple[int, int, int]] = {}
+        for i, (tag, kind, n, value) in enumerate(struct.iter_unpack(self._order + "HHII", table)):
+            inline = n * np.dtype(_INTEGERS.get(kind, "u1")).itemsize <= 4
+            self.entries[tag] = (kind, n, start + 2 + 12 * i + 8 if inline else value)
+
+    def numbers(self, tag: int, at_most: int = 1 << 32) -> np.ndarray:
+        """The values of a tag as (n,) int64, none when it is missing."""
+        kind, n, at = self.entries.get(tag, (3, 0, 0))
+        n = min(n, at_most)
+        if kind not in _INTEGERS:
+            raise ValueError(f"its tag {tag} has type {kind}")
+        dtype = np.dtype(self._order + _INTEGERS[kind])
+        return np.frombuffer(take(self._file, at, n * dtype.itemsize), dtype).astype(np.int64)
+
+    def first(self, tag: int, default: int = 0) -> int:
+        """The first value of a tag."""
+        values = self.numbers(tag, at_most=1)
+        return int(values[0]) if values.size else default
+
+    def blob(self, tag: int) -> bytes:
+        """The bytes of a tag of type UNDEFINED or BYTE, none when it is missing."""
+        _, n, at = self.entries.get(tag, (7, 0, 0))
+        return take(self._file, at, min(n, MAX_BLOB))
+
+    def orientation(self) -> int:
+        """EXIF orientation, 1 when it is missing or out of range."""
+        value = self.first(274)
+        return value if 1 <= value <= 8 else 1
+
+    def last_byte(self, tag: int) -> int | None:
+        """Offset of the lowest byte of the first value of a tag."""
+        if tag not in self.entries:
+            return None
+        kind, _, at = self.entries[tag]
+        return at + (np.dtype(_INTEGERS[kind]).itemsize - 1 if self._order == ">" else 0)
+
+
+def exif_orientation(block: bytes) -> int:
+    """Orientation in an EXIF block, a small TIFF file; broken, it leaves the photo readable."""
+    try:
+        return TiffTags(io.BytesIO(block)).orientation()
+    except (EOFError, ValueError):
+        return 1
+
+
+def take(file: BinaryIO, at: int, count: int) -> bytes:
+    """Exactly `count` bytes from offset `at`."""
+    # Asked first: read() reserves all it is asked for, and a damaged count may ask for gigabytes.
+    if at + count > file.seek(0, io.SEEK_END):
+        raise EOFError
+    file.seek(at)
+    return file.read(count)
+
+
+def unpack(file: BinaryIO, at: int, layout: str) -> tuple:
+    """Numbers at offset `at`, laid out as `struct` describes."""
+    return struct.unpack(layout, take(file, at, struct.calcsize(layout)))
