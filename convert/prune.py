@@ -43,7 +43,7 @@ def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, floa
 def _single_budget(values: Iterable[tuple[str, float | None]]) -> Budget:
     given = [(unit, value) for unit, value in values if value is not None]
     if len(given) != 1:
-        raise typer.BadParameter("give one of --budget-params, --budget-mmac and --budget-ms")
+        raise typer.BadParameter("give one of --budget-params, --budget-mmac, --budget-work and --budget-ms")
     return Budget(*given[0])
 
 
@@ -53,6 +53,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
     budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
+    budget_work: Annotated[
+        float | None, typer.Option(min=0, help="Millions of MACs with 32 for each value written: goes with time.")
+    ] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
     criterion: Annotated[str, typer.Option(help=f"How channels are scored: {', '.join(CRITERIA)}.")] = "taylor",
@@ -62,6 +65,9 @@ def main(
     ] = False,
     multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
     minimum: Annotated[int, typer.Option(min=1, help="Channels that each layer keeps.")] = 4,
+    only: Annotated[
+        str, typer.Option(help="Regular expression; only layers in whose name it is found are pruned.")
+    ] = "",
     steps: Annotated[int, typer.Option(min=1, help="Steps in which the budget is reached.")] = 1,
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
@@ -74,13 +80,15 @@ def main(
     force: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
 ) -> None:
     """Removes the channels that matter least until the model is within a budget."""
-    budget = _single_budget((("params", budget_params), ("mmac", budget_mmac), ("ms", budget_ms)))
+    budget = _single_budget(
+        (("params", budget_params), ("mmac", budget_mmac), ("work", budget_work), ("ms", budget_ms))
+    )
     if criterion not in CRITERIA:
         raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     config = PruneConfig(
         dataclasses.replace(budget, threads=threads),
         criterion,
-        Limits(minimum, multiple),
+        Limits(minimum, multiple, only),
         (size, size) if size else None,
         halved,
         steps,

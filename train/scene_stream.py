@@ -1,8 +1,7 @@
 """Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
 
 Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
-person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the size of its own
-output.
+person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the input's size.
 """
 
 from __future__ import annotations
@@ -84,7 +83,6 @@ class SceneTask:
         data: Whose val and test parts must not be among them; val is what the model is chosen by.
         recipe: How scenes vary, how many a step, and the seed.
         size_wh: Of the model's input, a square.
-        output_wh: Of the model's output, at which the shares are learnt.
         places: Folders with pictures in which nobody is.
 
     Raises:
@@ -97,7 +95,6 @@ class SceneTask:
         data: Dataset,
         recipe: Recipe,
         size_wh: tuple[int, int],
-        output_wh: tuple[int, int],
         places: Sequence[PictureFolder] = (),
     ):
         if len(data.classes) != 2:
@@ -106,7 +103,7 @@ class SceneTask:
             )
         if size_wh[0] != size_wh[1]:
             raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
-        self.data, self.recipe, self.size_wh, self.output_wh = data, recipe, size_wh, output_wh
+        self.data, self.recipe, self.size_wh = data, recipe, size_wh
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]
         sources = (*sources, *places)
@@ -142,24 +139,23 @@ class SceneTask:
         return ConsistentModel(model.inputs, model.outputs, weight=self.recipe.consistency)
 
     def views(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h', w') at the output's size.
+        """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h, w).
 
         There is one view, or two with the loss of consistency.
         """
         rng = np.random.default_rng((self.recipe.seed, number))
         *images, share = self.compose.twice(rng) if self.recipe.consistency else self.compose(rng)
-        small = cv2.resize(share, self.output_wh, interpolation=cv2.INTER_AREA)
-        return np.stack(images), np.stack([small] * len(images))
+        return np.stack(images), np.stack([share] * len(images))
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
-        """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h', w', 2))."""
-        (width, height), (output_width, output_height) = self.size_wh, self.output_wh
+        """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h, w, 2))."""
+        width, height = self.size_wh
 
         def show(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, shares = tf.numpy_function(self.views, [number], (tf.uint8, tf.uint8), stateful=False)
             return (
                 tf.ensure_shape(images, (views, height, width, 3)),
-                tf.ensure_shape(shares, (views, output_height, output_width)),
+                tf.ensure_shape(shares, (views, height, width)),
             )
 
         def to_float(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

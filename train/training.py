@@ -110,9 +110,9 @@ def fit(
     if start:
         _copy_weights(start, model)
     freeze_rows(model, recipe.frozen_rows)
-    size_wh, (height, width) = model.input_shape[2:0:-1], model.output_shape[1:3]
+    size_wh = (model.input_shape[2], model.input_shape[1])
     if scenes:
-        task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, (width, height), places)
+        task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, places)
     else:
         task = MaskTask(data, recipe, size_wh)
     about = {

@@ -23,8 +23,8 @@ class Budget:
     """The most that a model may cost.
 
     Attributes:
-        unit: `params`, `mmac` (millions of multiply-accumulates), or `ms`: median time of an inference of the int8
-            model, which is what ships, on this machine.
+        unit: `params`, `mmac` (millions of multiply-accumulates), `work` (see `convert.pruning.cost.work`), or `ms`:
+            median time of an inference of the int8 model, which is what ships, on this machine.
         value: In that unit, above 0.
         threads: CPU threads of an inference.
     """

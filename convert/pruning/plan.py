@@ -6,6 +6,7 @@ ones they are, the scores say. Costs come from these numbers alone, so thousands
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,16 +15,17 @@ import numpy as np
 from keras import layers
 
 from convert.pruning.channels import Channels
-from convert.pruning.cost import positions
+from convert.pruning.cost import MACS_PER_VALUE, pixels, positions
 from seg_edge.errors import ModelError
 
-UNITS = {"params": "parameters", "mmac": "MMAC"}
+UNITS = {"params": "parameters", "mmac": "MMAC", "work": "million units of work"}
 
 
 class Layout:
     """The layers that can become narrower, and what the model costs with any number of channels in each.
 
     Attributes:
+        names: For each, the layers that make its channels.
         members: For each, the numbers of its channel groups.
         sizes: For each, how many channels it has, int (layers,).
     """
@@ -32,7 +34,7 @@ class Layout:
         by_layers = channels.by_layers()
         if not by_layers:
             raise ModelError(f"model {model.name!r} has no channel that could be removed.")
-        self.members = list(by_layers.values())
+        self.names, self.members = list(by_layers), list(by_layers.values())
         self.sizes = np.array([len(numbers) for numbers in self.members])
         self._costs = [_cost_of(model.get_layer(name)) for name in channels.inputs]
         self._inputs = [self._counts_in(ids) for ids in channels.inputs.values()]
@@ -44,14 +46,16 @@ class Layout:
         return np.array(times), int((ids < 0).sum())
 
     def cost(self, counts: np.ndarray, unit: str) -> np.ndarray:
-        """Parameters, or millions of MACs, with these numbers of channels: float (...,) of int (..., layers)."""
+        """Parameters, or millions of MACs or units of work, of int (..., layers) channels: float (...,)."""
         total = np.zeros(np.shape(counts)[:-1])
         for cost, (times_in, more_in), (times_out, more_out) in zip(
             self._costs, self._inputs, self._outputs, strict=True
         ):
             into, out = counts @ times_in + more_in, counts @ times_out + more_out
             kernels = cost.pairs * into * out + cost.inputs * into
-            total += kernels + cost.outputs * out if unit == "params" else cost.positions * kernels
+            macs = cost.positions * kernels
+            values = MACS_PER_VALUE * cost.pixels * out
+            total += {"params": kernels + cost.outputs * out, "mmac": macs, "work": macs + values}[unit]
         return total if unit == "params" else total / 1e6
 
 
@@ -59,27 +63,29 @@ class Layout:
 class _Cost:
     """Weights of a layer with i and o channels: `pairs * i * o + inputs * i`, and `outputs * o` that multiply nothing.
 
-    `positions` is how often each of the former is multiplied, see `convert.pruning.cost.positions`.
+    `positions` is how often each of the former is multiplied, and `pixels` how many the output has; see
+    `convert.pruning.cost`.
     """
 
     pairs: int
     inputs: int
     outputs: int
     positions: int
+    pixels: int
 
 
 def _cost_of(layer: keras.Layer) -> _Cost:
     shapes = [tuple(weight.shape) for weight in layer.weights]
     vectors = sum(len(shape) == 1 for shape in shapes)
     if type(layer) is layers.BatchNormalization:
-        return _Cost(0, 0, vectors, 0)
+        return _Cost(0, 0, vectors, 0, 0)
     height, width = next(shape for shape in shapes if len(shape) == 4)[:2]
     if type(layer) is layers.DepthwiseConv2D:
-        return _Cost(0, height * width * layer.depth_multiplier, vectors, positions(layer))
+        return _Cost(0, height * width * layer.depth_multiplier, vectors, positions(layer), pixels(layer))
     if type(layer) is layers.SeparableConv2D:
         depth = layer.depth_multiplier
-        return _Cost(depth, height * width * depth, vectors, positions(layer))
-    return _Cost(height * width, 0, vectors, positions(layer))
+        return _Cost(depth, height * width * depth, vectors, positions(layer), pixels(layer))
+    return _Cost(height * width, 0, vectors, positions(layer), pixels(layer))
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,17 @@ class Limits:
     Attributes:
         minimum: Channels at least; a layer with fewer keeps all.
         multiple: The number kept is a multiple of this, or all.
+        only: Regular expression; layers in whose name it isn't found keep all.
     """
 
     minimum: int = 4
     multiple: int = 1
+    only: str = ""
 
-    def levels(self, size: int) -> np.ndarray:
-        """Numbers of channels that a layer of `size` may keep, rising."""
+    def levels(self, size: int, names: Sequence[str]) -> np.ndarray:
+        """Numbers of channels, rising, that the layers of these names may keep, which have `size` and share them."""
+        if not all(re.search(self.only, name) for name in names):
+            return np.array([size])
         least = max(1, -(-self.minimum // self.multiple)) * self.multiple
         return np.array([*range(least, size, self.multiple), size])
 
@@ -118,7 +128,7 @@ def choose(
         scores: Of each group, by `criterion`.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
         budget: The most that it may cost.
-        unit: `params` or `mmac`.
+        unit: `params`, `mmac` or `work`.
         limits: What every layer keeps.
 
     Returns:
@@ -133,7 +143,7 @@ def choose(
         )
     layout, limits = Layout(model, channels), limits or Limits()
     require_possible(model, channels, budget, unit, limits)
-    levels = [limits.levels(size) for size in layout.sizes]
+    levels = [limits.levels(*layer) for layer in zip(layout.sizes, layout.names, strict=True)]
     plan = _Plan(layout, levels, scores, budget, unit)
     counts = plan.even()
     keep = np.zeros(len(scores), bool)
@@ -145,7 +155,8 @@ def choose(
 def least_cost(model: keras.Model, channels: Channels, unit: str, limits: Limits) -> float:
     """What the model costs with the fewest channels that `limits` allow; see `choose`."""
     layout = Layout(model, channels)
-    return float(layout.cost(np.array([limits.levels(size)[0] for size in layout.sizes]), unit))
+    fewest = [limits.levels(*layer)[0] for layer in zip(layout.sizes, layout.names, strict=True)]
+    return float(layout.cost(np.array(fewest), unit))
 
 
 def require_possible(model: keras.Model, channels: Channels, budget: float, unit: str, limits: Limits) -> None:

@@ -15,7 +15,7 @@ import keras
 
 from convert.pruning.budget import Budget, inference_ms, within_ms
 from convert.pruning.channels import find_channels
-from convert.pruning.cost import mmac, parameters
+from convert.pruning.cost import mmac, parameters, work
 from convert.pruning.halve import carry_scores, halve
 from convert.pruning.importance import CRITERIA, Batches
 from convert.pruning.narrow import at_size, narrow
@@ -113,7 +113,8 @@ def prune(
                 _clear(out)
             if config.epochs:
                 _save(model, start)
-        log(f"step {step} of {config.steps}: {parameters(model):,} parameters, {mmac(model):,.1f} MMAC")
+        cost = f"{parameters(model):,} parameters, {mmac(model):,.1f} MMAC, {work(model):,.0f} work"
+        log(f"step {step} of {config.steps}: {cost}")
         if config.epochs:
             own = {"sha256": sha256_of(start), **lineage, "step": step}
             trained = train_model(model, data, recipe, folder, parent=own, resume=resume, force=force)
@@ -188,7 +189,7 @@ def _step(
 def _cost(model: keras.Model, data: Dataset, budget: Budget) -> float:
     if budget.unit == "ms":
         return inference_ms(model, data, budget.threads)
-    return float(parameters(model)) if budget.unit == "params" else mmac(model)
+    return float({"params": parameters, "mmac": mmac, "work": work}[budget.unit](model))
 
 
 def _batches(model: keras.Model, data: Dataset, config: PruneConfig, log: Log) -> Batches:

@@ -17,7 +17,7 @@ from convert.prune import main
 from convert.pruning import prune as pruning
 from convert.pruning.budget import within_ms
 from convert.pruning.channels import find_channels
-from convert.pruning.cost import layer_costs, mmac, parameters
+from convert.pruning.cost import MACS_PER_VALUE, layer_costs, mmac, parameters, work
 from convert.pruning.narrow import narrow
 from convert.pruning.plan import Limits, choose, least_cost
 from convert.pruning.table import ms_by_layer, table
@@ -41,14 +41,14 @@ def wide() -> keras.Model:
     return shake(unet((32, 32), 3, (16, 24, 32), stem_stride=2, decoder="add"))
 
 
-@pytest.mark.parametrize(("unit", "limits"), [("params", Limits(3, 4)), ("mmac", Limits(4, 1))])
+@pytest.mark.parametrize(("unit", "limits"), [("params", Limits(3, 4)), ("mmac", Limits(4, 1)), ("work", Limits(4, 1))])
 @pytest.mark.parametrize(
     "build", [wide, lambda: small("concatenate", 1, (8, 12, 16)), lambda: shake(separable((9, 14)))]
 )
 def test_the_budget_is_met_and_used(build: object, limits: Limits, unit: str) -> None:
     model = build()  # type: ignore[operator]
     channels = find_channels(model)
-    cost = parameters if unit == "params" else mmac
+    cost = {"params": parameters, "mmac": mmac, "work": work}[unit]
     scores = np.random.default_rng(0).random(len(channels.groups))
     least = least_cost(model, channels, unit, limits)
     budget = least + 0.4 * (cost(model) - least)
@@ -63,6 +63,23 @@ def test_the_budget_is_met_and_used(build: object, limits: Limits, unit: str) ->
     if limits.multiple == 1:
         shares = [keep[n].mean() for n in channels.by_layers().values() if keep[n].sum() > limits.minimum]
         assert max(shares) - min(shares) < 0.15
+
+
+def test_work_counts_the_values_that_are_written_too() -> None:
+    model = unet((32, 32), 3, (16,), stem_stride=2)
+    values = 16 * 16 * (16 + 16 + 3)  # two convolutions and the logits, at half the input's size
+    assert work(model) - mmac(model) == pytest.approx(MACS_PER_VALUE * values / 1e6)
+
+
+def test_layers_that_are_not_named_keep_all_their_channels() -> None:
+    model = wide()
+    channels = find_channels(model)
+    limits = Limits(only="^down1_a")
+    least = least_cost(model, channels, "params", limits)
+    keep = choose(model, channels, np.ones(len(channels.groups)), "taylor", budget=least, unit="params", limits=limits)
+    kept = {names: keep[numbers].mean() for names, numbers in channels.by_layers().items()}
+    assert kept.pop(("down1_a_conv",)) < 1
+    assert set(kept.values()) == {1.0}
 
 
 def test_a_budget_that_the_model_holds_already_removes_nothing() -> None:

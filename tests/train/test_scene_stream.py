@@ -124,11 +124,11 @@ def small(**values: object) -> Recipe:
 
 
 def test_a_scene_depends_on_its_number_alone(soft: Path, dataset: Dataset) -> None:
-    scenes, again = (SceneTask([PictureFolder(soft)], dataset, small(), (32, 32), (16, 16)) for _ in range(2))
+    scenes, again = (SceneTask([PictureFolder(soft)], dataset, small(), (32, 32)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(scenes.views(7), again.views(7), strict=True))
     assert not np.array_equal(scenes.views(7)[0], scenes.views(8)[0])
     (images, shares), (later, _) = next(iter(scenes.training_batches(0))), next(iter(scenes.training_batches(1)))
-    assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 16, 16, 2))
+    assert (images.shape, shares.shape) == ((4, 32, 32, 3), (4, 32, 32, 2))
     assert np.allclose(np.sum(shares, axis=-1), 1)
     assert np.array_equal(later[0], np.float32(scenes.views(4)[0][0]) / 255)
 
@@ -137,7 +137,7 @@ def test_a_heavier_folder_is_drawn_more_often(soft: Path, data: Path, dataset: D
     dark = make_class(tmp_path / "dark", photos=4, classes=("red",), seed=2)
     for path in (dark / "images").iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path)) // 8)
-    scenes = SceneTask([PictureFolder(soft), PictureFolder(dark, 3.0)], dataset, small(), (32, 32), (16, 16))
+    scenes = SceneTask([PictureFolder(soft), PictureFolder(dark, 3.0)], dataset, small(), (32, 32))
     rng = np.random.default_rng(0)
     drawn = [scenes.compose.draw(rng).image.mean() < 40 for _ in range(400)]
     assert 0.68 < np.mean(drawn) < 0.82
@@ -179,13 +179,13 @@ def test_the_last_epoch_is_kept_if_asked(soft: Path, dataset: Dataset, tmp_path:
 
 def test_a_photo_of_the_held_out_parts_is_refused(data: Path, dataset: Dataset) -> None:
     with pytest.raises(DataError, match="of the val or test part; leave it out"):
-        SceneTask([PictureFolder(data)], dataset, small(), (32, 32), (16, 16))
+        SceneTask([PictureFolder(data)], dataset, small(), (32, 32))
 
 
 def test_several_classes_are_refused(soft: Path, tmp_path: Path) -> None:
     several = open_dataset(make_class(tmp_path / "several", photos=24))
     with pytest.raises(DataError, match="scenes teach one class, the data has 3"):
-        SceneTask([PictureFolder(soft)], several, small(), (32, 32), (16, 16))
+        SceneTask([PictureFolder(soft)], several, small(), (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_things_are_nobody_and_hide_the_people_at_most_in_part() -> None:
 
 
 def test_two_views_of_a_scene_differ_as_two_frames_do(soft: Path, dataset: Dataset) -> None:
-    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32), (16, 16))
+    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32))
     images, shares = scenes.views(3)
     assert images.shape == (2, 32, 32, 3)
     assert np.array_equal(shares[0], shares[1])
@@ -240,7 +240,7 @@ def test_two_views_of_a_scene_differ_as_two_frames_do(soft: Path, dataset: Datas
 
 
 def test_consistency_costs_nothing_where_the_views_agree(soft: Path, dataset: Dataset) -> None:
-    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32), (16, 16))
+    scenes = SceneTask([PictureFolder(soft)], dataset, small(consistency=1.0), (32, 32))
     model = scenes.training_model(unet((32, 32), 2, (4, 8), stem_stride=2))
     model.compile(loss=small().make_loss(2))
     target = np.full((2, 16, 16, 2), 0.5, np.float32)
@@ -259,7 +259,7 @@ def test_places_are_scenes_with_nobody_in_them(soft: Path, dataset: Dataset, tmp
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "room.png"), np.full((48, 64, 3), (10, 200, 30), np.uint8))
     recipe = small(paste=0.0, empty=0.0)
-    scenes = SceneTask([PictureFolder(soft)], dataset, recipe, (32, 32), (16, 16), [PictureFolder(tmp_path, 3.0)])
+    scenes = SceneTask([PictureFolder(soft)], dataset, recipe, (32, 32), [PictureFolder(tmp_path, 3.0)])
     green = [number for number in range(60) if scenes.views(number)[0][..., 1].mean() > 150]
     assert 30 < len(green) < 55
     assert not any(scenes.views(number)[1].any() for number in green)

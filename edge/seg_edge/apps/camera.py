@@ -25,6 +25,7 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
 from seg_edge.sinks.sink import Controls, OutputFrame, Sink
 from seg_edge.smooth import DEFAULT_SMOOTH
+from seg_edge.sources.names import shown_name
 from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.board import Machine
 from seg_edge.system.files import check_writable, write_file
@@ -130,7 +131,11 @@ def run_camera(
             if settings.stats:  # before the sinks are closed: a long recording takes its time
                 write_file(settings.stats, json_text(document, indent=1).encode() + b"\n")
             sinks.close()
-    return Outcome(controls.reason, sinks.failures, document)
+    failures = list(sinks.failures)
+    if pipeline.complaint:
+        failures.append(f"{shown_name(settings.source)}: {pipeline.complaint}.")
+        log(f"error: {failures[-1]}")
+    return Outcome(controls.reason, failures, document)
 
 
 def _publish_all(

@@ -1,6 +1,6 @@
 """How long one inference takes, several models compared in one run.
 
-On a machine that does anything else, a model timed now and another timed later tell more about the machine than about
+On a machine that does anything else, a model timed now and another timed later say more about the machine than about
 the models. So they take turns, in each turn in another order, which chance decides (none always runs after the same
 other, whose leftovers in the caches it would find), and two are compared by the median of the ratios of each turn.
 
@@ -38,7 +38,7 @@ class Timing:
         samples: Milliseconds of each run, in the order of the turns.
         threads: CPU threads of each inference.
         load: `os.getloadavg` before the first and after the last run: 1, 5 and 15 minutes; empty where it isn't known.
-        every: It took part in every so manieth turn only, from the first on.
+        every: It took part only in every `every`-th turn, from the first on.
     """
 
     samples: tuple[float, ...]
@@ -139,7 +139,7 @@ def time_in_turns(
         runs: Turns.
         warmup: Turns before them that don't count.
         seconds: See `measure`.
-        every: Those that take part in every so manieth turn only, because they take so much longer than the others.
+        every: For the slow ones, n: they take part only in every n-th turn.
         seed: Of the order in each turn.
 
     Raises:

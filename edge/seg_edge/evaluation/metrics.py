@@ -46,8 +46,8 @@ def iou(matrix: np.ndarray) -> np.ndarray:
 
 def mean_foreground(values: np.ndarray) -> float:
     """Mean over the classes without the background (index 0); absent ones (NaN) are left out, NaN when all are."""
-    there = values[1:][~np.isnan(values[1:])]
-    return float(there.mean()) if there.size else float("nan")
+    known = values[1:][~np.isnan(values[1:])]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def boundary_f(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -91,9 +91,9 @@ class Scores:
     def boundary(self) -> np.ndarray:
         """Boundary F of each class, mean over the photos it is in, float64 (classes,)."""
         stacked = np.array([photo.boundary for photo in self.photos])
-        there = ~np.isnan(stacked)
+        known = ~np.isnan(stacked)
         with np.errstate(invalid="ignore"):
-            return np.nansum(stacked, axis=0) / there.sum(axis=0)
+            return np.nansum(stacked, axis=0) / known.sum(axis=0)
 
     @property
     def mean_boundary(self) -> float:
@@ -208,9 +208,9 @@ def _draw(photos: int, resamples: int, seed: int) -> np.ndarray:
 
 def _weighted_mean(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Means over the photos for each draw, float64 (draws, columns), of values (photos, columns); NaN isn't counted."""
-    there = ~np.isnan(values)
+    known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return draws @ np.where(there, values, 0) / (draws @ there)
+        return draws @ np.where(known, values, 0) / (draws @ known)
 
 
 def _middle(values: Iterable[float]) -> tuple[float, float] | None:

@@ -79,7 +79,10 @@ class SourceFrame(NamedTuple):
 
 
 class Source(Protocol):
-    """An open source. Iterated once, from one thread."""
+    """An open source. Iterated once, from one thread.
+
+    One of a file may have an attribute `complaint`, which tells at its end what of it could not be shown.
+    """
 
     info: SourceInfo
 

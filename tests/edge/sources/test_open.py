@@ -11,20 +11,26 @@ import pytest
 
 from seg_edge.errors import SourceError
 from seg_edge.sources import open as opening
-from seg_edge.sources import opencv, still
+from seg_edge.sources import opencv, still, video_file
 from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.open import choose_source, open_source
-from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.board import Machine
 
 Make = Callable[..., Machine]
 
 
+class Opened(tuple[str, ...]):
+    """What a backend's class was asked for; a source as far as it is looked at."""
+
+    info = SourceInfo("", (0, 0), 0.0)
+
+
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each backend's class replaced by a function that says its name."""
-    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource")):
-        monkeypatch.setattr(module, name, lambda request, name=name: (name, request.name))
+    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource"), (video_file, "VideoFileSource")):
+        monkeypatch.setattr(module, name, lambda request, name=name: Opened((name, request.name)))
     for module_name, name in (("picamera", "Picamera2Source"), ("synthetic", "SyntheticSource")):
         module = ModuleType(f"seg_edge.sources.{module_name}")
         setattr(module, name, lambda request, controls=None, name=name: (name, request.name, *(controls or ())))
@@ -42,8 +48,9 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://host/photo.jpg", "OpenCVSource"),
         ("rtsp://me:secret@host/stream", "OpenCVSource"),
         ("udp://@:1234", "OpenCVSource"),
-        ("clip.mp4", "OpenCVSource"),
-        ("extensionless", "OpenCVSource"),
+        ("clip.mp4", "VideoFileSource"),
+        ("f%04d.png", "VideoFileSource"),
+        ("extensionless", "VideoFileSource"),
         ("picamera2", "Picamera2Source"),
         ("picamera2:1", "Picamera2Source"),
         ("synthetic", "SyntheticSource"),

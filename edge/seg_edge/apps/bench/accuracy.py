@@ -42,22 +42,22 @@ def measure_accuracy(
         DataError: A mask doesn't fit its photo.
         ModelError: A model can't be loaded.
     """
-    segmenters = {which.name: which.open(threads) for which in candidates}
-    full = next((which.name for which in candidates if which.role == "full"), None)
-    counts: dict[str, list[PhotoScore]] = {which: [] for which in segmenters}
-    agreements: dict[str, list[np.ndarray]] = {which: [] for which in segmenters}
+    segmenters = {candidate.name: candidate.open(threads) for candidate in candidates}
+    full = next((candidate.name for candidate in candidates if candidate.role == "full"), None)
+    counts: dict[str, list[PhotoScore]] = {model: [] for model in segmenters}
+    agreements: dict[str, list[np.ndarray]] = {model: [] for model in segmenters}
     fingerprint = hashlib.sha256()
     for done, example in enumerate(examples, 1):
         frame, truth = read_photo(example.image), example.load_mask()
         if truth.shape != frame.shape[:2]:
             raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
         fingerprint.update(example.image.read_bytes() + truth.tobytes())
-        labels = {which: segmenter(frame).labels for which, segmenter in segmenters.items()}
-        for which, predicted in labels.items():
-            counts[which].append(score_photo(example.name, truth, predicted, len(classes)))
+        labels = {model: segmenter(frame).labels for model, segmenter in segmenters.items()}
+        for model, predicted in labels.items():
+            counts[model].append(score_photo(example.name, truth, predicted, len(classes)))
             if full:
                 agreed = np.where(truth == IGNORE, IGNORE, labels[full])
-                agreements[which].append(confusion_matrix(agreed, predicted, len(classes)))
+                agreements[model].append(confusion_matrix(agreed, predicted, len(classes)))
         progress(done, len(examples))
     return {
         "data": name,
@@ -66,7 +66,7 @@ def measure_accuracy(
         "classes": list(classes),
         "full": full,
         "models": {
-            which: _figures(Scores(tuple(classes), tuple(counts[which])), agreements[which]) for which in segmenters
+            model: _figures(Scores(tuple(classes), tuple(counts[model])), agreements[model]) for model in segmenters
         },
     }
 

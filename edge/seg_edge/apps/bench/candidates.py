@@ -63,19 +63,19 @@ def reference() -> Candidate:
     return candidate(REFERENCE, "reference", "reference", about)
 
 
-def describe(which: Candidate) -> dict[str, Any]:
+def describe(chosen: Candidate) -> dict[str, Any]:
     """What the results say of a candidate: role, bytes, SHA-256, input, and its card's scores.
 
     Raises:
         ModelError: It can't be loaded.
     """
-    segmenter = which.open(1)
+    segmenter = chosen.open(1)
     spec, card = segmenter.backend.input, segmenter.file.card
-    content = which.file.read_bytes() if which.file else b""
+    content = chosen.file.read_bytes() if chosen.file else b""
     return {
-        "role": which.role,
-        "about": which.about,
-        "file": which.file.name if which.file else None,
+        "role": chosen.role,
+        "about": chosen.about,
+        "file": chosen.file.name if chosen.file else None,
         "bytes": len(content) or None,
         "sha256": hashlib.sha256(content).hexdigest() if content else None,
         "input_wh": [spec.shape[2], spec.shape[1]],
@@ -91,7 +91,7 @@ def check_names(candidates: list[Candidate]) -> None:
     Raises:
         ModelError: There are.
     """
-    names = [which.name for which in candidates]
+    names = [each.name for each in candidates]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ModelError(f"two of the models are called {twice!r}; rename one file, or measure them one by one.")

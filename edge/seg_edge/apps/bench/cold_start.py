@@ -39,8 +39,8 @@ def run_once(arguments: Sequence[str], before: str = "") -> tuple[float, float]:
         done = subprocess.run([sys.executable, "-c", program, peak.name, *arguments], capture_output=True, text=True)
         elapsed = time.perf_counter() - began
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise SegEdgeError(said[-1].removeprefix("error: "))
+            output = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise SegEdgeError(output[-1].removeprefix("error: "))
         return elapsed, float(peak.read())
 
 
@@ -53,18 +53,18 @@ def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: 
         For each candidate that is a `.tflite`: `ms` (see `seg_edge.apps.bench.figures.percentiles`) and `peak_mb`,
         the most of all runs, or None where that can't be had.
     """
-    from_file = [which for which in candidates if which.file and which.file.suffix == ".tflite"]
-    samples: dict[str, list[tuple[float, float]]] = {which.name: [] for which in from_file}
+    from_file = [candidate for candidate in candidates if candidate.file and candidate.file.suffix == ".tflite"]
+    samples: dict[str, list[tuple[float, float]]] = {candidate.name: [] for candidate in from_file}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         path.write_bytes(photo)
         order = random.Random(0)
         for turn in range(runs + 1):
-            for which in order.sample(from_file, len(from_file)):
-                options = ["--model", str(which.file), "--threads", str(threads), "--out", folder, "--force"]
+            for candidate in order.sample(from_file, len(from_file)):
+                options = ["--model", str(candidate.file), "--threads", str(threads), "--out", folder, "--force"]
                 sample = run_once(["image", str(path), *options])
                 if turn:
-                    samples[which.name].append(sample)
+                    samples[candidate.name].append(sample)
     return [
         {
             "model": name,

@@ -86,7 +86,7 @@ def measure_rounds(
             try:
                 found.append(work.result())
             except BrokenProcessPool as error:
-                names = ", ".join(which.name for which in candidates)
+                names = ", ".join(candidate.name for candidate in candidates)
                 raise SegEdgeError(
                     f"the process that measured {names} at {count} threads died, perhaps for want of memory; "
                     "measure fewer models at once."
@@ -99,7 +99,7 @@ def measure_round(candidates: Sequence[Candidate], jpeg: bytes, threads: int, ru
     """One round, in this process; see `measure_rounds`."""
     keep_freed_memory()  # as the camera does
     cv2.setNumThreads(threads)
-    segmenters = {which.name: which.open(threads) for which in candidates}
+    segmenters = {candidate.name: candidate.open(threads) for candidate in candidates}
     stages: dict[str, list[dict[str, float]]] = {name: [] for name in segmenters}
     alone: dict[str, Callable[[], object]] = {}
     whole: dict[str, Callable[[], object]] = {}

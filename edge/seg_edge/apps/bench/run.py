@@ -71,7 +71,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
     threads = settings.threads or tuple(range(1, default_threads() + 1))
     frame = drawn_frame() if settings.frame is None else settings.frame
     watch = Watch()
-    described = {which.name: describe(which) for which in models}
+    described = {candidate.name: describe(candidate) for candidate in models}
     scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
 
     with watch.watching():
@@ -115,11 +115,11 @@ def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[
     names = class_names(settings.data, settings.classes or None)
     examples, all_of_them = held_out_examples(settings.data, settings.part, settings.split)
     check_examples(examples, names)
-    for which in settings.candidates:
-        known = which.open(1).card.class_names
+    for candidate in settings.candidates:
+        known = candidate.open(1).card.class_names
         if known != names:
             raise ModelError(
-                f"{which.name} knows the classes {', '.join(known)}; {settings.data} has {', '.join(names)}."
+                f"{candidate.name} knows the classes {', '.join(known)}; {settings.data} has {', '.join(names)}."
             )
     scored = measure_accuracy(
         settings.data.resolve().name,
