@@ -35,10 +35,10 @@ from train.recipes import ARCHITECTURE, RECIPES
 
 
 def _photos_in(folder: Path) -> Sequence[Path]:
-    photos, unreadable = find_photos([str(folder)])
-    for error in unreadable.values():
+    found = find_photos([str(folder)])
+    for error in found.failures.values():
         raise error
-    return photos
+    return found.paths
 
 
 @with_recipe_options
