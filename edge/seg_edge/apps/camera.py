@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
 from seg_edge.effects import EffectSettings, cover, flatten, render
 from seg_edge.errors import OutputError
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
@@ -151,7 +151,7 @@ def run_camera(
             finally:
                 document = stats.to_json(pipeline, segmenter)
                 if settings.stats:  # before the sinks are closed: a long recording takes its time
-                    write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
+                    write_file(settings.stats, json_text(document, indent=1).encode() + b"\n")
                 sinks.close()
     except KeyboardInterrupt:  # a second Ctrl-C
         if not recordings:
