@@ -85,6 +85,8 @@ def image(
         force,
     )
     segmenter = Segmenter(model, threads)
+    if effect is Effect.anonymize:
+        note("anonymize hides what the model finds; what it misses stays visible, so look at every picture")
     paths, failures = find_photos(photos)
     named = {Path(photo) for photo in photos}
     earlier = [path for path in paths if is_result(path) and path not in named]
