@@ -274,9 +274,9 @@ def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
 
 
 def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segmentation:
-    """The answer; what is transparent in the photo is background."""
+    """The answer; what is transparent in the photo is background, unless somebody is to be hidden there."""
     answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
-    if photo.alpha is None:
+    if photo.alpha is None or options.settings.effect == "anonymize":
         return answer
     return replace(answer, labels=cv2.bitwise_and(answer.labels, cv2.compare(photo.alpha, 127, cv2.CMP_GT)))
 
