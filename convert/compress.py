@@ -31,7 +31,9 @@ from convert.pruning.prune import PruneConfig
 from convert.report import Row, Variant, describe, write_report
 from convert.steps import REFUSED, Log, distilled, pruned, quantised
 from seg_edge.errors import ModelError
-from train.dataset import Dataset, open_split
+from train.dataset import Dataset
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 from train.keras_model import TrainedModel
 from train.options import resumable, run_command, use_threads
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
@@ -140,7 +142,7 @@ def _renamed(row: Row) -> Row:
 
 
 def main(
-    full: Annotated[Path, typer.Argument(help="The trained .keras to make small.")],
+    full: Annotated[Path, typer.Argument(help="The trained .keras or .h5 to make small.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     budget_mmac: Annotated[
@@ -171,6 +173,9 @@ def main(
         bool, typer.Option(help="Accept results that lost accuracy; the table says how much.")
     ] = False,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
 ) -> None:
@@ -203,9 +208,10 @@ def main(
         distillation = DistillConfig(teacher_weight, temperature, views)
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
-        dataset = open_split(data, split or full.parent / "split.json")
+        told = foreign.told(input_scale, input_offset, input_size)
+        source, dataset = import_model(full, data, split, told, typer.echo)
         config = CompressConfig(tuple(prunings), tuple(student or ()), distillation, recipe, size_wh, qat, accept_drop)
-        compress(TrainedModel.load(full), dataset, out, config, typer.echo)
+        compress(TrainedModel.load(source), dataset, out, config, typer.echo)
     names = [*(budget.name for budget in budgets), *(student or ())]
     typer.echo(f"Written to {out}: {', '.join(f'{name}/model.tflite' for name in names)}, table.txt, pareto.png")
 

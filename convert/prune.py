@@ -29,7 +29,9 @@ from convert.pruning.plan import Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
 from seg_edge.commands.console import exit_codes
-from train.dataset import Dataset, open_split
+from train.dataset import Dataset
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 from train.keras_model import TrainedModel
 from train.options import run_command
 
@@ -48,7 +50,7 @@ def _single_budget(values: Iterable[tuple[str, float | None]]) -> Budget:
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="The .keras to prune.")],
+    model: Annotated[Path, typer.Argument(help="The .keras or .h5 to prune.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
@@ -74,6 +76,9 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Photos at a time, in scoring and training.")] = 4,
     photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
     resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
@@ -99,8 +104,9 @@ def main(
         seed,
     )
     with exit_codes():
-        source = TrainedModel.load(model)
-        dataset = open_split(data, split or model.parent / "split.json")
+        told = foreign.told(input_scale, input_offset, input_size)
+        path, dataset = import_model(model, data, split, told, typer.echo)
+        source = TrainedModel.load(path)
         pruned = prune(source, dataset, out, config, resume=resume, force=force, log=typer.echo).model
         before = at_size(source.model, pruned.input_shape[2:0:-1])
         typer.echo(table(before, pruned, _layer_ms(pruned, dataset, threads) if times else None))

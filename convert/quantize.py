@@ -23,17 +23,21 @@ from convert.quantisation.quantize import CALIBRATION_PHOTOS, quantize
 from convert.quantisation.ranges import PERCENTILE
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import OutputError
-from train.dataset import open_split
+from train.foreign import options as foreign
+from train.foreign.open import import_model
 from train.keras_model import TrainedModel
 from train.options import run_command
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="The .keras to convert.")],
+    model: Annotated[Path, typer.Argument(help="The .keras or .h5 to convert.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path | None, typer.Option(help="The .tflite to write; by default beside the model.")] = None,
     name: Annotated[str, typer.Option(help="What the model is called; by default its folder's name.")] = "",
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
     kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
     ranges: Annotated[
         str, typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse.")
@@ -58,9 +62,10 @@ def main(
         if target.is_dir() or (target.exists() and not force):
             what = "is a folder; give a file with --out" if target.is_dir() else "exists; --force replaces it"
             raise OutputError(f"{target} {what}.")
-        source = TrainedModel.load(model)
         target.parent.mkdir(parents=True, exist_ok=True)
-        dataset = open_split(data, split or model.parent / "split.json")
+        told = foreign.told(input_scale, input_offset, input_size)
+        path, dataset = import_model(model, data, split, told, typer.echo)
+        source = TrainedModel.load(path)
         scores = quantize(
             source,
             dataset,

@@ -229,7 +229,13 @@ def check_full_integer(content: bytes) -> None:
     if floats:
         problems.append(f"{len(floats)} tensors are float, first {floats[0]!r}")
     kinds = [graph.kind(operator) for operator in graph.graph.operators]
-    if shape_arithmetic := _SHAPE_ARITHMETIC.intersection(kinds):
+    # A slice of the picture itself, such as a Cropping2D, is no arithmetic with shapes, which are INT32.
+    shape_arithmetic = {
+        kind
+        for kind, operator in zip(kinds, graph.graph.operators, strict=True)
+        if kind in _SHAPE_ARITHMETIC and (kind == "SHAPE" or graph.type(operator.inputs[0]) in ("INT32", "INT64"))
+    }
+    if shape_arithmetic:
         problems.append(f"it computes shapes at run time ({', '.join(sorted(shape_arithmetic))})")
     coarse = []
     for kind, operator in zip(kinds, graph.graph.operators, strict=True):

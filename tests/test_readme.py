@@ -21,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = ("make demo", "make web", ". .venv/bin/activate", "pip install -e '.[serve]'", "pip install -e '.[train]'")
 # A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
 QUICKER = {
+    "python convert/learn.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
     "python train/fit.py --data class --recipe full": "--size 64 --epochs 2 --widths 8,12,16",
     "python train/fit.py": "--size 64 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
     "seg-edge bench": "--rounds 1 --runs 2",
@@ -141,6 +142,7 @@ def test_from_annotations_to_one_s_own_model(annotated: Path) -> None:
     ours = ("train/", "convert/", "runs/class")
     lines = [line for line in commands() if line not in NOT_HERE and any(part in line for part in ours)]
     assert [line.split()[1] for line in lines if line.startswith("python")] == [
+        "convert/learn.py",
         "train/masks.py",
         "train/fit.py",
         "train/evaluate.py",
@@ -151,6 +153,8 @@ def test_from_annotations_to_one_s_own_model(annotated: Path) -> None:
     for line in lines:
         more = next((extra for start, extra in QUICKER.items() if line.startswith(start)), "")
         run(shlex.split(f"{line} {more}"), annotated)
+    assert (annotated / "photos_model" / "model.tflite").is_file()
+    assert "<h2>How good it is</h2>" in (annotated / "photos_model" / "report.html").read_text(encoding="utf-8")
     assert (annotated / "class" / "contact_sheet.jpg").is_file()
     assert (annotated / "runs" / "class" / "scores_test" / "worst.jpg").is_file()
     assert (annotated / "runs" / "class" / "curves.png").is_file()

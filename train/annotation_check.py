@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from seg_edge.errors import DataError, PhotoError, UsageError
 from seg_edge.photo.read import read_header
-from train.via.read import Region, at_most
+from train.annotations.region import HOLE, IGNORED, Annotations, Region, at_most
 
-BACKGROUND = "background"
+BACKGROUND = HOLE
 MAX_CLASSES = 254  # a label map is 8 bits, 0 is the background and 255 marks what does not count
-_BORDER_PX = 2  # how far past the photo's edge a hand-drawn point may land
-
-Annotations = Mapping[str, Sequence[Region]]
+_BORDER, _BORDER_PX = 0.05, 2  # of a side, and at least: how far past the photo's edge a hand-drawn point may land
 
 
 def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -30,7 +28,8 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
         DataError: A class that can't be, or one too many, or none.
         UsageError: `classes` makes no sense.
     """
-    found = sorted({region.label for of_photo in regions.values() for region in of_photo})
+    labels = {region.label for of_photo in regions.values() for region in of_photo}
+    found = sorted(label for label in labels if not has_meaning(label))
     if not found:
         raise DataError("No photo has a region, so there is no class to learn.")
     if classes is not None and (not classes or len(set(classes)) < len(classes) or "" in classes):
@@ -38,18 +37,57 @@ def class_labels(regions: Annotations, classes: Sequence[str] | None) -> tuple[s
     if left_out := sorted(set(found) - set(classes or found)):
         raise DataError(f"Annotated, but not among --classes: {', '.join(left_out)}.")
     names = tuple(classes or found)
-    if BACKGROUND in names:
-        raise DataError(
-            f"'{BACKGROUND}' can't be a class: it is what no region covers. Rename that class, or "
-            "delete its regions in VIA."
-        )
+    if reserved := [name for name in names if has_meaning(name)]:
+        raise DataError(f"{reserved[0]!r} can't be among --classes: such a region is no class, see docs/formats.md.")
     if strange := [name for name in names if not name.isprintable()]:
-        raise DataError(f"The class name {strange[0]!a} can't be printed; rename that class in VIA.")
+        raise DataError(f"The class name {strange[0]!a} can't be printed; rename that class.")
     if len(names) > MAX_CLASSES:
         raise DataError(
             f"There are {len(names)} classes; a mask holds {MAX_CLASSES}. Is the attribute a comment and not the class?"
         )
     return (BACKGROUND, *names)
+
+
+def has_meaning(label: str) -> bool:
+    """Is a region of this name a hole or something that doesn't count, and no class?"""
+    return label.casefold() in (HOLE, *IGNORED)
+
+
+def same_but_for_case(labels: Sequence[str]) -> list[str]:
+    """Sentences about classes whose names differ in case or blanks alone, and so may be one."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault("".join(label.casefold().split()), []).append(label)
+    return [
+        f"{', '.join(map(repr, some))} are learnt as {len(some)} classes; give them one name if they are one."
+        for some in alike.values()
+        if len(some) > 1
+    ]
+
+
+def on_disk(regions: Annotations, folder: Path) -> dict[str, tuple[Region, ...]]:
+    """The annotations by the photos' names as they are in the folder, where these differ in case alone."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder of photos.")
+    names = {path.name for path in folder.iterdir()}
+    by_case: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_case.setdefault(name.casefold(), []).append(name)
+    found: dict[str, tuple[Region, ...]] = {}
+    for photo, of_photo in regions.items():
+        alike = by_case.get(photo.casefold(), [])
+        name = alike[0] if photo not in names and len(alike) == 1 else photo
+        found[name] = (*found.get(name, ()), *of_photo)
+    return found
+
+
+def past_the_edge(regions: Annotations, folder: Path) -> int:
+    """How many regions reach a little past their photo's edge, where they are cut off."""
+    count = 0
+    for photo, of_photo in regions.items():
+        size_wh = read_header(folder / photo).upright_size_wh
+        count += sum(not region.is_round and not _fits(region, size_wh, 0.0) for region in of_photo)
+    return count
 
 
 def check_photos(regions: Annotations, folder: Path) -> None:
@@ -71,38 +109,43 @@ def check_photos(regions: Annotations, folder: Path) -> None:
 
 def _problem(photo: str, regions: Sequence[Region], folder: Path, stems: Counter[str]) -> tuple[str, str] | None:
     """(what is wrong and what to do, detail), if anything is."""
-    if photo in ("..", ".") or {PurePosixPath(photo).name, PureWindowsPath(photo).name} != {photo}:
-        return "A photo's name must be a plain file name, without folders; refused", ""
     if stems[Path(photo).stem.casefold()] > 1:
         return "Two photos would share one mask; rename one of each pair", ""
     if not (folder / photo).is_file():
-        return f"Annotated, but not in {folder}; copy them there or remove them in VIA", ""
+        return f"Annotated, but not in {folder}; copy them there, or remove them from the annotations", ""
     try:
         header = read_header(folder / photo)
     except PhotoError as error:
         return "Can't be read", f": {error}"
     width, height = header.upright_size_wh
     outside = [region for region in regions if not _fits(region, (width, height))]
-    if not outside:
+    of_other_size = [one for one in regions if one.frame_wh not in (None, (width, height))]
+    if not outside and not of_other_size:
         return None
     turned = header.upright_size_wh != header.size_wh
-    if turned and all(_fits(region, header.size_wh) for region in regions):
+    if turned and all(one.frame_wh in (None, header.size_wh) and _fits(one, header.size_wh) for one in regions):
         return (
             "The polygons fit only the un-rotated photo: its EXIF data says to show it turned, and "
             "it was annotated unturned. Annotate it again in a current browser, or remove its EXIF "
             "orientation; check other turned photos too, as not every mistake shows in the sizes"
         ), f" (upright {width}x{height}, EXIF orientation {header.orientation})"
+    if of_other_size:
+        frame_wh = of_other_size[0].frame_wh or (0, 0)
+        return (
+            "The annotations are of a picture of another size; use the photo that was annotated"
+        ), f" ({width}x{height}; {of_other_size[0].where} is of {frame_wh[0]}x{frame_wh[1]})"
     return (
         "Polygons lie outside the photo: it was resized or replaced after it was annotated, or "
         "another photo has its name. Use the photo that was annotated"
     ), f" ({width}x{height}; {outside[0].where} reaches {_reach(outside[0])})"
 
 
-def _fits(region: Region, size_wh: tuple[int, int]) -> bool:
+def _fits(region: Region, size_wh: tuple[int, int], border: float = _BORDER) -> bool:
     points = region.points_xy
-    if region.is_round:  # VIA lets it reach beyond the photo; `draw_mask` cuts it off
+    if region.is_round:  # tools let it reach beyond the photo; `draw_mask` cuts it off
         points = points.mean(axis=0)
-    return bool(np.all(points >= -_BORDER_PX) and np.all(points <= np.add(size_wh, _BORDER_PX)))
+    margin = np.maximum(_BORDER_PX, border * np.array(size_wh)) if border else 0.0
+    return bool(np.all(points >= -margin) and np.all(points <= np.add(size_wh, margin)))
 
 
 def _reach(region: Region) -> str:

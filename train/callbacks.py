@@ -40,11 +40,12 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
     if holds_run and not force:
         if not resume:
             raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
-        if not state.is_file() or state.read_text(encoding="utf-8") != text:
+        if not state.is_file() or not _may_continue(state.read_text(encoding="utf-8"), json.loads(text)):
             raise OutputError(
                 f"{out} was trained with another recipe, another --initial or other photos; "
                 "give the same, or another --out."
             )
+        write_file(state, text.encode())
         return
     out.mkdir(parents=True, exist_ok=True)
     if holds_run:
@@ -53,6 +54,21 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     data.save_split(out / "split.json")
     write_file(state, text.encode())
+
+
+def _may_continue(earlier_text: str, about: dict[str, Any]) -> bool:
+    """Is it the same but for more epochs? The learning rate goes on from where the longer schedule has it."""
+    try:
+        earlier = json.loads(earlier_text)
+        before, now = earlier.pop("recipe"), dict(about["recipe"])
+        epochs = before.pop("epochs", 0), now.pop("epochs", 0)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return (
+        earlier == {key: value for key, value in about.items() if key != "recipe"}
+        and before == now
+        and epochs[0] <= epochs[1]
+    )
 
 
 class Checkpoint(keras.callbacks.Callback):

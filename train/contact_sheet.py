@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 
 from seg_edge.card import class_colour
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.sinks.legend import TextRenderer
 
 SHEET_PHOTOS = 64
 _COLUMNS = 8
 _CELL_WH, _TEXT_PX, LEGEND_PX = (216, 184), 18, 40
-_FONT, _INK, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40), 255
+_INK, _PAPER, _DOES_NOT_COUNT = (40, 40, 40), 255, (150, 150, 150)
+_SMALL, _LARGE = TextRenderer(360), TextRenderer(510)
 
 
 def shown_on_sheet(photos: int) -> set[int]:
@@ -35,7 +38,7 @@ def sheet_cell(photo: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     cell = np.full((_CELL_WH[1], _CELL_WH[0], 3), _PAPER, np.uint8)
     top, left = (height - size_wh[1]) // 2 + 4, (width - size_wh[0]) // 2 + 4
     cell[top : top + size_wh[1], left : left + size_wh[0]] = thumb
-    _text(cell, photo, (4, _CELL_WH[1] - 8), width)
+    _text(cell, photo, (4, _CELL_WH[1] - 4 - _SMALL.line), width, _SMALL)
     return cell
 
 
@@ -62,37 +65,34 @@ def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], photos: in
 
 def _legend(title: str, labels: Sequence[str], width: int) -> np.ndarray:
     """A title, then a coloured square and a name for each class, in as many lines as they need."""
-    places, x, line = [], 12 + _text_width(title, 0.6) + 24, 0
+    places, x, line = [], 12 + _LARGE.width(title) + 24, 0
     for name in labels[1:]:
-        needed = 26 + min(_text_width(name, 0.6), width - 50) + 22
+        needed = 26 + min(_LARGE.width(name), width - 50) + 22
         if x + needed > width and x > 12:
             x, line = 12, line + 1
         places.append((x, line))
         x += needed
     legend = np.full(((line + 1) * LEGEND_PX, width, 3), _PAPER, np.uint8)
-    _text(legend, title, (12, 26), width - 12, 0.6)
+    _text(legend, title, (12, 7), width - 12, _LARGE)
     for label, (name, (x, line)) in enumerate(zip(labels[1:], places, strict=True), start=1):
         y = line * LEGEND_PX
         cv2.rectangle(legend, (x, y + 11), (x + 18, y + 29), _colour(label), cv2.FILLED)
-        _text(legend, name, (x + 26, y + 26), width - x - 26, 0.6)
+        _text(legend, name, (x + 26, y + 7), width - x - 26, _LARGE)
     return legend
 
 
 def _colour(label: int) -> tuple[int, int, int]:
-    """BGR, the same colours that the model will draw its classes in."""
+    """BGR, the same colours that the model will draw its classes in; grey for what doesn't count."""
+    if label == IGNORE:
+        return _DOES_NOT_COUNT
     red, green, blue = class_colour(label)
     return blue, green, red
 
 
-def _text_width(text: str, scale: float) -> int:
-    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
-
-
-def _text(image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, scale: float = 0.42) -> None:
-    """Writes one line, shortened in the middle to `width` pixels; the font has ASCII only."""
-    text = text.encode("ascii", "replace").decode()
+def _text(image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, letters: TextRenderer) -> None:
+    """Writes one line whose upper left corner is given, shortened in the middle to `width` pixels."""
     keep = len(text)
-    while _text_width(text, scale) > width and keep > 4:
+    while letters.width(text) > width and keep > 4:
         keep -= 1
         text = f"{text[: keep // 2]}..{text[-(keep // 2) :]}"
-    cv2.putText(image, text, at_xy, _FONT, scale, _INK, 1, cv2.LINE_AA)
+    letters.write(image, text, at_xy, _INK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,14 @@ from seg_edge.evaluation.data_folder import PARTS, Example, assigned_splits, che
 from seg_edge.system.files import write_file
 from train.augment import Augmentation, augment
 from train.runs import sha256_of
-from train.split import compile_pattern, groups_of, require_every_class, split_examples
+from train.split import (
+    compile_pattern,
+    groups_of,
+    missing_classes,
+    require_every_class,
+    similar_groups,
+    split_examples,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class Dataset:
     group: str = "none"
     names: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """How many photos are in each part: `56 train, 12 val, 12 test photos`."""
+        return ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items()) + " photos"
+
     def save_split(self, path: Path) -> None:
         """Writes the split as JSON: all of it, the photos of each part by their names."""
         document = {
@@ -59,8 +71,9 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     seed: int = 0,
     holdout: float = 0.15,
-    group: str = "none",
+    group: str = "similar",
     names: str = "",
+    log: Callable[[str], Any] = print,
 ) -> Dataset:
     """Finds, checks and splits a data folder; the same folder and seed give the same split.
 
@@ -69,10 +82,12 @@ def open_dataset(
         classes: Foreground class names, where the folder has no `labels.txt`.
         seed: Of the split.
         holdout: Share of the photos in val, and again in test; above 0 and below 0.5.
-        group: What must stay in one part: `none`; `similar`, photos that look alike; or a regular expression whose
-            first group, found in the photo's name, names the clip or burst.
+        group: What must stay in one part: `similar`, photos that look alike, as far as every part still gets every
+            class, where no `index.csv` assigns the parts; `none`; or a regular expression whose first group, found in
+            the photo's name, names the clip or burst.
         names: Regular expression; photos in whose name it isn't found are left out of each part. The split is made
             before, so a training on some of the photos keeps the same ones unseen.
+        log: Is given a line where photos that look alike were found.
 
     Raises:
         DataError: Something in the folder can't be used, or a class is in too few photos for three parts.
@@ -83,11 +98,48 @@ def open_dataset(
     examples = find_examples(folder)
     labels = class_names(folder, classes)
     present = dict(zip(examples, check_examples(examples, labels), strict=True))
-    parts = split_examples(present, groups_of(examples, group), assigned_splits(folder, examples), seed, holdout)
+    given = assigned_splits(folder, examples)
+    if group == "similar" and given is None:
+        parts = _split_by_likeness(present, seed, holdout, labels, log)
+    else:
+        groups = groups_of(examples, "none" if group == "similar" else group)
+        parts = split_examples(present, groups, given, seed, holdout)
     wanted = compile_pattern(names, "--names")
     parts = {part: tuple(e for e in some if wanted.search(e.name)) for part, some in parts.items()}
     require_every_class(parts, present, labels)
     return Dataset(labels, parts, _fingerprint(parts), seed, group, names)
+
+
+def _split_by_likeness(
+    present: Mapping[Example, frozenset[int]],
+    seed: int,
+    holdout: float,
+    labels: Sequence[str],
+    log: Callable[[str], Any],
+) -> dict[str, tuple[Example, ...]]:
+    """Photos that look alike stay in one part, by the widest sense of it with which every part gets every class."""
+    wanted = None
+    for groups in similar_groups(tuple(present)):
+        wanted = len(groups) - len(set(groups)) if wanted is None else wanted
+        try:
+            parts = split_examples(present, groups, None, seed, holdout)
+        except DataError:
+            continue
+        fair = len(parts["train"]) >= 0.8 * (1 - 2 * holdout) * len(
+            present
+        )  # a large group may leave little to learn from
+        if fair and not missing_classes(parts, present, len(labels)):
+            kept = len(groups) - len(set(groups))
+            if kept < wanted:
+                log(
+                    "So many photos look alike that some class would be missing in a part; only the most alike are "
+                    f"kept together ({len(set(groups))} groups of {len(groups)} photos). Val and test hold near twins "
+                    "of photos that are trained on: the scores say little about other days."
+                )
+            elif kept:
+                log(f"Photos that look alike are kept in one part: {len(set(groups))} groups of {len(groups)} photos.")
+            return parts
+    return split_examples(present, list(range(len(present))), None, seed, holdout)
 
 
 def open_split(folder: Path, split_file: Path) -> Dataset:

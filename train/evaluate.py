@@ -1,6 +1,6 @@
 """Scores a model on photos it was not trained on: `python train/evaluate.py MODEL --data DIR`.
 
-MODEL is a `.keras` or a `.tflite`; both go through the runtime's own pre- and postprocessing and are judged at the
+MODEL is a `.keras`, `.h5` or `.tflite`; all go through the runtime's own pre- and postprocessing and are judged at the
 photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
 `confusion.png` and `worst.jpg`, the photos with the lowest scores.
 """
@@ -29,9 +29,13 @@ from seg_edge.evaluation.metrics import IGNORE, dice, iou
 from seg_edge.evaluation.scores import FOREGROUND_SHARES, Scores, score
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
+from seg_edge.sinks.legend import TextRenderer
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import open_split
-from train.keras_model import open_segmenter
+from train.foreign import options as foreign
+from train.foreign.open import SPLIT_NAME, import_model, open_keras
+from train.foreign.reading import SUFFIXES
+from train.keras_model import keras_segmenter, open_segmenter
 from train.options import comma_separated, run_command
 
 
@@ -94,7 +98,7 @@ def draw_worst(
     by_name = {example.name: example for example in examples}
     ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
     columns = " | ".join(["photo", "truth (grey: does not count)", *shown])
-    width = 320 * (2 + len(shown))
+    width, letters = 320 * (2 + len(shown)), TextRenderer(400)
     rows = []
     for photo in ranked[:count]:
         example = by_name[photo.name]
@@ -105,7 +109,7 @@ def draw_worst(
         row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
         text = f"{photo.name}: Dice {photo.dice:.3f}    {columns}"
-        cv2.putText(caption, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        letters.write(caption, text, (6, 3), (0, 0, 0))
         rows += [caption, row]
     if rows:
         write_picture(path, np.vstack(rows))
@@ -141,18 +145,30 @@ def main(
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
     classes: Annotated[str, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder to write; by default beside the model.")] = None,
+    input_scale: foreign.Scale = None,
+    input_offset: foreign.Offset = None,
+    input_size: foreign.Size = "",
 ) -> None:
     """Scores a model on one part of a data folder."""
     if part not in (*PARTS, "all"):
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
+    is_keras = model.suffix in SUFFIXES or model.is_dir()
     with exit_codes():
+        told = foreign.told(input_scale, input_offset, input_size)
         if part == "all":
             examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
-        else:
-            dataset = open_split(data, split or model.parent / "split.json")
+            segmenter = (
+                keras_segmenter(open_keras(model, names, examples, told), names) if is_keras else Segmenter(model)
+            )
+        elif is_keras:
+            source, dataset = import_model(model, data, split, told, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
-        segmenter = open_segmenter(model, names)
+            segmenter = open_segmenter(source, names)
+        else:
+            dataset = open_split(data, split or model.parent / SPLIT_NAME)
+            examples, names = dataset.parts[part], dataset.classes
+            segmenter = Segmenter(model)
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:

@@ -16,7 +16,9 @@ import train.quiet  # noqa: F401
 
 import typer
 
+from seg_edge.commands.console import note
 from seg_edge.errors import UsageError
+from train.advice import learnt_nothing, would_go_on
 from train.dataset import open_dataset
 from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
@@ -33,8 +35,8 @@ def main(
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     classes: Annotated[str | None, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = None,
     group: Annotated[
-        str, typer.Option(help="Photos to keep in one part: none, similar, or a regular expression with one group.")
-    ] = "none",
+        str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
+    ] = "similar",
     names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
     split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
@@ -92,6 +94,10 @@ def main(
         )
     scores = trained.run["scores"]
     typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
+    if failure := learnt_nothing(out):
+        note(f"warning: {failure}")
+    elif hint := would_go_on(out):
+        typer.echo(hint)
 
 
 if __name__ == "__main__":

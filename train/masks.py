@@ -21,12 +21,14 @@ import typer
 
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError, OutputError, PhotoError
+from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
-from train.annotation_check import check_photos, class_labels
+from train.annotation_check import check_photos, class_labels, has_meaning, on_disk, past_the_edge, same_but_for_case
+from train.annotations.find import Choices, read_annotations
+from train.annotations.region import HOLE, Region, at_most
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
 from train.options import comma_separated, run_command
-from train.via.read import Region, at_most, read_via
 
 FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
 _OURS = {"images", "masks", "labels.txt", "classes.csv", "contact_sheet.jpg", ".DS_Store", "Thumbs.db"}
@@ -72,6 +74,9 @@ def make_masks(
     attribute: str | None = None,
     classes: Sequence[str] | None = None,
     force: bool = False,
+    *,
+    label: str = "",
+    colours: Path | None = None,
 ) -> MaskSummary:
     """Makes the data folder that the rest of the project trains from.
 
@@ -79,12 +84,14 @@ def make_masks(
     labels.txt (line i names label i), classes.csv and contact_sheet.jpg.
 
     Args:
-        annotations: A file that `read_via` reads.
+        annotations: A file or folder that `train.annotations.find.read_annotations` reads.
         photos: The folder with the photos it names.
         out: The folder to make; it appears whole or not at all.
         attribute: The region attribute that holds the class, where there are several.
         classes: The class names in the order of their labels 1, 2, ...; sorted by name without it.
         force: Replace `out` if it is a data folder made by this function.
+        label: The class of regions that name none, and of white in black and white masks.
+        colours: A table of class names and colours, for masks of colours.
 
     Raises:
         DataError: The annotations can't be used, or don't fit the photos; all the photos are named.
@@ -92,13 +99,18 @@ def make_masks(
         UsageError: `classes` makes no sense.
     """
     _check_out(out, force, keep=(annotations, photos))
-    regions = {
-        photo: found
-        for photo, found in read_via(annotations, attribute).items()
+    choices = Choices(attribute, label, tuple(classes or ()), colours)
+    found = {
+        photo: of_photo
+        for photo, of_photo in read_annotations(annotations, photos, choices).items()
         if not photo.startswith("._")  # macOS keeps a photo's attributes in a file of that name
     }
+    regions = on_disk(found, photos)
     labels = class_labels(regions, classes)
     check_photos(regions, photos)
+    warnings = same_but_for_case(labels[1:])
+    if cut := past_the_edge(regions, photos):
+        warnings.append(f"Regions that reach a little past their photo's edge, where they are cut off: {cut}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -113,8 +125,8 @@ def make_masks(
         sheet=out / "contact_sheet.jpg",
         classes=counts,
         photos=len(regions),
-        unused=len({photo.name for photo in find_photos([str(photos)])[0]} - set(regions)),
-        warnings=(f"Fewer than {FEW_PHOTOS} photos show: {', '.join(few)}.",) if few else (),
+        unused=len({photo.name for photo in find_photos([str(photos)]).paths} - set(regions)),
+        warnings=(*warnings, *([f"Fewer than {FEW_PHOTOS} photos show: {', '.join(few)}."] if few else [])),
     )
 
 
@@ -135,9 +147,26 @@ def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequ
     """
     mask = np.zeros(shape_hw, np.uint8)
     for region in regions:
-        points = np.rint(region.points_xy * 2**_SHIFT).astype(np.int32)
-        cv2.fillPoly(mask, [points], labels.index(region.label), shift=_SHIFT)
+        value = _value(region.label, labels)
+        if region.bitmap is not None:
+            _paste(mask, region.bitmap(), region.points_xy.min(axis=0), value)
+        else:
+            points = np.rint(region.points_xy * 2**_SHIFT).astype(np.int32)
+            cv2.fillPoly(mask, [points], value, shift=_SHIFT)
     return mask
+
+
+def _value(label: str, labels: Sequence[str]) -> int:
+    if has_meaning(label):
+        return 0 if label.casefold() == HOLE else IGNORE
+    return labels.index(label)
+
+
+def _paste(mask: np.ndarray, bitmap: np.ndarray, left_top: np.ndarray, value: int) -> None:
+    left, top = (round(float(at)) for at in left_top)
+    height, width = bitmap.shape
+    part = mask[max(0, top) : top + height, max(0, left) : left + width]
+    part[bitmap[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]] > 0] = value
 
 
 def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
@@ -188,7 +217,7 @@ def _write(
             mask = draw_mask(of_photo, image.shape[:2], labels)
             shutil.copy2(folder / photo, out / "images" / photo)
             _write_image(out / "masks" / f"{Path(photo).stem}.png", mask)
-            count = np.bincount(mask.ravel(), minlength=len(labels))
+            count = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
             pixels += count
             in_photos += count > 0
             if number in shown:
@@ -215,17 +244,19 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def main(
-    annotations: Annotated[Path, typer.Argument(help="VIA's CSV, JSON or project file.")],
+    annotations: Annotated[Path, typer.Argument(help="Of VIA, COCO, LabelMe, CVAT, YOLO, or a folder of masks.")],
     photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
     out: Annotated[Path, typer.Option(help="The data folder to make.")],
     attribute: Annotated[str | None, typer.Option(help="Region attribute with the class.")] = None,
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
+    label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
+    colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
 ) -> None:
     """Turn annotated photos into a data folder to train from."""
     names = None if classes is None else comma_separated(classes)
     with exit_codes():
-        made = make_masks(annotations, photos, out, attribute, names, force)
+        made = make_masks(annotations, photos, out, attribute, names, force, label=label, colours=colours)
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     longest = max(len(c.name) for c in made.classes)

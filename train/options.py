@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import typer
 
 from seg_edge.commands.console import exit_codes, note
+from seg_edge.errors import UsageError
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
@@ -22,6 +23,18 @@ def use_threads(threads: int) -> None:
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def size_wh(text: str) -> tuple[int, int]:
+    """Width and height in pixels, as in `320x192`, or one number for both.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"a size is WIDTHxHEIGHT or one number for both, got {text!r}.")
+    return int(parts[0]), int(parts[-1])
 
 
 def run_command(command: Callable[..., None]) -> None:

@@ -52,8 +52,11 @@ class Recipe:
         weight_decay: Of `adamw`.
         batch: Photos a step.
         epochs: Rounds over the training part, or of `steps`.
-        steps: Batches an epoch; 0 for one round over the training part.
-        ema: Momentum of the moving average of the weights that is validated and kept; 0 for none.
+        steps: Batches an epoch; 0 for one round over the training part, within the next two.
+        least_steps: Few photos are seen several times an epoch, so that it has so many batches.
+        most_steps: Many photos are seen over several epochs, so that one has no more batches; 0 for no limit.
+        ema: Momentum of the moving average of the weights that is validated and kept, which starts quickly
+            (`train.optimizers`); 0 for none.
         keep: Which epoch's model: `best` by validation Dice; or `last`, for a schedule that has an end and few photos
             to judge by.
         cache_zoom: Photos are cached at this multiple of `size`, to be magnified without blur.
@@ -84,6 +87,8 @@ class Recipe:
     batch: int = 8
     epochs: int = 100
     steps: int = 0
+    least_steps: int = 1
+    most_steps: int = 0
     ema: float = 0.98
     keep: str = "best"
     cache_zoom: float = 1.0
@@ -109,6 +114,13 @@ class Recipe:
         for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
+
+    def steps_an_epoch(self, photos: int) -> int:
+        """Batches an epoch, for so many photos in the training part."""
+        if self.steps:
+            return self.steps
+        steps = max(self.least_steps, math.ceil(photos / self.batch))
+        return min(steps, self.most_steps) if self.most_steps else steps
 
     @property
     def loss_options(self) -> dict[str, float]:
@@ -181,8 +193,16 @@ def full() -> Recipe:
 
 
 def default() -> Recipe:
-    """A narrow U-Net for one class of students, or anything as simple: minutes on a laptop without a GPU."""
-    return Recipe(widths=(8, 16, 32, 64, 96), stem_stride=2, decoder="add", learning_rate=0.006, epochs=120)
+    """A narrow U-Net for one class of students, or anything as simple: minutes on a laptop, for 10 to 2,000 photos."""
+    return Recipe(
+        widths=(8, 16, 32, 64, 96),
+        stem_stride=2,
+        decoder="add",
+        learning_rate=0.006,
+        epochs=120,
+        least_steps=8,
+        most_steps=24,
+    )
 
 
 def person() -> Recipe:

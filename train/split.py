@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import PARTS, Example
 from seg_edge.photo.read import read_photo
 
-SIMILAR_BITS = 6  # of 64: photos whose difference hashes differ by no more are one burst
+# Of 64: photos whose difference hashes differ by no more are one burst. Where that leaves a class in too few bursts for
+# three parts, fewer; at last only identical photos are kept together.
+SIMILAR_BITS = (6, 4, 2, 0)
 
 
 def split_examples(
@@ -76,8 +80,6 @@ def groups_of(examples: Sequence[Example], group: str) -> list[int]:
     """A number for each photo; photos of the same number stay in one part. See `train.dataset.open_dataset`."""
     if group == "none":
         return list(range(len(examples)))
-    if group == "similar":
-        return _similar(examples)
     pattern = compile_pattern(group, "--group")
     found = [pattern.search(example.name) for example in examples]
     if not pattern.groups or not all(found):
@@ -90,20 +92,34 @@ def groups_of(examples: Sequence[Example], group: str) -> list[int]:
     return [order.index(name) for name in names]
 
 
-def _similar(examples: Sequence[Example]) -> list[int]:
-    """Joins photos whose 64-bit difference hashes (Krawetz, 2013) are close, directly or through others."""
-    hashes = []
-    for example in examples:
+def similar_groups(examples: Sequence[Example]) -> Iterator[list[int]]:
+    """Groups of photos that look alike, by each of `SIMILAR_BITS`: 64-bit difference hashes (Krawetz, 2013).
+
+    Photos whose hashes are close, directly or through others, are in one group.
+    """
+
+    def hash_of(example: Example) -> np.ndarray:
         small = cv2.resize(read_photo(example.image), (9, 8), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(int)
-        hashes.append((grey[:, 1:] > grey[:, :-1]).ravel())
-    bits = np.array(hashes)
-    group = np.arange(len(bits))
-    for index in range(len(bits)):
-        near = np.count_nonzero(bits != bits[index], axis=1) <= SIMILAR_BITS
-        joined = np.isin(group, group[near])
-        group[joined] = group[joined].min()
-    return [int(g) for g in group]
+        return (grey[:, 1:] > grey[:, :-1]).ravel()
+
+    with ThreadPoolExecutor() as pool:
+        bits = np.array(list(pool.map(hash_of, examples)))
+    distances = np.array([np.count_nonzero(bits != one, axis=1) for one in bits])
+    for threshold in SIMILAR_BITS:
+        yield [int(number) for number in connected_components(distances <= threshold)[1]]
+
+
+def missing_classes(
+    parts: Mapping[str, Sequence[Example]], present: Mapping[Example, frozenset[int]], classes: int
+) -> dict[str, list[int]]:
+    """The classes, by number, that each part lacks; only parts that lack some."""
+    found = {}
+    for part, examples in parts.items():
+        there = frozenset().union(*(present[example] for example in examples))
+        if lacking := [index for index in range(1, classes) if index not in there]:
+            found[part] = lacking
+    return found
 
 
 def require_every_class(
@@ -112,14 +128,11 @@ def require_every_class(
     names: Sequence[str],
 ) -> None:
     """Refuses a split in which a part lacks a class."""
-    for part, examples in parts.items():
-        classes = frozenset().union(*(present[example] for example in examples))
-        missing = [name for index, name in enumerate(names) if index and index not in classes]
-        if missing:
-            raise DataError(
-                f"no photo of {', '.join(missing)} in the {part} part; a class needs at least three photos "
-                "(or bursts, with --group), or try another --split-seed."
-            )
+    for part, missing in missing_classes(parts, present, len(names)).items():
+        raise DataError(
+            f"no photo of {', '.join(names[index] for index in missing)} in the {part} part; a class needs at least "
+            "three photos (or bursts, with --group), or try another --split-seed."
+        )
 
 
 def compile_pattern(text: str, option: str) -> re.Pattern[str]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
 from seg_edge.system.files import write_file
+from train.blind_guess import blind_dice
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
 from train.keras_model import TrainedModel
 from train.lite0 import freeze_rows, lite0_unet
 from train.losses import DiceCoefficient
+from train.optimizers import Adam, AdamW
 from train.recipes import Recipe
 from train.runs import MODEL_NAME, RUN_NAME, versions
 from train.scene_stream import PictureFolder, SceneTask
@@ -198,7 +200,7 @@ def _train(
     force: bool,
     xla: bool,
 ) -> TrainedModel:
-    steps = recipe.steps or math.ceil(len(data.parts["train"]) / recipe.batch)
+    steps = recipe.steps_an_epoch(len(data.parts["train"]))
     dice = DiceCoefficient(len(data.classes))
     trained = task.training_model(model)
     _compile(trained, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
@@ -232,7 +234,7 @@ def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice:
     if recipe.optimizer not in ("adam", "adamw"):
         raise UsageError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
     with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
-    optimizer = (keras.optimizers.AdamW if with_decay else keras.optimizers.Adam)(
+    optimizer = (AdamW if with_decay else Adam)(
         _schedule(recipe, steps),
         weight_decay=recipe.weight_decay if with_decay else recipe.weight_decay or None,
         use_ema=recipe.ema > 0,
@@ -305,9 +307,16 @@ def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint,
             "val_dice": kept["val_dice"],
             "val_dice_per_class": checkpoint.per_class(kept),
             "epoch": int(kept["epoch"]),
+            "blind_dice": blind_dice(_pixels(data)),
         },
     }
     write_file(out / RUN_NAME, json.dumps(run, indent=2).encode())
+
+
+def _pixels(data: Dataset) -> np.ndarray:
+    """Of each class in the val part, int (classes,)."""
+    counts = [np.bincount(e.load_mask().ravel(), minlength=256)[: len(data.classes)] for e in data.parts["val"]]
+    return np.sum(counts, axis=0)
 
 
 def _root_cause(error: tf.errors.OpError) -> str:

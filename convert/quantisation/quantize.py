@@ -23,6 +23,7 @@ from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
+from train.blind_guess import knows_nothing
 from train.dataset import Dataset
 from train.keras_model import TrainedModel, keras_segmenter
 from train.runs import versions
@@ -87,6 +88,8 @@ def quantize(
         unscored = Path(scratch, out.name)
         unscored.write_bytes(append_card(made.content, card))
         before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
+        if (ignorant := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
+            raise ModelError(_knows_nothing(source, ignorant))
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
         sensitive = ""
@@ -108,12 +111,23 @@ def quantize(
     return scores
 
 
+def _knows_nothing(source: TrainedModel, why: str) -> str:
+    found = source.run.get("imported", {}).get("input")
+    what = (
+        f"It was taken to see {found}; say otherwise with --input-scale and --input-offset, or train it longer"
+        if found
+        else "Train it longer, or on more photos"
+    )
+    return f"{source.path}: refused, the model knows nothing of these photos before it is converted: {why}. {what}."
+
+
 def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str) -> ModelCard:
     run = source.run
     return ModelCard(
         name=name,
         classes=make_classes(data.classes),
         input_size_wh=source.size_wh,
+        output=run.get("imported", {}).get("output", "logits"),
         version=datetime.date.today().isoformat(),
         parent_sha256=source.sha256,
         recipe={

@@ -121,7 +121,7 @@ def test_bursts_of_similar_photos_stay_whole(folder: Path) -> None:
             name = f"{path.stem}_again{number}"
             cv2.imwrite(str(path.with_name(f"{name}.jpg")), varied)
             write_mask(folder, name, read_mask(folder, path.stem))
-    scattered = bursts_by_part(open_dataset(folder))
+    scattered = bursts_by_part(open_dataset(folder, group="none"))
     assert sum(len(found) for found in scattered.values()) > 24
     together = bursts_by_part(open_dataset(folder, group="similar"))
     assert sum(len(found) for found in together.values()) == 24

@@ -180,7 +180,7 @@ def test_the_run_folder(runs: Runs) -> None:
     assert run["split"] == {
         "fingerprint": split.fingerprint,
         "seed": 0,
-        "group": "none",
+        "group": "similar",
         "names": "",
         **{part: len(examples) for part, examples in split.parts.items()},
     }
@@ -226,7 +226,8 @@ def test_it_says_a_line_an_epoch(runs: Runs) -> None:
 
 
 def test_it_says_nothing_else(runs: Runs) -> None:
-    assert runs.errors == ""
+    lines = [line for line in runs.errors.splitlines() if not line.startswith("warning: the model knows nothing")]
+    assert not lines
 
 
 def test_a_run_is_not_overwritten_unless_told(runs: Runs, command: Callable) -> None:
@@ -238,7 +239,7 @@ def test_a_run_is_not_overwritten_unless_told(runs: Runs, command: Callable) -> 
         f"error: {runs.whole} was trained with another recipe, another --initial or other photos; "
         "give the same, or another --out."
     )
-    for change in (("--hue", 0.2), ("--epochs", 13), ("--split-seed", 1), ("--recipe", "person")):
+    for change in (("--hue", 0.2), ("--epochs", 2), ("--split-seed", 1), ("--recipe", "person")):
         assert command(*tiny, *change, "--resume") == (1, expected)
     assert {path: path.stat().st_mtime_ns for path in runs.whole.rglob("*")} == before
     code, message = command(*tiny, "--resume", "--force")

@@ -11,15 +11,18 @@ import io
 import json
 import re
 import reprlib
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_edge.errors import DataError
-from train.via.shapes import BrokenRowError, shape_of_via3
+from train.annotations.region import BrokenRowError, is_name
+from train.annotations.text import DOORS, read_text
+from train.via.shapes import shape_of_via3
 
 _VIA2_COLUMNS = 7  # filename, size, file attributes, region count, region id, shape, attributes
+# A spreadsheet may have saved it with semicolons or tabs.
+_HEADER = re.compile(r'\s*#?"?filename"?([,;\t]).*')
 _VIA3_CHOICES = (2, 3, 4)  # attribute types whose values are option ids: checkbox, radio, select
 
 
@@ -39,28 +42,16 @@ def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
         DataError: It is not an export of VIA, or not one with regions.
     """
     try:
-        return list(_rows(path, _read_text(path)))
+        return list(_rows(path, read_text(path)))
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply to come from VIA.") from error
 
 
-def is_name(value: Any) -> bool:
-    """Text fit for a line of a file and for a message: no control characters or lone surrogates."""
-    return (
-        isinstance(value, str)
-        and bool(value.strip())
-        and not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
-    )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; give VIA's CSV or JSON.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"Can't read {path}: {error}.") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def is_via(text: str) -> bool:
+    """Is a file's text such an export?"""
+    if text.lstrip().startswith("{"):
+        return '"regions"' in text or "_via_" in text or '"shape_attributes"' in text
+    return bool(_HEADER.match(text) or re.search(r"^# CSV_HEADER = ", text, re.MULTILINE))
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[str, Row | BrokenRowError]]:
@@ -68,8 +59,8 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, Row | BrokenRowError]]:
     if text.lstrip().startswith("{"):
         for where, entry, region in _json_records(path, text):
             yield where, _parsed(_json_row, entry, region)
-    elif header := re.match(r"\s*#?filename,.*", text):
-        for where, cells in _csv_records(path, text, header.end()):
+    elif header := _HEADER.match(text):
+        for where, cells in _csv_records(path, text, header.end(), header[1]):
             yield where, _parsed(_csv_row, cells)
     elif header := re.search(r"^# CSV_HEADER = (.*)", text, re.MULTILINE):
         columns = [column.strip() for column in header[1].split(",")]
@@ -79,11 +70,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, Row | BrokenRowError]]:
         for where, cells in _csv_records(path, text, header.end()):
             yield where, _parsed(_via3_row, cells, columns, attributes)
     else:
-        raise DataError(
-            f"{path} is not an export of VGG Image Annotator; it begins with {text[:40]!r}. "
-            "In VIA choose Annotation > Export as csv or json, and don't save that again from a "
-            "spreadsheet."
-        )
+        raise DataError(f"{path} is not an export of a tool that is known; it begins with {text[:40]!r}. Give {DOORS}.")
 
 
 def _parsed(parse: Callable[..., Row], *record: Any) -> Row | BrokenRowError:
@@ -93,11 +80,11 @@ def _parsed(parse: Callable[..., Row], *record: Any) -> Row | BrokenRowError:
         return error
 
 
-def _csv_records(path: Path, text: str, header_end: int) -> Iterator[tuple[str, list[str]]]:
+def _csv_records(path: Path, text: str, header_end: int, separator: str = ",") -> Iterator[tuple[str, list[str]]]:
     """The rows below the header; `where` is the line a row starts on, quoted line breaks or not."""
     csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is less than a finely drawn polygon
     header_lines = text.count("\n", 0, header_end) + 1
-    reader = csv.reader(io.StringIO(text[header_end + 1 :]))
+    reader = csv.reader(io.StringIO(text[header_end + 1 :]), delimiter=separator)
     line = header_lines + 1
     for cells in reader:
         if any(cells):
@@ -124,7 +111,7 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any], 
     if not isinstance(photos, dict) or any(
         not isinstance(entry, dict) or "filename" not in entry for entry in photos.values()
     ):
-        raise DataError(f"{path} is JSON, but not an export of VGG Image Annotator.")
+        raise DataError(f"{path} is JSON, but not an export of a tool that is known; give {DOORS}.")
     for entry in photos.values():
         photo = f"{path.name}: photo {entry['filename']!r}"
         regions = entry.get("regions") or []

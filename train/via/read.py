@@ -8,41 +8,22 @@ the browser shows it, which is upright.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seg_edge.errors import DataError
-from train.via.formats import Row, is_name, read_rows
-from train.via.shapes import BrokenRowError, outline
+from train.annotations.region import BrokenRowError, Region, at_most, is_name, photo_name
+from train.via.formats import Row, read_rows
+from train.via.shapes import outline
 
 
-@dataclass(frozen=True)
-class Region:
-    """One annotated area of one photo.
-
-    Attributes:
-        label: The class's name.
-        points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the photo.
-        where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
-        is_round: It was drawn as a circle or an ellipse, which VIA lets reach beyond the photo.
-    """
-
-    label: str
-    points_xy: np.ndarray
-    where: str
-    is_round: bool = False
-
-
-def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region, ...]]:
+def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[str, tuple[Region, ...]]:
     """Reads a VIA 1 or 2 CSV or JSON, a VIA 2 project, or a VIA 3 CSV.
 
     Args:
         path: The exported file, UTF-8 with or without a byte order mark.
         attribute: The region attribute that holds the class; needed where there are several.
+        label: The class of regions that name none.
 
     Returns:
         Photo file name -> its regions in drawing order, photos in the file's order. A photo without
@@ -52,23 +33,27 @@ def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region
         DataError: Not such a file; no attribute, or several; rows that can't be used, all named.
     """
     rows = read_rows(path)
-    attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute)
+    attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute, label)
     regions: dict[str, list[Region]] = {}
     sizes: dict[str, str] = {}
+    full_names: dict[str, str] = {}
     broken = []
     for where, row in rows:
         try:
             if isinstance(row, BrokenRowError):
                 raise row
+            photo = photo_name(row.photo)
+            if full_names.setdefault(photo, row.photo) != row.photo:
+                raise BrokenRowError(f"{row.photo!r} and {full_names[photo]!r} are two photos of one name; rename one")
             if sizes.setdefault(row.photo, row.size) != row.size:
                 raise BrokenRowError(
                     f"{row.photo!r} is two photos, of {sizes[row.photo]} and {row.size} bytes; "
                     "give one of them another name"
                 )
-            of_photo = regions.setdefault(row.photo, [])
+            of_photo = regions.setdefault(photo, [])
             if row.shape is not None:
-                label, points_xy = _label(row.attributes, attribute), outline(row.shape)
-                of_photo.append(Region(label, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
+                named, points_xy = _label(row.attributes, attribute, label), outline(row.shape)
+                of_photo.append(Region(named, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
         except BrokenRowError as error:
             broken.append(f"{where}: {error}")
     if broken:
@@ -78,20 +63,17 @@ def read_via(path: Path, attribute: str | None = None) -> dict[str, tuple[Region
     return {photo: tuple(of_photo) for photo, of_photo in regions.items()}
 
 
-def at_most(lines: Iterable[str], limit: int = 20) -> str:
-    """The first `limit` lines, indented, one below the other, and how many more there are."""
-    lines = list(lines)
-    more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []
-    return "\n".join(f"  {line}" for line in lines[:limit] + more)
-
-
-def _class_attribute(path: Path, rows: list[Row], wanted: str | None) -> str:
+def _class_attribute(path: Path, rows: list[Row], wanted: str | None, label: str) -> str:
     names = dict.fromkeys(name for row in rows if row.shape is not None for name in row.attributes)
     listed = ", ".join(map(repr, names))
     if all(row.shape is None for row in rows):
         return wanted or ""
+    if not names and label:
+        return ""
     if not names:
-        raise DataError(f"No region of {path} has an attribute; give each its class in VIA.")
+        raise DataError(
+            f"No region of {path} has an attribute; give each its class in VIA, or all of them one with --label NAME."
+        )
     if wanted is None and len(names) > 1:
         raise DataError(f"{path} has several region attributes: {listed}. Name the class's with --attribute.")
     if wanted is not None and wanted not in names:
@@ -99,13 +81,15 @@ def _class_attribute(path: Path, rows: list[Row], wanted: str | None) -> str:
     return wanted or next(iter(names))
 
 
-def _label(attributes: dict[str, Any], name: str) -> str:
+def _label(attributes: dict[str, Any], name: str, otherwise: str) -> str:
     value = attributes.get(name)
     if isinstance(value, dict):  # a checkbox
         ticked = [option for option, is_ticked in value.items() if is_ticked is True]
         if len(ticked) > 1:
             raise BrokenRowError(f"{name!r} has {len(ticked)} boxes ticked; a region has one class")
         value = ticked[0] if ticked else ""
+    if value in (None, "") and otherwise:
+        return otherwise
     if value is None or value == "":
         raise BrokenRowError(f"the region has no {name!r}, so no class")
     if not is_name(value):

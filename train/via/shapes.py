@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from train.annotations.region import BrokenRowError
+
 _VIA3_SHAPES = ("", "point", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 _VIA3_EXTREME_RECTANGLE, _VIA3_EXTREME_CIRCLE = 8, 9
 _VIA3_KEYS = {
@@ -21,10 +23,6 @@ _VIA3_KEYS = {
 }
 _LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
 _ARC_ERROR = 0.1  # pixels between a circle and the polygon that stands for it
-
-
-class BrokenRowError(Exception):
-    """A row of an annotation file that can't be used; its text is why."""
 
 
 def outline(shape: dict[str, Any]) -> np.ndarray:
@@ -41,9 +39,9 @@ def outline(shape: dict[str, Any]) -> np.ndarray:
         points = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
     elif name == "circle":
         cx, cy, r = _numbers(shape, "cx", "cy", "r")
-        points = _ellipse(cx, cy, r, r, theta=0.0)
+        points = ellipse_outline(cx, cy, r, r, theta=0.0)
     elif name == "ellipse":
-        points = _ellipse(*_numbers({"theta": 0.0, **shape}, "cx", "cy", "rx", "ry", "theta"))
+        points = ellipse_outline(*_numbers({"theta": 0.0, **shape}, "cx", "cy", "rx", "ry", "theta"))
     elif name in ("point", "line"):
         raise BrokenRowError(f"a {name} is not an area; draw the outline as a polygon")
     else:
@@ -103,7 +101,7 @@ def _vertices(shape: dict[str, Any]) -> np.ndarray:
     return np.array(points, dtype=np.float64)
 
 
-def _ellipse(cx: float, cy: float, rx: float, ry: float, theta: float) -> np.ndarray:
+def ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) -> np.ndarray:
     """A polygon of the ellipse's area; `theta` in radians, clockwise because y points down."""
     if min(rx, ry) <= 0:
         raise BrokenRowError("a radius is not above 0")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -152,14 +151,13 @@ def check_window(machine: Machine) -> Answer:
     return "ok", f"{support.gui} windows on display {support.display or 'of the system'}", "", data
 
 
-def check_ffmpeg(machine: Machine) -> Answer:
-    """Whether the program ffmpeg is there, for sound and for recordings as MP4."""
-    path = shutil.which("ffmpeg", path=machine.environment.get("PATH", ""))
-    data = {"path": path}
-    if path:
-        return "ok", path, "", data
-    found = "not installed: videos lose their sound, and recordings can't be .mp4 (.mkv and .ts can)"
-    return "note", found, "sudo apt install ffmpeg", data
+def check_video(machine: Machine) -> Answer:
+    """Whether PyAV is there, which reads and writes video files."""
+    try:
+        av = importlib.import_module("av")
+    except Exception as error:  # whatever it says is the answer
+        return "note", f"no video files or recordings: {_one_line(error)}", "pip install av", {"pyav": None}
+    return "ok", f"PyAV {av.__version__}", "", {"pyav": av.__version__}
 
 
 def check_model(machine: Machine) -> Answer:
@@ -211,7 +209,7 @@ CHECKS: dict[str, Callable[[Machine], Answer]] = {
     "simd": doctor_board.check_simd,
     "opencv": check_opencv,
     "window": check_window,
-    "ffmpeg": check_ffmpeg,
+    "video": check_video,
     "camera": doctor_board.check_camera,
     "libcamera": doctor_board.check_libcamera,
     "throttling": doctor_board.check_throttling,

@@ -57,7 +57,7 @@ def main() -> None:
             pipe.send(Opened(source.info))
             pipe.receive()  # the program is ready: what was taken before would be old when it gets there
             _hand_over(source, start, pipe, memory)
-        pipe.send(Ended())
+        pipe.send(Ended(getattr(source, "complaint", "")))
     except SegEdgeError as error:
         with contextlib.suppress(OSError):
             pipe.send(Failed(str(error)))

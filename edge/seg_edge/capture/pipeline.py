@@ -16,12 +16,17 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from seg_edge.capture.supervisor import OPENER, Capture, CapturedFrame
+from seg_edge.effects import EffectSettings
+from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.mailbox import Mailbox
 
 STOP_S = 5.0  # an inference is not interrupted; one that never returns must not keep the program from ending
+
+
+ALL_REGIONS = EffectSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +55,21 @@ class Pipeline:
         segmenter: Used from the pipeline's own thread as long as the block lasts.
         log: Takes news for the user, from any thread.
         opener: The function that opens the source; see `Capture`.
+        effects: Which regions are kept.
 
     Raises:
         SourceError: The source can't be opened.
     """
 
-    def __init__(self, request: SourceRequest, segmenter: Segmenter, log: Callable[[str], None], opener: str = OPENER):
-        self._segmenter = segmenter
+    def __init__(
+        self,
+        request: SourceRequest,
+        segmenter: Segmenter,
+        log: Callable[[str], None],
+        opener: str = OPENER,
+        effects: EffectSettings = ALL_REGIONS,
+    ):
+        self._segmenter, self._effects = segmenter, effects
         self._frames: Mailbox[CapturedFrame] = Mailbox(keep_all=not request.live)
         self._answers: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
         self._failure: Exception | None = None
@@ -106,6 +119,11 @@ class Pipeline:
         return self._capture.peak_mb
 
     @property
+    def complaint(self) -> str:
+        """Of a file, once everything was taken: what of it could not be shown; else empty."""
+        return self._capture.complaint
+
+    @property
     def trouble(self) -> str:
         """Why there is no new frame, for the user; empty when all is well."""
         return self._capture.trouble
@@ -139,7 +157,7 @@ class Pipeline:
         try:
             while (source_frame := self._frames.take()) is not None:
                 began = time.monotonic()
-                answer = self._segmenter(source_frame.frame, source_frame.small)
+                answer = select_regions(self._segmenter(source_frame.frame, source_frame.small), self._effects)
                 self.segmented += 1
                 self._answers.put(
                     SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())

@@ -76,7 +76,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Ended:
-    """From it: there are no more frames."""
+    """From it: there are no more frames; `complaint` tells what of a file could not be shown."""
+
+    complaint: str = ""
 
 
 Message = Opened | FrameReady | Failed | Ended

@@ -69,6 +69,7 @@ class Capture:
         missed: Frames the source gave while there was no room for them.
         reconnects: How often it was opened again and gave frames.
         peak_mb: The largest resident set of a capture process so far, in 10^6 bytes, looked at now and then.
+        complaint: Of a file that has ended: what of it could not be shown; else empty.
         failure: Why it ended before its end, a SourceError or a defect of ours; None when all is well.
 
     Raises:
@@ -87,6 +88,7 @@ class Capture:
         self._deliver, self._finished, self._log = deliver, finished, log
         self.received = self.missed = self.reconnects = 0
         self.failure: Exception | None = None
+        self.complaint = ""
         self._closing = threading.Event()
         self._lost_at: float | None = None
         self.peak_mb = 0.0
@@ -162,6 +164,7 @@ class Capture:
             elif isinstance(message, Ended) and self.info.endless:
                 raise SourceError(f"{self._process.name}: it gives no more pictures.")
             else:
+                self.complaint = message.complaint if isinstance(message, Ended) else ""
                 return
 
     def _arrive(self, message: FrameReady) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -11,19 +10,55 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import fail, printable
-from seg_edge.commands.options import OUTPUT_PANEL, Effect, ModelOption, SmoothOption, ThreadsOption
+from seg_edge.commands.options import (
+    INPUT_PANEL,
+    OUTPUT_PANEL,
+    BackgroundOption,
+    BlurStrengthOption,
+    Effect,
+    EffectOption,
+    FillHolesOption,
+    MinAreaOption,
+    ModelOption,
+    Only,
+    OnlyOption,
+    SmoothOption,
+    ThreadsOption,
+    effect_settings,
+)
 from seg_edge.errors import OutputError
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 
 
 def video(
-    file: Annotated[Path, typer.Argument(help="A video file.", metavar="IN")],
+    file: Annotated[Path, typer.Argument(help="A video file, or numbered pictures: f%04d.png.", metavar="IN")],
     out: Annotated[
         Path,
-        typer.Option(help="The file to write: .mp4, .mkv, .mov, .avi, .webm or .ts.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option(
+            help="The file to write: .mp4, .m4v, .mov, .mkv, .webm, .ts, .avi, .gif or f%04d.png.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ],
-    effect: Annotated[Effect, typer.Option(help="What to make of each frame.")] = Effect.overlay,
-    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    effect: EffectOption = Effect.overlay,
+    background: BackgroundOption = None,
+    blur_strength: BlurStrengthOption = 1.0,
+    only: OnlyOption = Only.all,
+    min_area: MinAreaOption = 0.0,
+    fill_holes: FillHolesOption = False,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=63,
+            help="Quality, the lower the better.",
+            rich_help_panel=OUTPUT_PANEL,
+            show_default="a file about as large as the original",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=240, help="Rate of numbered pictures.", rich_help_panel=INPUT_PANEL)
+    ] = None,
     smooth: SmoothOption = None,
     stats: Annotated[
         Path | None,
@@ -35,20 +70,19 @@ def video(
         bool, typer.Option("--force", help="Replace a file that is there.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
 ) -> None:
-    """Segment every frame of a video file, with its sound if ffmpeg is installed."""
+    """Segment every frame of a video file; sound, subtitles, chapters and title are kept."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from seg_edge.apps.video import segment_video
-    from seg_edge.photo.read import read_photo
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
     from seg_edge.system.files import check_writable, write_file
 
     if stats:
         check_writable(stats)
+    settings = effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes)
     segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
-    picture = read_photo(background) if background else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
@@ -60,16 +94,17 @@ def video(
                 file,
                 out,
                 segmenter,
-                effect.value,
-                picture,
+                settings,
                 force,
                 lambda done, total: bar.update(task, completed=done, total=total and max(done, total)),
+                crf,
+                fps,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
     published, rate = outcome.stats["frames"]["published"], outcome.stats["fps"] or 0
     typer.echo(printable(f"{file}: {published} frames, {rate:.0f} a second -> {out}; {outcome.sound}"))
     if stats:
-        write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
-    if outcome.undecoded:
-        fail(f"{file}: {outcome.undecoded} of its frames are damaged and could not be decoded; the rest was done.", 1)
+        write_file(stats, json_text(outcome.stats, indent=1).encode() + b"\n")
+    if outcome.complaint:
+        fail(f"{file}: {outcome.complaint}; the rest was done.", 1)

@@ -1,21 +1,23 @@
-"""The camera's pictures as a video that lasts as long as they took."""
+"""The camera's pictures as a video that lasts as long as they took, in one file or in pieces."""
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import tempfile
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError, UsageError
+from seg_edge.sinks.remux import put_index_first
 from seg_edge.sinks.sink import OutputFrame
-from seg_edge.sinks.video_file import VideoFile, video_format
-from seg_edge.system.ffmpeg import has_ffmpeg, rewrap
+from seg_edge.sinks.video_file import VideoFile
+from seg_edge.sinks.video_formats import video_format
 
 # A card that takes its time for a quarter of a second costs no picture; 1080p pictures are 6 MB each.
 WAITING = 8
@@ -26,41 +28,52 @@ CLOSING_S = 60.0
 class Record:
     """Records what is published, on a thread of its own, so that a slow disk doesn't stop the camera.
 
-    The file has a constant rate and keeps the camera's time: while pictures are missing the last one is repeated, what
-    comes sooner than the rate asks for is left out. A gap of more than 10 s, such as a camera that was lost for an
-    hour, lasts 10 s. Whatever happens, the file plays until then: MP4 and MOV, whose index comes last, are recorded
-    as `NAME.recording.ts` and rewrapped by ffmpeg at the end; after a kill that file is left.
+    Each picture is shown when it was taken. A gap of more than 10 s, such as a camera that was lost for an hour, lasts
+    10 s. Whatever happens, the file plays until then, but for the last second or so: MP4 and MOV are written in
+    fragments, and get one index, at their front, when they are finished.
 
     Args:
-        path: Its suffix chooses the format, see `seg_edge.sinks.video_file.FORMATS`. Missing folders are made.
-        fps: The file's frames a second: the camera's.
+        path: Its suffix chooses the format, see `seg_edge.sinks.video_formats.FORMATS`. Missing folders are made.
+        fps: The camera's frames a second.
         force: Replace an existing file.
+        piece_s: Begin another file after so many seconds; None is one file.
+        next_path: Where pieces are wanted: the name of another one.
+        finished: Takes each file when it is finished, on a thread.
 
     Raises:
-        UsageError: Unknown suffix, a rate that is none, or MP4 or MOV without ffmpeg.
+        UsageError: Unknown suffix, or a rate that is none.
         OutputError: The file exists, or the folder can't be written to.
 
     Attributes:
         name: `--record FILE`.
-        frames: Written, repeated ones included.
-        dropped: Pictures left out because encoder or disk didn't keep up; those before them were repeated.
+        path: Of the file that is being written.
+        frames: Written, of all pieces.
+        dropped: Pictures left out because encoder or disk didn't keep up; those before them were shown for longer.
     """
 
-    def __init__(self, path: Path, fps: float, force: bool = False):
-        self.name = f"--record {path}"
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        force: bool = False,
+        piece_s: float | None = None,
+        next_path: Callable[[], Path] | None = None,
+        finished: Callable[[Path], None] = lambda path: None,
+    ):
+        self.name, self.path = f"--record {path}", path
         self.frames = self.dropped = 0
-        self._path, self._fps = path, fps
-        self._live = path if video_format(path).cut_short else path.with_name(f"{path.stem}.recording.ts")
+        self._fps, self._piece_s, self._next_path, self._finished = fps, piece_s, next_path, finished
+        form = video_format(path)
+        self._indexed_last = form.container in ("mp4", "mov")
         if not 0 < fps <= 1000:
             raise UsageError(f"{path}: {fps:g} frames a second is no rate to record at; give one with --fps.")
-        if self._live != path and not has_ffmpeg():
-            raise UsageError(
-                f"{path}: recording {path.suffix} needs ffmpeg (sudo apt install ffmpeg); or name it {path.stem}.mkv."
-            )
-        _check_writable(path, self._live, force)
+        _check_place(path, force)
         self._queue: queue.Queue[tuple[np.ndarray, float] | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
         self._closed = self._ended = False
+        self._given_up = threading.Event()
+        self._finisher = ThreadPoolExecutor(1, "record")
+        self._finishing: list[Future[None]] = []
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
 
@@ -77,17 +90,27 @@ class Record:
             self.dropped += 1
 
     def idle(self, message: str) -> None:
-        """Nothing: the gap is filled when the camera is back."""
+        """Nothing: the picture before is shown until the camera is back."""
 
     def close(self) -> None:
         """Finishes the file. May be called twice.
 
         Raises:
-            OutputError: It isn't whole.
+            OutputError: It isn't whole, or Ctrl-C ended that.
         """
         if self._closed:
             return
         self._closed = True
+        try:
+            self._close()
+        except KeyboardInterrupt:
+            self._given_up.set()
+            self._thread.join(CLOSING_S)
+            raise OutputError(
+                f"{self.path}: stopped while it was finished; what was recorded is there and plays."
+            ) from None
+
+    def _close(self) -> None:
         try:
             self._queue.put(None, timeout=CLOSING_S)
         except queue.Full:
@@ -96,12 +119,9 @@ class Record:
         if self._thread.is_alive():
             raise self._too_slow()
         self._raise()
-        if self._live != self._path and self._live.exists():
-            rewrap(self._live, self._path)
-            self._live.unlink()
 
     def _too_slow(self) -> OutputError:
-        return OutputError(f"{self._live}: its disk took over {CLOSING_S:.0f} s to finish; the video's end is missing.")
+        return OutputError(f"{self.path}: its disk took over {CLOSING_S:.0f} s to finish; the video's end is missing.")
 
     def _raise(self) -> None:
         error, self._error = self._error, None
@@ -112,11 +132,16 @@ class Record:
         """The thread. After an error it goes on taking pictures, so that nobody waits for it."""
         try:
             self._encode()
+            self._finisher.shutdown()
+            for finishing in self._finishing:
+                finishing.result()
         except Exception as error:
             kept = isinstance(error, OutputError) and self.frames
             self._error = OutputError(f"{error} What was recorded until then is kept.") if kept else error
             while not self._ended:
                 self._next()
+        finally:
+            self._finisher.shutdown()
 
     def _next(self) -> tuple[np.ndarray, float] | None:
         taken = self._queue.get()
@@ -124,59 +149,40 @@ class Record:
         return taken
 
     def _encode(self) -> None:
-        first = self._next()
-        if first is None:
-            return
-        last, began = first
-        with VideoFile(self._live, last.shape[1::-1], self._fps) as film:
-            pace = Pace(self._fps, began)
-            waiting: tuple[np.ndarray, float] | None = first
+        waiting = self._next()
+        while waiting is not None:
+            waiting = self._encode_piece(waiting)
+            self._finishing.append(self._finisher.submit(self._finish, self.path))
+            if waiting is not None and self._next_path is not None:
+                self.path = self._next_path()
+
+    def _encode_piece(self, first: tuple[np.ndarray, float]) -> tuple[np.ndarray, float] | None:
+        """Writes one file; returns the picture that the next one begins with, or None at the end."""
+        waiting: tuple[np.ndarray, float] | None = first
+        last_s = began_s = first[1]
+        with VideoFile(self.path, first[0].shape[1::-1], self._fps, live=True) as film:
             while waiting is not None:
                 picture, captured = waiting
-                repeats = pace.repeats(captured)
-                for _ in range(max(0, repeats)):
-                    film.write(last)
-                if repeats >= 0:
-                    last = picture if picture.shape[1::-1] == film.size_wh else cv2.resize(picture, film.size_wh)
-                    film.write(last)
-                self.frames = film.frames
+                began_s += max(0.0, captured - last_s - LONGEST_GAP_S)
+                last_s, at_s = captured, captured - began_s
+                if self._piece_s and at_s >= self._piece_s:
+                    return waiting
+                fits = picture.shape[1::-1] == film.size_wh
+                film.write(picture if fits else cv2.resize(picture, film.size_wh), at_s)
+                self.frames += 1
                 waiting = self._next()
+        return None
+
+    def _finish(self, path: Path) -> None:
+        if self._indexed_last:
+            put_index_first(path, self._given_up)
+        self._finished(path)
 
 
-class Pace:
-    """Fits pictures that come when they come to a constant rate.
-
-    A picture may be a frame's time off before one is repeated or left out: a camera's jitter doesn't show.
-
-    Args:
-        fps: The rate.
-        began: When the first picture was taken, in seconds.
-        longest_gap_s: What is longer is cut to this.
-    """
-
-    def __init__(self, fps: float, began: float, longest_gap_s: float = LONGEST_GAP_S):
-        self._fps, self._began, self._longest = fps, began, longest_gap_s
-        self._written = 0
-
-    def repeats(self, captured: float) -> int:
-        """How often to write the last picture again before one taken at `captured`; -1 leaves this one out."""
-        late = (captured - self._began) * self._fps - self._written
-        if late < -1:
-            return -1
-        missing = max(0, math.floor(late))
-        longest = math.floor(self._longest * self._fps)
-        if missing > longest:
-            self._began += (missing - longest) / self._fps
-            missing = longest
-        self._written += missing + 1
-        return missing
-
-
-def _check_writable(path: Path, live: Path, force: bool) -> None:
+def _check_place(path: Path, force: bool) -> None:
     """Before the camera starts: whether there will be a file."""
-    for place in {path, live}:
-        if place.is_dir() or (place.exists() and not force):
-            raise OutputError(f"{place}: exists; choose another name, or replace it with --force.")
+    if path.is_dir() or (path.exists() and not force):
+        raise OutputError(f"{path}: exists; choose another name, or replace it with --force.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -1,236 +1,251 @@
-"""Video files, written with OpenCV's own FFmpeg; what it can encode was tried, see `FORMATS`."""
+"""Video files, written by PyAV: each frame at its time, in colours that say what they are."""
 
 from __future__ import annotations
 
 import math
-import os
-import select
-import shutil
-import tempfile
-import threading
-import time
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, NoReturn
+from typing import Any, Self
 
-import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.preprocess import check_frame
-from seg_edge.system.native_log import without_native_log
+from seg_edge.sinks.video_formats import DEFAULT_CRF, Encoding, video_format
+from seg_edge.sources.video_container import import_av, reason_of
 
-# An MP4's index is written last: room for it must be left, 16 bytes a frame, and for whatever else the machine writes.
-SPARE_BYTES = 32 << 20
-CHECK_EVERY_S = 1.0
-
-
-class Format(NamedTuple):
-    """What a suffix stands for.
-
-    Attributes:
-        fourcc: The codec. No build of opencv-python has a software H.264 or H.265 encoder, its VP9 takes a hundred
-            times as long as its MPEG-4 ("mp4v"), and VP8, which browsers play, fifteen times.
-        cut_short: Whether a file plays that was cut short by a kill. MP4's and MOV's index comes last, and OpenCV
-            passes no options on to the container that would spread it. MKV, AVI and WebM lose what is still in
-            FFmpeg's buffer, up to 256 KiB and half a second; TS loses nothing.
-        piped: Whether the file can be written without going back in it, so that a pipe serves.
-    """
-
-    fourcc: str
-    cut_short: bool
-    piped: bool = False
-
-
-FORMATS = {
-    ".mp4": Format("mp4v", cut_short=False),
-    ".mkv": Format("mp4v", cut_short=True),
-    ".avi": Format("MJPG", cut_short=True),
-    ".mov": Format("mp4v", cut_short=False),
-    ".webm": Format("VP80", cut_short=True),
-    ".ts": Format("mp4v", cut_short=True, piped=True),
-}
-
-
-def video_format(path: Path) -> Format:
-    """What will be written to `path`, by its suffix.
-
-    Raises:
-        UsageError: The suffix is none of `FORMATS`.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: a video's name ends with one of {', '.join(FORMATS)}.")
-    return FORMATS[path.suffix.lower()]
+CLOCK_HZ = 90000  # of times in files: MPEG's
+GIF_HZ = 100
+MPEG_RANGE, JPEG_RANGE = 1, 2  # AVColorRange of libavutil/pixfmt.h, as are the numbers below
+BT709, SMPTE170M = 1, 6
+# What is encoded while it is filmed: nothing is held back, and a player can start every two seconds.
+LIVE = {"libx264": {"preset": "superfast", "tune": "zerolatency"}}
+LIVE_KEY_S = 2
+# A kill costs a fragment at most: the index of a plain MP4 comes last.
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
 
 
 class VideoFile:
-    """A video of a constant frame rate, without sound. Replaces what is there. One thread at a time.
-
-    OpenCV's writer can't date frames: VIDEOWRITER_PROP_PTS serves packets that were encoded elsewhere.
+    """A video file that is being written. Replaces what is there. One thread at a time.
 
     Args:
-        path: Its suffix chooses the format, see `FORMATS`.
-        size_wh: Of the frames. The codecs need even sides: of an odd one the last column or row is left out.
-        fps: Frames a second, kept to a thousandth.
+        path: Its suffix chooses the format, see `seg_edge.sinks.video_formats.FORMATS`.
+        size_wh: Of the frames. Most codecs need even sides: of an odd one the last column or row is left out.
+        fps: Frames a second; of formats without times the rate, of others what is nominal.
+        transparent: Frames are BGRA.
+        crf: Quality as the codec counts it, the lower the better; None takes one that hardly shows.
+        most_bps: Bits a second that should not be exceeded.
+        live: What is there after a kill plays, but for the last second.
         called: What messages call it, where that isn't `path`.
 
     Raises:
         UsageError: Unknown suffix, or a size or rate that is none.
-        OutputError: The file can't be opened.
+        OutputError: The file can't be opened, or PyAV is missing.
 
     Attributes:
         path: As given.
         size_wh: As given.
         frames: Written so far.
+        av: PyAV.
+        container: Its, to which other streams may be added before the first frame.
     """
 
-    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float, called: str = ""):
+    def __init__(
+        self,
+        path: Path,
+        size_wh: tuple[int, int],
+        fps: float | Fraction,
+        transparent: bool = False,
+        crf: int | None = None,
+        most_bps: int | None = None,
+        live: bool = False,
+        called: str = "",
+    ):
         form = video_format(path)
-        if min(size_wh) < 2 or not 0 < fps <= 1000:
-            raise UsageError(f"{called or path}: {size_wh[0]}x{size_wh[1]} at {fps:g} frames a second is no video.")
+        encoding = form.transparent if transparent else form.opaque
+        if min(size_wh) < 2 or not 0 < fps <= 1000 or encoding is None:
+            raise UsageError(
+                f"{called or path}: {size_wh[0]}x{size_wh[1]} at {float(fps):g} frames a second is no video."
+            )
         self.path, self.size_wh, self.frames = path, size_wh, 0
-        self._called = called or str(path)
-        self._checked, self._failed = -math.inf, False
-        self._pump: _Pump | None = None
-        # An absolute path, for FFmpeg takes what stands before a colon as a protocol.
-        target = str(path.absolute())
+        self._called, self._dated, self._transparent = called or str(path), form.dated, transparent
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._failed = self._closed = False
+        self._last: np.ndarray | None = None
+        self.av = import_av(OutputError)
+        options = {"flush_packets": "1"} if live else {}
+        if live and form.container in ("matroska", "webm"):
+            options["cluster_time_limit"] = "500"  # milliseconds
+        if form.container in ("mp4", "mov"):
+            options |= FRAGMENTS if live else {"movflags": "+faststart"}
         try:
-            if form.piped:
-                self._pump = _Pump(path)
-                target = self._pump.place
+            path.write_bytes(b"")  # PyAV opens it with the first frame, which is late to hear that it can't
+            self.container = self.av.open(f"file:{path.absolute()}", "w", format=form.container, options=options)
         except OSError as error:
-            raise self._not_written(error.strerror or str(error)) from error
-        fourcc = cv2.VideoWriter.fourcc(*form.fourcc)
-        with without_native_log():
-            self._writer = cv2.VideoWriter(target, cv2.CAP_FFMPEG, fourcc, fps, size_wh)
-        if self._pump:
-            self._pump.start()
-        if not self._writer.isOpened():
-            self._failed = True
-            self.close()
-            raise self._not_written(f"OpenCV can't write {path.suffix} there, or has no {form.fourcc} encoder")
+            raise self._not_written(error) from error
+        self._stream = self._add_stream(encoding, crf, most_bps, live)
+        self._draw = _Palette(self.av) if encoding.codec == "gif" else _Reformatter(self.av, self._stream)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Adds one frame, BGR uint8 (height, width, 3) of the file's size.
+    def _add_stream(self, encoding: Encoding, crf: int | None, most_bps: int | None, live: bool) -> Any:
+        stream = self.container.add_stream(encoding.codec, rate=self._rate)
+        odd = encoding.pixels == "pal8"
+        stream.width, stream.height = self.size_wh if odd else (self.size_wh[0] // 2 * 2, self.size_wh[1] // 2 * 2)
+        stream.pix_fmt = encoding.pixels
+        # A multiple of the rate's own clock, so that even frames are even in the file.
+        hertz = self._rate.numerator * math.ceil(CLOCK_HZ / self._rate.numerator)
+        time_base = Fraction(1, GIF_HZ if odd else hertz) if self._dated else 1 / self._rate
+        stream.time_base = stream.codec_context.time_base = time_base
+        options = dict(encoding.options)
+        if encoding.codec in DEFAULT_CRF:
+            options |= {"crf": str(DEFAULT_CRF[encoding.codec] if crf is None else crf)}
+            if most_bps and encoding.codec == "libx264":
+                options |= {"maxrate": str(most_bps), "bufsize": str(2 * most_bps)}
+            elif encoding.codec == "libvpx-vp9":
+                options |= {"b": str(most_bps or 0)}
+        if live:
+            options |= {**LIVE.get(encoding.codec, {}), "g": str(max(1, round(LIVE_KEY_S * self._rate)))}
+        stream.codec_context.options = options
+        if not odd:
+            context, hd = stream.codec_context, is_hd(self.size_wh)
+            context.color_range = JPEG_RANGE if encoding.pixels.startswith("yuvj") else MPEG_RANGE
+            context.colorspace = context.color_primaries = context.color_trc = BT709 if hd else SMPTE170M
+        return stream
+
+    def write(self, frame: np.ndarray, at_s: float | None = None) -> None:
+        """Adds one frame.
+
+        Args:
+            frame: BGR uint8 (height, width, 3) of the file's size, BGRA where it is transparent.
+            at_s: When it is shown, in seconds from the file's start; later than the one before. None is at the rate.
 
         Raises:
             TypeError: The frame is something else.
             OutputError: It can't be written; what was written before is kept. Close the file.
         """
-        check_frame(frame)
-        if frame.shape[1::-1] != self.size_wh:
-            raise TypeError(f"{self.path}: a frame of {self.size_wh} was expected, got {frame.shape[1::-1]}")
-        # OpenCV 5 returns whether it could write, earlier ones None; neither says why.
-        taken = self._writer.write(frame)
-        if self._pump and self._pump.error:
-            self._fail(self._pump.error.strerror or str(self._pump.error))
-        if taken is False:
-            self._fail("the disk refused it or is full")
-        self.frames += 1
-        if time.monotonic() - self._checked > CHECK_EVERY_S:
-            self._checked = time.monotonic()
-            self._check_space()
+        shape = (self.size_wh[1], self.size_wh[0], 4 if self._transparent else 3)
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape != shape:
+            raise TypeError(f"{self.path}: a uint8 frame of {shape} was expected, got {getattr(frame, 'shape', frame)}")
+        at_s = self.frames / float(self._rate) if at_s is None else at_s
+        if self._dated:
+            self._encode(frame, round(at_s / self._stream.time_base))
+            return
+        # A frame's time off is a camera's jitter: then nothing is repeated or left out.
+        late = at_s * self._rate - self.frames
+        if self._last is not None:
+            for _ in range(math.floor(late)):
+                self._encode(self._last, self.frames)
+        if late >= -1:
+            self._encode(frame, self.frames)
+            self._last = frame
+
+    def mux(self, packets: Any) -> None:
+        """Adds packets of another stream of the container; errors as of `write`."""
+        try:
+            self.container.mux(packets)
+        except (OSError, ValueError) as error:
+            self._fail(error)
 
     def close(self) -> None:
         """Finishes the file. May be called twice.
 
         Raises:
-            OutputError: The file doesn't play; not raised after a failed `write`, which has told already.
+            OutputError: It isn't whole; not raised after a failed `write`, which has told already.
         """
-        if not self._writer.isOpened() and not (self._pump and self._pump.running):
+        if self._closed:
             return
-        self._writer.release()
-        if self._pump:
-            self._pump.finish()
-        if self._failed or not self.frames:
-            return
-        # Only in a pipe every byte was seen to arrive.
-        if self._pump:
-            if self._pump.error:
-                raise self._not_written(self._pump.error.strerror or str(self._pump.error))
-        elif not _plays(self.path):
-            raise self._not_written("what was written doesn't play, the disk may be full")
+        self._closed = True
+        try:
+            if self.frames and not self._failed:
+                for picture in self._draw(None):
+                    self.container.mux(self._stream.encode(picture))
+                self.container.mux(self._stream.encode(None))
+            self.container.close()
+        except (OSError, ValueError) as error:
+            if not self._failed:
+                raise self._not_written(error) from error
 
-    def __enter__(self) -> VideoFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._failed = self._failed or error is not None
         self.close()
 
-    def _check_space(self) -> None:
+    def _encode(self, frame: np.ndarray, pts: int) -> None:
         try:
-            free = shutil.disk_usage(self.path.absolute().parent).free
-        except OSError as error:
-            self._fail(error.strerror or str(error))
-        if free < SPARE_BYTES:
-            self._fail(f"under {SPARE_BYTES >> 20} MiB are free on its disk")
+            frame = np.ascontiguousarray(frame[: self._stream.height, : self._stream.width])
+            given = self.av.VideoFrame.from_ndarray(frame, "bgra" if self._transparent else "bgr24")
+            given.pts, given.time_base = pts, self._stream.time_base
+            for picture in self._draw(given):
+                self.container.mux(self._stream.encode(picture))
+        except (OSError, ValueError) as error:
+            self._fail(error)
+        self.frames += 1
 
-    def _fail(self, why: str) -> NoReturn:
+    def _fail(self, error: Exception) -> None:
         self._failed = True
-        raise OutputError(f"{self._called}: the video stops after {self.frames} frames ({why}).")
+        raise OutputError(
+            f"{self._called}: the video stops after {self.frames} frames ({reason_of(error)})."
+        ) from error
 
-    def _not_written(self, why: str) -> OutputError:
-        return OutputError(f"{self._called}: the video can't be written ({why}); choose another place.")
+    def _not_written(self, error: Exception) -> OutputError:
+        return OutputError(f"{self._called}: the video can't be written ({reason_of(error)}); choose another place.")
 
 
-class _Pump:
-    """Carries what OpenCV writes into a named pipe to the file at once.
+def is_hd(size_wh: tuple[int, int]) -> bool:
+    """Whether colours of a picture without a tag are BT.709; else they are BT.601. As mpv guesses."""
+    return size_wh[0] >= 1280 or size_wh[1] > 576
 
-    For a file, FFmpeg keeps 256 KiB in memory, many seconds of a calm picture; for a pipe it keeps nothing. And what
-    the disk says is heard here, which OpenCV keeps to itself.
-    """
 
-    def __init__(self, path: Path):
-        self.error: OSError | None = None
-        self._file = path.open("wb", buffering=0)
-        self._folder = tempfile.mkdtemp(prefix="seg-edge-")
-        self.place = os.path.join(self._folder, f"pipe{path.suffix.lower()}")
-        os.mkfifo(self.place)
-        # Opened before the writer, which would wait for a reader; without waiting for the writer.
-        self._end = os.open(self.place, os.O_RDONLY | os.O_NONBLOCK)
-        self._finishing = threading.Event()
-        self._thread = threading.Thread(target=self._carry, name="video file", daemon=True)
+class _Reformatter:
+    """Frames in the encoder's pixels and colours."""
 
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
+    def __init__(self, av: Any, stream: Any):
+        self._reformatter, self._stream = av.video.reformatter.VideoReformatter(), stream
 
-    def start(self) -> None:
-        """Once the writer has opened the pipe, or failed to: without a writer the pipe is at its end."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._thread.start()
+    def __call__(self, frame: Any) -> list[Any]:
+        if frame is None:
+            return []
+        context = self._stream.codec_context
+        picture = self._reformatter.reformat(
+            frame,
+            format=self._stream.pix_fmt,
+            dst_colorspace="ITU709" if context.colorspace == BT709 else "ITU601",
+            dst_color_range=context.color_range,
+        )
+        picture.pts, picture.time_base = frame.pts, frame.time_base
+        return [picture]
 
-    def finish(self) -> None:
-        """Waits for the last byte; the writer must have closed the pipe."""
-        self._finishing.set()
-        self._thread.join()
 
-    def _carry(self) -> None:
-        with self._file, os.fdopen(self._end, "rb", buffering=0) as end:
-            while True:
-                if select.select([end], [], [], 0.2)[0]:
-                    block = end.read(1 << 16)
-                    if not block:
-                        return
-                    self._keep(block)
-                elif self._finishing.is_set():
-                    # A process that was forked meanwhile holds the writer's end open too: no end will be seen.
-                    return
+class _Palette:
+    """Frames of 256 colours, those that suit each of them best."""
 
-    def _keep(self, block: bytes) -> None:
-        # On a full disk the pipe is still emptied, or the writer would wait for ever.
-        while block and not self.error:
+    def __init__(self, av: Any):
+        self._av = av
+        self._graph: Any = None
+
+    def __call__(self, frame: Any) -> list[Any]:
+        if self._graph is None:
+            self._graph = self._build(frame)
+        self._graph.push(frame)
+        pictures = []
+        while True:
             try:
-                block = block[self._file.write(block) :]
-            except OSError as error:
-                self.error = error
+                pictures.append(self._graph.pull())
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return pictures
 
-
-def _plays(path: Path) -> bool:
-    with without_native_log():
-        film = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-        try:
-            return film.read()[0]
-        finally:
-            film.release()
+    def _build(self, frame: Any) -> Any:
+        graph = self._av.filter.Graph()
+        base = frame.time_base
+        given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={base}"
+        buffer, split = graph.add("buffer", given), graph.add("split")
+        choose = graph.add("palettegen", "stats_mode=single:reserve_transparent=1")
+        use, sink = graph.add("paletteuse", "new=1:alpha_threshold=128"), graph.add("buffersink")
+        buffer.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(choose, 1, 0)
+        choose.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        return graph

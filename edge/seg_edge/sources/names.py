@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SEQUENCE = re.compile(r"%0?\d*d")
 # A password with a stray / or @ in it doesn't work, but must not be shown either.
 _USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
 _SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
@@ -29,3 +30,8 @@ def shown_name(name: str) -> str:
     if not is_url(name):
         return name
     return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
+
+
+def is_sequence(path: str | Path) -> bool:
+    """Whether a name means numbered pictures, as `f%04d.png`; a file of that very name is that file."""
+    return SEQUENCE.search(Path(path).name) is not None and not Path(path).exists()

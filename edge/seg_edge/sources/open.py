@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seg_edge.errors import SourceError
-from seg_edge.sources.names import camera_device, is_url, shown_name
+from seg_edge.sources.names import camera_device, is_sequence, is_url, shown_name
 from seg_edge.sources.source import Source, SourceRequest
 from seg_edge.system.board import Machine, find_cameras
 
@@ -33,6 +33,15 @@ def open_source(request: SourceRequest) -> Source:
     Raises:
         SourceError: It can't be opened, or the name means nothing.
     """
+    source = _open(request)
+    if request.rotate or request.flip:
+        from seg_edge.sources.turned import TurnedSource
+
+        return TurnedSource(source, request.rotate, request.flip)
+    return source
+
+
+def _open(request: SourceRequest) -> Source:
     name = choose_source(Machine()) if request.name == "auto" else request.name
     request = replace(request, name=name)
     if re.fullmatch(r"picamera2(:\d+)?", name):
@@ -48,21 +57,31 @@ def open_source(request: SourceRequest) -> Source:
     if camera_device(name) or is_url(name):
         from seg_edge.sources.opencv import OpenCVSource
 
-        return OpenCVSource(request)
+        source = OpenCVSource(request)
+        if source.info.endless:
+            return source
+        source.close()
+        return _open_video(request)
 
     from seg_edge.photo.find import PHOTO_SUFFIXES
 
     path = Path(name)
+    if name and is_sequence(path):
+        return _open_video(request)
     if name and (path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES):
         from seg_edge.sources.still import StillSource
 
         return StillSource(request)
     if name and path.exists():
-        from seg_edge.sources.opencv import OpenCVSource
-
-        return OpenCVSource(request)
+        return _open_video(request)
     shown = name if name.isprintable() else ascii(name)
     raise SourceError(f"source {shown!r}: there is no such file; a source is {KINDS}.")
+
+
+def _open_video(request: SourceRequest) -> Source:
+    from seg_edge.sources.video_file import VideoFileSource
+
+    return VideoFileSource(request)
 
 
 def choose_source(machine: Machine) -> str:

@@ -1,4 +1,4 @@
-"""Cameras by V4L2, video files and network streams, all by OpenCV's VideoCapture.
+"""Cameras by V4L2 and network streams, both by OpenCV's VideoCapture.
 
 What is said here of VideoCapture was seen with OpenCV 5.0, or read in its modules/videoio/src/cap_v4l.cpp.
 """
@@ -10,7 +10,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
@@ -19,16 +18,16 @@ import numpy as np
 from seg_edge.errors import SourceError
 from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
-from seg_edge.sources.still import Pace, fit_inside
+from seg_edge.sources.still import fit_inside
 from seg_edge.system.board import Machine, find_cameras
 from seg_edge.system.opencv_log import quiet_opencv
 
 CAMERA_SIZE_WH = (640, 480)
 FPS = 30.0
 TIMEOUT_S = 4
-# One False from read() is a bad JPEG or a broken frame, after which pictures go on; where a stream or a file has ended
-# they come without delay, for ever.
-STREAM_TRIES, FILE_TRIES = 10, 50
+# One False from read() is a bad JPEG or a broken frame, after which pictures go on; where a stream has ended they
+# come without delay, for ever.
+TRIES = 10
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 MJPG = int.from_bytes(b"MJPG", "little")
 # Read when the first capture is opened. A user's own settings stay.
@@ -40,11 +39,11 @@ ENVIRONMENT = {
 
 
 class OpenCVSource:
-    """A camera (`0`, `/dev/video0`), a video file or a URL.
+    """A camera (`0`, `/dev/video0`) or a URL.
 
     A camera is asked for `request.size_wh` (640x480) at `request.fps` (30) and gives what it can, which `info` says.
-    Files and streams have their own size, and are scaled down in proportion to fit `request.size_wh` where it is given.
-    A live file comes at `request.fps`, else at its own rate; a stream at the rate its camera sends.
+    A stream has its own size, and is scaled down in proportion to fit `request.size_wh` where it is given; it comes at
+    the rate its camera sends. Of a URL that is a video file `info` says so, and no frame comes.
 
     Raises:
         SourceError: It can't be opened, or gives no picture.
@@ -57,19 +56,16 @@ class OpenCVSource:
             os.environ.setdefault(variable, value)
         self._request, self._name = request, shown_name(request.name)
         self._fit_wh = request.size_wh
-        self._finite = self._stamped = self._closed = False
-        self._own_fps = FPS
+        self._stamped = self._closed = False
         self._last = 0.0
-        self._pace: Pace | None = None
+        self._held: SourceFrame | None = None
         self._capture = cv2.VideoCapture()
         try:
             with quiet_opencv():
                 if device := camera_device(request.name):
                     self._open_camera(device)
-                elif is_url(request.name):
-                    self._open_url(request.name)
                 else:
-                    self._open_file(Path(request.name))
+                    self._open_url(request.name)
         except BaseException:
             self.close()
             raise
@@ -124,42 +120,13 @@ class OpenCVSource:
             raise SourceError(f"{self._name}: {_why_not(url)}.")
         # Below 0 for a camera; a recorder that tells how much it has is one all the same.
         if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0 and not url.lower().startswith(("rtsp", "rtmp")):
-            self._set_file("gives no picture that can be decoded")
+            self.info = SourceInfo(self._name, (0, 0), 0.0, endless=False)
             return
         first = self._first("connects but gives no picture; check its path, and that the camera is on")
         size_wh = (first.shape[1], first.shape[0])
         # Of JPEGs over HTTP, which carry no time, FFmpeg says 25.
         fps = 0.0 if self._number(cv2.CAP_PROP_FOURCC) == MJPG else self._rate()
         self.info = SourceInfo(f"{self._name}, {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}", size_wh, fps)
-
-    def _open_file(self, path: Path) -> None:
-        if not os.access(path, os.R_OK):
-            missing = "can't be read; check its permissions" if path.exists() else "doesn't exist; check its name"
-            raise SourceError(f"{self._name}: {missing}.")
-        # Absolute, since FFmpeg takes `a:b.mp4` for a URL. Not CAP_ANY, which tries a series of numbered pictures too.
-        opened = self._capture.open(os.path.abspath(path), cv2.CAP_FFMPEG)
-        # FFmpeg draws any .txt as a video.
-        if not opened or self._number(cv2.CAP_PROP_FOURCC) == int.from_bytes(b"ansi", "little"):
-            raise SourceError(
-                f"{self._name}: is no video that can be decoded, or is cut short; copy it again, or convert it."
-            )
-        self._set_file("holds no picture that can be decoded; copy it again, or convert it")
-
-    def _set_file(self, otherwise: str) -> None:
-        self._finite = True
-        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones store the turn, not turned pictures
-        own = self._rate()
-        self._own_fps = own or FPS
-        fps = self._request.fps or own or FPS
-        first = self._first(otherwise)
-        size_wh = (first.shape[1], first.shape[0])
-        said = f"{self._name}, {_size(size_wh)} at {fps:g} fps"
-        if not own and not self._request.fps:
-            said += " (it gives no rate that can be true)"
-        if self._request.live:
-            self._pace = Pace(fps)
-        frames = self._number(cv2.CAP_PROP_FRAME_COUNT)
-        self.info = SourceInfo(said, size_wh, fps, frames if frames > 0 else None, endless=False)
 
     def _first(self, otherwise: str) -> np.ndarray:
         self._held = self._read()
@@ -179,15 +146,14 @@ class OpenCVSource:
     def _read(self) -> SourceFrame | None:
         """The next frame; None when there are no more, for whatever reason."""
         began = time.monotonic()
-        for _ in range(FILE_TRIES if self._finite else STREAM_TRIES):
+        for _ in range(TRIES):
             with quiet_opencv():
                 grabbed = self._capture.grab()
                 captured = self._when_captured()
-                at_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._finite else None
                 good, frame = self._capture.retrieve() if grabbed else (False, None)
             if good and frame is not None and frame.size:
-                return SourceFrame(fit_inside(_as_bgr(frame), self._fit_wh), None, captured, at_s)
-            if not self._finite and time.monotonic() - began >= TIMEOUT_S:
+                return SourceFrame(fit_inside(_as_bgr(frame), self._fit_wh), None, captured)
+            if time.monotonic() - began >= TIMEOUT_S:
                 break
         return None
 
@@ -207,19 +173,11 @@ class OpenCVSource:
         Raises:
             SourceError: The camera is gone, the stream broke off.
         """
-        # A camera's first picture is from before anybody wanted one.
-        source_frame = self._held if self._finite else self._read()
+        # The first picture is from before anybody wanted one.
         self._held = None
-        reached_s = 0.0
-        while source_frame is not None:
-            reached_s = source_frame.at_s or 0.0
-            yield source_frame if self._pace is None else source_frame._replace(captured=self._pace.wait())
-            if self._closed:
-                return
-            source_frame = self._read()
-        # A file's count may be wrong, so only much less than it is taken for a download that broke off.
-        cut = self._finite and is_url(self._request.name) and reached_s < 0.8 * (self.info.frames or 0) / self._own_fps
-        if (cut or not self._finite) and not self._closed:
+        while not self._closed and (source_frame := self._read()) is not None:
+            yield source_frame
+        if not self._closed and self.info.endless:
             stream = is_url(self._request.name)
             raise SourceError(
                 f"{self._name}: {'the stream broke off' if stream else 'the camera gives no more pictures'}."

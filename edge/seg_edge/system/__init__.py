@@ -1,1 +1,1 @@
-"""The machine around the program: board, files, memory, ports, systemd, ffmpeg."""
+"""The machine around the program: board, files, memory, ports, systemd."""

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -485,13 +486,8 @@ def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None])
     assert run_check("threads", make()).status == "problem"
 
 
-def test_ffmpeg_is_looked_for_on_the_path(make: Make, tmp_path: Path) -> None:
-    missing = run_check("ffmpeg", make())
-    assert (missing.status, missing.advice) == ("note", "sudo apt install ffmpeg")
-    assert "sound" in missing.found
-    program = tmp_path / "bin" / "ffmpeg"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    found = run_check("ffmpeg", make(environment={"PATH": str(program.parent)}))
-    assert (found.status, found.found) == ("ok", str(program))
+def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_check("video", make()).status == "ok"
+    monkeypatch.setitem(sys.modules, "av", None)
+    missing = run_check("video", make())
+    assert (missing.status, missing.advice) == ("note", "pip install av")

@@ -7,24 +7,32 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
 from seg_edge.sources import open as opening
-from seg_edge.sources import opencv, still
+from seg_edge.sources import opencv, still, video_file
 from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.open import choose_source, open_source
-from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.board import Machine
 
 Make = Callable[..., Machine]
 
 
+class Opened(tuple[str, ...]):
+    """What a backend's class was asked for; a source as far as it is looked at."""
+
+    info = SourceInfo("", (0, 0), 0.0)
+
+
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each backend's class replaced by a function that says its name."""
-    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource")):
-        monkeypatch.setattr(module, name, lambda request, name=name: (name, request.name))
+    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource"), (video_file, "VideoFileSource")):
+        monkeypatch.setattr(module, name, lambda request, name=name: Opened((name, request.name)))
     for module_name, name in (("picamera", "Picamera2Source"), ("synthetic", "SyntheticSource")):
         module = ModuleType(f"seg_edge.sources.{module_name}")
         setattr(module, name, lambda request, controls=None, name=name: (name, request.name, *(controls or ())))
@@ -42,8 +50,9 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://host/photo.jpg", "OpenCVSource"),
         ("rtsp://me:secret@host/stream", "OpenCVSource"),
         ("udp://@:1234", "OpenCVSource"),
-        ("clip.mp4", "OpenCVSource"),
-        ("extensionless", "OpenCVSource"),
+        ("clip.mp4", "VideoFileSource"),
+        ("f%04d.png", "VideoFileSource"),
+        ("extensionless", "VideoFileSource"),
         ("picamera2", "Picamera2Source"),
         ("picamera2:1", "Picamera2Source"),
         ("synthetic", "SyntheticSource"),
@@ -187,3 +196,23 @@ def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path:
         env={"PYTHONPATH": str(tmp_path)},
     )
     assert done.stdout == "cameras: 1\n"
+
+
+def test_a_camera_that_hangs_on_its_side_is_turned(tmp_path: Path) -> None:
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:16, :16] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+
+    def corners(rotate: int, flip: bool) -> tuple[tuple[int, int], list[bool]]:
+        request = SourceRequest(str(tmp_path / "a.png"), (32, 24), live=False, rotate=rotate, flip=flip)
+        source = open_source(request)
+        frame = next(iter(source)).frame
+        assert source.info.size_wh == frame.shape[1::-1]
+        return source.info.size_wh, [bool(frame[y, x, 0] > 127) for y in (4, -4) for x in (4, -4)]
+
+    assert corners(0, False) == ((64, 48), [True, False, False, False])
+    assert corners(90, False) == ((48, 64), [False, True, False, False])
+    assert corners(180, False) == ((64, 48), [False, False, False, True])
+    assert corners(270, False) == ((48, 64), [False, False, True, False])
+    assert corners(0, True) == ((64, 48), [False, False, True, False])
+    assert corners(90, True) == ((48, 64), [False, False, False, True])

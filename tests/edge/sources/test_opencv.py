@@ -1,30 +1,22 @@
 """Webcams, files and streams: what is said of them, and what is done when they misbehave."""
 
 import contextlib
-import functools
-import http.server
 import inspect
 import itertools
 import os
 import re
-import shutil
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
 from seg_edge.sources import opencv
 from seg_edge.sources.opencv import OpenCVSource
 from seg_edge.sources.source import SourceFrame, SourceRequest
-from tests.stand_in_cameras import FakeVideoCapture, HttpCamera, fake_webcam, numbered, read_number, write_clip
+from tests.stand_in_cameras import FakeVideoCapture, HttpCamera, fake_webcam, read_number
 
 INPUT_WH = (32, 24)
 
@@ -144,148 +136,6 @@ def test_why_a_webcam_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "usermod -aG video" in refusal(device)
 
 
-# Files
-
-
-def test_every_frame_of_a_file_comes_once_and_in_order(tmp_path: Path) -> None:
-    source = opened(write_clip(tmp_path / "clip.mp4", frames=30, fps=25))
-    assert source.info.description == f"{tmp_path}/clip.mp4, 64x48 at 25 fps"
-    assert (source.info.fps, source.info.frames) == (25, 30)
-    assert [read_number(source_frame.frame) for source_frame in source] == list(range(30))
-
-
-def test_a_file_keeps_its_colours(tmp_path: Path) -> None:
-    frame = next(iter(opened(write_clip(tmp_path / "clip.avi")))).frame
-    np.testing.assert_allclose(frame[-3, 20], numbered(0)[-3, 20], atol=12)
-
-
-def test_a_live_file_keeps_its_own_time(tmp_path: Path) -> None:
-    source_frames = list(opened(write_clip(tmp_path / "clip.avi", frames=21, fps=50), live=True))
-    captured = np.array([source_frame.captured for source_frame in source_frames])
-    assert captured[-1] - captured[0] >= 20 / 50 - 1e-6
-    assert list(opened(tmp_path / "clip.avi", fps=500, live=True))[-1].captured < time.monotonic()
-    assert opened(tmp_path / "clip.avi", fps=500, live=True).info.fps == 500
-
-
-def test_a_file_is_scaled_down_to_fit_but_never_up(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "clip.avi", size_wh=(160, 120))
-    for size_wh, is_wh in (((80, 80), (80, 60)), ((640, 480), (160, 120))):
-        source = opened(clip, size_wh)
-        frame = next(iter(source)).frame
-        assert (frame.shape[1], frame.shape[0]) == source.info.size_wh == is_wh
-
-
-@pytest.mark.parametrize("rate", [0.0, float("nan"), float("inf"), 1000.0, 90000.0])
-def test_a_rate_that_cannot_be_true_is_thirty(rate: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Liar:
-        def __init__(self) -> None:
-            self.real = real()
-
-        def get(self, propId: int) -> float:
-            return rate if propId == cv2.CAP_PROP_FPS else self.real.get(propId)
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.real, name)
-
-    clip, real = write_clip(tmp_path / "clip.avi"), cv2.VideoCapture
-    monkeypatch.setattr(opencv.cv2, "VideoCapture", Liar)
-    info = opened(clip).info
-    assert info.fps == 30
-    assert "at 30 fps (it gives no rate" in info.description
-
-
-def test_a_broken_frame_amid_a_file_does_not_end_it(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "clip.avi", frames=40)
-    content = bytearray(clip.read_bytes())
-    starts = [match.start() for match in re.finditer(rb"\xff\xd8\xff", content)]
-    for start in starts[20:23]:
-        content[start : start + 200] = bytes(200)
-    clip.write_bytes(content)
-    assert [read_number(source_frame.frame) for source_frame in opened(clip)] == [*range(20), *range(23, 40)]
-
-
-def test_a_file_that_was_cut_off_gives_what_it_has(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "clip.avi", frames=40)
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    assert 5 < len(list(opened(clip))) < 35
-
-
-def test_a_phones_turned_video_comes_upright(tmp_path: Path) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not installed (it writes the phone's video)")
-    clip = write_clip(tmp_path / "clip.mp4")
-    turned = tmp_path / "turned.mp4"
-    command = ["ffmpeg", "-loglevel", "error", "-i", clip, "-c", "copy", "-metadata:s:v", "rotate=90", turned]
-    subprocess.run(command, check=True, timeout=60)
-    if b"\x00\x01\x00\x00" not in turned.read_bytes() or "rotation" not in _probe(turned):
-        pytest.skip("this ffmpeg writes no rotation by its old option")
-    source = opened(turned)
-    frame = next(iter(source)).frame
-    assert source.info.size_wh == (48, 64)
-    assert frame.shape == (64, 48, 3)
-
-
-def _probe(path: Path) -> str:
-    if shutil.which("ffprobe") is None:
-        return ""
-    command = ["ffprobe", "-v", "error", "-show_streams", path]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-
-
-def test_files_that_are_no_video_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.mp4"
-    junk.write_bytes(np.random.default_rng(0).bytes(20_000))
-    assert refusal(junk).startswith(f"{junk}: is no video")
-    text = tmp_path / "notes.txt"
-    text.write_text("not a video\n" * 50)
-    assert "is no video" in refusal(text)
-    assert "doesn't exist" in refusal(tmp_path / "gone.mp4")
-
-
-def test_names_that_look_like_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = write_clip(tmp_path / "clip.avi")
-    monkeypatch.chdir(tmp_path)
-    for name in ("http:0.avi", "clip%03d.avi", "clip01.avi"):
-        shutil.copy(clip, name)
-        assert len(list(opened(name))) == 20
-
-
-def test_nothing_is_written_to_stderr(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.mp4"
-    junk.write_bytes(np.random.default_rng(0).bytes(20_000))
-    clip = write_clip(tmp_path / "clip.avi", frames=40)
-    content = bytearray(clip.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 500] = bytes(500)
-    clip.write_bytes(content)
-    code = f"""
-from seg_edge.sources.open import open_source
-from seg_edge.sources.source import SourceRequest
-for name in {[str(junk), str(clip), "http://127.0.0.1:9/x", "/dev/video99"]!r}:
-    try:
-        list(open_source(SourceRequest(name, (32, 24), live=False)))
-    except Exception as error:
-        print(type(error).__name__)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert done.stdout.split() == ["SourceError"] * 3
-
-
-@pytest.mark.parametrize("name", ["no", "please", "school"])
-def test_real_clips(name: str, shared_data: Path) -> None:
-    clip = shared_data / "video" / f"{name}.mkv"
-    if not clip.is_file():
-        pytest.skip(f"no real clips here: {clip} is missing")
-    source = opened(clip)
-    assert (source.info.size_wh, source.info.fps) == ((640, 480), 30)
-    frames = list(source)
-    assert source.info.frames is not None
-    assert (
-        abs(len(frames) - source.info.frames) <= 1
-    )  # Matroska holds no count: it is made of the duration and the rate
-    assert {source_frame.frame.shape for source_frame in frames} == {(480, 640, 3)}
-
-
 # Streams
 
 
@@ -362,19 +212,3 @@ def test_a_password_is_never_shown(camera: HttpCamera) -> None:
     assert info.description.startswith(f"http://***@127.0.0.1:{camera.port}/cam.mjpg?pwd=***&size=3, ")
     assert "***@" in refusal(url.replace("cam.mjpg", "other"))
     assert "s3cr" not in refusal(url.replace("cam.mjpg", "other"))
-
-
-def test_a_video_file_on_a_web_server_has_an_end(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clip.mp4", frames=15)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path)) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        source = opened(f"http://127.0.0.1:{server.server_port}/clip.mp4", fps=100, live=True)
-        assert (source.info.endless, source.info.frames) == (False, 15)
-        assert [read_number(source_frame.frame) for source_frame in source] == list(range(15))
-        source.close()
-        server.shutdown()

@@ -1,0 +1,77 @@
+"""The widest network of the family that fits a budget of time and of file size, found before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from convert.pruning.budget import int8_of
+from seg_edge.errors import UsageError
+from seg_edge.evaluation.latency import measure
+from train.dataset import Dataset
+from train.recipes import Recipe
+from train.training import build
+
+WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # times the recipe's
+MULTIPLE = 8  # channels of a layer: processors take 8 at once
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the family, untrained.
+
+    Attributes:
+        widths: Channels of each level.
+        ms: Median time of an inference, int8, one thread, on this machine.
+        kb: Size of the int8 file in kilobytes.
+    """
+
+    widths: tuple[int, ...]
+    ms: float
+    kb: float
+
+
+def fitting(
+    data: Dataset, recipe: Recipe, most_ms: float | None, most_kb: float | None, log: Callable[[str], Any] = print
+) -> Recipe:
+    """The recipe with the widest levels whose int8 model stays within the budget.
+
+    All are converted and timed in turns; a file's size and time don't depend on what the network has learnt.
+
+    Args:
+        data: The split photos; a few of them calibrate.
+        recipe: Of the training.
+        most_ms: Milliseconds of an inference, one thread, on this machine; None for no limit.
+        most_kb: Kilobytes of the file; None for no limit.
+        log: Is given the table.
+
+    Raises:
+        UsageError: None fits, with what the narrowest takes.
+    """
+    family = _family(data, recipe)
+    log(f"{'widths':<24}{'ms':>8}{'kB':>8}")
+    chosen = None
+    for member in family:
+        fits = (most_ms is None or member.ms <= most_ms) and (most_kb is None or member.kb <= most_kb)
+        is_chosen = fits and chosen is None
+        chosen = member if is_chosen else chosen
+        mark = "  taken" if is_chosen else ""
+        log(f"{' '.join(map(str, member.widths)):<24}{member.ms:8.2f}{member.kb:8.0f}{mark}")
+    if chosen is None:
+        least = family[-1]
+        raise UsageError(
+            f"no network of the family is within the budget: the narrowest takes {least.ms:.2f} ms and {least.kb:.0f} "
+            "kB; give more, or a smaller --size."
+        )
+    return recipe.replace(widths=chosen.widths)
+
+
+def _family(data: Dataset, recipe: Recipe) -> list[Member]:
+    """The members, the widest first."""
+    all_widths = dict.fromkeys(
+        tuple(max(MULTIPLE, round(width * times / MULTIPLE) * MULTIPLE) for width in recipe.widths) for times in WIDTHS
+    )
+    contents = {widths: int8_of(build(recipe.replace(widths=widths), len(data.classes)), data) for widths in all_widths}
+    times = measure({str(widths): content for widths, content in contents.items()}, threads=1)
+    return [Member(widths, times[str(widths)].median_ms, len(content) / 1000) for widths, content in contents.items()]

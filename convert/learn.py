@@ -1,0 +1,138 @@
+"""Annotated photos to a model for the device, in one command: `python convert/learn.py PHOTOS ANNOTATIONS`.
+
+Makes the masks, trains, scores on photos that were held out, converts to int8 and writes a page about it, each step as
+train/masks.py, train/fit.py, train/evaluate.py and convert/quantize.py do it. The folder that is written holds
+`model.tflite`, `report.html`, and what led to them in `data/` and `run/`. The same line again goes on where it was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import train.quiet  # noqa: F401
+
+# isort: split
+
+import typer
+
+from convert.family import fitting
+from convert.learn_report import write_report
+from convert.quantisation.quantize import quantize
+from seg_edge import Segmenter
+from seg_edge.card import read_card
+from seg_edge.errors import OutputError, UsageError
+from seg_edge.evaluation.latency import measure
+from seg_edge.evaluation.scores import score
+from seg_edge.system.files import write_file
+from train.advice import learnt_nothing, would_go_on
+from train.dataset import Dataset, open_dataset, open_split
+from train.evaluate import draw_worst
+from train.keras_model import TrainedModel
+from train.masks import make_masks
+from train.options import comma_separated, resumable, run_command, use_threads
+from train.recipe_options import with_recipe_options
+from train.recipes import RECIPES, Recipe, saved_recipe
+from train.runs import sha256_of
+from train.training import fit
+
+ASKED = "asked.json"
+Log = Callable[[str], Any]
+
+
+@with_recipe_options
+def main(
+    photos: Annotated[Path, typer.Argument(help="The folder of the annotated photos.")],
+    annotations: Annotated[Path, typer.Argument(help="Of VIA, COCO, LabelMe, CVAT, YOLO, or a folder of masks.")],
+    values: dict[str, Any],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default PHOTOS_model beside the photos.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the model is called; by default the photos' folder's name.")] = "",
+    budget_ms: Annotated[
+        float | None, typer.Option(min=0, help="Take the widest network that needs no more here, int8, one thread.")
+    ] = None,
+    budget_kb: Annotated[
+        float | None, typer.Option(min=0, help="Take the widest network whose file is no larger.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
+    attribute: Annotated[str | None, typer.Option(help="VIA's region attribute with the class.")] = None,
+    label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
+    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
+    group: Annotated[
+        str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
+    ] = "similar",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
+) -> None:
+    """Makes a model for the device of annotated photos."""
+    use_threads(threads)
+    with resumable("the same line continues"):
+        if recipe not in RECIPES:
+            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+        folder = out or photos.with_name(f"{photos.resolve().name}_model")
+        made_of = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, group, recipe]
+        _require_same(folder, json.loads(json.dumps([*made_of, budget_ms, budget_kb, values])))
+        data = folder / "data"
+        if not data.is_dir():
+            names = None if classes is None else comma_separated(classes)
+            for warning in make_masks(annotations, photos, data, attribute, names, label=label).warnings:
+                typer.echo(f"warning: {warning}", err=True)
+        trained, dataset = _trained(folder, data, group, RECIPES[recipe]().replace(**values), budget_ms, budget_kb)
+        _converted(trained, dataset, folder, name or photos.resolve().name)
+    typer.echo(f"{folder / 'model.tflite'}: seg-edge camera --model {folder / 'model.tflite'}")
+    typer.echo(f"{folder / 'report.html'}: how good it is, and where it fails")
+
+
+def _content(annotations: Path) -> bytes:
+    files = sorted(annotations.rglob("*")) if annotations.is_dir() else [annotations]
+    return b"".join(path.name.encode() + path.read_bytes() for path in files if path.is_file())
+
+
+def _require_same(folder: Path, asked: Any) -> None:
+    """Notes what was asked for, or refuses to go on with something else."""
+    path = folder / ASKED
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
+        raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(path, json.dumps(asked).encode())
+
+
+def _trained(
+    folder: Path, data: Path, group: str, recipe: Recipe, budget_ms: float | None, budget_kb: float | None
+) -> tuple[TrainedModel, Dataset]:
+    run = folder / "run"
+    begun = run / "recipe.json"
+    if begun.is_file():
+        dataset = open_split(data, run / "split.json")
+        recipe = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
+    else:
+        dataset = open_dataset(data, group=group, log=typer.echo)
+        if budget_ms or budget_kb:
+            recipe = fitting(dataset, recipe, budget_ms, budget_kb, typer.echo)
+    typer.echo(f"{', '.join(dataset.classes[1:])}: {dataset.in_words}; {recipe.epochs} epochs")
+    trained = fit(dataset, recipe, run, resume=True)
+    if failure := learnt_nothing(run):
+        raise OutputError(failure)
+    if hint := would_go_on(run):
+        typer.echo(hint.replace("--resume --epochs", "another --out with --epochs"))
+    return trained, dataset
+
+
+def _converted(trained: TrainedModel, dataset: Dataset, folder: Path, name: str) -> None:
+    target = folder / "model.tflite"
+    card = read_card(target.read_bytes(), target) if target.is_file() else None
+    if card is None or card.parent_sha256 != sha256_of(trained.path):
+        quantize(trained, dataset, target, name=name, log=typer.echo)
+    segmenter, test = Segmenter(target), dataset.parts["test"]
+    scores = score(segmenter, test)
+    draw_worst({"model": segmenter}, test, scores, folder / "worst.jpg")
+    timing = {threads: measure({"model": target}, threads)["model"] for threads in (1, 2)}
+    write_report(folder, segmenter.card, scores, timing)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,217 @@
+"""What a video keeps of the one it was made from: sounds, subtitles, chapters, title and date, each at its time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from seg_edge.sinks.video_file import VideoFile
+from seg_edge.sinks.video_formats import Format, video_format
+from seg_edge.sources.video_container import SteadyClock, beginning_s, open_container, reason_of
+
+ENCODERS = {"opus": "libopus", "mp3": "libmp3lame"}
+RATES = {"libopus": {48000}, "libmp3lame": {44100, 48000}, "aac": {44100, 48000}}
+KEPT = ("title", "artist", "date", "creation_time", "comment", "description", "copyright")
+PACKET_S = 0.02
+
+
+class CarriedStreams:
+    """Adds the streams of one video to another, and muxes them as far as its pictures have come.
+
+    Sounds that the container holds are copied, others encoded anew; nothing is shifted against the pictures.
+
+    Args:
+        original: The video that has them.
+        film: Nothing has been written to it yet.
+
+    Attributes:
+        sound: What became of the sound, for the user, without a capital or a full stop.
+        left_out: What the container can't hold, such as `2 subtitles`; empty for nothing.
+    """
+
+    def __init__(self, original: Path, film: VideoFile):
+        self._film, self._form = film, video_format(film.path)
+        self._container = open_container(original)
+        origin_s = beginning_s(self._container)
+        carriers: dict[int, _Copy | _Encode] = {}
+        sounds = [s for s in self._container.streams.audio if s.codec_context is not None]
+        anew = ""
+        for stream in sounds if self._form.sound else []:
+            if _codec(stream) in self._form.sound and self._form.dated:
+                carriers[stream.index] = _Copy(film, stream, origin_s, self._form.container in ("mp4", "mov"))
+            else:
+                carriers[stream.index] = _Encode(film, stream, origin_s, self._form)
+                anew = f", encoded anew as {self._form.sound[0]}"
+        subtitles = list(self._container.streams.subtitles)
+        taken = [s for s in subtitles if s.codec_context is not None and _codec(s) in self._form.subtitles]
+        for stream in taken:
+            carriers[stream.index] = _Copy(film, stream, origin_s, False)
+        self._carriers = carriers
+        self._keep_texts(origin_s)
+        unknown = len(self._container.streams.audio) - len(sounds)
+        lost = [(unknown, "sounds that can't be decoded"), (len(subtitles) - len(taken), "subtitles")]
+        self.left_out = " and ".join(f"{count} {what}" for count, what in lost if count)
+        many = f"{len(sounds)} sounds were" if len(sounds) > 1 else "the sound was"
+        self.sound = f"{many} kept{anew}" if carriers and sounds else ""
+        if not self._container.streams.audio:
+            self.sound = "the original has no sound"
+        elif not self.sound:
+            self.sound = f"the sound was left out, as {film.path.suffix} has none"
+        self._packets = self._demux()
+        self._next = next(self._packets, None)
+
+    def mux_until(self, at_s: float) -> None:
+        """Muxes what is heard or read until a time, in seconds from the beginning.
+
+        Raises:
+            OutputError: It can't be written.
+        """
+        while self._next is not None:
+            packet, due_s = self._next
+            if due_s > at_s:
+                return
+            self._carriers[packet.stream_index].take(packet)
+            self._next = next(self._packets, None)
+
+    def finish(self) -> None:
+        """Muxes what is left of it; errors as of `mux_until`."""
+        self.mux_until(float("inf"))
+        for carrier in self._carriers.values():
+            carrier.finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def _demux(self) -> Iterator[tuple[Any, float]]:
+        streams = [self._container.streams[index] for index in self._carriers]
+        if not streams:
+            return
+        due_s = 0.0
+        try:
+            for packet in self._container.demux(streams):
+                if packet.size:
+                    carrier = self._carriers[packet.stream_index]
+                    due_s = carrier.clock(None if packet.pts is None else float(packet.pts * packet.time_base))
+                    yield packet, due_s
+        except (OSError, ValueError) as error:  # what is damaged ends it; the pictures tell
+            self.sound += f" up to {due_s:.1f} s ({reason_of(error)})"
+
+    def _keep_texts(self, origin_s: float) -> None:
+        out, texts = self._film.container, self._container.metadata
+        out.metadata.update({key: value for key, value in texts.items() if key.lower() in KEPT})
+        chapters = self._container.chapters() if self._form.chapters else []
+        for chapter in chapters:
+            shift = round(origin_s / chapter["time_base"])
+            chapter["start"], chapter["end"] = max(0, chapter["start"] - shift), max(0, chapter["end"] - shift)
+        if chapters:
+            out.set_chapters(chapters)
+
+
+class _Copy:
+    """A stream whose packets are taken as they are."""
+
+    def __init__(self, film: VideoFile, stream: Any, origin_s: float, edited: bool):
+        self.clock = SteadyClock(PACKET_S, origin_s)
+        self._film, self._edited = film, edited
+        self._out = film.container.add_stream_from_template(stream)
+        self._out.metadata.update(_language(stream))
+        self._before: deque[Any] = deque(maxlen=1)
+        self._begun = False
+
+    def take(self, packet: Any) -> None:
+        """Muxes a packet. Of those that an edit list hides, the last sets the decoder going, where it stays hidden."""
+        if packet.is_discard:
+            if self._edited and not self._begun:
+                self._before.append(packet)
+            return
+        self._begun = True
+        for one in (*self._before, packet):
+            shift = round(self.clock.origin_s / one.time_base)
+            one.pts = None if one.pts is None else one.pts - shift
+            one.dts = None if one.dts is None else one.dts - shift
+            one.stream = self._out
+            self._film.mux(one)
+        self._before.clear()
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+
+class _Encode:
+    """A sound that is decoded, made gapless, and encoded anew."""
+
+    def __init__(self, film: VideoFile, stream: Any, origin_s: float, form: Format):
+        self.clock = SteadyClock(PACKET_S, origin_s)
+        self._film, self._stream = film, stream
+        # Gaps become silence, overlaps are cut: the encoder knows no times between its frames. Nor does a container
+        # without times know when the sound begins.
+        self._gapless = "async=1:min_hard_comp=0.01" + ("" if form.dated else ":first_pts=0")
+        codec = form.sound[0]
+        name = ENCODERS.get(codec, codec)
+        given = stream.codec_context
+        rates = RATES.get(name, {48000})
+        rate = given.sample_rate if given.sample_rate in rates else 48000
+        layout = given.layout.name if given.layout.name in ("mono", "stereo", "5.1", "7.1") else "stereo"
+        if name == "libmp3lame" and layout != "mono":
+            layout = "stereo"
+        self._out = film.container.add_stream(name, rate=rate)
+        self._out.codec_context.layout = layout
+        self._out.metadata.update(_language(stream))
+        self._av = film.av
+        self._wanted = f"sample_rates={rate}:channel_layouts={layout}:sample_fmts={self._out.codec_context.format.name}"
+        self._graph: Any = None
+
+    def take(self, packet: Any) -> None:
+        """Encodes what the packet holds."""
+        try:
+            frames = self._stream.codec_context.decode(packet)
+        except (OSError, ValueError):  # a damaged bit of sound is silence
+            return
+        for frame in frames:
+            frame.pts = None if frame.pts is None else frame.pts - round(self.clock.origin_s / frame.time_base)
+            if self._graph is None:
+                self._graph = self._build(frame)
+            self._graph.push(frame)
+            self._pull()
+
+    def finish(self) -> None:
+        """Encodes what was held back."""
+        self.take(None)
+        if self._graph is not None:
+            self._graph.push(None)
+            self._pull()
+        self._film.mux(self._out.encode(None))
+
+    def _pull(self) -> None:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return
+            self._film.mux(self._out.encode(frame))
+
+    def _build(self, frame: Any) -> Any:
+        given = (
+            f"time_base={frame.time_base}:sample_rate={frame.sample_rate}:sample_fmt={frame.format.name}"
+            f":channel_layout={frame.layout.name}"
+        )
+        graph = self._av.filter.Graph()
+        steps = [("abuffer", given), ("aresample", self._gapless), ("aformat", self._wanted)]
+        size = self._out.codec_context.frame_size
+        steps += [("asetnsamples", f"n={size}:p=0")] if size else []
+        steps.append(("abuffersink", ""))
+        graph.link_nodes(*(graph.add(name, arguments or None) for name, arguments in steps)).configure()
+        return graph
+
+
+def _codec(stream: Any) -> str:
+    return str(stream.codec_context.codec.canonical_name)
+
+
+def _language(stream: Any) -> dict[str, str]:
+    return {key: stream.metadata[key] for key in ("language", "title") if key in stream.metadata}

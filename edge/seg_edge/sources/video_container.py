@@ -1,0 +1,149 @@
+"""A video's container, by PyAV: how it is opened, which of its streams is the film, and the clock of its times."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from seg_edge.errors import SegEdgeError, SourceError
+from seg_edge.sources.names import SEQUENCE, is_sequence, is_url, shown_name
+
+FPS = 30  # of a file that doesn't say
+FASTEST_FPS = 240  # a container's 1000 or 90000 frames a second are its clock, not a rate
+LONGEST_GAP_S = 60.0  # a longer one, or a step back, is where two recordings were joined
+SHORTEST_S = 1e-3  # that a frame is shown; two at the same time are a fault of the container
+LEAST_BPS = 100_000
+TIMEOUT_S = 10.0  # of a web server
+
+
+def import_av(error: type[SegEdgeError]) -> Any:
+    """PyAV, imported when it is needed.
+
+    Raises:
+        error: It isn't installed.
+    """
+    try:
+        import av
+    except ImportError as missing:
+        raise error(
+            f"video files need PyAV ({missing}); install it with `pip install av`, on 32-bit Raspberry Pi OS with "
+            "`sudo apt install python3-av`."
+        ) from missing
+    return av
+
+
+def open_container(path: str | Path, fps: float | None = None) -> Any:
+    """Opens a video file, one on a web server, or numbered pictures (`f%04d.png`), for reading.
+
+    Args:
+        path: Its name.
+        fps: Of numbered pictures.
+
+    Raises:
+        SourceError: It is no video.
+    """
+    av = import_av(SourceError)
+    # A file as a URL of its own kind: no colon in a name is a protocol then.
+    url = str(path) if is_url(str(path)) else f"file:{os.path.abspath(path)}"
+    try:
+        if is_sequence(path):
+            options = {"start_number": str(_first_number(Path(path))), "framerate": f"{fps or FPS:g}"}
+            return av.open(url, format="image2", options=options)
+        return av.open(url, timeout=TIMEOUT_S if is_url(url) else None)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{shown_name(str(path))}: is no video that can be decoded, or is cut short ({reason_of(error)}); "
+            "copy it again, or convert it."
+        ) from error
+
+
+def picture_stream(container: Any) -> Any:
+    """The stream of a container that is the film; None without one. A cover is no film."""
+    return next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+
+
+def beginning_s(container: Any) -> float:
+    """When the first of its pictures and sounds begins, on the container's own clock."""
+    streams = [*container.streams.video, *container.streams.audio]
+    starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None and not _is_cover(s)]
+    return min(starts, default=0.0)
+
+
+@dataclass
+class SteadyClock:
+    """Makes a container's times rise: where recordings were joined, time goes on from the last one.
+
+    Attributes:
+        step_s: What a frame without a time lasts.
+        origin_s: The time that becomes 0.
+    """
+
+    step_s: float
+    origin_s: float
+    last_s: float | None = None
+
+    def __call__(self, time_s: float | None) -> float:
+        """When something is shown, in seconds from the beginning."""
+        last = self.last_s
+        due = 0.0 if last is None else last + self.step_s
+        at = due if time_s is None else time_s - self.origin_s
+        if last is not None and not last - 1 <= at <= due + LONGEST_GAP_S:
+            self.origin_s += at - due
+            at = due
+        self.last_s = at if last is None else max(at, last + SHORTEST_S)
+        return self.last_s
+
+
+def frame_rate(stream: Any) -> Fraction | None:
+    """The frames a second of a stream: the rate that all its frames keep to, else their mean; None without either."""
+    keeps, mean = stream.guessed_rate, stream.average_rate
+    if keeps and (not mean or abs(keeps / mean - 1) < 0.05):
+        mean = keeps
+    return mean if mean and mean <= FASTEST_FPS else None
+
+
+def picture_bps(path: Path) -> int | None:
+    """Bits a second that the pictures of a film may take in H.264 so as to look as they do; None where it doesn't tell.
+
+    A fifth more than they take, and twice as much where a codec that saves more than H.264 was at work.
+    """
+    with open_container(path) as container:
+        stream = picture_stream(container)
+        seconds = (container.duration or 0) / 1e6
+        if stream is None or seconds <= 0 or container.size <= 0:
+            return None
+        sounds = sum(sound.bit_rate or 0 for sound in container.streams.audio)
+        bps = stream.bit_rate or container.size * 8 / seconds - sounds
+        more = 2.0 if stream.codec_context.name in ("hevc", "vp9", "av1", "libdav1d") else 1.2
+        return max(LEAST_BPS, round(more * bps))
+
+
+def _is_cover(stream: Any) -> bool:
+    return "attached_pic" in repr(stream.disposition)
+
+
+def _first_number(pattern: Path) -> int:
+    """The lowest number of the pictures that a pattern means.
+
+    Raises:
+        SourceError: There are none.
+    """
+    before, _, after = SEQUENCE.sub("\0", pattern.name).partition("\0")
+    form = re.compile(rf"{re.escape(before)}(\d+){re.escape(after)}")
+    numbers = (
+        [int(m[1]) for name in os.listdir(pattern.parent) if (m := form.fullmatch(name))]
+        if pattern.parent.is_dir()
+        else []
+    )
+    if not numbers:
+        raise SourceError(f"{pattern}: there are no such pictures; check the folder and the name.")
+    return min(numbers)
+
+
+def reason_of(error: Exception) -> str:
+    """What FFmpeg or the system says, without its code."""
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]

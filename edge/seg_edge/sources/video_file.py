@@ -1,0 +1,184 @@
+"""Video files by PyAV, which is FFmpeg: every frame as it is to be seen, and when.
+
+A frame that the decoder could not deliver is counted, never shown.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from seg_edge.errors import SourceError
+from seg_edge.sources.names import is_sequence, is_url, shown_name
+from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
+from seg_edge.sources.still import fit_inside
+from seg_edge.sources.video_container import (
+    FPS,
+    SteadyClock,
+    beginning_s,
+    frame_rate,
+    import_av,
+    open_container,
+    picture_stream,
+    reason_of,
+)
+from seg_edge.sources.video_filters import Filters
+
+LATE_S = 0.1  # a frame that is later was held up
+CUT_S = 0.5  # a file that ends so much before its own length is cut short
+NO_VIDEO = {"ansi", "bin", "idf", "xbin"}  # FFmpeg draws any text as a video
+
+
+class VideoFileSource:
+    """A video file or numbered pictures; scaled down in proportion to fit `request.size_wh` where it is given.
+
+    Live, frames come when they are to be shown, or `request.fps` a second; else as fast as they are taken.
+
+    Raises:
+        SourceError: It can't be opened, or holds no picture.
+
+    Attributes:
+        info: What was opened.
+        complaint: Once iterated: what of it could not be shown, such as `3 of its frames are damaged`; else empty.
+    """
+
+    info: SourceInfo
+
+    def __init__(self, request: SourceRequest):
+        self._request, self._name = request, shown_name(request.name)
+        if not (is_url(request.name) or is_sequence(request.name) or os.access(request.name, os.R_OK)):
+            missing = (
+                "can't be read; check its permissions"
+                if os.path.exists(request.name)
+                else "doesn't exist; check its name"
+            )
+            raise SourceError(f"{self._name}: {missing}.")
+        self._av = import_av(SourceError)
+        self._container = open_container(request.name, request.fps)
+        self._closed = False
+        self._damaged, self._broken, self._keyed = 0, 0, False
+        self._end_s, self._stopped = 0.0, ""
+        self.complaint = ""
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        stream = picture_stream(self._container)
+        if stream is not None and stream.codec_context is not None and stream.codec_context.name in NO_VIDEO:
+            raise SourceError(f"{self._name}: is no video; give a video file.")
+        if stream is None or stream.codec_context is None:
+            raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
+        stream.thread_type = "AUTO"
+        self._stream = stream
+        rate = frame_rate(stream)
+        self._clock = SteadyClock(float(1 / (rate or FPS)), beginning_s(self._container))
+        self._ready = self._decode()
+        self._first = next(self._ready, None)
+        if self._first is None:
+            raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
+        fps = self._request.fps or (float(rate) if rate else float(FPS))
+        height, width = self._first.frame.shape[:2]
+        said = f"{self._name}, {width}x{height} at {fps:.6g} fps"
+        if not rate and not self._request.fps:
+            said += " (it gives no rate that can be true)"
+        self._duration_s = duration_s = (self._container.duration or 0) / 1e6
+        frames = stream.frames or round(duration_s * float(rate or 0)) or None
+        self.info = SourceInfo(said, (width, height), fps, frames, endless=False)
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        """The frames."""
+        playback = Playback()
+        source_frame, self._first = self._first, None
+        for number in itertools.count():
+            if source_frame is None or self._closed:
+                break
+            if self._request.live:
+                due_s = number / self._request.fps if self._request.fps else source_frame.at_s or 0.0
+                source_frame = source_frame._replace(captured=playback.wait(due_s))
+            yield source_frame
+            # After `close` the decoder is gone: to go on would crash.
+            source_frame = None if self._closed else next(self._ready, None)
+        self.complaint = self._what_is_missing()
+
+    def close(self) -> None:
+        """Closes the file; ends the iteration."""
+        self._closed = True
+        self._first = None
+        self._container.close()
+
+    def _decode(self) -> Iterator[SourceFrame]:
+        """The shown frames."""
+        filters = Filters(self._av, self._stream.sample_aspect_ratio)
+        for frame in self._frames():
+            yield from map(self._source_frame, filters.push(frame))
+        yield from map(self._source_frame, filters.flush())
+
+    def _source_frame(self, frame: Any) -> SourceFrame:
+        picture = fit_inside(frame.to_ndarray(), self._request.size_wh)
+        return SourceFrame(picture, None, time.monotonic(), self._clock(frame.time))
+
+    def _frames(self) -> Iterator[Any]:
+        """What the decoder really delivered."""
+        timed = "avi" not in self._container.format.name  # whose frames' times are guessed, and wrong
+        for packet in self._packets():
+            self._keyed |= bool(packet is not None and packet.is_keyframe)
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except (OSError, ValueError):  # FFmpeg's errors are both kinds
+                self._damaged += self._keyed
+                continue
+            for frame in frames:
+                if not timed:
+                    frame.pts = frame.dts
+                if not frame.is_corrupt:
+                    yield frame
+                # What comes before the first key frame of a broadcast was never whole; players pass over it too.
+                self._damaged += frame.is_corrupt and self._keyed
+
+    def _packets(self) -> Iterator[Any]:
+        """The film's packets, and None at their end, which gets the last frames out of the decoder."""
+        seen = 0
+        try:
+            for packet in self._container.demux():
+                if packet.size and packet.pts is not None:
+                    self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.size and packet.stream is self._stream:
+                    seen += 1
+                    self._broken += packet.is_corrupt
+                    yield packet
+        except (OSError, ValueError) as error:
+            self._stopped = reason_of(error)
+        if "mp4" in self._container.format.name:  # its index lists every frame; other containers' counts are guesses
+            self._damaged += max(0, len(self._stream.index_entries) - seen)
+        yield None
+
+    def _what_is_missing(self) -> str:
+        if self._end_s and self._duration_s - self._end_s > CUT_S:
+            return f"it is cut short: it ends after {self._end_s:.1f} of {self._duration_s:.1f} s"
+        if self._stopped:
+            return f"it can't be read to its end ({self._stopped})"
+        if damaged := max(self._damaged, self._broken):
+            return f"{damaged} of its frames are damaged and could not be decoded"
+        return ""
+
+
+class Playback:
+    """Waits until a frame is to be shown; after a delay, frames follow at their pace and make up for nothing."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def wait(self, at_s: float) -> float:
+        """Sleeps until `at_s` after the first one's; returns that moment, `time.monotonic()` seconds."""
+        now = time.monotonic()
+        if self._began is None or now - self._began - at_s > LATE_S:
+            self._began = now - at_s
+        due = self._began + at_s
+        time.sleep(max(0.0, due - now))
+        return due

@@ -1,0 +1,92 @@
+"""From decoded frames, in whatever form, to upright BGR ones with square pixels.
+
+As players do: interlaced frames are deinterlaced, pixels made square, pictures turned upright, and colours taken as
+they are tagged; wide-gamut and HDR ones are brought to BT.709.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+# libavutil/pixfmt.h: AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic.
+UNTAGGED = {2, 3}
+BT2020_PRIMARIES, PQ, HLG = 9, 16, 18
+# libavutil/display.h: signs of a display matrix's a, b, c, d; and the filters that do the same.
+TURNS = {
+    (0, 1, -1, 0): ["transpose=clock"],
+    (-1, 0, 0, -1): ["hflip", "vflip"],
+    (0, -1, 1, 0): ["transpose=cclock"],
+    (-1, 0, 0, 1): ["hflip"],
+    (1, 0, 0, -1): ["vflip"],
+    (0, 1, 1, 0): ["transpose=cclock_flip"],
+    (0, -1, -1, 0): ["transpose=clock_flip"],
+}
+
+
+class Filters:
+    """From decoded frames, in whatever form, to upright BGR ones with square pixels."""
+
+    def __init__(self, av: Any, aspect: Fraction | None):
+        self._av, self._aspect = av, aspect
+        self._form: tuple[Any, ...] = ()
+        self._graph: Any = None
+        self._interlaced = False
+
+    def push(self, frame: Any) -> Iterator[Any]:
+        """The frames that are ready, bgr24; deinterlacing holds one back."""
+        self._interlaced |= frame.interlaced_frame
+        form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self._interlaced)
+        if form != self._form:
+            yield from self.flush()
+            self._form, self._graph = form, self._build(frame)
+        self._graph.push(frame)
+        yield from self._pull()
+
+    def flush(self) -> Iterator[Any]:
+        """What was held back."""
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pull()
+
+    def _pull(self) -> Iterator[Any]:
+        while True:
+            try:
+                yield self._graph.pull()
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return
+
+    def _build(self, frame: Any) -> Any:
+        given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
+        if self._av.library_versions["libavfilter"] >= (10,):  # earlier ones take it of each frame alone
+            given += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+        steps = [f"buffer={given}"]
+        if self._interlaced:
+            steps.append("bwdif=mode=send_frame:deint=interlaced")
+        steps += [_scale(frame, self._aspect), "setsar=1", *_turn(frame), "format=bgr24", "buffersink"]
+        graph = self._av.filter.Graph()
+        graph.link_nodes(*(graph.add(*step.split("=", 1)) for step in steps)).configure()
+        return graph
+
+
+def _scale(frame: Any, aspect: Fraction | None) -> str:
+    """The filter that makes pixels square, and names the colours."""
+    wide = aspect if aspect and 0.1 < aspect < 10 else 1  # what is beyond is a fault of the container
+    size = f"scale=w={max(1, round(frame.width * wide))}:h={frame.height}"
+    if frame.colorspace in UNTAGGED:  # as mpv guesses
+        size += f":in_color_matrix={'bt709' if frame.width >= 1280 or frame.height > 576 else 'bt601'}"
+    if frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020_PRIMARIES:
+        size += ":out_primaries=bt709:out_transfer=bt709"
+    return size
+
+
+def _turn(frame: Any) -> list[str]:
+    """The filters that turn a frame upright: phones store the turn beside the pictures."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            matrix = np.frombuffer(bytes(data), "<i4").reshape(3, 3)
+            return TURNS.get(tuple(np.sign(matrix[:2, :2]).ravel().tolist()), [])
+    return []

@@ -1,0 +1,134 @@
+"""Annotations of every format, as the tools' own libraries wrote them, give the same masks."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_edge.errors import DataError
+from seg_edge.export import to_coco
+from seg_edge.postprocess import find_polygons
+from train.annotations.find import Choices, read_annotations
+from train.annotations.region import BrokenRowError
+from train.annotations.rle import bitmap_of, uncompressed
+from train.masks import draw_mask, make_masks
+
+FORMATS = Path(__file__).parents[1] / "data" / "formats"
+PHOTOS = FORMATS / "photos"
+LABELS = ["background", "cat", "dog"]
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, np.ndarray]:
+    masks = {}
+    for photo, shapes in json.loads((FORMATS / "truth.json").read_text()).items():
+        masks[photo] = np.zeros((48, 64), np.uint8)
+        for label, points in shapes:
+            cv2.fillPoly(masks[photo], [np.array(points, np.int32)], LABELS.index(label))
+    return masks
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "coco_datumaro",
+        "coco_supervision.json",
+        "coco_pycocotools_rle.json",
+        "cvat_datumaro",
+        "labelme",
+        "yolo_supervision",
+        "voc_datumaro",
+        "palette",
+        "colours",
+        "numbers",
+    ],
+)
+def test_every_format_gives_the_same_masks(name: str, truth: dict[str, np.ndarray]) -> None:
+    found = read_annotations(FORMATS / name, PHOTOS, Choices())
+    assert set(found) == set(truth) - ({"p3.png"} if name == "voc_datumaro" else set())  # its photo has no mask there
+    for photo, regions in found.items():
+        np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), truth[photo], photo)
+
+
+def test_white_in_black_and_white_masks_needs_a_name(truth: dict[str, np.ndarray]) -> None:
+    with pytest.raises(DataError, match="name it with --label"):
+        read_annotations(FORMATS / "black_and_white", PHOTOS, Choices())
+    found = read_annotations(FORMATS / "black_and_white", PHOTOS, Choices(label="cat"))
+    for photo, regions in found.items():
+        np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS[:2]) == 1, truth[photo] == 1)
+
+
+def test_what_image_polygons_coco_writes_is_read_back(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
+    polygons = find_polygons(truth["p1.png"], tuple(LABELS), 1, tolerance=0.0)
+    (tmp_path / "p1.json").write_text(json.dumps(to_coco("p1.png", (64, 48), polygons, LABELS)))
+    found = read_annotations(tmp_path / "p1.json", PHOTOS, Choices())
+    np.testing.assert_array_equal(draw_mask(found["p1.png"], (48, 64), LABELS), truth["p1.png"])
+
+
+def test_a_data_folder_from_another_format(tmp_path: Path) -> None:
+    made = make_masks(FORMATS / "cvat_datumaro", PHOTOS, tmp_path / "data")
+    assert [(c.name, c.photos) for c in made.classes] == [("background", 4), ("cat", 3), ("dog", 1)]
+
+
+def test_a_photo_of_another_size_than_the_annotated_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for photo in PHOTOS.iterdir():
+        cv2.imwrite(str(tmp_path / "photos" / photo.name), np.zeros((96, 128, 3), np.uint8))
+    with pytest.raises(DataError, match=r"another size.*\n.*p0.png \(128x96; .* is of 64x48\)"):
+        make_masks(FORMATS / "labelme", tmp_path / "photos", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "hello", "begins with 'hello'. Give VIA"),
+        ("a.json", '{"a": 1}', "not an export of a tool that is known; give VIA"),
+        ("a.xml", "<annotation><object/></annotation>", "give the folder SegmentationClass"),
+        ("a.xml", "<annotations><track/></annotations>", "export of a video"),
+        ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares entities"),
+        ("a.zip", b"PK\x03\x04\xff\xfe", "a ZIP; unpack it first"),
+        ("a.json", '{"images": [{"id": 1, "file_name": "p0.png"}], "annotations": []}', ""),
+    ],
+)
+def test_what_is_no_annotation_is_refused_and_other_doors_are_named(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    if not message:
+        assert read_annotations(path, PHOTOS, Choices()) == {"p0.png": ()}
+        return
+    with pytest.raises(DataError, match=message):
+        read_annotations(path, PHOTOS, Choices())
+
+
+def test_boxes_and_missing_classes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p0.txt").write_text("0 0.5 0.5 0.2 0.2\n3 0.1 0.1 0.2 0.1 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("names: [cat]\n")
+    with pytest.raises(DataError, match=r"p0.txt:1: it is a box.*\n.*p0.txt:2: class '3' is none of cat"):
+        read_annotations(tmp_path, PHOTOS, Choices())
+
+
+def test_via_with_semicolons_or_in_utf_16_and_regions_without_an_attribute(tmp_path: Path) -> None:
+    shape = {"name": "polygon", "all_points_x": [1, 9, 9], "all_points_y": [1, 1, 9]}
+    cell = json.dumps(shape).replace('"', '""')
+    rows = f'filename;file_size;file_attributes;region_count;region_id;s;a\np0.png;1;"{{}}";1;0;"{cell}";"{{}}"\n'
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / "via.csv").write_text(rows, encoding=encoding)
+        with pytest.raises(DataError, match="--label NAME"):
+            read_annotations(tmp_path / "via.csv", PHOTOS, Choices())
+        found = read_annotations(tmp_path / "via.csv", PHOTOS, Choices(label="balloon"))
+        assert [region.label for region in found["p0.png"]] == ["balloon"]
+
+
+def test_run_lengths() -> None:
+    np.testing.assert_array_equal(bitmap_of([1, 2, 3], (2, 3), by_column=True), [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(bitmap_of([1, 2, 3], (2, 3), by_column=False), [[0, 1, 1], [0, 0, 0]])
+    for runs in ([1, 2], [-1, 7], [7]):
+        with pytest.raises(BrokenRowError, match="don't add up"):
+            bitmap_of(runs, (2, 3), by_column=True)
+    with pytest.raises(BrokenRowError, match="no compressed run lengths"):
+        uncompressed("é")

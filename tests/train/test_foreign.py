@@ -1,0 +1,151 @@
+"""Keras models from elsewhere are brought into the project's form, or refused with what to do."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from seg_edge.errors import ModelError
+from train.foreign.graph import flatten, with_background, without_last_activation
+from train.foreign.input_scale import BYTES, UNIT, WAYS, InputScale, said_by, split_front, with_input
+from train.foreign.reading import read_keras
+
+SHAPE = (8, 8, 3)
+
+
+def small(inputs: keras.KerasTensor, channels: int = 3, last: str | None = None) -> keras.KerasTensor:
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    return layers.Conv2D(channels, 1, activation=last)(x)
+
+
+def model_of(build: object, shape: tuple[int | None, ...] = SHAPE) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    image = keras.Input(shape)
+    return keras.Model(image, build(image))  # type: ignore[operator]
+
+
+def picture(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(0).random((1, *shape), np.float32)
+
+
+@pytest.mark.parametrize("last", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("where", ["in the convolution", "a layer", "before a crop"])
+def test_what_makes_probabilities_is_cut_off(last: str, where: str) -> None:
+    def build(image: keras.KerasTensor) -> keras.KerasTensor:
+        x = small(image, 3, last if where == "in the convolution" else None)
+        if where != "in the convolution":
+            x = layers.Softmax()(x) if last == "softmax" else layers.Activation("sigmoid")(x)
+        return layers.Cropping2D(1)(x) if where == "before a crop" else x
+
+    model = model_of(build)
+    logits, cut = without_last_activation(flatten(model, None, "m"))
+    assert cut == last
+    made = keras.ops.softmax(logits(picture())) if last == "softmax" else keras.ops.sigmoid(logits(picture()))
+    np.testing.assert_allclose(made, model(picture()), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sigmoids_get_a_background(channels: int) -> None:
+    model = model_of(lambda image: small(image, channels, "sigmoid"))
+    logits, _ = without_last_activation(flatten(model, None, "m"))
+    whole = np.asarray(with_background(logits)(picture()))
+    probability = np.asarray(model(picture()))
+    np.testing.assert_allclose(1 / (1 + np.exp(whole[..., :1] - whole[..., 1:])), probability, atol=1e-5)
+    assert logits.output_shape[-1] == channels
+
+
+def test_a_model_within_the_model_is_taken_apart() -> None:
+    inner = model_of(small)
+    outer = model_of(lambda image: layers.Conv2D(3, 1, name="conv2d")(inner(layers.Rescaling(1 / 255)(image))))
+    flat = flatten(outer, None, "m")
+    assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
+    np.testing.assert_allclose(flat(picture()), outer(picture()), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        (lambda x: layers.Rescaling(1 / 255)(x), BYTES),
+        (lambda x: layers.Rescaling(1 / 127.5, offset=-1)(x), BYTES),
+        (keras.applications.mobilenet_v2.preprocess_input, BYTES),
+        (lambda x: layers.Normalization(mean=[120, 110, 100], variance=[3600, 3600, 3600])(x), BYTES),
+        (lambda x: layers.Rescaling(0.5, offset=0.5)(x), None),
+        (lambda x: x, None),
+    ],
+)
+def test_what_the_first_layers_say_is_found_and_done_by_one_convolution(front: object, said: InputScale | None) -> None:
+    model = model_of(lambda image: small(front(image)))  # type: ignore[operator]
+    rest, matrix, offset = split_front(flatten(model, None, "m"))
+    assert said_by(matrix) is said
+    assert [type(one).__name__ for one in rest.operations] == ["InputLayer", "Conv2D", "Conv2D"]
+    scale = said or UNIT
+    ours = with_input(rest, (matrix, offset), scale)
+    np.testing.assert_allclose(ours(picture()), model(picture() * scale.matrix[0, 0]), atol=1e-4)
+
+
+def test_turned_colours_of_keras_applications_are_followed() -> None:
+    model = model_of(lambda image: small(keras.applications.resnet50.preprocess_input(image)))
+    rest, matrix, offset = split_front(flatten(model, None, "m"))
+    np.testing.assert_allclose(matrix, np.eye(3)[::-1])
+    ours = with_input(rest, (matrix, offset), BYTES)
+    np.testing.assert_allclose(ours(picture()), model(picture() * 255), rtol=1e-4, atol=1e-2)
+    assert [way.name for way in WAYS][:3] == ["0..1", "0..255", "-1..1"]
+
+
+def test_a_grey_model_sees_the_photo_s_luma() -> None:
+    model = model_of(small, (8, 8, 1))
+    rest, matrix, offset = split_front(flatten(model, None, "m"))
+    ours = with_input(rest, (matrix, offset), UNIT)
+    luma = picture() @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    np.testing.assert_allclose(ours(picture()), model(luma), atol=1e-5)
+
+
+def test_an_open_size_is_asked_for_and_then_fixed() -> None:
+    model = model_of(small, (None, None, 3))
+    with pytest.raises(ModelError, match="--input-size"):
+        flatten(model, None, "m")
+    assert flatten(model, (16, 8), "m").input_shape == (None, 8, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda x: [small(x), small(x)], "it has 2 outputs; save it with the one"),
+        (lambda x: layers.Flatten()(small(x)), r"a score map \(height, width, classes\) was expected"),
+    ],
+)
+def test_other_graphs_are_refused(build: object, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        flatten(model_of(build), None, "m")
+
+
+def test_files_that_can_t_be_read_are_refused_by_what_is_in_them(tmp_path: Path) -> None:
+    model_of(lambda x: small(layers.Lambda(lambda t: t * 2, name="doubled")(x))).save(tmp_path / "lambda.keras")
+    with pytest.raises(ModelError, match="'doubled' is a Lambda"):
+        read_keras(tmp_path / "lambda.keras")
+    model_of(small).save(tmp_path / "own.keras")
+    with zipfile.ZipFile(tmp_path / "own.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    layer = config["config"]["layers"][1]
+    layer.update(class_name="Mine", module="me", registered_name="me>Mine")
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelError, match="is a Mine, a layer of your own"):
+        read_keras(tmp_path / "own.keras")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    with pytest.raises(ModelError, match="SavedModel"):
+        read_keras(tmp_path / "saved")
+    (tmp_path / "junk.keras").write_bytes(b"junk")
+    with pytest.raises(ModelError, match="not a Keras model"):
+        read_keras(tmp_path / "junk.keras")
+    model = model_of(small)
+    model.save(tmp_path / "model.h5")
+    np.testing.assert_allclose(read_keras(tmp_path / "model.h5")(picture()), model(picture()), atol=1e-6)

@@ -1,0 +1,1 @@
+"""Annotations of photos, whichever tool wrote them, as regions."""

@@ -1,0 +1,235 @@
+"""Which annotations lie in a file or folder, told by what is in it, and read."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg_edge.errors import DataError
+from seg_edge.photo.find import PHOTO_SUFFIXES
+from train.annotations.coco import is_coco, read_coco
+from train.annotations.cvat import read_cvat
+from train.annotations.labelme import is_labelme, read_labelme
+from train.annotations.mask_files import Names, read_masks, read_table
+from train.annotations.region import Collector, Region
+from train.annotations.text import DOORS, read_text
+from train.annotations.yolo import is_yolo, read_yolo
+from train.via.formats import is_via
+from train.via.read import read_via
+
+_MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
+_TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "colours.txt")
+_NAMES = ("labels.txt", "classes.txt", "obj.names")
+_DEEPEST = 4
+# The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks name nothing.
+VOC_CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user says of annotations that leave it open.
+
+    Attributes:
+        attribute: VIA's region attribute that holds the class.
+        label: The class of regions and of white in masks that name none.
+        classes: Class names in the order of their numbers, background left out.
+        colours: A table of class names and colours.
+    """
+
+    attribute: str | None = None
+    label: str = ""
+    classes: tuple[str, ...] = ()
+    colours: Path | None = None
+
+
+@dataclass
+class _Found:
+    """The annotation files of each kind."""
+
+    coco: list[Path] = field(default_factory=list)
+    labelme: list[Path] = field(default_factory=list)
+    via: list[Path] = field(default_factory=list)
+    cvat: list[Path] = field(default_factory=list)
+    yolo: list[Path] = field(default_factory=list)
+    masks: list[Path] = field(default_factory=list)
+
+
+def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tuple[Region, ...]]:
+    """Reads annotations of any tool.
+
+    Args:
+        path: A file, or a folder of files.
+        photos: The folder of the annotated photos.
+        choices: What the user says of them.
+
+    Returns:
+        Photo file name -> its regions in drawing order; () for a photo without.
+
+    Raises:
+        DataError: They can't be used; what is wrong is named, or what could be given instead.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; give {DOORS}.")
+    if not photos.is_dir():
+        raise DataError(f"{photos} is not a folder of photos.")
+    by_stem = {one.stem.casefold(): one for one in sorted(photos.iterdir()) if one.suffix.lower() in PHOTO_SUFFIXES}
+    files = _Found()
+    for file in _files(path, photos):
+        _sort(file, files, given=file == path)
+    kinds = {name: some for name, some in vars(files).items() if some}
+    if not kinds:
+        raise DataError(f"{path} holds no annotations that can be read; give {DOORS}.")
+    if len(kinds) > 1 and "masks" in kinds:
+        del kinds["masks"]  # pictures beside a file of outlines
+    if len(kinds) > 1:
+        listed = "; ".join(f"{name}: {some[0]}" for name, some in kinds.items())
+        raise DataError(f"{path} holds annotations of several kinds ({listed}); give the file or folder of one.")
+    (kind, chosen), found = next(iter(kinds.items())), Collector(path)
+    if kind == "via":
+        return _read_via_files(chosen, choices)
+    if kind in ("coco", "labelme"):
+        for file in chosen:
+            (read_coco if kind == "coco" else read_labelme)(json.loads(read_text(file)), found, file.name)
+    elif kind == "cvat":
+        for file in chosen:
+            read_cvat(ElementTree.fromstring(read_text(file)), found, file.name)
+    elif kind == "yolo":
+        read_yolo(chosen, by_stem, _yolo_names(path, choices), found)
+    else:
+        read_masks(chosen, by_stem, _mask_names(path, choices), found)
+    return found.result()
+
+
+def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[Region, ...]]:
+    """One export, or many as `seg-edge image --polygons via` writes them, one a photo."""
+    found: dict[str, tuple[Region, ...]] = {}
+    for file in files:
+        of_file = read_via(file, choices.attribute, choices.label)
+        if twice := sorted(found.keys() & of_file.keys()):
+            raise DataError(f"{file}: {twice[0]} is annotated in another file too; give one file or folder of the two.")
+        found.update(of_file)
+    return found
+
+
+def _files(path: Path, photos: Path) -> Iterator[Path]:
+    """The file, or the files in the folder and those in it, without the photos' own."""
+    if path.is_file():
+        yield path
+        return
+    folder = path / "SegmentationClass" if (path / "SegmentationClass").is_dir() else path
+    same = folder.resolve() == photos.resolve()
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if not file.is_file() or len(inside.parts) > _DEEPEST or any(part.startswith(".") for part in inside.parts):
+            continue
+        if file.resolve().parent == photos.resolve() and (not same or file.suffix.lower() in PHOTO_SUFFIXES):
+            continue
+        yield file
+
+
+def _sort(file: Path, files: _Found, given: bool) -> None:
+    """Puts a file to those of its kind; one that is no annotation is left out, or refused where it was given alone."""
+    suffix = file.suffix.lower()
+    if suffix in _MASKS:
+        files.masks.append(file)
+        return
+    if suffix in PHOTO_SUFFIXES or file.name in (*_TABLES, *_NAMES):
+        if given:
+            raise DataError(f"{file} is no annotation; give {DOORS}.")
+        return
+    text = read_text(file) if given or suffix in (".json", ".csv", ".tsv", ".txt", ".xml", "") else ""
+    start = text.lstrip()[:1]
+    if start in ("{", "["):
+        _sort_json(file, text, files, given)
+    elif start == "<":
+        _sort_xml(file, text, files, given)
+    elif is_via(text):
+        files.via.append(file)
+    elif suffix == ".txt" and is_yolo(text):
+        files.yolo.append(file)
+    elif given and suffix in (".yaml", ".yml"):
+        raise DataError(f"{file} only names YOLO's classes; give the folder of its labels.")
+    elif given:
+        raise DataError(f"{file} is not an export of a tool that is known; it begins with {text[:40]!r}. Give {DOORS}.")
+
+
+def _sort_json(file: Path, text: str, files: _Found, given: bool) -> None:
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not valid JSON: {error}.") from error
+    if is_coco(data):
+        files.coco.append(file)
+    elif is_labelme(data):
+        files.labelme.append(file)
+    elif is_via(text):
+        files.via.append(file)
+    elif given:
+        raise DataError(f"{file} is JSON, but not an export of a tool that is known; give {DOORS}.")
+
+
+def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
+    if "<!ENTITY" in text or "<!DOCTYPE" in text:
+        raise DataError(f"{file} declares entities, which no annotation tool writes; export it again.")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{file} is not valid XML: {error}.") from error
+    if root.tag == "annotations":
+        files.cvat.append(file)
+    elif given:
+        raise DataError(
+            f"{file}: XML of Pascal VOC holds boxes; give the folder SegmentationClass, its masks."
+            if root.tag == "annotation"
+            else f"{file} is XML, but not of CVAT; give {DOORS}."
+        )
+
+
+def _beside(path: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files in the folder, or in the two above it."""
+    folder = path if path.is_dir() else path.parent
+    for place in (folder, folder.parent, folder.parent.parent):
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    return None
+
+
+def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
+    if choices.classes:
+        return choices.classes
+    described = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
+    if described:
+        try:
+            names = yaml.safe_load(read_text(described)).get("names")
+        except (yaml.YAMLError, AttributeError) as error:
+            raise DataError(f"{described} is not a description of a YOLO data set ({error}).") from error
+        named = names.values() if isinstance(names, dict) else names or ()
+        return tuple(str(name) for name in named)
+    listed = _beside(path, _NAMES)
+    return _lines(listed) if listed else ((choices.label,) if choices.label else ())
+
+
+def _mask_names(path: Path, choices: Choices) -> Names:
+    table = choices.colours or _beside(path, _TABLES)
+    ordered, colours = read_table(table) if table else ((), {})
+    if choices.classes:
+        return Names(("background", *choices.classes), colours, choices.label)
+    listed = None if ordered else _beside(path, _NAMES)
+    if listed:
+        return Names(_lines(listed), colours, choices.label)
+    is_voc = path.name == "SegmentationClass" or (path / "SegmentationClass").is_dir()
+    return Names(ordered or (VOC_CLASSES if is_voc else ()), colours, choices.label)
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())

@@ -1,0 +1,192 @@
+"""Masks as pictures: class numbers, a palette's (Pascal VOC), colours with a table, or black and white.
+
+What a picture is, its content says: a palette or one channel of small numbers holds class numbers; one channel of 0 and
+255 alone is one class; three channels hold colours, which need a table of names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from seg_edge.errors import DataError
+from train.annotations.region import HOLE, BrokenRowError, Collector, Region, box_of
+
+Colour = tuple[int, int, int]
+DOES_NOT_COUNT = 255
+_TABLE_LINE = re.compile(
+    r"^\s*(?:\d+\s*[,\t ])?\s*(.*?)\s*[:;,\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\b"
+)
+_SUFFIXES = ("_mask", "-mask", "_masks", "_label", "_labels", "_labelids", "_seg", "_segmentation", "_gt", "_l")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the values of a mask mean.
+
+    Attributes:
+        numbers: Class names by number, background first; empty where nobody says.
+        colours: Class names by RGB colour.
+        only: The class of white in black and white masks; empty where nobody says.
+    """
+
+    numbers: tuple[str, ...] = ()
+    colours: Mapping[Colour, str] | None = None
+    only: str = ""
+
+
+def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, found: Collector) -> None:
+    """Adds the classes of all mask pictures to `found`, each class of a mask as one region.
+
+    Args:
+        files: The pictures.
+        photos: The photos by their stem in lower case.
+        names: What their values mean.
+        found: Takes the regions.
+
+    Raises:
+        DataError: A mask belongs to no photo.
+    """
+    by_colour = bool(names.colours)
+    is_binary = bool(files) and all(set(np.unique(_values(path, by_colour))) <= {0, 255} for path in files[:20])
+    for path in files:
+        photo = photos.get(_photo_stem(path, photos))
+        if photo is None:
+            raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
+        found.add(photo.name, path.name, lambda: None)
+        try:
+            values = _values(path, by_colour)
+            labels = _labels(values, names, is_binary)
+        except BrokenRowError as error:
+            found.broken.append(f"{path.name}: {error}")
+            continue
+        height, width = values.shape[:2]
+        corners = box_of(0, 0, max(1, width - 1), max(1, height - 1))
+        for value, label in labels.items():
+            found.add(
+                photo.name,
+                path.name,
+                lambda label=label, value=value, path=path, corners=corners, wh=(width, height): Region(
+                    label, corners, path.name, frame_wh=wh, bitmap=lambda: _plane(_values(path, by_colour), value)
+                ),
+            )
+
+
+def _photo_stem(path: Path, photos: Mapping[str, Path]) -> str:
+    stem = path.stem.casefold()
+    for suffix in ("", *_SUFFIXES):
+        plain = stem.removesuffix(suffix)
+        for name in (plain, plain.rpartition(".")[0]):  # photo.jpg.png
+            if name in photos:
+                return name
+    return stem
+
+
+def _values(path: Path, by_colour: bool) -> np.ndarray:
+    """Class numbers uint8 (h, w), or colours uint8 (h, w, 3), as of a palette where there is a table."""
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P" and by_colour:
+                return np.array(image.convert("RGB"))
+            if image.mode in ("P", "L", "1"):
+                return np.array(image.convert("L") if image.mode == "1" else image)
+            if image.mode in ("I", "I;16"):
+                wide = np.array(image)
+                if wide.max() > 255:
+                    raise BrokenRowError(f"it holds {wide.max()}; class numbers go to 255")
+                return wide.astype(np.uint8)
+            if image.mode in ("RGB", "RGBA", "LA"):
+                rgb = np.array(image.convert("RGB"))
+                grey = rgb[..., 0]
+                return grey if (rgb == grey[..., np.newaxis]).all() else rgb
+            raise BrokenRowError(f"a picture of mode {image.mode} is no mask; save it as an 8-bit PNG")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BrokenRowError(f"it can't be read ({error})") from error
+
+
+def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Colour, str]:
+    """The class of each value that is there, without the background."""
+    if values.ndim == 3 or (names.colours and is_binary and not names.only and not names.numbers):
+        rgb = values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
+        return _by_colour(rgb, names)
+    there = [int(value) for value in np.unique(values) if value]
+    if is_binary:
+        if there and not names.only and len(names.numbers) != 2:
+            raise BrokenRowError("it is black and white, one class; name it with --label")
+        return {DOES_NOT_COUNT: names.only or names.numbers[1]} if there else {}
+    found: dict[int | Colour, str] = {}
+    for value in there:
+        if value == DOES_NOT_COUNT:
+            found[value] = "void"
+        elif value < len(names.numbers):
+            found[value] = names.numbers[value]
+        elif names.only and there in ([1], [1, DOES_NOT_COUNT]):
+            found[value] = names.only
+        else:
+            raise BrokenRowError(
+                f"it holds class number {value}, which has no name; name them in their order with --classes a,b,c"
+            )
+    return found
+
+
+def voc_colour(number: int) -> Colour:
+    """The colour of a class in Pascal VOC's palette (`VOClabelcolormap` of its development kit)."""
+    red = green = blue = 0
+    for bit in range(8):
+        red |= (number >> 3 * bit & 1) << 7 - bit
+        green |= (number >> 3 * bit + 1 & 1) << 7 - bit
+        blue |= (number >> 3 * bit + 2 & 1) << 7 - bit
+    return red, green, blue
+
+
+def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
+    table = names.colours or {voc_colour(number): name for number, name in enumerate(names.numbers)}
+    if not table:
+        raise BrokenRowError("it holds colours; say which class each is in a table 'name r g b' (--colours FILE)")
+    colours = [tuple(int(part) for part in colour) for colour in np.unique(values.reshape(-1, 3), axis=0)]
+    strange = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
+    if strange:
+        raise BrokenRowError(
+            f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); save masks without "
+            "smoothing, as PNG"
+        )
+    named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[call-overload]
+    return {colour: name for colour, name in named.items() if name != HOLE}  # type: ignore[misc]
+
+
+def _plane(values: np.ndarray, value: int | Colour) -> np.ndarray:
+    same = values == value if isinstance(value, int) else (_in_colour(values) == np.array(value)).all(axis=2)
+    return same.astype(np.uint8)
+
+
+def _in_colour(values: np.ndarray) -> np.ndarray:
+    return values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
+
+
+def read_table(path: Path) -> tuple[tuple[str, ...], dict[Colour, str]]:
+    """A table of class names, with colours or without: CVAT's and VOC's `labelmap.txt`, CamVid's `class_dict.csv`.
+
+    Returns:
+        The names in their order, and by colour where the lines have one, as in `name r g b`.
+
+    Raises:
+        DataError: It names nothing.
+    """
+    names, colours = [], {}
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        if line.lstrip().startswith("#"):
+            continue
+        match = _TABLE_LINE.match(line)
+        if match and all(int(part) <= 255 for part in match.groups()[1:]):
+            names.append(match[1])
+            colours[(int(match[2]), int(match[3]), int(match[4]))] = match[1]
+        elif name := line.split(":")[0].strip():
+            names.append(name)
+    if not names:
+        raise DataError(f"{path}: no line of it is a class's name and its colour, as 'name r g b' (0 to 255).")
+    return tuple(names) if not colours else tuple(colours.values()), colours

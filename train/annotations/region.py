@@ -1,0 +1,178 @@
+"""What every annotation format comes down to: regions of photos."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from seg_edge.errors import DataError
+
+HOLE = "background"  # a region of this name takes away what lies under it
+IGNORED = ("ignore", "void")  # regions of these names don't count, neither in training nor in scores
+_LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
+
+
+class BrokenRowError(Exception):
+    """A row of an annotation file that can't be used; its text is why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One annotated area of one photo.
+
+    Attributes:
+        label: the class's name; `HOLE` and `IGNORED` have a meaning of their own.
+        points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners of `bitmap`
+            where there is one.
+        where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
+        is_round: it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
+        frame_wh: width and height of the picture that was annotated, where the file says so.
+        bitmap: gives the area as uint8 (h, w) of 0 and 1, its upper left pixel at the least of `points_xy`; None where
+            the outline is the area.
+    """
+
+    label: str
+    points_xy: np.ndarray
+    where: str
+    is_round: bool = False
+    frame_wh: tuple[int, int] | None = None
+    bitmap: Callable[[], np.ndarray] | None = None
+
+
+Annotations = Mapping[str, tuple[Region, ...]]
+
+
+class Collector:
+    """Gathers the regions of each photo, and what can't be used.
+
+    Args:
+        source: The annotation file or folder, for messages.
+    """
+
+    def __init__(self, source: object):
+        self.source = source
+        self.regions: dict[str, list[Region]] = {}
+        self.full_names: dict[str, str] = {}
+        self.broken: list[str] = []
+        self.rows = 0
+
+    def photo(self, name: Any, where: str) -> list[Region]:
+        """The list of a photo's regions, by whatever names it: a file name, a path or an address.
+
+        Raises:
+            BrokenRowError: It is no such name, or another photo's.
+        """
+        plain = photo_name(name)
+        if self.full_names.setdefault(plain, name) != name:
+            raise BrokenRowError(f"{name!r} and {self.full_names[plain]!r} are two photos of one name; rename one")
+        return self.regions.setdefault(plain, [])
+
+    def add(self, photo: Any, where: str, make: Callable[[], Region | None]) -> None:
+        """Adds what `make` gives to a photo; what it can't make is kept for the message."""
+        self.rows += 1
+        try:
+            of_photo = self.photo(photo, where)
+            region = make()
+            if region is not None:
+                of_photo.append(region)
+        except BrokenRowError as error:
+            self.broken.append(f"{where}: {error}")
+
+    def result(self) -> dict[str, tuple[Region, ...]]:
+        """Photo file name -> its regions in drawing order.
+
+        Raises:
+            DataError: Something couldn't be used, or there is no photo.
+        """
+        if self.broken:
+            raise DataError(
+                f"{len(self.broken)} of {self.rows} regions of {self.source} can't be used:\n{at_most(self.broken)}"
+            )
+        if not self.regions:
+            raise DataError(f"{self.source} holds no photos; export it again.")
+        return {photo: tuple(of_photo) for photo, of_photo in self.regions.items()}
+
+
+def photo_name(text: Any) -> str:
+    """The plain file name of a photo that is named by its path or its address.
+
+    Raises:
+        BrokenRowError: There is none.
+    """
+    if not is_name(text):
+        raise BrokenRowError(f"{text!r} is not the name of a photo")
+    path = unquote(urlsplit(text).path) if "://" in text else text
+    name = PureWindowsPath(PurePosixPath(path).name).name.strip()
+    if name in ("", ".", ".."):
+        raise BrokenRowError(f"{text!r} is not the name of a photo")
+    return name
+
+
+def is_name(value: Any) -> bool:
+    """Text fit for a line of a file and for a message: no control characters or lone surrogates."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and not any(unicodedata.category(character) in ("Cc", "Cs") for character in value)
+    )
+
+
+def class_name(value: Any) -> str:
+    """The class that a region names.
+
+    Raises:
+        BrokenRowError: It names none.
+    """
+    if not is_name(value):
+        raise BrokenRowError(f"{value!r} is not the name of a class")
+    return str(value).strip()
+
+
+def number(value: Any, what: str) -> float:
+    """A position in a photo.
+
+    Raises:
+        BrokenRowError: It isn't one.
+    """
+    try:
+        found = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not abs(found) <= _LARGEST_COORDINATE:
+        raise BrokenRowError(f"{what}: {str(value)[:40]!r} is not a position in a photo")
+    return found
+
+
+def outline_of(pairs: Iterable[Any]) -> np.ndarray:
+    """Points (x, y) as a region's outline.
+
+    Raises:
+        BrokenRowError: They enclose no area.
+    """
+    try:
+        points = np.array([(number(x, "x"), number(y, "y")) for x, y in pairs], np.float64).reshape(-1, 2)
+    except (TypeError, ValueError) as error:
+        raise BrokenRowError("the outline isn't a list of points") from error
+    if len(points) > 1 and (points[0] == points[-1]).all():
+        points = points[:-1]
+    if len(points) < 3 or np.ptp(points, axis=0).min() == 0:
+        raise BrokenRowError(f"{len(points)} points do not enclose an area; 3 are needed, not all on one line")
+    return points
+
+
+def box_of(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """The corners of a rectangle as an outline."""
+    return outline_of([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def at_most(lines: Iterable[str], limit: int = 20) -> str:
+    """The first `limit` lines, indented, one below the other, and how many more there are."""
+    lines = list(lines)
+    more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "\n".join(f"  {line}" for line in lines[:limit] + more)

@@ -1,0 +1,55 @@
+"""Run lengths to a bitmap, as COCO and CVAT write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from train.annotations.region import BrokenRowError
+
+
+def bitmap_of(runs: Sequence[int], shape_hw: tuple[int, int], *, by_column: bool) -> np.ndarray:
+    """Run lengths, zeros first, as uint8 `shape_hw` of 0 and 1.
+
+    Args:
+        runs: Lengths of runs of 0 and 1 in turns, of all pixels.
+        shape_hw: Height and width.
+        by_column: Down the columns, as COCO does; else along the rows.
+
+    Raises:
+        BrokenRowError: The lengths don't add up to the pixels.
+    """
+    lengths = np.asarray(runs, np.int64)
+    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != shape_hw[0] * shape_hw[1]:
+        raise BrokenRowError(f"the run lengths don't add up to {shape_hw[1]}x{shape_hw[0]} pixels")
+    values = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8)
+    return values.reshape(shape_hw[::-1]).T if by_column else values.reshape(shape_hw)
+
+
+def uncompressed(text: str) -> list[int]:
+    """COCO's compressed run lengths (`rleFrString` of its maskApi.c).
+
+    Each number is in 5-bit groups from the lowest, each group a character from '0' on, bit 5 set where more follow;
+    from the fourth on it is the difference to the number two before.
+
+    Raises:
+        BrokenRowError: It is no such text.
+    """
+    numbers: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        group = ord(character) - 48
+        if not 0 <= group < 64 or shift > 60:
+            raise BrokenRowError(f"{text[:20]!r} are no compressed run lengths")
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:  # the highest bit is the sign
+            value -= 1 << shift
+        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
+        value, shift = 0, 0
+    if shift:
+        raise BrokenRowError(f"{text[:20]!r} are no compressed run lengths")
+    return numbers

@@ -1,0 +1,181 @@
+"""The graph of a Keras model made plain: one image in, one score map out, no model within the model, logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from seg_edge.errors import ModelError
+
+# Behind a softmax these move or repeat pixels, or blend neighbours; the most likely class is the same before and after.
+MOVING = (layers.Cropping2D, layers.UpSampling2D, layers.Resizing, layers.Dropout, layers.SpatialDropout2D)
+ENDS = ("softmax", "sigmoid")
+Change = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) -> keras.Model:
+    """The same function as one functional model of layers of its own, none of which is a model.
+
+    Args:
+        model: Functional or sequential, with the weights to keep.
+        size_wh: Input size; None for the model's own.
+        where: The file, for messages.
+
+    Raises:
+        ModelError: It isn't one image in and one score map out, or its size is open and none is given, or doesn't fit.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = model._functional
+    if not hasattr(model, "operations") or not hasattr(model, "inputs"):
+        raise ModelError(
+            f"{where}: a {type(model).__name__} of your own, whose graph can't be read; build it as a functional "
+            "model, keras.Model(inputs, outputs), and save it again."
+        )
+    shape = _image_shape(model, where)
+    _check_output(model, where)
+    if size_wh is None and None in shape[:2]:
+        raise ModelError(f"{where}: its input has no fixed size; give the one it was trained at with --input-size.")
+    height, width = (size_wh[1], size_wh[0]) if size_wh else shape[:2]
+    image = keras.Input((height, width, shape[2]), name="image")
+    try:
+        return keras.Model(image, Copy().outputs(model, [image])[0], name=model.name)
+    except ValueError as error:
+        if size_wh is None:
+            raise ModelError(f"{where}: its graph can't be rebuilt ({_first_line(error)}).") from error
+        raise ModelError(
+            f"{where}: an input of {width}x{height} doesn't fit the model, which halves it several times; give the "
+            "size it was trained at with --input-size."
+        ) from error
+
+
+def _image_shape(model: keras.Model, where: object) -> tuple[Any, Any, int]:
+    if len(model.inputs) != 1:
+        raise ModelError(f"{where}: it takes {len(model.inputs)} inputs; one image was expected.")
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        first = " (its channels come first; they come last here)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise ModelError(f"{where}: it takes {shape}; an image (height, width, 3 or 1) was expected{first}.")
+    return shape[1], shape[2], int(shape[3])
+
+
+def _check_output(model: keras.Model, where: object) -> None:
+    if len(model.outputs) != 1:
+        raise ModelError(
+            f"{where}: it has {len(model.outputs)} outputs; save it with the one that is the mask: "
+            "keras.Model(model.inputs, model.outputs[0]).save('model.keras')."
+        )
+    shape = tuple(model.outputs[0].shape)
+    if len(shape) != 4:
+        raise ModelError(
+            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off a Flatten or "
+            "Reshape at its end."
+        )
+
+
+class Copy:
+    """Calls every layer of a model anew on another input: copies with the same weights, an inner model's in its place.
+
+    Args:
+        change: Is given each operation, its arguments and its options, and gives what takes the place of its output, or
+            None for the usual.
+    """
+
+    def __init__(self, change: Change | None = None):
+        self.change = change or (lambda *_: None)
+        self._copies: dict[int, Any] = {}
+        self._names: set[str] = {"image"}
+
+    def outputs(self, model: Any, inputs: Sequence[Any]) -> list[Any]:
+        """The model's outputs on these inputs, Keras tensors."""
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        return list(keras.tree.flatten(graph._run_through_graph(list(inputs), call_fn=self._call)))
+
+    def _call(self, operation: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(operation, keras.Model):
+            found = self.outputs(operation, keras.tree.flatten(args))
+            return found[0] if len(found) == 1 else found
+        changed = self.change(operation, args, options)
+        if changed is not None:
+            return changed
+        if not isinstance(operation, keras.Layer):  # such as x / 255, which has no weights
+            return operation(*args, **options)
+        options.pop("training", None)
+        known = id(operation) in self._copies
+        copy = self._copies[id(operation)] if known else self._copy_of(operation)
+        made = copy(*args, **options)
+        if not known:  # calling it made its weights
+            self._copies[id(operation)] = copy
+            copy.set_weights(operation.get_weights())
+        return made
+
+    def _copy_of(self, layer: keras.Layer) -> keras.Layer:
+        name, number = layer.name, 1
+        while name in self._names:
+            name, number = f"{layer.name}_{number}", number + 1
+        self._names.add(name)
+        return type(layer).from_config({**layer.get_config(), "name": name})
+
+
+def rebuilt(model: keras.Model, change: Change) -> keras.Model:
+    """A copy of a flat model with some operations changed, see `Copy`."""
+    image = keras.Input(model.inputs[0].shape[1:], name="image")
+    return keras.Model(image, Copy(change).outputs(model, [image])[0], name=model.name)
+
+
+def last_activation(model: keras.Model) -> tuple[Any, str]:
+    """What makes scores into probabilities at the end of a flat model: the operation, and `softmax` or `sigmoid`.
+
+    Returns:
+        (None, "") where nothing does.
+    """
+    operation = model.outputs[0]._keras_history.operation
+    while isinstance(operation, MOVING):
+        operation = operation.input._keras_history.operation
+    named = getattr(getattr(operation, "activation", None), "__name__", "")
+    kind = named or type(operation).__name__.lower()
+    return (operation, kind) if kind in ENDS else (None, "")
+
+
+def without_last_activation(model: keras.Model) -> tuple[keras.Model, str]:
+    """The model giving logits, and what was cut off: `softmax`, `sigmoid` or nothing."""
+    last, kind = last_activation(model)
+    if last is None:
+        return model, ""
+
+    def change(operation: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if operation is not last:
+            return None
+        if not getattr(last, "weights", None):
+            return args[0]
+        linear = type(last).from_config({**last.get_config(), "activation": "linear"})
+        made = linear(*args, **options)
+        linear.set_weights(last.get_weights())
+        return made
+
+    return rebuilt(model, change), kind
+
+
+def with_background(model: keras.Model) -> keras.Model:
+    """A channel for the background before the model's own: the sigmoid of z is the softmax of 0 and z.
+
+    With one channel the two are -z/2 and z/2, whose softmax is the same and which int8 rounds alike.
+    """
+    channels = int(model.outputs[0].shape[3])
+    image = keras.Input(model.inputs[0].shape[1:], name="image")
+    last = layers.Conv2D(channels + 1, 1, name="logits_with_background")
+    made = last(Copy().outputs(model, [image])[0])
+    kernel = np.zeros(last.kernel.shape, np.float32)
+    for index in range(channels):
+        kernel[0, 0, index, index + 1] = 1.0
+    if channels == 1:
+        kernel[0, 0, 0] = (-0.5, 0.5)
+    last.set_weights([kernel, np.zeros(channels + 1, np.float32)])
+    return keras.Model(image, made, name=model.name)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

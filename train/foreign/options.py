@@ -1,0 +1,24 @@
+"""The options of commands that take a Keras model from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from train.foreign.open import Told
+from train.options import size_wh
+
+Scale = Annotated[
+    float | None,
+    typer.Option("--input-scale", help="A model from elsewhere takes pixel * scale + offset, pixels 0..255."),
+]
+Offset = Annotated[float | None, typer.Option("--input-offset", help="See --input-scale.")]
+Size = Annotated[
+    str, typer.Option("--input-size", help="Its input size, where it has none of its own: 256, or 320x192.")
+]
+
+
+def told(scale: float | None, offset: float | None, size: str) -> Told:
+    """What these options say."""
+    return Told(scale, offset, size_wh(size) if size else None)

@@ -1,0 +1,90 @@
+"""A Keras model's file, whatever it was saved as: read, or refused with what to do about it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+
+from seg_edge.errors import ModelError
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def read_keras(path: Path) -> keras.Model:
+    """The model in a `.keras` or `.h5` file, uncompiled. Code that a file brings along is never run.
+
+    Raises:
+        ModelError: It isn't there, isn't such a file, or holds layers that only its author's program has.
+    """
+    if path.is_dir():
+        what = (
+            "a SavedModel folder, which holds no layers to read" if (path / "saved_model.pb").is_file() else "a folder"
+        )
+        raise ModelError(
+            f"{path}: this is {what}; load it where it was trained and save it with model.save('model.keras')."
+        )
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file.")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what it likes: ValueError, TypeError, KeyError, AttributeError, OSError
+        raise ModelError(_why(path, error)) from error
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{path}: it holds a {type(model).__name__}, not a model.")
+    return model
+
+
+def _why(path: Path, error: Exception) -> str:
+    """One sentence on why the file can't be read."""
+    config = _config(path)
+    if config is None:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"{path}: not a Keras model, or a damaged one ({first}); give a .keras or .h5 file."
+    lambdas = [name for kind, name, _ in _layers(config) if kind == "Lambda"]
+    if lambdas:
+        return (
+            f"{path}: the layer {lambdas[0]!r} is a Lambda, Python code inside the file, which isn't run; build it "
+            "from Keras' own layers (Rescaling, Activation, ...) and save the model again."
+        )
+    own = [(kind, name) for kind, name, is_own in _layers(config) if is_own]
+    if own:
+        kind, name = own[0]
+        return (
+            f"{path}: the layer {name!r} is a {kind}, a layer of your own, which only your program has; build it from "
+            "Keras' own layers and save the model again."
+        )
+    return f"{path}: Keras {keras.__version__} can't read this model ({(str(error).splitlines() or ['?'])[0]})."
+
+
+def _config(path: Path) -> Any:
+    """The description of the layers that the file holds; None where there is none."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("config.json"))
+        with h5py.File(path) as file:
+            return json.loads(file.attrs["model_config"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _layers(config: Any) -> Iterator[tuple[str, str, bool]]:
+    """(class, name, whether it is none of Keras' own) of every layer described, also in models within the model."""
+    if isinstance(config, list):
+        for part in config:
+            yield from _layers(part)
+    elif isinstance(config, dict):
+        kind, inner = config.get("class_name"), config.get("config")
+        if isinstance(kind, str) and isinstance(inner, dict) and "name" in inner:
+            module = config.get("module")
+            is_own = not hasattr(keras.layers, kind) and not str(module or "").startswith("keras")
+            known = kind in ("Functional", "Sequential", "Model")
+            yield kind, str(inner["name"]), is_own and not known
+        for part in config.values():
+            yield from _layers(part)
