@@ -152,6 +152,8 @@ def image(
     if coco:
         _check_coco(coco, options)
     segmenter = Segmenter(model, threads)
+    if effect is Effect.anonymize:
+        note("anonymize hides what the model finds; what it misses stays visible, so look at every picture")
     jobs = plan_jobs(found, options)
     if piped:
         jobs = [PhotoJob(STREAM, jobs[0].outputs, "stdin", sys.stdin.buffer.read())]
