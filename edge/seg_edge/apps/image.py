@@ -278,7 +278,7 @@ def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segme
     answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
     if photo.alpha is None or options.settings.effect == "anonymize":
         return answer
-    return replace(answer, labels=cv2.bitwise_and(answer.labels, cv2.compare(photo.alpha, 127, cv2.CMP_GT)))
+    return replace(answer, labels=np.where(photo.alpha > 127, answer.labels, 0).astype(np.uint8))
 
 
 def _draw(photo: Photo, answer: Segmentation, settings: EffectSettings) -> np.ndarray:
