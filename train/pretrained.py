@@ -59,8 +59,10 @@ def read_state_dict(stream: BinaryIO) -> dict[str, np.ndarray]:
         for key in _StateDictUnpickler(stream, storages).load():
             count = int(np.frombuffer(stream.read(8), "<i8")[0])
             storage = storages[key]
-            if count != len(storage) or stream.readinto(memoryview(storage).cast("B")) != storage.nbytes:
+            content = stream.read(storage.nbytes)
+            if count != len(storage) or len(content) != storage.nbytes:
                 raise ValueError(f"the storage {key!r} is cut short")
+            storage[:] = np.frombuffer(content, storage.dtype)
     except (pickle.UnpicklingError, ValueError, LookupError, EOFError, TypeError, AttributeError) as error:
         raise DataError(f"not a file of PyTorch tensors that can be read here ({error}).") from error
     return dict(tensors)

@@ -111,7 +111,7 @@ ROOMS = {
     "evaluation": {"core", "models", "photo"},
     "sources": {"photo", "system"},
     "capture": {"core", "evaluation", "sources", "system"},
-    "sinks": {"core", "photo", "system"},
+    "sinks": {"core", "photo", "sources", "system"},  # of sources: what a video file read from says of itself
     "apps": {"core", "models", "photo", "evaluation", "sources", "capture", "sinks", "system"},
     "serve": {"core", "models", "photo", "system"},
     "commands": {"core", "models", "photo", "apps", "serve", "evaluation", "system"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def read_cvat(root: ElementTree.Element, found: Collector, name: str) -> None:
         shapes = [shape for shape in image if shape.tag in _SHAPES]
         for index, shape in enumerate(sorted(shapes, key=_z_order), 1):  # a stable sort: by z, then as in the file
             where = f"{name}: photo {photo!r}, shape {index}"
-            found.add(photo, where, lambda shape=shape, where=where, image=image: _region(shape, where, image))
+            found.add(photo, where, partial(_region, shape, where, image))
 
 
 def _z_order(shape: ElementTree.Element) -> float:
@@ -50,7 +51,8 @@ def _region(shape: ElementTree.Element, where: str, image: ElementTree.Element) 
     if shape.tag == "box":
         return Region(label, box_of(*_numbers(shape, "xtl", "ytl", "xbr", "ybr")), where, frame_wh=frame)
     if shape.tag == "ellipse":
-        return Region(label, ellipse_outline(*_numbers(shape, "cx", "cy", "rx", "ry"), 0.0), where, True, frame)
+        cx, cy, rx, ry = _numbers(shape, "cx", "cy", "rx", "ry")
+        return Region(label, ellipse_outline(cx, cy, rx, ry, 0.0), where, True, frame)
     if shape.tag == "mask":
         left, top, width, height = (int(value) for value in _numbers(shape, "left", "top", "width", "height"))
         runs = np.array([int(number(run, "rle")) for run in (shape.get("rle") or "").split(",")])

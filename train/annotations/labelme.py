@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from functools import partial
 from typing import Any
 
 import cv2
@@ -28,7 +29,7 @@ def read_labelme(data: dict[str, Any], found: Collector, name: str) -> None:
     found.add(data["imagePath"], name, lambda: None)
     for index, shape in enumerate(data["shapes"], 1):
         where = f"{name}: shape {index}"
-        found.add(data["imagePath"], where, lambda shape=shape, where=where: _region(shape, where, frame_wh))
+        found.add(data["imagePath"], where, partial(_region, shape, where, frame_wh))
 
 
 def _region(shape: Any, where: str, frame_wh: tuple[int, int] | None) -> Region:

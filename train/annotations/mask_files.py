@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,19 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
             found.add(
                 photo.name,
                 path.name,
-                lambda label=label, value=value, path=path, corners=corners, wh=(width, height): Region(
-                    label, corners, path.name, frame_wh=wh, bitmap=lambda: _plane(_values(path, by_colour), value)
-                ),
+                partial(_region, path, label, value, corners, (width, height), by_colour),
             )
+
+
+def _region(
+    path: Path,
+    label: str,
+    value: int | tuple[int, int, int],
+    corners: np.ndarray,
+    frame_wh: tuple[int, int],
+    by_colour: bool,
+) -> Region:
+    return Region(label, corners, path.name, frame_wh=frame_wh, bitmap=lambda: _plane(_values(path, by_colour), value))
 
 
 def _photo_stem(path: Path, photos: Mapping[str, Path]) -> str:
@@ -155,7 +165,7 @@ def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
             f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); save masks without "
             "smoothing, as PNG"
         )
-    named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[call-overload]
+    named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[arg-type]
     return {colour: name for colour, name in named.items() if name != HOLE}  # type: ignore[misc]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from train.annotations.region import BrokenRowError
 
 
-def bitmap_of(runs: Sequence[int], shape_hw: tuple[int, int], *, by_column: bool) -> np.ndarray:
+def bitmap_of(runs: Sequence[int] | np.ndarray, shape_hw: tuple[int, int], *, by_column: bool) -> np.ndarray:
     """Run lengths, zeros first, as uint8 `shape_hw` of 0 and 1.
 
     Args:

@@ -6,6 +6,7 @@ https://docs.ultralytics.com/datasets/segment/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def read_yolo(files: Sequence[Path], photos: Mapping[str, Path], names: Sequence
         for index, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             if line.strip():
                 where = f"{path.name}:{index}"
-                found.add(photo.name, where, lambda line=line, where=where, wh=size_wh: _region(line, where, wh, names))
+                found.add(photo.name, where, partial(_region, line, where, size_wh, names))
 
 
 def _region(line: str, where: str, size_wh: tuple[int, int], names: Sequence[str]) -> Region:
