@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from seg_edge import __version__
 from seg_edge.commands.bench import bench
@@ -26,7 +28,30 @@ from seg_edge.commands.video import video
 from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.system.native_log import keep_python_stderr
 
+# What Typer's validation says, and what a person would.
+_PLAIN_WORDS = (
+    (r"^Value error, ", ""),
+    (r"Input should be a valid integer.*", "a whole number was expected."),
+    (r"Input should be a valid number.*", "a number was expected."),
+    (r"Input should be greater than or equal to (\S+)", r"it must be \1 or more."),
+    (r"Input should be less than or equal to (\S+)", r"it must be \1 or less."),
+)
+
+
+class _PlainGroup(typer.core.TyperGroup):
+    """Says what is wrong with an option in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            for pattern, words in _PLAIN_WORDS:
+                error.message = re.sub(pattern, words, error.message)
+            raise
+
+
 app = typer.Typer(
+    cls=_PlainGroup,
     help="Segment people, or your own classes, on this machine. Nothing leaves it.",
     no_args_is_help=True,
     add_completion=False,

@@ -150,7 +150,12 @@ def test_the_background_is_replaced(run, folder: Path, model: str, tmp_path: Pat
         (["image", "x.jpg", "--effect", "sparkle"], 2, "sparkle"),
         (["image", "x.jpg", "--effect", "replace"], 2, "--background"),
         (["image", "x.jpg", "--background", "y.jpg"], 2, "--effect replace"),
-        (["image", "x.jpg", "--threads", "0"], 2, "--threads"),
+        (["image", "x.jpg", "--threads", "0"], 2, "'--threads': it must be 1 or more."),
+        (["image", "x.jpg", "--threads", "two"], 2, "'--threads': a whole number was expected."),
+        (["image", "x.jpg", "--min-area", "x"], 2, "'--min-area': a number was expected."),
+        (["image", "x.jpg", "--polygons", "svg"], 2, "'--polygons': 'svg' is not one of 'via', 'coco'."),
+        (["image", "x.jpg", "--out", "a.tif"], 2, ".jpg, .png or .webp"),
+        (["image", "-", "x.jpg"], 2, "give it alone"),
         (["image", "x.jpg", "--threads", "100000"], 2, "--threads"),
         (["image", "x.jpg", "--sparkle"], 2, "--sparkle"),
         (["image", "x.jpg", "--model", "nobody"], 1, "nobody: no such model"),
@@ -212,3 +217,41 @@ def test_the_installed_command_runs_from_anywhere(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "grace_hopper.overlay.jpg").is_file()
+
+
+def piped(content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "seg_edge.commands.cli", "image", "-", *arguments]
+    return subprocess.run(command, input=content, capture_output=True, timeout=60)
+
+
+def test_a_photo_goes_through_a_pipe(model: str) -> None:
+    photo = cv2.imencode(".png", bright_square())[1].tobytes()
+    done = piped(photo, "--model", model)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"\x89PNG")
+    assert cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_UNCHANGED).shape == (64, 96, 3)
+    done = piped(photo, "--model", model, "--effect", "cutout", "--format", "webp")
+    assert done.stdout[8:12] == b"WEBP"
+    done = piped(b"no photo", "--model", model)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"standard input is text" in done.stderr
+    assert piped(photo, "--json", "--model", model).returncode == 2
+
+
+def test_one_coco_document_of_a_folder(run, folder: Path, model: str, tmp_path: Path) -> None:
+    (folder / "more").mkdir()
+    cv2.imwrite(str(folder / "more" / "photo0.png"), bright_square())
+    coco = tmp_path / "all.json"
+    options = ("--model", model, "--recursive", "--out", tmp_path / "out", "--coco", coco)
+    assert run("image", folder, *options)[0] == 0
+    document = json.loads(coco.read_text())
+    assert [image["file_name"] for image in document["images"]] == [
+        "more/photo0.png",
+        "photo0.png",
+        "photo1.png",
+        "photo2.png",
+    ]
+    assert (tmp_path / "out" / "more" / "photo0.overlay.jpg").is_file()
+    assert [image["id"] for image in document["images"]] == [1, 2, 3, 4]
+    assert [(one["id"], one["image_id"]) for one in document["annotations"]] == [(n, n) for n in (1, 2, 3, 4)]
+    assert document["categories"] == [{"id": 1, "name": "bright"}]
