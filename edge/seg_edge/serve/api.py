@@ -64,7 +64,7 @@ def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]],
     workers = Workers(model_sets, settings.queue)
     metrics = Metrics(SEGMENT, lambda: workers.inside)
     segmenters = model_sets[0]
-    default = next(iter(segmenters))
+    default = settings.default or next(iter(segmenters))
     listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
 
