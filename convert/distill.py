@@ -26,6 +26,8 @@ from convert.distillation.teacher import Teacher
 from seg_edge.errors import UsageError
 from seg_edge.photo.find import find_photos
 from train.dataset import open_split
+from train.foreign.open import import_model
+from train.foreign.reading import SUFFIXES
 from train.keras_model import TrainedModel
 from train.options import check_resume_or_force, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
@@ -33,15 +35,15 @@ from train.recipes import ARCHITECTURE, RECIPES
 
 
 def _photos_in(folder: Path) -> Sequence[Path]:
-    photos, unreadable = find_photos([str(folder)])
-    for error in unreadable.values():
+    found = find_photos([str(folder)])
+    for error in found.failures.values():
         raise error
-    return photos
+    return found.paths
 
 
 @with_recipe_options
 def main(
-    teacher: Annotated[Path, typer.Argument(help="A .keras, or any .tflite with the same classes.")],
+    teacher: Annotated[Path, typer.Argument(help="A .keras or .h5, or any .tflite with the same classes.")],
     data: Annotated[Path, typer.Option(help="The data folder that the teacher was trained on.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     values: dict[str, Any],
@@ -74,9 +76,12 @@ def main(
         if student and architecture:
             raise UsageError(f"--{architecture[0].replace('_', '-')} is for a new U-Net; {student} has its own.")
         config = DistillConfig(teacher_weight, temperature, views, hint, hint_weight)
-        dataset = open_split(data, split or teacher.parent / "split.json")
+        if teacher.suffix in SUFFIXES:
+            source, dataset = import_model(teacher, data, split, log=typer.echo)
+        else:
+            source, dataset = teacher, open_split(data, split or teacher.parent / "split.json")
         taught = distill(
-            Teacher.load(teacher, dataset.classes),
+            Teacher.load(source, dataset.classes),
             dataset,
             RECIPES[recipe]().replace(**values),
             out,

@@ -101,9 +101,10 @@ def main(
             paths = [one.image for one in examples]
         else:
             assert photos is not None
-            paths, unreadable = find_photos([str(photos)])
-            for error in unreadable.values():
+            found = find_photos([str(photos)])
+            for error in found.failures.values():
                 raise error
+            paths = found.paths
             class_list = ("background", *(comma_separated(classes) or ("foreground",)))
         if len(class_list) != 2:
             raise DataError(f"soft masks hold one class, the data has {', '.join(class_list[1:])}.")

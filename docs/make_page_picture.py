@@ -1,4 +1,4 @@
-"""Makes the picture of the page for `docs/serve.md`: `python docs/make_page_picture.py`, after `make web`.
+"""Makes the picture of the page for the README: `python docs/make_page_picture.py`, after `make web`.
 
 Needs Chromium and Playwright; shows the sample photo, which anyone may show.
 """
@@ -24,12 +24,11 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme="light")
         page.goto(f"http://127.0.0.1:{port}/")
         page.get_by_text("Ready").wait_for()
-        page.get_by_role("button", name="Sample photo").click()
-        page.get_by_text("press Segment").wait_for()
-        page.get_by_role("button", name="Segment", exact=True).click()
-        page.get_by_text("Done").wait_for()
-        page.get_by_label("Cut-out").check()
-        page.get_by_role("img", name="The cut-out").wait_for()
+        page.get_by_role("button", name="Try the sample photo").click()
+        page.get_by_text("Done.").wait_for()
+        page.locator("#divider").press("Home")
+        for _ in range(45):
+            page.locator("#divider").press("ArrowRight")
         page.mouse.move(0, 0)
         with tempfile.NamedTemporaryFile(suffix=".png") as file:
             page.screenshot(path=file.name)

@@ -125,7 +125,7 @@ def make_masks(
         sheet=out / "contact_sheet.jpg",
         classes=counts,
         photos=len(regions),
-        unused=len({photo.name for photo in find_photos([str(photos)])[0]} - set(regions)),
+        unused=len({photo.name for photo in find_photos([str(photos)]).paths} - set(regions)),
         warnings=(*warnings, *([f"Fewer than {FEW_PHOTOS} photos show: {', '.join(few)}."] if few else [])),
     )
 

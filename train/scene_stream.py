@@ -217,10 +217,10 @@ def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
     Raises:
         PhotoError: None is there.
     """
-    photos, failures = find_photos([str(folder / "images")])
-    for error in failures.values():
+    found = find_photos([str(folder / "images")])
+    for error in found.failures.values():
         raise error
-    return tuple(EmptyPlace(path) for path in photos)
+    return tuple(EmptyPlace(path) for path in found.paths)
 
 
 def load_picture(example: Example, side: int) -> Picture:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
+from seg_edge.frame import as_frame
 from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
 from seg_edge.preprocess import check_frame, shrink
 from seg_edge.privacy import hide_people
@@ -134,7 +135,7 @@ def render(
         UsageError: See `EffectSettings`.
     """
     settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
-    check_frame(frame)
+    frame = as_frame(frame)
     if frame.shape[:2] != segmentation.labels.shape:
         raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
     return EFFECTS[settings.effect](frame, segmentation, settings)

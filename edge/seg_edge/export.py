@@ -71,3 +71,14 @@ def to_coco(
         "annotations": annotations,
         "categories": [{"id": index, "name": name} for index, name in enumerate(classes) if index],
     }
+
+
+def join_coco(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One COCO document of several photos' from `to_coco`, which share their categories; ids are numbered anew."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, document in enumerate(documents, 1):
+        images += [{**image, "id": number} for image in document["images"]]
+        for annotation in document["annotations"]:
+            annotations.append({**annotation, "id": len(annotations) + 1, "image_id": number})
+    return {"images": images, "annotations": annotations, "categories": documents[0]["categories"] if documents else []}

@@ -108,7 +108,7 @@ def default_threads() -> int:
 
 
 class LiteRT:
-    """A `.tflite` model ready to run on this CPU. Not to be shared between threads.
+    """A `.tflite` model ready to run on this CPU, by one thread at a time; a `Segmenter` sees to that.
 
     Args:
         content: The file's bytes.
@@ -126,8 +126,8 @@ class LiteRT:
     """
 
     def __init__(self, content: bytes, threads: int, where: str):
-        if threads < 1:
-            raise UsageError(f"threads is {threads}; it must be 1 or more.")
+        if not isinstance(threads, int) or threads < 1:
+            raise UsageError(f"threads is {threads!r}; it must be a whole number of 1 or more.")
         self.runtime, self.threads = find_runtime(), threads
         try:
             with without_native_log():

@@ -7,18 +7,21 @@ answer = segment(frame)          # BGR uint8 (height, width, 3), as OpenCV and p
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seg_edge.card import ClassInfo, ModelCard, make_classes
 from seg_edge.errors import ModelError
+from seg_edge.frame import as_frame
 from seg_edge.interpreter import Backend, LiteRT, default_threads
 from seg_edge.models import DEFAULT_MODEL, PHOTO_MODEL, ModelFile, bundled_models, open_model
 from seg_edge.postprocess import ScoreMap
-from seg_edge.preprocess import Preprocessor, check_frame, resize_to_input
+from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.segmentation import Segmentation
 from seg_edge.smooth import TemporalSmoother
 
@@ -26,7 +29,10 @@ MAX_PHOTO_MS = 200.0  # an inference of a photo may take, for `PHOTO_MODEL` to b
 
 
 class Segmenter:
-    """Segments frames with one model. Make it once, call it for every frame, from one thread at a time.
+    """Segments frames with one model. Make it once, and call it for every frame.
+
+    Several threads may share one: the model itself runs one frame at a time. For more at once give each thread its
+    own, with `threads=1`.
 
     Args:
         model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
@@ -47,7 +53,7 @@ class Segmenter:
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
         self._steadier = TemporalSmoother(smooth)
         file = open_model(model)
-        self._start(LiteRT(file.content, threads or default_threads(), file.path.name), file)
+        self._start(LiteRT(file.content, default_threads() if threads is None else threads, file.path.name), file)
 
     @classmethod
     def from_backend(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
@@ -67,36 +73,41 @@ class Segmenter:
         self.card = file.card or _card_of_a_stranger(backend, file.name)
         _check_card(self.card, backend, file.name)
         self._preprocess = Preprocessor(backend.input, self.card.scale, self.card.offset)
+        self._lock = threading.Lock()  # of the backend and of what `smooth` remembers
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         """Names and colours of the classes, background first."""
         return self.card.classes
 
-    def __call__(self, frame: np.ndarray, small: np.ndarray | None = None) -> Segmentation:
+    def __call__(self, frame: Any, small: np.ndarray | None = None) -> Segmentation:
         """Segments a frame.
 
         Args:
-            frame: BGR uint8 (height, width, 3) of any size.
+            frame: BGR uint8 (height, width, 3) of any size, as OpenCV delivers it; or a PIL image, a grey or a BGRA
+                array, see `seg_edge.frame.as_frame`.
             small: The same picture at the model's input size, RGB uint8, where it is there already: from a camera
                 that makes it itself, or from `seg_edge.preprocess.resize_to_input` on another thread.
 
         Raises:
             TypeError: The frame is something else.
+            UsageError: It is a PIL image that is stored turned.
         """
         began = time.perf_counter()
-        check_frame(frame)
+        frame = as_frame(frame)
         pixels = resize_to_input(frame, self.card.input_size_wh) if small is None else small
         tensor = self._preprocess.quantise(pixels)
         prepared = time.perf_counter()
-        scores = self.backend.run(tensor)
-        inferred = time.perf_counter()
-        score_map = self._steadier(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
+        with self._lock:
+            entered = time.perf_counter()
+            scores = self.backend.run(tensor)
+            inferred = time.perf_counter()
+            score_map = self._steadier(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
         labels = score_map.labels(frame.shape[:2])
         done = time.perf_counter()
         timing = {
             "preprocess": (prepared - began) * 1000,
-            "inference": (inferred - prepared) * 1000,
+            "inference": (inferred - entered) * 1000,
             "postprocess": (done - inferred) * 1000,
         }
         return Segmentation(labels, self.card.classes, score_map, pixels, timing)

@@ -24,12 +24,12 @@ async function write(path, content) {
   await writeFile(new URL(`${path}.gz`, OUT), gzipSync(content, { level: 9 }));
 }
 
-/** Writes a file under a name that holds its hash, and gives its address. */
+/** Writes a file under a name that holds its hash, and gives its address, relative to the page's. */
 async function asset(name, content) {
   const [, stem, suffix] = /^(.*?)(\.[^.]+)$/.exec(name);
   const path = `assets/${stem}-${hashOf(content)}${suffix}`;
   await write(path, content);
-  return `/${path}`;
+  return path;
 }
 
 async function bundle(name, format, define) {
@@ -53,7 +53,7 @@ for (const name of ["threaded", "compat"]) {
   const wasm = await readFile(new URL(`wasm/litert_wasm_${name}_internal.wasm`, LITERT));
   variants[name] = {
     js: await asset(`litert-${name}.js`, js),
-    wasm: `/assets/litert-${name}-${hashOf(wasm)}.wasm`,
+    wasm: `assets/litert-${name}-${hashOf(wasm)}.wasm`,
     bytes: wasm.length,
   };
   engines.push(wasm);
@@ -68,16 +68,28 @@ const worker = await asset("worker.js", await bundle("worker.ts", "iife", { VARI
 const sample = await asset("grace-hopper.jpg", await readFile(SAMPLE));
 const icon = await asset("icon.svg", await readFile(new URL("icon.svg", SOURCES)));
 const style = await asset("style.css", await bundle("style.css", undefined, {}));
+const beside = (path) => path.replace("assets/", ""); // as the manifest, which lies among them, says it
+const [touch, small, large, whole] = await Promise.all(
+  ["touch-180", "icon-192", "icon-512", "maskable-512"].map(async (name) =>
+    asset(`${name}.png`, await readFile(new URL(`icons/${name}.png`, SOURCES))),
+  ),
+);
 const manifest = await asset(
   "seg-edge.webmanifest",
   JSON.stringify({
     name: "seg-edge",
-    description: "Segments photos in the browser.",
-    start_url: "/",
+    description: "Cuts people out of photos on this device.",
+    start_url: "../",
+    scope: "../",
     display: "standalone",
-    background_color: "#101216",
-    theme_color: "#101216",
-    icons: [{ src: icon, sizes: "any", type: "image/svg+xml" }],
+    background_color: "#0e1412",
+    theme_color: "#12332a",
+    icons: [
+      { src: beside(icon), sizes: "any", type: "image/svg+xml" },
+      { src: beside(small), sizes: "192x192", type: "image/png" },
+      { src: beside(large), sizes: "512x512", type: "image/png" },
+      { src: beside(whole), sizes: "512x512", type: "image/png", purpose: "maskable" },
+    ],
   }),
 );
 const main = await asset("main.js", await bundle("main.ts", "esm", { WORKER: worker, SAMPLE: sample }));
@@ -85,16 +97,20 @@ const page = (await readFile(new URL("index.html", SOURCES), "utf8"))
   .replaceAll("{{main}}", main)
   .replaceAll("{{style}}", style)
   .replaceAll("{{icon}}", icon)
+  .replaceAll("{{touch}}", touch)
   .replaceAll("{{manifest}}", manifest);
 await write("index.html", page);
 const engine = Object.values(variants).flatMap(({ js, wasm }) => [js, wasm]);
-const shell = ["/", main, worker, style, icon, manifest, sample];
+const shell = ["", main, worker, style, icon, touch, small, large, manifest, sample];
 await write("sw.js", await bundle("sw.ts", "iife", { SHELL: shell, ENGINE: engine, BUILD: hashOf(page) }));
 await write(
   "NOTICE.txt",
   `This page contains LiteRT.js (@litertjs/core ${version}), Copyright 2025 Google LLC, under the Apache License,
 Version 2.0: http://www.apache.org/licenses/LICENSE-2.0. Source: https://github.com/google-ai-edge/LiteRT
 
+It contains fflate (https://github.com/101arrowz/fflate) under this licence:
+
+${await readFile(new URL("node_modules/fflate/LICENSE", import.meta.url), "utf8")}
 The sample photo is Grace Hopper, US Navy, public domain.
 `,
 );

@@ -102,7 +102,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert not loaded & (WORKSTATION | HEAVY | {"ai_edge_litert", "tflite_runtime", "picamera2"})
 
 
-# What each room of the package may import; the files beside the rooms are the core. `errors` is for all.
+# What each room of the package may import; the files beside the rooms are the core. `errors` and `frame` are for all.
 ROOMS = {
     "system": set(),
     "core": {"models", "system"},  # of system: silence for LiteRT's log
@@ -116,7 +116,7 @@ ROOMS = {
     "serve": {"core", "models", "photo", "system"},
     "commands": {"core", "models", "photo", "apps", "serve", "evaluation", "system"},
 }
-FREE = {"seg_edge", "seg_edge.errors"}
+FREE = {"seg_edge", "seg_edge.errors", "seg_edge.frame"}
 
 
 def arrows() -> dict[str, set[str]]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,11 +171,43 @@ def test_where_the_milliseconds_went(bright: Segmenter) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
+    "frame", [None, np.zeros((9, 9, 2), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
 )
 def test_what_is_no_frame_is_refused(bright: Segmenter, frame: Any) -> None:
     with pytest.raises(TypeError, match="a frame is "):
         bright(frame)
+
+
+def test_pictures_of_other_kinds_are_frames_too(bright: Segmenter) -> None:
+    frame = tiny.bright_square()
+    expected = bright(frame).labels
+    transparent = np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)])
+    pil = pytest.importorskip("PIL.Image")
+    image = pil.fromarray(np.ascontiguousarray(frame[..., ::-1]))
+    for picture in (transparent, image, image.convert("RGBA")):
+        np.testing.assert_array_equal(bright(picture).labels, expected)
+    grey = np.full((8, 8), 200, np.uint8)
+    np.testing.assert_array_equal(bright(grey).labels, bright(np.dstack([grey] * 3)).labels)
+    # What is transparent is laid over white.
+    transparent[..., 3] = 0
+    np.testing.assert_array_equal(bright(transparent).labels, bright(np.full_like(frame, 255)).labels)
+    image.getexif()[0x0112] = 6
+    with pytest.raises(UsageError, match="exif_transpose"):
+        bright(image)
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 2.0])
+def test_threads_are_a_whole_number(threads: Any) -> None:
+    with pytest.raises(UsageError, match="whole number of 1 or more"):
+        Segmenter(threads=threads)
+
+
+def test_threads_may_share_one(bright: Segmenter) -> None:
+    frames = [np.roll(tiny.bright_square(), shift, axis=1) for shift in (0, 20, 40, 60)]
+    expected = [bright(frame).labels for frame in frames]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: bright(frames[number % 4]).labels, range(100)))
+    assert all(np.array_equal(answer, expected[number % 4]) for number, answer in enumerate(answers))
 
 
 def test_polygons_leave_out_less_than_a_two_thousandth(bright: Segmenter) -> None:

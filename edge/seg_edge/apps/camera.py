@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -19,10 +18,13 @@ import numpy as np
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
-from seg_edge.effects import EffectSettings, check_background, cover, flatten, render
+from seg_edge.effects import EffectSettings, cover, flatten, render
+from seg_edge.errors import OutputError
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
+from seg_edge.sinks.record import Record
 from seg_edge.sinks.sink import Controls, OutputFrame, Sink
 from seg_edge.smooth import DEFAULT_SMOOTH
 from seg_edge.sources.names import shown_name
@@ -45,7 +47,13 @@ class CameraSettings:
 
     Attributes:
         controls: See `SourceRequest`.
-        background: BGR uint8 picture for the effect `replace`.
+        effects: What is made of the picture.
+        rotate: Turn the picture clockwise by so many degrees: 0, 90, 180 or 270.
+        flip: Exchange top and bottom, after that.
+        frame_origins: Web sites, such as `http://hass.local:8123`, that may show the page in a frame.
+        names: What else the page's machine is called, by a proxy before it.
+        segment_s: Record in pieces of so many seconds.
+        keep_bytes: Delete the oldest pieces beyond so much.
         view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
         seconds: End after so long, counted from the start.
         frames: End after so many published frames.
@@ -56,13 +64,18 @@ class CameraSettings:
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
     controls: Mapping[str, object] = field(default_factory=dict)
-    effect: str = "overlay"
-    background: np.ndarray | None = field(default=None, compare=False)
+    effects: EffectSettings = field(default_factory=EffectSettings)
+    rotate: int = 0
+    flip: bool = False
     mirror: bool = False
     view: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
+    frame_origins: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     record: Path | None = None
+    segment_s: float | None = None
+    keep_bytes: int | None = None
     force: bool = False
     virtual_camera: str | None = None
     as_json: bool = False
@@ -75,7 +88,6 @@ class CameraSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_background(self.effect, self.background)
         if self.stats:
             check_writable(self.stats)
 
@@ -109,28 +121,42 @@ def run_camera(
     keep_freed_memory()
     segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
     request = SourceRequest(
-        settings.source, segmenter.card.input_size_wh, settings.size_wh, settings.fps, controls=settings.controls
+        settings.source,
+        segmenter.card.input_size_wh,
+        settings.size_wh,
+        settings.fps,
+        controls=settings.controls,
+        rotate=settings.rotate,
+        flip=settings.flip,
     )
-    controls = Controls(settings.effect, settings.mirror)
+    controls = Controls(settings.effects.effect, settings.mirror)
     view = settings.view or _choose_view(log)
-    with contextlib.ExitStack() as stack:
-        pipeline = Pipeline(request, segmenter, log, opener)  # until it is open, Ctrl-C is the ordinary one
-        stack.callback(pipeline.close)
-        stack.enter_context(_stopped_by_signals(controls))
-        log(f"camera: {pipeline.info.description}")
-        sinks = SinkGroup(controls, log)
-        stack.callback(sinks.close)
-        for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
-            sinks.add(sink)
-        stats = RunStats()
-        try:
-            with pipeline:
-                _publish_all(settings, pipeline, controls, sinks, stats, show_status)
-        finally:
-            document = stats.to_json(pipeline, segmenter)
-            if settings.stats:  # before the sinks are closed: a long recording takes its time
-                write_file(settings.stats, json.dumps(document, indent=1).encode() + b"\n")
-            sinks.close()
+    recordings: list[Path] = []
+    try:
+        with contextlib.ExitStack() as stack:
+            # Until it is open, Ctrl-C is the ordinary one.
+            pipeline = Pipeline(request, segmenter, log, opener, settings.effects)
+            stack.callback(pipeline.close)
+            stack.enter_context(_stopped_by_signals(controls))
+            log(f"camera: {pipeline.info.description}")
+            sinks = SinkGroup(controls, log)
+            stack.callback(sinks.close)
+            for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
+                sinks.add(sink)
+                recordings += [sink.path] if isinstance(sink, Record) else []
+            stats = RunStats()
+            try:
+                with pipeline:
+                    _publish_all(settings, pipeline, controls, sinks, stats, show_status)
+            finally:
+                document = stats.to_json(pipeline, segmenter)
+                if settings.stats:  # before the sinks are closed: a long recording takes its time
+                    write_file(settings.stats, json_text(document, indent=1).encode() + b"\n")
+                sinks.close()
+    except KeyboardInterrupt:  # a second Ctrl-C
+        if not recordings:
+            raise
+        raise OutputError(f"stopped at once; what was recorded is in {recordings[0]} and plays.") from None
     failures = list(sinks.failures)
     if pipeline.complaint:
         failures.append(f"{shown_name(settings.source)}: {pipeline.complaint}.")
@@ -148,9 +174,9 @@ def _publish_all(
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
-    effect_settings = EffectSettings(settings.effect, settings.background)
-    if settings.background is not None:
-        picture = cover(settings.background, pipeline.info.size_wh[::-1])
+    effect_settings = settings.effects
+    if isinstance(effect_settings.background, np.ndarray):
+        picture = cover(effect_settings.background, pipeline.info.size_wh[::-1])
         effect_settings = replace(effect_settings, background=picture)
     manager.ready()
     status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
@@ -214,12 +240,10 @@ def _open_sinks(
     log: Log,
 ) -> Iterator[Sink]:
     """One after the other, so that those that are open are closed when one can't be."""
-    effects = EffectSettings(settings.effect, settings.background).effects()
+    effects = settings.effects.effects()
     fps = info.fps or 30.0
     if settings.record:
-        from seg_edge.sinks.record import Record
-
-        yield Record(Path(time.strftime(str(settings.record))), fps, settings.force)
+        yield _open_record(settings, settings.record, fps)
     if settings.virtual_camera:
         from seg_edge.sinks.virtual_camera import VirtualCamera
 
@@ -231,7 +255,7 @@ def _open_sinks(
     if view == "http":
         from seg_edge.sinks.http.view import HttpView
 
-        page = HttpView(settings.host, settings.port, controls, effects)
+        page = HttpView(settings.host, settings.port, controls, effects, settings.frame_origins, settings.names)
         log(f"open {page.url} in a browser")
         yield page
     if view == "window":
@@ -241,6 +265,15 @@ def _open_sinks(
     from seg_edge.sinks.snapshots import Snapshots
 
     yield Snapshots(settings.snapshots, controls, lambda path: log(f"snapshot: {path}"))
+
+
+def _open_record(settings: CameraSettings, path: Path, fps: float) -> Sink:
+    from seg_edge.sinks.pieces import Pieces
+
+    if not settings.segment_s:
+        return Record(Path(time.strftime(str(path))), fps, settings.force)
+    pieces = Pieces(path, settings.keep_bytes)
+    return Record(pieces.next_path(), fps, settings.force, settings.segment_s, pieces.next_path, pieces.delete_oldest)
 
 
 @contextmanager

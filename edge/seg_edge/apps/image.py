@@ -1,42 +1,46 @@
-"""Many photos through one Segmenter: decoding, inference and writing overlap, memory stays constant.
+"""Many photos through one Segmenter: decoding, inference and writing overlap, memory stays bounded.
 
-A small pool of threads decodes the next photos and renders and writes the last ones (OpenCV releases Python's lock),
-while the calling thread runs the model. No more than a handful of photos are in memory, however many there are.
+A few threads each take a photo from its file to its results (OpenCV releases Python's lock; the Segmenter runs one
+photo at a time). No more photos are in work than there are threads, and no more than memory is allowed for.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 
-from seg_edge.effects import EffectSettings, render
-from seg_edge.errors import SegEdgeError
+from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, is_result, result_paths, result_stems
+from seg_edge.effects import EffectSettings, cover, render, with_alpha
+from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
-from seg_edge.photo.read import read_photo
-from seg_edge.photo.write import write_picture
+from seg_edge.json_text import json_text
+from seg_edge.matte import paste
+from seg_edge.photo.find import FoundPhotos
+from seg_edge.photo.mark import mark_result
+from seg_edge.photo.metadata import keep_metadata
+from seg_edge.photo.read import Photo, load_photo, load_photo_bytes, one_line_name, read_header
+from seg_edge.photo.write import LOSSLESS, WEBP_QUALITY, encode_picture
 from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
+from seg_edge.system.memory import available_bytes
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
 
-# Photographs are JPEG; what has sharp edges or transparency is PNG.
-PNG_EFFECTS = ("mask", "matte")
-RESULT = re.compile(r"\.(overlay|blur|replace|anonymize)\.jpg$|\.(mask|matte|cutout|replace|labels)\.png$")
-AHEAD = 2  # photos decoded ahead of the model, and again rendered behind it
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
+WORKERS = 3
+# What a photo takes at most, over all effects, while it is in work: measured, see docs/photos.md.
+BYTES_PER_PIXEL = 16
+USABLE_SHARE = 0.8  # of the memory that is free when the command starts
 
 
 @dataclass(frozen=True)
@@ -46,40 +50,97 @@ class ImageOptions:
     Attributes:
         settings: The effect, and which regions count.
         tiles: See `seg_edge.tiling.segment_tiled`.
-        out: Folder to write to; beside each photo when None.
+        place: Where results go.
+        picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
-        force: Replace what is there.
+        force: Replace results that are there.
+        skip_existing: Leave out photos whose results are all there.
+        keep_metadata: Keep date, camera, exposure, description, author and copyright; see `seg_edge.photo.metadata`.
+        collect_coco: Keep each photo's outlines in `PhotoResult.coco`.
+        memory_bytes: For all photos in work; None for most of what is free.
+
+    Raises:
+        UsageError: Two of them make no sense together.
     """
 
     settings: EffectSettings = field(default_factory=EffectSettings)
     tiles: Tiles = "auto"
-    out: Path | None = None
+    place: Place = field(default_factory=Place)
+    picture_format: str | None = None
     labels: bool = False
     polygons: str | None = None
     force: bool = False
+    skip_existing: bool = False
+    keep_metadata: bool = False
+    collect_coco: bool = False
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_tiles(self.tiles)
+        file = self.place.file
+        of_file = FORMATS.get(file.suffix.lower()) if file else None
+        if of_file and self.picture_format not in (None, of_file):
+            raise UsageError(f"--out {file} is no {self.picture_format}; leave one of --out and --format away.")
+        if self.settings.transparent and (self.picture_format or of_file) == "jpeg":
+            raise UsageError("a JPEG holds no transparency; write this effect as png or webp.")
+        if self.force and self.skip_existing:
+            raise UsageError("--force replaces results, --skip-existing keeps them; give one of the two.")
 
-    def outputs_of(self, photo: Path) -> dict[str, Path]:
-        """The files a photo's results go to, by kind."""
-        effect = self.settings.effect
-        suffix = ".png" if self.settings.transparent or effect in PNG_EFFECTS else ".jpg"
-        names = {effect: f"{photo.stem}.{effect}{suffix}"}
+    @property
+    def suffix(self) -> str:
+        """Of the picture."""
+        file = self.place.file
+        if self.picture_format is None and file and file != STREAM:
+            return file.suffix.lower()
+        sharp = self.settings.transparent or self.settings.effect in SHARP or file == STREAM
+        return SUFFIXES[self.picture_format or ("png" if sharp else "jpeg")]
+
+    def endings(self) -> dict[str, str]:
+        """How the names of a photo's results end, by kind; the picture is the first."""
+        endings = {self.settings.effect: f".{self.settings.effect}{self.suffix}"}
         if self.labels:
-            names["labels"] = f"{photo.stem}.labels.png"
+            endings["labels"] = ".labels.png"
         if self.polygons:
-            names["polygons"] = f"{photo.stem}.{self.polygons}.json"
-        return {kind: (self.out or photo.parent) / name for kind, name in names.items()}
+            endings["polygons"] = f".{self.polygons}.json"
+        return endings
+
+
+@dataclass(frozen=True)
+class PhotoJob:
+    """A photo and where its results go.
+
+    Attributes:
+        photo: Its file, or `STREAM`.
+        outputs: The results' files by kind; `STREAM` for standard output.
+        name: What outlines call it: its name, in a folder with the path from there.
+        content: The file's bytes where it is `STREAM`.
+        again: Do it even if this package made it.
+    """
+
+    photo: Path
+    outputs: dict[str, Path]
+    name: str
+    content: bytes | None = None
+    again: bool = False
 
 
 @dataclass
 class PhotoResult:
     """What became of one photo: `error` is empty when it was done.
 
-    `timing_ms` holds `decode`, `preprocess`, `inference`, `postprocess`, `render` (with encoding and writing) and
-    their sum, `total`; as photos overlap, a folder takes less than the sum of its totals.
+    Attributes:
+        photo: Its file.
+        size_wh: Width and height, upright.
+        areas: Share of its pixels of each class but the background.
+        outputs: The results' files by kind.
+        timing_ms: `decode`, `preprocess`, `inference`, `postprocess`, `render` (with encoding and writing) and their
+            sum, `total`; as photos overlap, a folder takes less than the sum of its totals.
+        error: Why it failed.
+        blocked: It failed because results are there already.
+        skipped: Why it was left out: it has its results already, or is a result itself.
+        coco: Its outlines, with `collect_coco`.
+        content: The picture, where it goes to standard output.
     """
 
     photo: Path
@@ -88,112 +149,181 @@ class PhotoResult:
     outputs: dict[str, Path] = field(default_factory=dict)
     timing_ms: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    blocked: bool = False
+    skipped: str = ""
+    coco: dict[str, Any] = field(default_factory=dict)
+    content: bytes = b""
 
     def to_json(self, segmenter: Segmenter) -> dict[str, Any]:
         """The object that `seg-edge image --json` prints."""
         if self.error:
             return {"photo": str(self.photo), "error": self.error}
+        outputs = {kind: str(path) for kind, path in self.outputs.items()}
+        if self.skipped:
+            return {"photo": str(self.photo), "skipped": self.skipped, "outputs": outputs}
         return {
             "photo": str(self.photo),
             "size_wh": list(self.size_wh),
             "classes": {name: round(share, 6) for name, share in self.areas.items()},
-            "outputs": {kind: str(path) for kind, path in self.outputs.items()},
+            "outputs": outputs,
             "timing_ms": {stage: round(value, 3) for stage, value in self.timing_ms.items()},
             "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
         }
 
 
-def segment_photos(photos: Sequence[Path], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
+RESULT_OF_OURS = "seg-edge made it"
+DONE_BEFORE = "its results are there"
+
+
+def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
+    """Gives each photo the names of its results."""
+    folder, paths = options.place.folder, found.paths
+    folders = [folder / found.below.get(path, Path()) if folder else path.parent for path in paths]
+    named = {path: found.below.get(path, Path()) / path.name for path in paths}
+    alone = len(paths) == 1 and paths[0] not in found.below
+    return [
+        PhotoJob(
+            path, result_paths(options.place, target, stem, options.endings()), named[path].as_posix(), again=alone
+        )
+        for path, target, stem in zip(paths, folders, result_stems(paths, folders), strict=True)
+    ]
+
+
+def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
     """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
-    taken: dict[Path, Path] = {}
-
-    def plan(photo: Path) -> PhotoResult:
-        outputs = options.outputs_of(photo)
-        for path in outputs.values():
-            if path in taken:
-                return PhotoResult(
-                    photo,
-                    error=f"{photo}: {path.name} is the result of {taken[path]} already; rename one.",
+    inputs = {job.photo.absolute() for job in jobs}
+    free = available_bytes()
+    budget = options.memory_bytes or (int(free * USABLE_SHARE) if free else 1 << 30)
+    pending: deque[tuple[Future[PhotoResult], int]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for job in jobs:
+            needed = _bytes_needed(job)
+            while pending and (len(pending) == WORKERS or sum(n for _, n in pending) + needed > budget):
+                yield pending.popleft()[0].result()
+            if needed > budget:
+                error = (
+                    f"{one_line_name(job.photo)} needs about {needed / 1e6:.0f} MB of memory, where "
+                    f"{budget / 1e6:.0f} MB may be used; raise --memory, close other programs or scale it down."
                 )
-            if os.path.exists(path) and not options.force:  # False, not an error, where a folder can't be entered
-                return PhotoResult(photo, error=f"{photo}: {path} is there already; --force replaces it.")
-        taken.update(dict.fromkeys(outputs.values(), photo))
-        return PhotoResult(photo, outputs=outputs)
-
-    def decode(result: PhotoResult) -> tuple[PhotoResult, np.ndarray | None]:
-        return result, None if result.error else _attempt(result, "decode", lambda: read_photo(result.photo))
-
-    def infer(
-        item: tuple[PhotoResult, np.ndarray | None],
-    ) -> tuple[PhotoResult, np.ndarray | None, Segmentation | None]:
-        result, frame = item
-        if frame is None:
-            return result, frame, None
-        return result, frame, _attempt(result, "segment", lambda: segment(frame))
-
-    def finish(item: tuple[PhotoResult, np.ndarray | None, Segmentation | None]) -> PhotoResult:
-        result, frame, answer = item
-        if frame is not None and answer is not None:
-            del result.timing_ms["segment"]  # the Segmenter says it stage by stage
-            result.timing_ms.update(answer.timing_ms)
-            _attempt(result, "render", lambda: _write_all(result, frame, answer, options))
-            result.timing_ms["total"] = sum(result.timing_ms.values())
-        return result
-
-    def segment(frame: np.ndarray) -> Segmentation:
-        return select_regions(segment_tiled(segmenter, frame, options.tiles), options.settings)
-
-    with ThreadPoolExecutor(AHEAD) as pool:
-        frames = _ahead(pool, decode, map(plan, photos))
-        yield from _ahead(pool, finish, map(infer, frames))
+                pending.append((pool.submit(PhotoResult, job.photo, error=error), 0))
+            else:
+                pending.append((pool.submit(_segment_photo, job, segmenter, options, inputs), needed))
+        while pending:
+            yield pending.popleft()[0].result()
 
 
-def is_result(path: Path) -> bool:
-    """Whether the file's name is one that an earlier run gives to its results."""
-    return RESULT.search(path.name) is not None
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """`map(work, items)` in order, at most `AHEAD` results ahead of the reader."""
-    pending: deque[Future[Made]] = deque()
-    for item in items:
-        pending.append(pool.submit(work, item))
-        if len(pending) > AHEAD:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def _attempt(result: PhotoResult, stage: str, work: Callable[[], Made]) -> Made | None:
-    """Runs and times one stage of a photo; an error becomes the photo's."""
-    began = time.perf_counter()
+def _bytes_needed(job: PhotoJob) -> int:
+    """An upper bound of what a photo takes while it is in work; 0 for what can't be read."""
     try:
-        return work()
-    except SegEdgeError as error:
-        result.error = str(error)
-    except (cv2.error, OSError) as error:
-        result.error = f"{result.photo}: {str(error).splitlines()[0]}"
+        if job.content is not None:
+            return 0  # there is no other photo to wait for
+        width, height = read_header(job.photo).size_wh
+        return width * height * BYTES_PER_PIXEL + job.photo.stat().st_size
+    except (PhotoError, OSError):
+        return 0
+
+
+def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, inputs: set[Path]) -> PhotoResult:
+    result = PhotoResult(job.photo, outputs=job.outputs)
+    try:
+        if job.content is None and not job.again and read_header(job.photo).is_result:
+            return replace(result, skipped=RESULT_OF_OURS, outputs={})
+        for path in job.outputs.values():
+            if path.absolute() in inputs and path != STREAM and not is_result(path):
+                raise OutputError(f"{one_line_name(job.photo)}: its result would replace the photo {path}.")
+        there = [path for path in job.outputs.values() if path != STREAM and path.exists()]
+        if options.skip_existing and len(there) == len(job.outputs):
+            return replace(result, skipped=DONE_BEFORE)
+        if there and not options.force and not options.skip_existing:
+            message = f"{one_line_name(job.photo)}: {there[0]} is there already; --force replaces it."
+            return replace(result, error=message, blocked=True)
+        with _timed(result, "decode"):
+            photo = _load(job)
+        answer = _segment(photo, segmenter, options)
+        result.timing_ms.update(answer.timing_ms)
+        with _timed(result, "render"):
+            _write_all(job, result, photo, answer, options)
+        result.timing_ms["total"] = sum(result.timing_ms.values())
+    except SegEdgeError as problem:
+        result.error = str(problem)
     except MemoryError:
-        result.error = f"{result.photo}: too large for this machine's memory; make the photo smaller."
-    finally:
-        result.timing_ms[stage] = (time.perf_counter() - began) * 1000
-    return None
+        result.error = str(_too_large(job.photo))
+    except (cv2.error, OSError) as problem:
+        no_memory = isinstance(problem, cv2.error) and problem.code == cv2.Error.StsNoMem
+        first_line = (str(problem).splitlines() or [type(problem).__name__])[0]
+        result.error = str(_too_large(job.photo)) if no_memory else f"{one_line_name(job.photo)}: {first_line}"
+    return result
 
 
-def _write_all(result: PhotoResult, frame: np.ndarray, answer: Segmentation, options: ImageOptions) -> None:
-    result.size_wh, result.areas = (frame.shape[1], frame.shape[0]), answer.areas
-    for kind, path in result.outputs.items():
-        if kind == "labels":
-            write_picture(path, answer.labels)
-        elif kind == "polygons":
-            document = _polygons(result, answer, str(options.polygons))
-            write_file(path, json.dumps(document).encode())
+def _too_large(photo: Path) -> PhotoTooLargeError:
+    return PhotoTooLargeError(f"{one_line_name(photo)} doesn't fit into the memory left; scale it down.")
+
+
+def _load(job: PhotoJob) -> Photo:
+    if job.content is None:
+        return load_photo(job.photo)
+    # A copy, for a TIFF's bytes may be changed.
+    return load_photo_bytes(np.frombuffer(bytearray(job.content), np.uint8), "the photo on standard input")
+
+
+@contextmanager
+def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    result.timing_ms[stage] = (time.perf_counter() - began) * 1000
+
+
+def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segmentation:
+    """The answer; what is transparent in the photo is background."""
+    answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
+    if photo.alpha is None:
+        return answer
+    return replace(answer, labels=cv2.bitwise_and(answer.labels, cv2.compare(photo.alpha, 127, cv2.CMP_GT)))
+
+
+def _draw(photo: Photo, answer: Segmentation, settings: EffectSettings) -> np.ndarray:
+    """The picture, which is nowhere less transparent than the photo."""
+    if photo.alpha is None or not (settings.transparent or settings.effect == "replace"):
+        return render(photo.frame, answer, settings)
+    cutout = render(photo.colour, answer, settings if settings.transparent else EffectSettings("cutout"))
+    alpha = cv2.min(cv2.extractChannel(cutout, 3), photo.alpha)
+    colour = cv2.cvtColor(cutout, cv2.COLOR_BGRA2BGR)
+    if settings.transparent:
+        return with_alpha(colour, alpha)
+    if isinstance(settings.background, np.ndarray):
+        behind = cover(settings.background, answer.labels.shape).copy()  # type: ignore[arg-type]
+    else:
+        behind = np.full_like(colour, settings.background[::-1])  # type: ignore[index]
+    paste(behind, colour, alpha)
+    return behind
+
+
+def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
+    height, width = answer.labels.shape
+    result.size_wh, result.areas = (width, height), answer.areas
+    classes = [info.name for info in answer.classes]
+    outlines = answer.polygons() if options.polygons or options.collect_coco else []
+    if options.collect_coco:
+        result.coco = to_coco(job.name, result.size_wh, outlines, classes)
+    exif = keep_metadata(photo.header.exif) if options.keep_metadata and photo.header.exif else b""
+    for kind, path in job.outputs.items():
+        if kind == "polygons":
+            file_bytes = len(job.content) if job.content is not None else job.photo.stat().st_size
+            document = (
+                to_via(job.name, file_bytes, outlines)
+                if options.polygons == "via"
+                else to_coco(job.name, result.size_wh, outlines, classes)
+            )
+            content = json_text(document).encode()
         else:
-            write_picture(path, render(frame, answer, options.settings))
-
-
-def _polygons(result: PhotoResult, answer: Segmentation, form: str) -> dict[str, Any]:
-    name, outlines = result.photo.name, answer.polygons()
-    if form == "via":
-        return to_via(name, result.photo.stat().st_size, outlines)
-    return to_coco(name, result.size_wh, outlines, [info.name for info in answer.classes])
+            picture = answer.labels if kind == "labels" else _draw(photo, answer, options.settings)
+            suffix = ".png" if kind == "labels" else options.suffix
+            quality = LOSSLESS if options.settings.effect in SHARP else WEBP_QUALITY
+            try:
+                content = mark_result(encode_picture(picture, suffix, webp_quality=quality), exif)
+            except SegEdgeError as problem:
+                raise type(problem)(f"{one_line_name(job.photo)}: {problem}") from problem
+        if path == STREAM:
+            result.content = content
+        else:
+            write_file(path, content)

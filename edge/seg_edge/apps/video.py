@@ -100,17 +100,17 @@ def segment_video(
         def run(write: Write) -> None:
             _write_frames(write, pipeline, draw, stats, show_progress)
 
-        try:
-            if is_sequence(out):
-                with NumberedPictures(out, force) as pictures:
-                    run(pictures.write)
-                sound = "pictures have no sound"
-            else:
+        if is_sequence(out):
+            with NumberedPictures(out, force) as pictures:
+                run(pictures.write)
+            sound = "pictures have no sound"
+        else:
+            try:
                 with atomic_write(out) as temporary:
                     film = _open_film(video, out, temporary, pipeline.info, settings.transparent, crf)
                     sound = _write_video(video, film, pipeline.info, run)
-        except OutputError as error:
-            raise OutputError(f"{error} Nothing is left of it.") from error
+            except OutputError as error:
+                raise OutputError(f"{error} Nothing is left of it.") from error
     return VideoOutcome(sound, pipeline.complaint, stats.to_json(pipeline, segmenter))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from seg_edge.commands.console import StatusLine, fail
+from seg_edge.commands.console import StatusLine, echo_json, fail
 from seg_edge.commands.options import INPUT_PANEL, MAX_THREADS, MODEL_PANEL, JsonOption
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
@@ -81,7 +80,7 @@ def bench(
     document = run_bench(settings, line.show)
     line.show("")
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        echo_json(document)
     else:
         typer.echo(headline(document))
         console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)

@@ -15,10 +15,18 @@ from seg_edge.commands.options import (
     INPUT_PANEL,
     OUTPUT_PANEL,
     VIEW_PANEL,
+    BackgroundOption,
+    BlurStrengthOption,
     Effect,
+    EffectOption,
+    FillHolesOption,
+    MinAreaOption,
     ModelOption,
+    Only,
+    OnlyOption,
     SmoothOption,
     ThreadsOption,
+    effect_settings,
 )
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
@@ -30,6 +38,15 @@ class View(StrEnum):
     window = "window"
     http = "http"
     none = "none"
+
+
+class Rotate(StrEnum):
+    """By how many degrees the picture is turned."""
+
+    none = "0"
+    quarter = "90"
+    half = "180"
+    three_quarters = "270"
 
 
 def camera(
@@ -56,8 +73,16 @@ def camera(
             rich_help_panel=INPUT_PANEL,
         ),
     ] = None,
-    effect: Annotated[Effect, typer.Option(help="What to make of the picture.")] = Effect.overlay,
-    background: Annotated[Path | None, typer.Option(help="Picture for the effect 'replace'.")] = None,
+    rotate: Annotated[
+        Rotate, typer.Option(help="Turn the picture clockwise by so many degrees.", rich_help_panel=INPUT_PANEL)
+    ] = Rotate.none,
+    flip: Annotated[bool, typer.Option("--flip", help="Exchange top and bottom.", rich_help_panel=INPUT_PANEL)] = False,
+    effect: EffectOption = Effect.overlay,
+    background: BackgroundOption = None,
+    blur_strength: BlurStrengthOption = 1.0,
+    only: OnlyOption = Only.all,
+    min_area: MinAreaOption = 0.0,
+    fill_holes: FillHolesOption = False,
     mirror: Annotated[
         bool,
         typer.Option("--mirror", help="Mirror the picture, like a mirror or a video call.", rich_help_panel=VIEW_PANEL),
@@ -78,11 +103,37 @@ def camera(
         ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.", rich_help_panel=VIEW_PANEL)] = 8000,
+    allow_frame: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A web site that may show the page in a frame: http://hass.local:8123.",
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Another name that the page answers to.", rich_help_panel=VIEW_PANEL),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
             help="Also record to this video file; %Y%m%d-%H%M%S in the name becomes the time.",
             rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    segment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Record in pieces of so long: 30s, 10m, 1h.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Delete the oldest pieces beyond so much: 500MB, 20GB.", rich_help_panel=OUTPUT_PANEL
         ),
     ] = None,
     virtual_camera: Annotated[
@@ -124,16 +175,22 @@ def camera(
 ) -> None:
     """Segment live, until you press q in the window or Ctrl-C."""
     from seg_edge.apps.camera import CameraSettings, run_camera
-    from seg_edge.photo.read import read_photo
     from seg_edge.smooth import DEFAULT_SMOOTH
 
+    if (segment and not record) or (keep and not segment):
+        raise UsageError("--keep is for --segment, and --segment for --record; give those too.")
     settings = CameraSettings(
         source=source,
         size_wh=_size(size) if size else None,
         fps=fps,
         controls=dict(_control(text) for text in control or ()),
-        effect=effect.value,
-        background=read_photo(background) if background else None,
+        effects=effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
+        rotate=int(rotate.value),
+        flip=flip,
+        frame_origins=tuple(allow_frame or ()),
+        names=tuple(name or ()),
+        segment_s=_measure("--segment", segment, {"s": 1, "m": 60, "h": 3600}, "10m") if segment else None,
+        keep_bytes=int(_measure("--keep", keep, {"MB": 10**6, "GB": 10**9}, "20GB")) if keep else None,
         mirror=mirror,
         view=view.value if view else "",
         host=host,
@@ -166,6 +223,13 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise UsageError(f"--size {text} is no size; write it as 640x480.")
     return int(match[1]), int(match[2])
+
+
+def _measure(option: str, text: str, units: dict[str, int], example: str) -> float:
+    match = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(units)})", text)
+    if not match or not float(match[1]):
+        raise UsageError(f"{option} {text} is no amount; write it as {example}, with one of {', '.join(units)}.")
+    return float(match[1]) * units[match[2]]
 
 
 def _control(text: str) -> tuple[str, object]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from seg_edge.errors import SegEdgeError, UsageError
+from seg_edge.json_text import json_text
 
 ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end of the line
 
@@ -35,12 +36,17 @@ class StatusLine:
     def log(self, text: str) -> None:
         """A line that stays."""
         with contextlib.suppress(OSError):
-            note(f"{ERASE_LINE if self.in_terminal else ''}{printable(text)}")
+            note(text, over_line=self.in_terminal)
 
 
-def note(message: str) -> None:
-    """A line on stderr."""
-    typer.echo(message, err=True)
+def note(message: str, over_line: bool = False) -> None:
+    """A line on stderr, of letters that any terminal takes; on request over the one that is there."""
+    typer.echo(f"{ERASE_LINE if over_line else ''}{printable(' '.join(message.splitlines()))}", err=True)
+
+
+def echo_json(document: Any, indent: int | None = None) -> None:
+    """A document on stdout, in UTF-8 whatever the terminal's letters are."""
+    typer.echo(json_text(document, indent=indent).encode())
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import typer
 
-from seg_edge.commands.console import fail
+from seg_edge.commands.console import echo_json, fail
 from seg_edge.commands.options import JsonOption
 
 
@@ -23,7 +22,7 @@ def doctor(as_json: JsonOption = False) -> None:
         )
     findings = examine()
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        echo_json([dataclasses.asdict(finding) for finding in findings], indent=2)
     else:
         for finding in findings:
             colour = {"ok": "green", "note": "yellow", "problem": "red"}[finding.status]

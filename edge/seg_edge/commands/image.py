@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seg_edge.commands.console import ERASE_LINE, note, printable
+from seg_edge.commands.console import echo_json, note, printable
 from seg_edge.commands.options import (
+    INPUT_PANEL,
     MODEL_PANEL,
     OUTPUT_PANEL,
     BackgroundOption,
@@ -26,7 +27,12 @@ from seg_edge.commands.options import (
     ThreadsOption,
     effect_settings,
 )
+from seg_edge.errors import OutputError, UsageError
 from seg_edge.models import DEFAULT_MODEL, PHOTO_MODEL
+
+if TYPE_CHECKING:
+    from seg_edge.apps.image import ImageOptions, PhotoResult
+    from seg_edge.segmenter import Segmenter
 
 
 class PolygonFormat(StrEnum):
@@ -36,8 +42,18 @@ class PolygonFormat(StrEnum):
     coco = "coco"
 
 
+class PictureFormat(StrEnum):
+    """How pictures are written."""
+
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+
+
 def image(
-    photos: Annotated[list[str], typer.Argument(help="Photos, folders or globs.", metavar="PHOTO...")],
+    photos: Annotated[
+        list[str], typer.Argument(help="Photos, folders or globs; '-' is standard input.", metavar="PHOTO...")
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -46,6 +62,9 @@ def image(
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Go into folders' folders too.", rich_help_panel=INPUT_PANEL)
+    ] = False,
     effect: EffectOption = Effect.overlay,
     background: BackgroundOption = None,
     blur_strength: BlurStrengthOption = 1.0,
@@ -53,14 +72,52 @@ def image(
     min_area: MinAreaOption = 0.0,
     fill_holes: FillHolesOption = False,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the results; by default the photo's folder.", rich_help_panel=OUTPUT_PANEL),
+        str | None,
+        typer.Option(
+            help="Folder for the results, or for one photo its picture's file; '-' is standard output. By default the "
+            "photo's folder.",
+            metavar="FOLDER|FILE",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    picture_format: Annotated[
+        PictureFormat | None,
+        typer.Option("--format", help="By default jpeg, or png where jpeg won't do.", rich_help_panel=OUTPUT_PANEL),
     ] = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     polygons: Annotated[
-        PolygonFormat | None, typer.Option(help="Also write the outlines.", rich_help_panel=OUTPUT_PANEL)
+        PolygonFormat | None,
+        typer.Option(help="Also write the outlines, one file a photo.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="Also write all outlines into one COCO document.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
+    keep_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--keep-metadata",
+            help="Keep date, camera, exposure, description, author and copyright; never the place.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Leave out photos that have their results.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Megabytes that photos in work may take together; by default most of what is free.",
+            metavar="MB",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
     tiles: Annotated[
         str,
@@ -73,62 +130,158 @@ def image(
     ] = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
-    from seg_edge.apps.image import ImageOptions, is_result, segment_photos
-    from seg_edge.photo.find import find_photos
+    from seg_edge.apps.image import ImageOptions, PhotoJob, plan_jobs, segment_photos
+    from seg_edge.apps.image_outputs import STREAM, choose_place
+    from seg_edge.photo.find import FoundPhotos, find_photos
     from seg_edge.segmenter import Segmenter, default_photo_model
 
+    piped = "-" in photos
+    if piped and len(photos) > 1:
+        raise UsageError("'-' is one photo from standard input; give it alone.")
+    found = FoundPhotos([STREAM]) if piped else find_photos(photos, recursive)
     options = ImageOptions(
         effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
         int(tiles) if tiles.isascii() and tiles.isdigit() else tiles,
-        out,
+        choose_place("-" if piped and out is None else out, several=len(found.paths) > 1),
+        picture_format.value if picture_format else None,
         labels,
         polygons.value if polygons else None,
         force,
+        skip_existing,
+        keep_metadata,
+        collect_coco=coco is not None,
+        memory_bytes=memory * 1_000_000 if memory else None,
     )
+    _check_streams(options, piped, as_json)
+    if coco:
+        _check_coco(coco, options)
     segmenter = Segmenter(model or default_photo_model(threads, note), threads)
-    paths, failures = find_photos(photos)
-    named = {Path(photo) for photo in photos}
-    earlier = [path for path in paths if is_result(path) and path not in named]
-    paths = [path for path in paths if path not in earlier]
-    if earlier:
-        note(f"{len(earlier)} pictures that seg-edge made earlier are left out, first {earlier[0]}")
-    for argument, failure in failures.items():
-        _report(str(failure), as_json, {"photo": argument, "error": str(failure)})
+    jobs = plan_jobs(found, options)
+    if piped:
+        jobs = [PhotoJob(STREAM, jobs[0].outputs, "stdin", sys.stdin.buffer.read())]
 
-    done, failed = 0, len(failures)
-    shows_bar = len(paths) > 1 and sys.stderr.isatty()
+    report = _Report(segmenter, as_json, show_bar=len(jobs) > 1 and sys.stderr.isatty())
+    for argument, failure in found.failures.items():
+        report.failed(str(failure), {"photo": argument, "error": str(failure)})
     with typer.progressbar(
-        segment_photos(paths, segmenter, options),
-        length=len(paths),
-        label=f"Segmenting {len(paths)} photos",
+        segment_photos(jobs, segmenter, options),
+        length=len(jobs),
+        label=f"Segmenting {len(jobs)} photos",
         file=sys.stderr,
-        hidden=not shows_bar,
+        hidden=not report.show_bar,
     ) as results:
         for result in results:
-            if result.error:
-                failed += 1
-                _report(result.error, as_json, result.to_json(segmenter), over_bar=shows_bar)
-                continue
-            done += 1
-            if as_json:
-                typer.echo(json.dumps(result.to_json(segmenter), ensure_ascii=False))
-            elif not (shows_bar and sys.stdout.isatty()):
-                found = ", ".join(f"{name} {share:.1%}" for name, share in result.areas.items())
-                files = ", ".join(str(path) for path in result.outputs.values())
-                typer.echo(printable(f"{result.photo}: {found} -> {files}"))
-    if shows_bar and sys.stdout.isatty():
-        typer.echo(f"{done} photos segmented; the pictures are {f'in {out}' if out else 'beside them'}")
-    if failed or not done:
-        raise typer.Exit(1)
+            report.add(result)
+    if coco:
+        _write_coco(coco, report.coco)
+    report.finish(found.left_out, len(jobs) + len(found.failures))
 
 
-def _report(message: str, as_json: bool, document: dict[str, Any], over_bar: bool = False) -> None:
-    """A photo's failure: a line on stderr, where the progress bar was, and with --json its object on stdout as well."""
-    note(f"{ERASE_LINE if over_bar else ''}error: {printable(message)}")
-    if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+def _check_streams(options: ImageOptions, piped: bool, as_json: bool) -> None:
+    from seg_edge.apps.image_outputs import STREAM
+
+    if piped and sys.stdin.isatty():
+        raise UsageError("'-' reads a photo from standard input, which is the terminal; pipe one into it.")
+    if options.place.file == STREAM:
+        if as_json or options.labels or options.polygons:
+            raise UsageError("standard output takes one picture; for more than that name a file with --out.")
+        if sys.stdout.isatty():
+            raise UsageError("the picture would go to the terminal; redirect it with '> FILE', or name one with --out.")
+
+
+def _check_coco(coco: Path, options: ImageOptions) -> None:
+    from seg_edge.system.files import check_writable
+
+    if options.skip_existing:
+        raise UsageError("--coco would lack the photos that --skip-existing leaves out; give one of the two.")
+    if coco.exists() and not options.force:
+        raise OutputError(f"{coco}: is there already; --force replaces it.")
+    check_writable(coco)
+
+
+def _write_coco(coco: Path, documents: list[dict[str, Any]]) -> None:
+    from seg_edge.export import join_coco
+    from seg_edge.json_text import json_text
+    from seg_edge.system.files import write_file
+
+    write_file(coco, json_text(join_coco(documents)).encode())
+
+
+class _Report:
+    """What is said of the photos: a line each as they come, and what became of all of them at the end."""
+
+    def __init__(self, segmenter: Segmenter, as_json: bool, show_bar: bool) -> None:
+        self.segmenter, self.as_json, self.show_bar = segmenter, as_json, show_bar
+        self.coco: list[dict[str, Any]] = []
+        self._done = self._failed = self._had = self._ours = 0
+        self._blocked: list[PhotoResult] = []
+
+    def failed(self, message: str, document: dict[str, Any], say: bool = True) -> None:
+        self._failed += 1
+        if say:
+            note(f"error: {message}", over_line=self.show_bar)
+        if self.as_json:
+            echo_json(document)
+
+    def add(self, result: PhotoResult) -> None:
+        from seg_edge.apps.image import DONE_BEFORE
+
+        document = result.to_json(self.segmenter)
+        if result.error:
+            self._blocked += [result] if result.blocked else []
+            self.failed(result.error, document, say=not result.blocked)
+            return
+        if result.skipped:
+            self._had += result.skipped == DONE_BEFORE
+            self._ours += result.skipped != DONE_BEFORE
+            if self.as_json:
+                echo_json(document)
+            return
+        self._done += 1
+        self.coco += [result.coco] if result.coco else []
+        if result.content:
+            sys.stdout.buffer.write(result.content)
+            sys.stdout.buffer.flush()
+        elif self.as_json:
+            echo_json(document)
+        elif not (self.show_bar and sys.stdout.isatty()):
+            found = ", ".join(f"{name} {share:.1%}" for name, share in result.areas.items())
+            files = ", ".join(str(path) for path in result.outputs.values())
+            typer.echo(printable(f"{result.photo}: {found} -> {files}"))
+
+    def finish(self, left_out: Counter[str], count: int) -> None:
+        """Says what was left out and how many failed.
+
+        Raises:
+            typer.Exit: With 1, something failed, or nothing was done.
+        """
+        if len(self._blocked) == 1:
+            note(f"error: {self._blocked[0].error}")
+        elif self._blocked:
+            note(
+                f"error: {len(self._blocked)} photos have results already, the first is {self._blocked[0].photo}; "
+                "--skip-existing leaves such photos out, --force replaces the results."
+            )
+        if reasons := _left_out(left_out, self._ours):
+            note(f"left out: {reasons}")
+        if count > 1:
+            parts = {"done": self._done, "with results already left out": self._had, "failed": self._failed}
+            counts = ", ".join(f"{number} {what}" for what, number in parts.items() if number or what == "done")
+            number = count - self._ours
+            note(f"{number} photo{'' if number == 1 else 's'}: {counts}")
+        if self._failed or not (self._done or self._had):
+            raise typer.Exit(1)
+
+
+def _left_out(entries: Counter[str], results: int) -> str:
+    """`5 pictures that seg-edge made, 2 folders (--recursive reads them), 3 .mov and 1 .txt (no photos)`."""
+    counts = dict(entries)
+    parts = [f"{results} {'pictures' if results > 1 else 'picture'} that seg-edge made"] if results else []
+    for what, why in (("folder", " (--recursive reads them)"), ("linked folder", ""), ("hidden file", "")):
+        number = counts.pop(what, 0)
+        parts += [f"{number} {what}{'s' if number > 1 else ''}{why}"] if number else []
+    others = [f"{number} {kind}" for kind, number in sorted(counts.items(), key=lambda pair: -pair[1]) if number]
+    parts += [f"{', '.join(others)} (no photos)"] if others else []
+    return ", ".join(parts)

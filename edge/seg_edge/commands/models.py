@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seg_edge.commands.console import printable
+from seg_edge.commands.console import echo_json, printable
 from seg_edge.commands.options import JsonOption
 from seg_edge.models import bundled_models, open_model
 
@@ -27,7 +27,7 @@ def models(
     if model is None:
         files = [open_model(name) for name in bundled_models()]
         if as_json:
-            typer.echo(json.dumps([_describe(file) for file in files], indent=2, ensure_ascii=False))
+            echo_json([_describe(file) for file in files], indent=2)
         for file in [] if as_json else files:
             card = file.card
             classes = ", ".join(card.class_names[1:]) if card else "no card"
@@ -35,7 +35,7 @@ def models(
         return
     file = open_model(model)
     if as_json:
-        typer.echo(json.dumps(_describe(file), indent=2, ensure_ascii=False))
+        echo_json(_describe(file), indent=2)
     elif file.card is None:
         typer.echo(f"{file.path}: {len(file.content):,} bytes, sha256 {file.sha256}\nIt carries no card.")
     else:

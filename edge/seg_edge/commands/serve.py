@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Annotated
 
 import typer
@@ -41,10 +43,12 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Photos segmented at once.", show_default="the cores")
     ] = None,
-    queue: Annotated[int, typer.Option(min=0, max=1000, help="Requests that may wait beside those.")] = 16,
+    queue: Annotated[int, typer.Option(min=0, max=1000, help="Photos that may wait beside those.")] = 64,
     max_mb: Annotated[float, typer.Option(min=0.01, max=500, help="Largest upload.")] = 16,
     max_megapixels: Annotated[float, typer.Option(min=0.01, max=120, help="Largest photo.")] = 16,
-    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds a request may take.")] = 30,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Seconds to wait for a photo, and then for its answer.")
+    ] = 30,
 ) -> None:
     """Serve the page that segments in the browser, and the HTTP API, until Ctrl-C."""
     try:
@@ -53,7 +57,8 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"'seg-edge serve' needs packages that are not installed ({error.name}): pip install 'seg-edge[serve]'"
+            f"'seg-edge serve' needs packages that are not installed ({error.name}): "
+            "pip install fastapi uvicorn h11 prometheus-client segno"
         ) from error
     from seg_edge.serve.server import serve as run
     from seg_edge.serve.settings import ServeSettings
@@ -71,6 +76,7 @@ def serve(
             max_pixels=round(max_megapixels * 1e6),
             seconds=timeout,
             on_server=on_server,
+            command=shlex.join(["seg-edge", *sys.argv[1:]]),
         ),
         note,
     )

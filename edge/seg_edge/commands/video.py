@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +27,7 @@ from seg_edge.commands.options import (
     effect_settings,
 )
 from seg_edge.errors import OutputError
+from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
 
 
@@ -105,6 +105,6 @@ def video(
     published, rate = outcome.stats["frames"]["published"], outcome.stats["fps"] or 0
     typer.echo(printable(f"{file}: {published} frames, {rate:.0f} a second -> {out}; {outcome.sound}"))
     if stats:
-        write_file(stats, json.dumps(outcome.stats, indent=1).encode() + b"\n")
+        write_file(stats, json_text(outcome.stats, indent=1).encode() + b"\n")
     if outcome.complaint:
         fail(f"{file}: {outcome.complaint}; the rest was done.", 1)

@@ -62,14 +62,6 @@ def decode_upright(header: PhotoHeader, data: np.ndarray) -> tuple[np.ndarray, n
         raise ValueError(_undecoded(header)) from None
 
 
-def over_white(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """What is transparent laid over white: BGR uint8 (h, w, 3); `colour` itself where alpha is None."""
-    if alpha is None:
-        return colour
-    # 255 - (255 - colour) * alpha / 255
-    return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(colour), cv2.merge([alpha] * 3), scale=1 / 255))
-
-
 def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
     """The stored picture, not turned: uint8 or uint16, (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)."""
     if header.orientation_byte is not None:

@@ -5,64 +5,121 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from seg_edge.errors import PhotoError
 from seg_edge.photo.read import one_line_name, photo_error
 
-PHOTO_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+PHOTO_SUFFIXES: frozenset[str] = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".tif", ".tiff"),
+        *(".heic", ".heif", ".hif", ".avif"),
+    }
+)
+LOOKED_FOR = f"looked for {' '.join(sorted(PHOTO_SUFFIXES))}"
 
 
-def find_photos(arguments: Sequence[str]) -> tuple[list[Path], dict[str, PhotoError]]:
+@dataclass
+class FoundPhotos:
+    """What files, folders and globs hold.
+
+    Attributes:
+        paths: The photos, each once.
+        failures: The error of each folder that can't be listed, and of each folder or glob in which there is no photo.
+        below: Of a photo found in a folder, the path from that folder to the photo's own: `.` right inside it.
+        left_out: How many entries of folders were left out, by what they are.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    failures: dict[str, PhotoError] = field(default_factory=dict)
+    below: dict[Path, Path] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def find_photos(arguments: Sequence[str], recursive: bool = False) -> FoundPhotos:
     """The photos that files, folders and globs name, each once, in the order given.
 
     A file is kept whatever it is called, even if it is missing, so that reading it says what is
-    wrong. A folder gives the photos right inside it, a glob (`**` goes into folders) those that
-    match, both with photo2 before photo10 and without hidden files.
-
-    Returns:
-        (photos, failures): the error of each folder or glob in which there is no photo.
+    wrong. A folder gives the photos right inside it, with `recursive` those in its folders too, a
+    glob (`**` goes into folders) those that match, both with photo2 before photo10 and without
+    hidden files. Links to folders are not followed.
     """
-    found: dict[str, Path] = {}
-    failures: dict[str, PhotoError] = {}
+    found = FoundPhotos()
+    seen: set[str] = set()
     for argument in arguments:
         try:
-            for path in _expand(argument):
-                found.setdefault(os.path.normcase(os.path.abspath(path)), path)
+            for path in _expand(argument, recursive, found):
+                key = os.path.normcase(os.path.abspath(path))
+                if key not in seen:
+                    seen.add(key)
+                    found.paths.append(path)
         except PhotoError as error:
-            failures[argument] = error
-    return list(found.values()), failures
+            found.failures[argument] = error
+    return found
 
 
-def _expand(argument: str) -> list[Path]:
+def _expand(argument: str, recursive: bool, found: FoundPhotos) -> list[Path]:
     if not argument:
         raise PhotoError("An empty name was given for a photo; name a file, a folder or a glob.")
-    looked_for = f"looked for {' '.join(sorted(PHOTO_SUFFIXES))}"
     if os.path.isdir(argument):
-        try:
-            with os.scandir(argument) as entries:
-                # A broken link or a pipe named like a photo stays in: reading it says what's wrong.
-                names = [entry.name for entry in entries if not entry.is_dir()]
-        except OSError as error:
-            raise photo_error(argument, f"can't be listed ({error.strerror}); check its permissions") from None
-        paths = [Path(argument, name) for name in names if not name.startswith(".") and _is_photo(name)]
-        if not paths:
-            raise PhotoError(f"No photos in {one_line_name(argument)}: {looked_for}.")
+        paths = list(_in_folder(Path(argument), recursive, found))
+        if not paths and str(Path(argument)) not in found.failures:
+            raise PhotoError(f"No photos in {one_line_name(argument)}: {LOOKED_FOR}.")
+        for path in paths:
+            found.below[path] = path.parent.relative_to(argument)
     elif glob.has_magic(argument) and not os.path.lexists(argument):
-        # '*.heic' asks for HEIC, and reading says why it can't be; '*' asks for photos.
+        # '*.mov' asks for films, and reading says why they can't be read; '*' asks for photos.
         spelt = not glob.has_magic(os.path.splitext(argument)[1] or "*")
-        matches = [name for name in glob.glob(argument, recursive=True) if not os.path.isdir(name)]
-        paths = [Path(name) for name in matches if spelt or _is_photo(name)]
+        paths = []
+        for name in glob.glob(argument, recursive=True):
+            if os.path.isdir(name):
+                found.left_out["folder"] += "**" not in argument
+            elif spelt or is_photo_name(name):
+                paths.append(Path(name))
+            else:
+                found.left_out[_kind(name)] += 1
         if not paths:
-            raise PhotoError(f"No photos match {one_line_name(argument)}: {looked_for}.")
+            raise PhotoError(f"No photos match {one_line_name(argument)}: {LOOKED_FOR}.")
     else:
         return [Path(argument)]
     return sorted(paths, key=natural_order)
 
 
-def _is_photo(name: str) -> bool:
+def _in_folder(folder: Path, recursive: bool, found: FoundPhotos) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as scan:
+            entries = list(scan)
+    except OSError as error:
+        failure = photo_error(folder, f"can't be listed ({error.strerror}); check its permissions")
+        found.failures[str(folder)] = failure
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            found.left_out["hidden file"] += 1
+        elif entry.is_dir(follow_symlinks=False):
+            if recursive:
+                yield from _in_folder(folder / entry.name, recursive, found)
+            else:
+                found.left_out["folder"] += 1
+        elif os.path.isdir(entry.path):
+            found.left_out["linked folder"] += 1
+        elif is_photo_name(entry.name):
+            # A broken link or a pipe named like a photo stays in: reading it says what's wrong.
+            yield folder / entry.name
+        else:
+            found.left_out[_kind(entry.name)] += 1
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file is called like a photo that can be read."""
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+
+
+def _kind(name: str) -> str:
+    return os.path.splitext(name)[1].lower()[:20] or "file without a suffix"
 
 
 def natural_order(path: Path) -> tuple[list[list[str | int]], str]:

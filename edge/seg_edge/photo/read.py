@@ -13,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from seg_edge.errors import PhotoError, PhotoTooLargeError
-from seg_edge.photo.decode import decode_upright, over_white
+from seg_edge.frame import over_white
+from seg_edge.photo.decode import decode_upright
 from seg_edge.photo.header import PhotoHeader, is_whole, parse_header
 from seg_edge.photo.heif import heif_format, parse_heif
 

@@ -9,27 +9,50 @@ import numpy as np
 
 from seg_edge.errors import OutputError
 from seg_edge.system.files import write_file
-from seg_edge.system.opencv_log import quiet_opencv
+from seg_edge.system.native_log import without_native_log
 
 JPEG_QUALITY = 92
+WEBP_QUALITY = 90
+LOSSLESS = 101  # OpenCV's word for WebP without loss
+# libjpeg's JPEG_MAX_DIMENSION, RFC 9649's 14 bits, libpng's PNG_USER_WIDTH_MAX.
+_MAX_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".png": 1_000_000}
 
 
-def encode_picture(picture: np.ndarray, suffix: str, jpeg_quality: int = JPEG_QUALITY) -> bytes:
+def encode_picture(
+    picture: np.ndarray, suffix: str, jpeg_quality: int = JPEG_QUALITY, webp_quality: int = WEBP_QUALITY
+) -> bytes:
     """Encodes a picture.
 
     Args:
         picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width).
-        suffix: The format, `.jpg` or `.png`.
+        suffix: The format: `.jpg`, `.png` or `.webp`.
         jpeg_quality: 0 to 100.
+        webp_quality: 0 to 100, or `LOSSLESS`.
 
     Raises:
-        cv2.error: The format can't hold it, such as a JPEG with a side of more than 65,500 pixels.
+        OutputError: The format can't hold it, such as a JPEG with a side of more than 65,500 pixels.
+        MemoryError: There is not enough memory for it.
     """
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix == ".jpg" else []
-    with quiet_opencv():
-        done, content = cv2.imencode(suffix, picture, parameters)
+    height, width = picture.shape[:2]
+    if max(height, width) > _MAX_SIDE[suffix]:
+        kind = suffix[1:].upper().replace("JPG", "JPEG")
+        raise OutputError(
+            f"a {kind} holds at most {_MAX_SIDE[suffix]} pixels a side, and this picture has {width}x{height}; "
+            "use PNG or scale it down."
+        )
+    parameters = {
+        ".png": [],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, webp_quality],
+    }.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    try:
+        with without_native_log():
+            done, content = cv2.imencode(suffix, picture, parameters)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise OutputError(f"a {suffix} can't hold this picture ({error.err}); use PNG.") from error
     if not done:
-        raise cv2.error(f"no {suffix} can hold it")
+        raise MemoryError
     return content.tobytes()
 
 
@@ -41,7 +64,6 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """
     try:
         content = encode_picture(picture, path.suffix)
-    except cv2.error as error:
-        reason = getattr(error, "err", error)
-        raise OutputError(f"{path}: can't be encoded ({reason}); make the photo smaller.") from error
+    except OutputError as error:
+        raise OutputError(f"{path}: {error}") from error
     write_file(path, content)

@@ -33,8 +33,10 @@ class Output(StrEnum):
     coco = "coco"
     overlay = "overlay"
     mask = "mask"
+    matte = "matte"
     cutout = "cutout"
     blur = "blur"
+    anonymize = "anonymize"
 
 
 MEDIA_TYPES = {
@@ -42,9 +44,11 @@ MEDIA_TYPES = {
     Output.coco: "application/json",
     Output.labels: "image/png",
     Output.mask: "image/png",
+    Output.matte: "image/png",
     Output.cutout: "image/png",
     Output.overlay: "image/jpeg",
     Output.blur: "image/jpeg",
+    Output.anonymize: "image/jpeg",
 }
 
 

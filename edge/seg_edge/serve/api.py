@@ -25,44 +25,40 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
 from seg_edge.serve.chunked import ChunkedResponse
+from seg_edge.serve.document import DESCRIPTION, PHOTO_BODY, RESPONSES, describe
+from seg_edge.serve.http_rules import with_http_rules
 from seg_edge.serve.metrics import Metrics
-from seg_edge.serve.problem import MEDIA_TYPE, Problem, UnreadProblem
-from seg_edge.serve.schema import Coco, Found, Health, Models, ProblemDetails
+from seg_edge.serve.problem import Problem, UnreadProblem
+from seg_edge.serve.schema import Health, Models
 from seg_edge.serve.security import SecurityMiddleware
 from seg_edge.serve.settings import ServeSettings
+from seg_edge.serve.transfers import Transfer, Transfers
 from seg_edge.serve.workers import Workers
 from seg_edge.system.port import AllowedHosts
 
 SEGMENT = "/v1/segment"
+AGAIN = {"Retry-After": "1"}
 LINGER_S = 5.0  # for how long the rest of a refused upload is read
-DESCRIPTION = """\
-Segments photos. A photo is the request's whole body, as in
-`curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/segment?output=labels' --output labels.png`.
-Photos are held in memory alone, and forgotten when they are answered.
-"""
-REFUSALS = {
-    400: "The request is broken.",
-    401: "The token is missing or wrong.",
-    403: "Asked under a name of another machine, or from another site.",
-    408: "The photo did not arrive in time.",
-    413: "The photo has more bytes or pixels than are taken.",
-    415: "The body is a form, not a photo.",
-    422: "The body is no photo that can be decoded, or a parameter is wrong.",
-    429: "Too many requests at once.",
-    503: "There was no time, or no memory, left for this one.",
-}
 
 
-def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]], names: AllowedHosts) -> ASGIApp:
+def make_app(
+    settings: ServeSettings,
+    model_sets: list[Mapping[str, Segmenter]],
+    names: AllowedHosts,
+    transfers: Transfers | None = None,
+) -> ASGIApp:
     """The whole application.
 
     Args:
         settings: Its bounds.
         model_sets: The models by name, the default first, once for each worker.
         names: The server's own names.
+        transfers: Where requests under way are counted.
     """
+    if transfers is None:
+        transfers = Transfers(settings.max_held_bytes)
     workers = Workers(model_sets, settings.queue)
-    metrics = Metrics(SEGMENT, lambda: workers.inside)
+    metrics = Metrics(SEGMENT, lambda: workers.inside, lambda: len(transfers))
     segmenters = model_sets[0]
     default = settings.default or next(iter(segmenters))
     listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
@@ -83,7 +79,7 @@ def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]],
         lifespan=lifespan,
     )
 
-    @app.post(SEGMENT, response_class=Response, responses=_documented(), openapi_extra=_photo_body())
+    @app.post(SEGMENT, response_class=Response, responses=RESPONSES, openapi_extra=PHOTO_BODY)
     async def segment(
         request: Request,
         output: Output = Query(Output.json, description="What to make of the photo."),
@@ -95,20 +91,20 @@ def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]],
         class, the others a picture. The header `Server-Timing` says where the milliseconds went.
         """
         if model not in segmenters:
-            raise Problem(422, f"There is no model of this name; there is {', '.join(segmenters)}.")
-        until = asyncio.get_running_loop().time() + settings.seconds
+            raise Problem(422, f"There is no model of this name; the models here are {', '.join(segmenters)}.")
+        late = Problem(503, f"The photo was not done within {settings.seconds:g} s; try again.", AGAIN)
         try:
             with ExitStack() as held:
-                slot = held.enter_context(workers.slot())
-                photo = await _receive(request, settings, until)
-                async with asyncio.timeout_at(until):
-                    work = workers.run(
-                        slot, lambda models: answer_photo(models[model], photo, output, settings.max_pixels)
-                    )
-                    answer = await _while_there(request, work)
-                leave = held.pop_all().close  # the answer keeps the slot until it is taken
-        except TimeoutError:
-            raise Problem(503, f"The photo was not done within {settings.seconds:g} s; try again later.") from None
+                transfer = held.enter_context(transfers.admit(_client_of(request, settings)))
+                photo = await _receive(request, settings, transfer)
+                async with transfer.within(settings.seconds, late):
+                    with workers.slot() as slot:
+                        work = workers.run(
+                            slot, lambda models: answer_photo(models[model], photo, output, settings.max_pixels)
+                        )
+                        answer = await _while_there(request, work)
+                transfer.held = len(answer.content)
+                leave = held.pop_all().close  # until the answer is taken
         except UnreadProblem:
             await _discard(request)
             raise
@@ -148,12 +144,21 @@ def make_app(settings: ServeSettings, model_sets: list[Mapping[str, Segmenter]],
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    return metrics.wrap(SecurityMiddleware(app, names, settings.token))
+    describe(app, settings)
+    return with_http_rules(metrics.wrap(SecurityMiddleware(app, names, settings.token)))
 
 
-async def _receive(request: Request, settings: ServeSettings, until: float) -> bytearray:
+def _client_of(request: Request, settings: ServeSettings) -> str:
+    """Whose request it is; behind a proxy that has a name here, whom that names last."""
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    if settings.names and forwarded:
+        return forwarded
+    return request.client.host if request.client else ""
+
+
+async def _receive(request: Request, settings: ServeSettings, transfer: Transfer) -> bytearray:
     """The body of a request, as far as it is allowed."""
-    if request.headers.get("content-type", "").startswith("multipart/"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
     too_large = UnreadProblem(
         413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
@@ -161,16 +166,17 @@ async def _receive(request: Request, settings: ServeSettings, until: float) -> b
     if int(request.headers.get("content-length", 0)) > settings.max_bytes:
         raise too_large
     photo = bytearray()
+    late = Problem(408, f"The photo did not arrive within {settings.seconds:g} s; make it smaller, or send it faster.")
     try:
-        async with asyncio.timeout_at(until):
+        async with transfer.within(settings.seconds, late):
             async for chunk in request.stream():
                 photo += chunk
                 if len(photo) > settings.max_bytes:
                     raise too_large
-    except TimeoutError:
-        raise Problem(408, f"The photo did not arrive within {settings.seconds:g} s; make it smaller.") from None
+                transfer.arrived(len(chunk))
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
+    transfer.moved_at = None
     return photo
 
 
@@ -260,20 +266,3 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "scale": spec.scale,
         "zero_point": spec.zero_point,
     }
-
-
-def _documented() -> dict[int | str, dict[str, Any]]:
-    refusals: dict[int | str, dict[str, Any]] = {
-        status: {"description": text, "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}}}
-        for status, text in REFUSALS.items()
-    }
-    picture = {"schema": {"type": "string", "format": "binary"}}
-    answers = {"application/json": {}, "image/png": picture, "image/jpeg": picture}
-    answered = {"model": Found | Coco, "description": "In the form that was asked for.", "content": answers}
-    return {200: answered, **refusals}
-
-
-def _photo_body() -> dict[str, Any]:
-    schema = {"schema": {"type": "string", "format": "binary"}}
-    kinds = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-    return {"requestBody": {"required": True, "content": dict.fromkeys(kinds, schema)}}

@@ -17,10 +17,11 @@ class Metrics:
 
     Args:
         path: The requests to it are counted and timed.
-        inside: How many of them there are now.
+        inside: How many photos wait or are worked on now.
+        transfers: How many requests are under way now, those that still arrive or leave among them.
     """
 
-    def __init__(self, path: str, inside: Callable[[], float]) -> None:
+    def __init__(self, path: str, inside: Callable[[], float], transfers: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -41,9 +42,10 @@ class Metrics:
             registry=self.registry,
             buckets=STAGE_SECONDS,
         )
+        Gauge("seg_edge_requests_inside", "Photos waiting or worked on.", registry=self.registry).set_function(inside)
         Gauge(
-            "seg_edge_requests_inside", "Photos received, waiting, worked on or sent back.", registry=self.registry
-        ).set_function(inside)
+            "seg_edge_transfers", "Requests from their head until their answer is taken.", registry=self.registry
+        ).set_function(transfers)
 
     def stages(self, timing_ms: Mapping[str, float]) -> None:
         """Counts one photo's stages."""

@@ -20,17 +20,21 @@ class Problem(Exception):
         headers: To send along.
     """
 
+    unread = False
+
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
 
     def response(self) -> Response:
-        """It as an answer; where the request may not have been read to its end, the connection ends with it."""
+        """It as an answer; where the request was not read to its end, the connection ends with it."""
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
-        headers = {"Connection": "close", **self.headers} if self.status in (408, 413, 429) else self.headers
+        headers = {"Connection": "close", **self.headers} if self.unread or self.status == 408 else self.headers
         return Response(json.dumps(body), self.status, headers, MEDIA_TYPE)
 
 
 class UnreadProblem(Problem):
     """One that was found before the request's body was read."""
+
+    unread = True

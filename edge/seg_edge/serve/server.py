@@ -3,67 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote
 
 import cv2
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seg_edge.errors import UsageError
 from seg_edge.models import bundled_models
 from seg_edge.segmenter import Segmenter, default_photo_model
 from seg_edge.serve import site
 from seg_edge.serve.api import make_app
+from seg_edge.serve.connection import SHUTDOWN_S, Connection
 from seg_edge.serve.settings import ServeSettings
+from seg_edge.serve.transfers import Transfers
 from seg_edge.system.memory import keep_freed_memory
-from seg_edge.system.port import AllowedHosts, open_port, url_of
+from seg_edge.system.port import AllowedHosts, open_port, urls_of
 
-MAX_CONNECTIONS = 256  # open at once; those that are more are hung up on
-HEAD_S = 5.0  # for a request's head, and for the rest of a body that nobody reads any more
-SEND_S = 60.0  # for an answer to be taken
 KEEP_ALIVE_S = 30
 HEAD_BYTES = 16_384
-SHUTDOWN_S = 5
 
 
-# Not httptools, where it happens to be there: a seventh more requests a second, but a head without an end would fill
-# the memory.
-class Protocol(H11Protocol):
-    """A connection; uvicorn lets one stay for ever that says half a request, or takes half an answer."""
+class Server(uvicorn.Server):
+    """uvicorn, which at its end first says so to those who still send or wait."""
 
-    def connection_made(self, transport: Any) -> None:
-        """Watches it, or hangs up where there are too many."""
-        super().connection_made(transport)
-        self._watched = self.cycle  # a request and its answer
-        self._asking = self._sending = self.loop.time()  # since when it has kept us waiting
-        self._watch()
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
+    def __init__(self, config: uvicorn.Config, transfers: Transfers) -> None:
+        super().__init__(config)
+        self._transfers = transfers
 
-    def _watch(self) -> None:
-        now, cycle = self.loop.time(), self.cycle
-        if cycle is not self._watched:
-            self._watched, self._asking, self._sending = cycle, now, now
-        # Between two requests uvicorn counts the seconds itself; within one, the application does.
-        between = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
-        if cycle is not None and (between or not cycle.response_complete):
-            self._asking = now
-        answering = cycle is not None and cycle.response_started and not cycle.response_complete
-        if not answering and not self.transport.get_write_buffer_size():
-            self._sending = now
-        if now - self._asking > HEAD_S or now - self._sending > SEND_S:
-            self.transport.abort()
-        self._timer = self.loop.call_later(1, self._watch)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets it."""
-        self._timer.cancel()
-        super().connection_lost(exc)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends it within `SHUTDOWN_S`."""
+        self._transfers.close(SHUTDOWN_S / 2)
+        await super().shutdown(sockets)
 
 
 def load_models(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
@@ -101,9 +77,10 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
         notes: list[str] = []  # told after the address, which programs read first
         if not settings.models:
             settings = replace(settings, default=default_photo_model(1, notes.append))
+        transfers = Transfers(settings.max_held_bytes)
         config = uvicorn.Config(
-            make_app(settings, model_sets, names),
-            http=Protocol,
+            make_app(settings, model_sets, names, transfers),
+            http=Connection,
             ws="none",
             log_config=None,
             log_level="error",  # below that, anybody could write a line a request
@@ -114,14 +91,28 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=SHUTDOWN_S,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
-        url = url_of(settings.host, listening.getsockname()[1])
-        # Where it isn't a person who reads this, it is a journal, which others may read.
-        shown = quote(settings.token, safe="") if sys.stderr.isatty() else "<SEG_EDGE_TOKEN>"
-        log(f"{url}{f'#token={shown}' if settings.token else ''}")
+        _announce(settings, listening, log)
         log(f"{', '.join(model_sets[0])}; {len(model_sets)} photos at once; Ctrl-C ends it")
         for line in notes:
             log(line)
         if not site.is_built():
             log("the page was not built: there is the API alone ('make web' builds the page)")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(config, transfers).run(sockets=[listening])
+    if any(thread.name.startswith("segment") for thread in threading.enumerate()):
+        os._exit(0)  # Python would wait for a photo that is still worked on, and a thread can't be stopped
+
+
+def _announce(settings: ServeSettings, listening: socket.socket, log: Callable[[str], None]) -> None:
+    """Says where the page is, to phones by a QR code."""
+    # Where it isn't a person who reads this, it is a journal, which others may read.
+    is_person = sys.stderr.isatty()
+    shown = quote(settings.token, safe="") if is_person else "<SEG_EDGE_TOKEN>"
+    urls = [f"{url}{f'#token={shown}' if settings.token else ''}" for url in urls_of(settings.host, listening)]
+    for url in urls:
+        log(url)
+    if is_person and settings.token:
+        with contextlib.suppress(ImportError):
+            import segno
+
+            segno.make(urls[0], error="L").terminal(out=sys.stderr, compact=True, border=2)

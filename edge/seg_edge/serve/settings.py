@@ -24,11 +24,12 @@ class ServeSettings:
         names: What else it is called, by a proxy before it.
         token: What a request must bring; empty for none.
         workers: Photos segmented at once, each by an interpreter of one thread; 0 for as many as there are cores.
-        queue: Requests that may wait beside those.
+        queue: Photos that may wait beside those.
         max_bytes: Of one upload.
         max_pixels: Of one photo.
-        seconds: A request may take, from its first byte to its answer.
+        seconds: Until a photo is there, longer if it is large, and then until it is answered.
         on_server: Whether the page offers to upload, beside segmenting in the browser.
+        command: How the server was started, for messages that say how to start it better.
     """
 
     models: tuple[str, ...] = ()
@@ -38,11 +39,12 @@ class ServeSettings:
     names: tuple[str, ...] = ()
     token: str = ""
     workers: int = 0
-    queue: int = 16
+    queue: int = 64
     max_bytes: int = 16_000_000
     max_pixels: int = 16_000_000
     seconds: float = 30.0
     on_server: bool = False
+    command: str = "seg-edge serve"
 
     def __post_init__(self) -> None:
         # What RFC 6750 lets a bearer token be made of.
@@ -56,6 +58,11 @@ class ServeSettings:
                 raise UsageError(f"--name {name!r} is no host's name; give it without https:// and port.")
 
     @property
+    def max_held_bytes(self) -> int:
+        """Of photos and answers in memory at once."""
+        return 16 * self.max_bytes
+
+    @property
     def interpreters(self) -> int:
         """How many photos are segmented at once."""
         return self.workers or available_cores()
@@ -66,13 +73,11 @@ class ServeSettings:
         Raises:
             UsageError: With a command that would do.
         """
-        new = f"SEG_EDGE_TOKEN={secrets.token_urlsafe(18)} seg-edge serve"
-        if self.names and not self.token:
+        if self.token or (loopback and not self.names):
+            return
+        again = f"SEG_EDGE_TOKEN={secrets.token_urlsafe(18)} {self.command}"
+        if self.names:
             raise UsageError(
-                f"--name {self.names[0]} is for a proxy that lets others in, and that takes a token: "
-                f"{new} --name {self.names[0]}"
+                f"--name {self.names[0]} is for a proxy that lets others in, and that takes a token: {again}"
             )
-        if not loopback and not self.token:
-            raise UsageError(
-                f"--host {self.host} lets other machines in, and that takes a token: {new} --host {self.host}"
-            )
+        raise UsageError(f"--host {self.host} lets other machines in, and that takes a token: {again}")

@@ -1,4 +1,4 @@
-"""Photos side by side: an interpreter of one thread for each core, a bounded number of requests, a deadline for each.
+"""Photos side by side: an interpreter of one thread for each core, a bounded number of photos.
 
 A small model gains nothing from batches and little from threads, so each photo has a core for itself. The work is done
 by threads, not processes: OpenCV and LiteRT release Python's lock, and models and metrics are there once.
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from seg_edge.segmenter import Segmenter
-from seg_edge.serve.problem import UnreadProblem
+from seg_edge.serve.problem import Problem
 
 Made = TypeVar("Made")
 Models = Mapping[str, Segmenter]
 
 
 class RequestSlot:
-    """Room for one request, from its first byte until nothing is done for it any more."""
+    """Room for one photo, from when it is there until nothing is done for it any more."""
 
     def __init__(self, free: Callable[[], None]) -> None:
         self._free: Callable[[], None] | None = free
@@ -50,10 +50,10 @@ class Workers:
 
     Args:
         model_sets: The models by name, once for each worker.
-        waiting: Requests that may wait beside those that are worked on.
+        waiting: Photos that may wait beside those that are worked on.
 
     Attributes:
-        inside: Requests that have a slot now.
+        inside: Photos that have a slot now.
     """
 
     def __init__(self, model_sets: list[Models], waiting: int) -> None:
@@ -68,12 +68,10 @@ class Workers:
         """Takes a slot.
 
         Raises:
-            UnreadProblem: 429, there is none.
+            Problem: 429, there is none.
         """
         if self.inside >= self.slots:
-            raise UnreadProblem(
-                429, f"{self.slots} requests are here already; try again in a second.", {"Retry-After": "1"}
-            )
+            raise Problem(429, f"{self.slots} photos wait already; try again in a second.", {"Retry-After": "1"})
         self.inside += 1
         slot = RequestSlot(self._leave)
         try:
@@ -102,5 +100,5 @@ class Workers:
         return await asyncio.shield(made)
 
     def close(self) -> None:
-        """Lets what is running end, and runs nothing more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Runs nothing more; what is running can't be stopped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import select
 import threading
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 from seg_edge.errors import OutputError
 from seg_edge.export import to_points
+from seg_edge.json_text import json_text
 from seg_edge.sinks.sink import Controls, OutputFrame
 from seg_edge.system.mailbox import Mailbox
 
@@ -95,7 +95,7 @@ class JsonLines:
     def _run(self) -> None:
         try:
             while (taken := self._take()) is not None:
-                line = json.dumps(to_json(*taken), ensure_ascii=False, separators=(",", ":")) + "\n"
+                line = json_text(to_json(*taken), separators=(",", ":")) + "\n"
                 if not self._write(line):
                     return
                 self.written += 1

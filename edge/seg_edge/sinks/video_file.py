@@ -131,8 +131,9 @@ class VideoFile:
             return
         # A frame's time off is a camera's jitter: then nothing is repeated or left out.
         late = at_s * self._rate - self.frames
-        for _ in range(math.floor(late) if self._last is not None else 0):
-            self._encode(self._last, self.frames)
+        if self._last is not None:
+            for _ in range(math.floor(late)):
+                self._encode(self._last, self.frames)
         if late >= -1:
             self._encode(frame, self.frames)
             self._last = frame
@@ -220,7 +221,8 @@ class _Palette:
     """Frames of 256 colours, those that suit each of them best."""
 
     def __init__(self, av: Any):
-        self._av, self._graph = av, None
+        self._av = av
+        self._graph: Any = None
 
     def __call__(self, frame: Any) -> list[Any]:
         if self._graph is None:

@@ -33,6 +33,15 @@ def open_source(request: SourceRequest) -> Source:
     Raises:
         SourceError: It can't be opened, or the name means nothing.
     """
+    source = _open(request)
+    if request.rotate or request.flip:
+        from seg_edge.sources.turned import TurnedSource
+
+        return TurnedSource(source, request.rotate, request.flip)
+    return source
+
+
+def _open(request: SourceRequest) -> Source:
     name = choose_source(Machine()) if request.name == "auto" else request.name
     request = replace(request, name=name)
     if re.fullmatch(r"picamera2(:\d+)?", name):

@@ -32,6 +32,8 @@ class SourceRequest:
         size_wh: The picture's size; None takes what the source has, for a camera 640x480.
         fps: Frames a second; None takes what the source has, for a camera 30.
         live: Frames come in real time, a file's too. If False, every frame comes, as fast as the reader takes them.
+        rotate: Turn frames clockwise by so many degrees: 0, 90, 180 or 270.
+        flip: Exchange top and bottom, after that.
         controls: libcamera's controls by name, such as `{"ExposureTime": 8000}`; only for `picamera2`.
     """
 
@@ -41,6 +43,8 @@ class SourceRequest:
     fps: float | None = None
     live: bool = True
     controls: Mapping[str, object] = field(default_factory=dict)
+    rotate: int = 0
+    flip: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,10 @@ class StillSource:
         self._fit_wh = request.size_wh or LARGEST_WH
         self._closed = False
         self._failures: list[str] = []
-        paths, failures = find_photos([request.name])
-        for failure in failures.values():
+        found = find_photos([request.name])
+        for failure in found.failures.values():
             raise SourceError(str(failure))
-        self._paths = iter(paths)
+        self._paths = iter(found.paths)
         first = self._next()
         if first is None:
             raise SourceError(self._failures[0])
@@ -79,9 +79,9 @@ class StillSource:
         self._fps = request.fps or (FOLDER_FPS if folder else PHOTO_FPS)
         self._repeated = request.live and not folder
         size_wh = (first.shape[1], first.shape[0])
-        said = f", {size_wh[0]}x{size_wh[1]}" if not folder else f", {len(paths)} photos"
+        said = f", {size_wh[0]}x{size_wh[1]}" if not folder else f", {len(found.paths)} photos"
         said += f" at {self._fps:g} a second" if request.live else ""
-        frames = None if self._repeated else len(paths)
+        frames = None if self._repeated else len(found.paths)
         self.info = SourceInfo(request.name + said, size_wh, self._fps, frames, self._repeated)
 
     def _next(self) -> np.ndarray | None:

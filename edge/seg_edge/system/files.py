@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from seg_edge.errors import OutputError
+
+_numbers = itertools.count()
 
 
 def check_writable(path: Path) -> None:
@@ -37,7 +40,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: It can't be written; any OSError inside the block is taken for that.
     """
-    temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
+    # A name of 255 bytes leaves no room for more letters, and two threads may write one file at once.
+    temporary = path.parent / f".{path.stem[:40]}.{os.getpid()}.{next(_numbers)}.tmp{path.suffix[:10]}"
     try:
         check_writable(path)
         yield temporary

@@ -34,3 +34,21 @@ def peak_mb(pid: int | str = "self") -> float:
         return 0.0
     match = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
     return int(match[1]) * 1024 / 1e6 if match else 0.0
+
+
+def available_bytes() -> int | None:
+    """How much memory this process can still get without swapping; None without Linux's /proc.
+
+    The smaller of what the kernel has free and what the process's control group (version 2) leaves it.
+    """
+    try:
+        match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        group = re.search(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    free = int(match[1]) * 1024 if match else None
+    with contextlib.suppress(OSError, ValueError):  # no limit: the word `max`
+        folder = Path("/sys/fs/cgroup", group[1].lstrip("/") if group else "")
+        limit = int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+        free = limit if free is None else min(free, limit)
+    return free

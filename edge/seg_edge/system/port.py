@@ -12,6 +12,8 @@ from typing import Any
 
 from seg_edge.errors import OutputError, UsageError
 
+EVERYWHERE = ("", "0.0.0.0", "::")
+
 
 def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
     """A listening TCP socket.
@@ -29,7 +31,8 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
         raise UsageError(f"--port {port} is no port; choose one of 1 to 65535, or 0 for any that is free.")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog)
+        both = found[0][4][0] == "::" and socket.has_dualstack_ipv6()  # else IPv4, which phones use, would be left out
+        listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog, dualstack_ipv6=both)
         # Inherited by what is accepted; asyncio sets it only on sockets that were made with a protocol number.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         return listening
@@ -61,7 +64,7 @@ class AllowedHosts:
         self._known = {"localhost", "127.0.0.1", "[::1]", host.lower(), *(name.lower() for name in others)}
         if not self.loopback:
             name = socket.gethostname().lower()
-            self._known |= {name, f"{name}.local"}
+            self._known |= {name, f"{name.partition('.')[0]}.local"}
 
     def __contains__(self, host: str) -> bool:
         """Whether a Host header is one of them, whatever its port. Off loopback any address is: no web site has one."""
@@ -73,7 +76,31 @@ class AllowedHosts:
         return False
 
 
-def url_of(host: str, port: int) -> str:
-    """Where a browser finds it; the machine's name where it listens on all addresses."""
-    shown = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
-    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+def urls_of(host: str, listening: socket.socket) -> list[str]:
+    """Where browsers find it; of a server on all addresses, those under which other machines do, the surest first."""
+    port, hosts = listening.getsockname()[1], [host]
+    if host in EVERYWHERE:
+        name = f"{socket.gethostname().partition('.')[0]}.local"
+        hosts = [*_own_addresses(), *([name] if _answers_mdns(name) else [])] or ["localhost"]
+    return [f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/" for host in hosts]
+
+
+def _own_addresses() -> list[str]:
+    """This machine's addresses towards its network. Nothing is sent: a datagram socket only picks its route."""
+    found = []
+    # Addresses that are nobody's (RFC 5737 and RFC 3849), so their route is the default one.
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            found.append(probe.getsockname()[0])
+    return found[:1]
+
+
+def _answers_mdns(name: str) -> bool:
+    """Whether Avahi, which answers for `.local` on Linux, knows a name."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as avahi:
+        avahi.settimeout(1)
+        avahi.connect("/run/avahi-daemon/socket")
+        avahi.sendall(f"RESOLVE-HOSTNAME {name}\n".encode())
+        return avahi.recv(1024).startswith(b"+")
+    return False

@@ -1,5 +1,7 @@
 /** What the server says: its models, their tensors and its limits. */
 
+import { Fault, Locked } from "./fault.ts";
+
 export interface TensorInfo {
   readonly size_wh: readonly [number, number];
   readonly channels: number;
@@ -36,6 +38,8 @@ export interface ModelInfo {
   readonly sha256: string;
   readonly bytes: number;
   readonly url: string;
+  /** A user's own, which no server has. */
+  readonly file?: Blob;
   readonly has_card: boolean;
   readonly input: TensorInfo;
   readonly output: TensorInfo;
@@ -48,24 +52,31 @@ export interface Listing {
   readonly on_server: boolean;
 }
 
-/** A refusal of the server's, in its own words. */
-export class Refused extends Error {
-  constructor(readonly status: number, detail: string) {
-    super(detail);
-  }
-}
+const PATIENCE_MS = 300_000; // a class of thirty is through before
 
-/** What the server answers, with the token, or a `Refused`. */
-export async function ask(url: string, token: string, options: RequestInit = {}): Promise<Response> {
-  const headers = new Headers(options.headers);
+/**
+ * What the server answers, or a `Fault`. While it is busy it is asked again, as often as it says, and a little later
+ * each time by chance, so that those who wait don't all come back at once.
+ */
+export async function ask(
+  url: string, token: string, options: RequestInit = {}, waiting: (seconds: number) => void = () => undefined,
+): Promise<Response> {
+  const headers = new Headers(options.headers), until = performance.now() + PATIENCE_MS;
   if (token) headers.set("Authorization", `Bearer ${token}`);
-  let response: Response;
-  try {
-    response = await fetch(url, { ...options, headers });
-  } catch {
-    throw new Refused(0, "The server doesn't answer: it was stopped, or the network is gone.");
+  for (;;) {
+    const response = await fetch(url, { ...options, headers }).catch(() => {
+      throw new Fault("gone");
+    });
+    if (response.ok) return response;
+    const { status } = response, after = Number(response.headers.get("Retry-After")) || 0;
+    if (status === 401) throw new Locked(token ? "tokenWrong" : "tokenNeeded");
+    if (!after) {
+      const { detail }: { detail?: string } = await response.json().catch(() => ({}));
+      throw detail ? new Fault("refused", { detail }) : new Fault("answered", { status });
+    }
+    const seconds = after * (1 + Math.random());
+    if (performance.now() + 1000 * seconds > until) throw new Fault("busy");
+    waiting(Math.ceil(seconds));
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   }
-  if (response.ok) return response;
-  const problem: { detail?: string } = await response.json().catch(() => ({}));
-  throw new Refused(response.status, problem.detail ?? `The server answered ${response.status}.`);
 }

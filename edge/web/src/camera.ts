@@ -1,17 +1,18 @@
-/** The webcam: opened, read frame by frame, closed. */
+/** The camera: opened, read frame by frame, closed. */
 
-/** Why there can be none here; empty if there can. */
-export function whyNoWebcam(): string {
-  if ((navigator.mediaDevices as MediaDevices | undefined) !== undefined) return "";
-  return "The webcam needs an address that browsers trust: https, or localhost.";
-}
+import { Fault } from "./fault.ts";
+import type { Word } from "./strings.ts";
 
-const REASONS: Record<string, string> = {
-  NotAllowedError: "The webcam was not allowed; the browser's address bar has a switch for it.",
-  NotFoundError: "There is no webcam on this device.",
-  NotReadableError: "The webcam is in use by another program.",
+/** Whether browsers give a camera to pages of this address. */
+export const HAS_CAMERA = (navigator.mediaDevices as MediaDevices | undefined) !== undefined;
+
+const REASONS: Record<string, Word> = {
+  NotAllowedError: "denied",
+  NotFoundError: "noDevice",
+  NotReadableError: "inUse",
 };
-const LOST = "The webcam was unplugged, or the browser took it away.";
+
+export type Facing = "user" | "environment";
 
 export class Webcam {
   private stream: MediaStream | null = null;
@@ -22,18 +23,26 @@ export class Webcam {
     return this.stream !== null;
   }
 
-  /** Opens it; the error says what to do. */
-  async start(): Promise<void> {
+  /** Opens the one at the front or the back, if there are two. */
+  async start(facingMode: Facing): Promise<void> {
+    this.stop();
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({
-        video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
+        video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode },
       });
       this.video.srcObject = this.stream;
       await this.video.play();
     } catch (error) {
       this.stop(); // a camera that nobody sees must not stay on
-      throw new Error(REASONS[(error as Error).name] ?? `The webcam can't be opened (${(error as Error).message}).`);
+      const { name, message } = error as Error;
+      throw new Fault(REASONS[name] ?? "cameraFails", { reason: message });
     }
+  }
+
+  /** Whether there is another one. */
+  async canTurn(): Promise<boolean> {
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    return devices.filter(({ kind }) => kind === "videoinput").length > 1;
   }
 
   /** People expect themselves as in a mirror; the camera at a phone's back shows the world as it is. */
@@ -44,7 +53,7 @@ export class Webcam {
   /** Hands over one picture after the other until it is closed; those that come while one is worked on are left out. */
   each(work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
     const lost = new Promise<never>((_, reject) => {
-      this.stream!.getVideoTracks()[0]!.addEventListener("ended", () => reject(new Error(LOST)));
+      this.stream!.getVideoTracks()[0]!.addEventListener("ended", () => reject(new Fault("lost")));
     });
     return Promise.race([lost, this.run(this.stream!, work)]);
   }
@@ -81,8 +90,8 @@ export class Webcam {
     [canvas.width, canvas.height] = [this.video.videoWidth, this.video.videoHeight];
     canvas.getContext("2d")!.drawImage(this.video, 0, 0);
     const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
-    if (!blob) throw new Error("The webcam gave no picture; try again.");
-    return new File([blob], "webcam.png", { type: "image/png" });
+    if (!blob) throw new Fault("noPicture");
+    return new File([blob], "camera.png", { type: "image/png" });
   }
 
   stop(): void {

@@ -2,14 +2,15 @@
 
 import type { ModelInfo } from "./api.ts";
 import { make, megabytes } from "./dom.ts";
+import { text, type Word } from "./strings.ts";
 
 type Scores = Record<string, unknown>;
 
-const COLUMNS: readonly [string, string][] = [
-  ["mean_dice", "Dice"],
-  ["mean_photo_dice", "Dice, mean over photos"],
-  ["boundary_f", "Boundary F"],
-  ["photos", "Photos"],
+const COLUMNS: readonly [string, Word][] = [
+  ["mean_dice", "dice"],
+  ["mean_photo_dice", "photoDice"],
+  ["boundary_f", "boundary"],
+  ["photos", "photos"],
 ];
 
 function isObject(value: unknown): value is Scores {
@@ -27,8 +28,8 @@ function scoreTable(scores: Scores): HTMLElement | null {
   }
   if (!rows.length) return null;
   const columns = COLUMNS.filter(([key]) => rows.some(([, values]) => key in values));
-  const heads = ["Part, variant", ...columns.map(([, title]) => title)].map((title) => {
-    const head = make("th", title);
+  const heads = (["part", ...columns.map(([, word]) => word)] as const).map((word) => {
+    const head = make("th", text(word));
     head.scope = "col";
     return head;
   });
@@ -41,31 +42,31 @@ function scoreTable(scores: Scores): HTMLElement | null {
   scroll.className = "scroll";
   scroll.tabIndex = 0; // a table too wide for a phone can be scrolled by keys
   scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", "Scores");
+  scroll.setAttribute("aria-label", text("scores"));
   return scroll;
 }
 
 /** The card's content. */
 export function showCard(place: HTMLElement, { card, bytes, sha256, has_card }: ModelInfo): void {
   const list = make("dl");
-  const line = (title: string, text: string): void => {
-    if (text) list.append(make("div", make("dt", title), make("dd", text)));
+  const line = (word: Word, content: string): void => {
+    if (content) list.append(make("div", make("dt", text(word)), make("dd", content)));
   };
-  line("Name", `${card.name}${card.version && card.version !== "0" ? ` ${card.version}` : ""}`);
-  line("Classes", card.classes.map(({ name }) => name).join(", "));
-  line("Input", `${card.input_size_wh.join("×")} pixels, stretched from the photo`);
-  line("File", `${megabytes(bytes)}, SHA-256 ${sha256}`);
-  line("Licence", card.licence);
-  line("Made", [card.created.slice(0, 10), Object.entries(card.versions).map((pair) => pair.join(" ")).join(", ")]
-    .filter(Boolean).join(" with "));
-  const parts: Node[] = has_card ? [] : [make("p", "The file carries no card: its classes have numbers instead of names.")];
-  parts.push(...card.notes.split("\n").filter(Boolean).map((text) => make("p", text)));
+  line("name", `${card.name}${card.version && card.version !== "0" ? ` ${card.version}` : ""}`);
+  line("classes", card.classes.map(({ name }) => name).join(", "));
+  line("input", text("inputOf", { size: card.input_size_wh.join("×") }));
+  line("file", [megabytes(bytes), sha256 && `SHA-256 ${sha256}`].filter(Boolean).join(", "));
+  line("licence", card.licence);
+  const date = card.created.slice(0, 10), versions = Object.entries(card.versions).map((pair) => pair.join(" ")).join(", ");
+  line("made", date && versions ? text("madeWith", { date, versions }) : date);
+  const parts: Node[] = has_card ? [] : [make("p", text("noCard"))];
+  parts.push(...card.notes.split("\n").filter(Boolean).map((line) => make("p", line)));
   const table = scoreTable(card.scores);
   if (table) parts.push(table);
   parts.push(list);
-  for (const [title, value] of [["Recipe", card.recipe], ["Data", card.data]] as const) {
+  for (const [word, value] of [["recipe", card.recipe], ["data", card.data]] as const) {
     if (!Object.keys(value).length) continue;
-    parts.push(make("details", make("summary", title), make("pre", JSON.stringify(value, null, 1))));
+    parts.push(make("details", make("summary", text(word)), make("pre", JSON.stringify(value, null, 1))));
   }
   place.replaceChildren(...parts);
 }

@@ -14,18 +14,23 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** What this tab has been told to remember; nothing where the browser forbids pages to. */
+// Another program's page may be on this origin, under another path.
+const stored = (key: string): string => `seg-edge ${location.pathname} ${key}`;
+
+/** What this browser has been told to remember; nothing where it forbids pages to. */
 export function recall(key: string): string {
   try {
-    return sessionStorage.getItem(key) ?? "";
+    return localStorage.getItem(stored(key)) ?? "";
   } catch {
     return "";
   }
 }
 
+/** Remembers a value, or forgets it if it is empty. */
 export function remember(key: string, value: string): void {
   try {
-    sessionStorage.setItem(key, value);
+    if (value) localStorage.setItem(stored(key), value);
+    else localStorage.removeItem(stored(key));
   } catch {
     // It is asked for again when the page is loaded again.
   }

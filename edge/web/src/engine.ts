@@ -1,6 +1,8 @@
 /** The page's side of the worker: a question, a promise. */
 
-import type { Found, Loaded, Request } from "./worker.ts";
+import { Fault, Locked } from "./fault.ts";
+import type { Look } from "./paint.ts";
+import type { Found, Loaded, Request, Where } from "./worker.ts";
 
 declare const WORKER: string; // set by the build
 
@@ -9,33 +11,39 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** What the worker tells while it works. */
+export interface News {
+  /** Bytes of the engine that were loaded, of all. */
+  progress(done: number, total: number): void;
+  /** The server is busy, and asked again in so many seconds. */
+  waiting(seconds: number): void;
+}
+
 export class Engine {
-  private readonly worker = new Worker(WORKER);
+  private readonly worker = new Worker(new URL(WORKER, document.baseURI));
   private readonly waiting = new Map<number, Waiting>();
   private number = 0;
-  private broken: Error | null = null;
+  private broken = false;
 
-  constructor(progress: (done: number, total: number) => void) {
+  constructor(news: News) {
     this.worker.onmessage = ({ data }) => {
-      if (data.progress) {
-        progress(data.progress.done, data.progress.total);
-        return;
-      }
+      if (data.progress) return news.progress(data.progress.done, data.progress.total);
+      if (data.waiting) return news.waiting(data.waiting);
       const waiting = this.waiting.get(data.id);
       this.waiting.delete(data.id);
       if (data.error === undefined) waiting?.resolve(data.value as never);
-      else waiting?.reject(new Error(data.error));
+      else waiting?.reject(new (data.error.locked ? Locked : Fault)(data.error.word, data.error.values));
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
-      this.broken = new Error("The browser could not run the model; reload the page.");
-      for (const { reject } of this.waiting.values()) reject(this.broken);
+      this.broken = true;
+      for (const { reject } of this.waiting.values()) reject(new Fault("broken"));
       this.waiting.clear();
     };
   }
 
   private ask<Answer>(request: Request, transfer: Transferable[] = []): Promise<Answer> {
-    if (this.broken) return Promise.reject(this.broken); // nobody would answer any more
+    if (this.broken) return Promise.reject(new Fault("broken")); // nobody would answer any more
     return new Promise<Answer>((resolve, reject) => {
       this.waiting.set(++this.number, { resolve, reject });
       this.worker.postMessage({ id: this.number, request }, transfer);
@@ -46,16 +54,36 @@ export class Engine {
     return this.ask({ kind: "load", ...request });
   }
 
-  segment(source: Blob | ImageBitmap, maxPixels: number): Promise<Found> {
-    return this.ask({ kind: "segment", source, maxPixels }, source instanceof ImageBitmap ? [source] : []);
+  /** A photo made small. */
+  thumbnail(photo: Blob): Promise<ImageBitmap> {
+    return this.ask({ kind: "thumbnail", photo });
   }
 
-  upload(request: Omit<Extract<Request, { kind: "upload" }>, "kind">): Promise<Found> {
-    return this.ask({ kind: "upload", ...request });
+  /** What `replace` puts behind people from now on; null for a colour. */
+  background(picture: Blob | null): Promise<void> {
+    return this.ask({ kind: "background", picture });
   }
 
-  cutout(): Promise<Blob> {
-    return this.ask({ kind: "cutout" });
+  /** Segments a photo, which is then the one that `paint`, `save` and `labels` are about. */
+  segment(photo: Blob, look: Look, where: Where): Promise<Found> {
+    return this.ask({ kind: "segment", photo, look, where });
+  }
+
+  frame(frame: ImageBitmap, look: Look): Promise<Found> {
+    return this.ask({ kind: "frame", frame, look }, [frame]);
+  }
+
+  paint(look: Look): Promise<ImageBitmap> {
+    return this.ask({ kind: "paint", look });
+  }
+
+  save(look: Look, type: string): Promise<Blob> {
+    return this.ask({ kind: "save", look, type });
+  }
+
+  /** The file of a photo with its effect, whatever photo is shown. */
+  make(photo: Blob, look: Look, where: Where, type: string): Promise<Blob> {
+    return this.ask({ kind: "make", photo, look, where, type });
   }
 
   labels(): Promise<Blob> {

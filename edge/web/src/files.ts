@@ -1,21 +1,28 @@
-/** The ways a photo comes in: chosen, dropped anywhere on the page, or pasted. */
+/** The ways photos come in: chosen, dropped anywhere on the page, or pasted. */
 
 import { at } from "./dom.ts";
 
-function firstOf(files: FileList | null | undefined, take: (file: File) => void): void {
-  const file = files?.[0];
-  if (file) take(file);
+function listOf(files: FileList | null | undefined): File[] {
+  return [...(files ?? [])];
 }
 
-/** Hands over every photo that comes. */
-export function onPhoto(take: (file: File) => void): void {
-  const input = at<HTMLInputElement>("file");
-  at("choose").addEventListener("click", () => input.click());
-  at("drop").addEventListener("click", () => input.click()); // for pointers; keys have the button
-  input.addEventListener("change", () => {
-    firstOf(input.files, take);
-    input.value = ""; // so that the same file can be chosen again
+/** Opens the browser's choice of files at a click, and hands over what was chosen. */
+export function onChoice(button: string, input: string, take: (files: File[]) => void): void {
+  const field = at<HTMLInputElement>(input);
+  at(button).addEventListener("click", () => field.click());
+  field.addEventListener("change", () => {
+    const files = listOf(field.files);
+    field.value = ""; // so that the same file can be chosen again
+    if (files.length) take(files);
   });
+}
+
+/** Hands over what is dropped or pasted. */
+export function onArrival(take: (files: File[]) => void): void {
+  const arrive = (transfer: DataTransfer | null): void => {
+    const files = listOf(transfer?.files);
+    if (files.length) take(files);
+  };
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     document.body.classList.add("dragging");
@@ -26,7 +33,7 @@ export function onPhoto(take: (file: File) => void): void {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dragging");
-    firstOf(event.dataTransfer?.files, take);
+    arrive(event.dataTransfer);
   });
-  document.addEventListener("paste", (event) => firstOf(event.clipboardData?.files, take));
+  document.addEventListener("paste", (event) => arrive(event.clipboardData));
 }

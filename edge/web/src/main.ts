@@ -1,53 +1,80 @@
-/** The page: a photo or the webcam goes in, pictures and numbers come out. */
+/** The page: photos or the camera go in, pictures come out. */
 
-import { ask, Refused, type Listing, type ModelInfo } from "./api.ts";
-import { Webcam, whyNoWebcam } from "./camera.ts";
+import { ask, type Listing, type ModelInfo } from "./api.ts";
+import { type Facing, HAS_CAMERA, Webcam } from "./camera.ts";
 import { showCard } from "./card.ts";
 import { at, chosen, draw, megabytes, recall, remember, save } from "./dom.ts";
 import { Engine } from "./engine.ts";
-import { onPhoto } from "./files.ts";
-import { keep, register } from "./offline.ts";
-import { inWords, showResult, totalMs } from "./result.ts";
-import type { Found, Loaded } from "./worker.ts";
+import { Fault, Locked } from "./fault.ts";
+import { onArrival, onChoice } from "./files.ts";
+import { look, onLook } from "./looks.ts";
+import { Models } from "./models.ts";
+import { isKept, keep, register } from "./offline.ts";
+import { CAN_COPY, CAN_SHARE, copy, nameOf, saveZip, share, typeOf } from "./output.ts";
+import type { Look } from "./paint.ts";
+import { findsPeople, inWords, namesOf, showNumbers } from "./result.ts";
+import { type Photo, Strip } from "./strip.ts";
+import { text, translate, type Word } from "./strings.ts";
+import { readModel } from "./tflite.ts";
+import type { Found, Loaded, Where } from "./worker.ts";
 
 declare const SAMPLE: string; // set by the build
 
-const MAX_PIXELS = 16_000_000; // more than this an iPhone's canvas doesn't hold
 const status = at("status"), error = at("error"), progress = at<HTMLProgressElement>("progress");
-const segmentButton = at<HTMLButtonElement>("segment"), modelChoice = at<HTMLSelectElement>("model");
-const photo = at<HTMLImageElement>("photo"), video = at<HTMLVideoElement>("video"), cutout = at<HTMLImageElement>("cutout");
-const overlay = at<HTMLCanvasElement>("overlay"), mask = at<HTMLCanvasElement>("mask");
+const before = at<HTMLCanvasElement>("before"), after = at<HTMLCanvasElement>("after"), video = at<HTMLVideoElement>("video");
+const divider = at<HTMLInputElement>("divider");
 const webcam = new Webcam(video);
-const engine = new Engine((done, total) => {
-  progress.hidden = done === total;
-  progress.value = done / total;
-  const text = done === total ? "Preparing the model…" : `Loading the model's engine, ${megabytes(total)}…`;
-  if (status.textContent !== text) say(text); // screen readers read each change out
+const strip = new Strip((photo) => void attempt(() => show(photo)));
+const engine = new Engine({
+  progress: (done, total) => {
+    progress.hidden = done === total;
+    progress.value = done / total;
+    say(done === total ? text("preparing") : text("loadingEngine", { size: megabytes(total) }));
+  },
+  waiting: (seconds) => say(text("waiting", { seconds })),
 });
 
 // A plus sign in an address is a space to URLSearchParams alone.
-let token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B")).get("token") ?? recall("token");
-let listing: Listing | null = null;
+const tokenIn = (address: string): string | null =>
+  new URLSearchParams(address.slice(address.indexOf("#") + 1).replaceAll("+", "%2B")).get("token");
+const served = (path: string): string => new URL(path.replace(/^\//, ""), document.baseURI).href;
+
+let token = tokenIn(location.hash) ?? recall("token");
+let listing: Listing | null = null, models: Models | null = null;
 let loading: Promise<Loaded> | null = null;
-let current: { file: File; found: Found | null } | null = null;
+let found: Found | null = null;
+let facing: Facing = "user";
 let busy = 0; // how many things are being done
-const missing = whyNoWebcam();
 
-const model = (): ModelInfo => listing!.models[modelChoice.selectedIndex]!;
-const onServer = (): boolean => chosen("where") === "server";
+const model = (): ModelInfo => models!.current;
+const onServer = (): boolean => !at("where").hidden && !model().file && chosen("where") === "server";
 
-function say(text: string): void {
-  status.textContent = text;
+/** Where photos are segmented. */
+function where(): Where {
+  if (!onServer()) return null;
+  const { name, card } = model();
+  return { url: served(`v1/segment?model=${encodeURIComponent(name)}`), token, classes: card.classes };
 }
 
-/** Shows why something failed; a missing token is asked for. */
+/** Says something, once: screen readers read each change out. */
+function say(words: string): void {
+  if (status.textContent !== words) status.textContent = words;
+}
+
+function wordsOf(reason: unknown): string {
+  return reason instanceof Fault ? text(reason.word, reason.values) : text("broken");
+}
+
+/** Shows why something failed; a missing access code is asked for. */
 function complain(reason: unknown): void {
+  if (!(reason instanceof Fault)) console.error(reason);
   progress.hidden = true;
   say("");
-  error.textContent = reason instanceof Error ? reason.message : String(reason);
-  if (reason instanceof Refused && reason.status === 401) {
+  error.textContent = wordsOf(reason);
+  if (reason instanceof Locked) {
+    remember("token", "");
     at("token-form").hidden = false;
-    at("token").focus();
+    at<HTMLInputElement>("token").select();
   }
 }
 
@@ -67,158 +94,206 @@ async function attempt(work: () => Promise<void>): Promise<void> {
     // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
     if (document.activeElement === document.body && focused instanceof HTMLElement && focused !== document.body) {
       const usable = focused.offsetParent !== null && !focused.matches(":disabled");
-      const next = usable ? focused : webcam.open ? at("shoot") : segmentButton;
-      next.focus({ preventScroll: true });
+      (usable ? focused : webcam.open ? at("shoot") : found ? at("save") : at("choose")).focus({ preventScroll: true });
     }
   }
 }
 
 /** What can be done now. */
 function refresh(): void {
-  const live = webcam.open, there = current !== null;
-  segmentButton.hidden = live;
-  at("live-buttons").hidden = !live;
-  segmentButton.disabled = busy > 0 || !there || listing === null;
-  at("drop").hidden = there || live;
-  at("pictures").hidden = !there && !live;
-  photo.hidden = live;
+  const live = webcam.open, there = strip.current !== null;
+  document.body.classList.toggle("busy", busy > 0);
+  at("drop").hidden = there || live || !at("token-form").hidden;
+  at("viewer").hidden = !there && !live;
+  before.hidden = live;
   video.hidden = !live;
-  at("photo-title").textContent = live ? "Webcam" : "Photo";
-  at("pictures").classList.toggle("mirrored", live && webcam.mirrored);
-  at("answer").hidden = !live && !current?.found;
-  at("views").hidden = live;
-  at("mask-title").hidden = !live;
-  at<HTMLButtonElement>("webcam").disabled = live || busy > 0 || missing !== "";
-  at("downloads").hidden = live || !current?.found;
-  at<HTMLButtonElement>("save-cutout").disabled = at<HTMLButtonElement>("save-labels").disabled = busy > 0 || !current?.found;
-  const asks = at("where").hidden ? false : onServer();
-  at("privacy").classList.toggle("sends", asks);
-  at("privacy").textContent = asks
-    ? "Your photo is sent to this server, which keeps nothing."
-    : "Nothing is uploaded: your photo stays in this browser.";
+  after.hidden = !found;
+  divider.hidden = at("line").hidden = after.hidden;
+  at("picture").classList.toggle("mirrored", live && webcam.mirrored);
+  at("outputs").hidden = live;
+  at("live-buttons").hidden = !live;
+  at("all").hidden = live || strip.photos.length < 2;
+  at<HTMLButtonElement>("webcam").disabled = live || !HAS_CAMERA || listing === null;
+  for (const id of ["save", "copy", "share", "save-labels"]) at<HTMLButtonElement>(id).disabled = live || busy > 0 || !found;
+  at<HTMLButtonElement>("save-all").disabled = busy > 0;
+  const sends = models !== null && onServer();
+  at("privacy").classList.toggle("sends", sends);
+  at("privacy").textContent = text(sends ? "sent" : "private");
 }
 
 async function prepare(): Promise<Loaded> {
-  say("Loading the model…");
+  say(text("loading"));
   const info = model();
   const mine = (loading = engine.load({ model: info, token }));
   mine.catch(() => {
     if (loading === mine) loading = null; // so that the next photo tries again
   });
-  const loaded = await mine;
+  const loaded = await mine.catch((reason) => {
+    throw reason instanceof Fault && reason.word === "gone" && !navigator.onLine ? new Fault("offlineModel") : reason;
+  });
   if (loading !== mine) return loaded; // another model was chosen meanwhile
   progress.hidden = true;
-  say(current ? "Ready." : "Ready. Choose a photo.");
-  void keep([info.url, ...loaded.files], token);
+  say(text("ready"));
+  void keep(loaded.files, models!.all, token);
   return loaded;
 }
 
-async function listModels(): Promise<void> {
-  const response = await ask("/v1/models", token);
-  listing = (await response.json()) as Listing;
-  at("token-form").hidden = true;
-  if (token) remember("token", token);
-  modelChoice.replaceChildren(...listing.models.map(({ name, bytes }) => new Option(`${name} (${megabytes(bytes)})`, name)));
-  at("model-field").hidden = listing.models.length < 2;
-  at("where").hidden = !listing.on_server;
+function describeModel(): void {
+  const { classes } = model().card;
   showCard(at("card-text"), model());
+  models!.note();
+  at("title").textContent = findsPeople(classes) ? text("title") : text("titleOf", { classes: namesOf(classes) });
+}
+
+async function listModels(): Promise<void> {
+  const response = await ask(served("v1/models"), token);
+  const said = (await response.json()) as Listing;
+  listing = { ...said, models: said.models.map((each) => ({ ...each, url: served(each.url) })) };
+  at("token-form").hidden = true;
+  remember("token", token);
+  models = new Models(listing);
+  at("where").hidden = !listing.on_server;
+  describeModel();
 }
 
 function clear(): void {
-  at("result").hidden = true;
-  cutout.hidden = true;
-  mask.hidden = false;
-  document.querySelector<HTMLInputElement>('input[name="view"]')!.checked = true;
-  URL.revokeObjectURL(cutout.src);
-  overlay.width = overlay.width;
+  found = null;
+  at("numbers").hidden = true;
+  before.width = after.width = 1;
 }
 
-async function take(file: File): Promise<void> {
+/** Takes what was given: photos, or a model. */
+async function take(files: readonly File[]): Promise<void> {
+  const model = files.find(({ name }) => /\.tflite$/i.test(name));
+  if (model) return openModel(model);
   stopWebcam();
-  if (file.size === 0) throw new Error(`${file.name} is empty.`);
-  clear();
-  URL.revokeObjectURL(photo.src);
-  const url = (photo.src = URL.createObjectURL(file));
-  photo.alt = file.name === "sample.jpg" ? "Portrait of Grace Hopper in uniform" : `The photo ${file.name}`;
-  try {
-    await photo.decode();
-  } catch {
-    if (photo.src !== url) return; // another photo came meanwhile
-    current = null;
-    const heic = /\.(heic|heif)$/i.test(file.name);
-    throw new Error(
-      `${file.name} is no picture that this browser can show; ` +
-      (heic ? "export it as JPEG (phones take JPEG with Camera > Formats > 'Most Compatible')." : "export it as JPEG or PNG."),
-    );
+  const added = files.map((file) => strip.add(file)), faults: unknown[] = [];
+  for (const photo of added) {
+    try {
+      if (photo.file.size === 0) throw new Fault("empty", { name: photo.file.name });
+      if (photo === added[0]) await show(photo);
+      if (strip.photos.length > 1) await fill(photo);
+    } catch (reason) {
+      faults.push(reason);
+      if (isUndecodable(reason) || (reason instanceof Fault && reason.word === "empty")) strip.remove(photo);
+    }
   }
-  if (photo.src !== url) return;
-  current = { file, found: null };
-  say(`${file.name}: press Segment.`);
+  if (strip.photos.length > 1) await fill(strip.photos[0]!);
+  if (!strip.current && strip.photos.length) await show(strip.photos.at(-1)!);
+  if (!faults.length) return;
+  complain(faults[0]);
+  if (faults.length > 1) error.append(` ${text("leftOut", { count: faults.length - 1 })}`);
 }
 
-function threadsInWords({ threads }: Loaded): string {
-  if (threads === 0) return "Computed by the server.";
-  if (threads > 1) return `${threads} threads, in WebAssembly.`;
-  if (self.crossOriginIsolated) return "One thread, in WebAssembly: this browser gives it no more.";
-  return "One thread: browsers allow more only where the address is https or localhost.";
+async function fill(photo: Photo): Promise<void> {
+  strip.fill(photo, await named(photo.file, engine.thumbnail(photo.file)));
+}
+
+function isUndecodable(reason: unknown): reason is Fault {
+  return reason instanceof Fault && reason.word.startsWith("undecodable");
+}
+
+/** A file that can't be decoded is told by its name. */
+async function named<Kind>({ name }: File, work: Promise<Kind>): Promise<Kind> {
+  return work.catch((reason) => {
+    throw isUndecodable(reason) ? new Fault(reason.word, { name }) : reason;
+  });
 }
 
 /** Whether the server would take the photo; asked before it is sent for nothing. */
-function checkLimits({ size }: File): void {
+function checkLimits({ file: { size } }: Photo, [width, height]: readonly [number, number] = [0, 0]): void {
   const { bytes, pixels } = listing!.limits;
-  if (size > bytes) {
-    throw new Error(`The photo has ${megabytes(size)}, and the server takes ${megabytes(bytes)}; segment it in this browser.`);
-  }
-  if (photo.naturalWidth * photo.naturalHeight > pixels) {
-    throw new Error(
-      `The photo has ${photo.naturalWidth}×${photo.naturalHeight} pixels, and the server takes ${pixels / 1e6} megapixels; ` +
-      "segment it in this browser.",
-    );
-  }
+  if (size > bytes) throw new Fault("tooManyBytes", { size: megabytes(size), limit: megabytes(bytes) });
+  if (width * height > pixels) throw new Fault("tooManyPixels", { size: `${width}×${height}`, limit: pixels / 1e6 });
 }
 
-function show(found: Found, loaded: Loaded, rate = ""): void {
-  showResult(found, model(), `${rate}${threadsInWords(loaded)}`);
-  draw(overlay, found.overlay);
-  draw(mask, found.mask);
-  mask.setAttribute("aria-label", `Mask: ${inWords(found, model())}`);
+/** Segments a photo and shows it with the effect. */
+async function show(photo: Photo): Promise<void> {
+  stopWebcam();
+  clear();
+  strip.current = photo;
+  const place = where();
+  if (place) checkLimits(photo);
+  const loaded = place ? { threads: 0, files: [] } : await (loading ?? prepare());
+  if (strip.current !== photo) return;
+  say(text("working"));
+  refresh();
+  const asked = look(), info = model();
+  const answer = await named(photo.file, engine.segment(photo.file, asked, place));
+  if (strip.current !== photo || model() !== info) return drop(answer); // another photo or model was chosen meanwhile
+  const { name } = photo.file;
+  before.setAttribute("aria-label", name === "sample.jpg" ? text("samplePhoto") : text("photoNamed", { name }));
+  draw(before, answer.photo!);
+  showFound(answer, threadsInWords(loaded));
+  if (asked.effect !== look().effect) await repaint();
+  say([inWords(answer, info.card.classes), answer.original && text("scaled", { size: answer.original.join("×") })].filter(Boolean).join(" "));
+}
+
+function showFound(answer: Found, threads: string): void {
+  found = answer;
+  shape(answer.size);
+  draw(after, answer.picture);
+  label();
+  showNumbers(answer, model().card.classes, threads);
+  models!.note(answer.timing["inference"]);
+}
+
+/** The names of what is seen, for who can't see it. */
+function label(): void {
+  const effect = text((look().effect === "anonymize" ? "privacy" : look().effect) as Word), name = strip.current?.file.name ?? "";
+  after.setAttribute("aria-label", webcam.open ? text("liveResult", { effect }) : text("result", { name, effect }));
+}
+
+function shape([width, height]: readonly [number, number]): void {
+  at("picture").style.setProperty("--aspect", String(width / height));
+}
+
+async function repaint(): Promise<void> {
+  if (webcam.open || !found) return;
+  const answer = found, picture = await engine.paint(look());
+  if (found !== answer) return picture.close();
+  draw(after, picture);
+  label();
+}
+
+function threadsInWords({ threads }: Loaded): string {
+  if (threads === 0) return text("byServer");
+  if (threads > 1) return text("threads", { count: threads });
+  return text(self.crossOriginIsolated ? "oneThread" : "oneThreadWhy");
 }
 
 /** Gives the memory of pictures back that nobody will see. */
-function drop(found: Found): void {
-  found.overlay.close();
-  found.mask.close();
-}
-
-async function segment(): Promise<void> {
-  const asked = current, info = model(), upload = onServer();
-  if (!asked) return;
-  if (upload) checkLimits(asked.file);
-  const loaded = upload ? { threads: 0, files: [] } : await (loading ?? prepare());
-  say("Segmenting…");
-  const found = upload
-    ? await engine.upload({ photo: asked.file, model: info, token })
-    : await engine.segment(asked.file, MAX_PIXELS);
-  if (current !== asked || model() !== info) return drop(found); // another photo or model was chosen meanwhile
-  clear();
-  asked.found = found;
-  show(found, loaded);
-  const scaled = found.original ? ` The photo was scaled down from ${found.original.join("×")}.` : "";
-  say(`Done in ${totalMs(found).toFixed(0)} ms: ${inWords(found, model())}.${scaled}`);
+function drop(answer: Found): void {
+  answer.photo?.close();
+  answer.picture.close();
 }
 
 async function film(): Promise<void> {
-  if (onServer()) throw new Error("The webcam is segmented in this browser alone; choose that first.");
-  const loaded = await (loading ?? prepare()), info = model();
-  await webcam.start();
-  current = null;
+  if (onServer()) throw new Fault("liveHere");
+  const loaded = await (loading ?? prepare());
+  await webcam.start(facing);
+  strip.current = null;
   clear();
+  shape([video.videoWidth, video.videoHeight]);
+  at("turn").hidden = !(await webcam.canTurn());
   refresh();
-  say("The webcam is on.");
+  say(text("live"));
+  let told = 0;
   const frames = webcam.each(async (frame, rate) => {
-    const found = await engine.segment(frame, MAX_PIXELS);
-    if (!webcam.open || model() !== info) drop(found);
-    else show(found, loaded, rate ? `${rate.toFixed(0)} pictures a second. ` : "");
+    const info = model(), answer = await engine.frame(frame, look());
+    if (!webcam.open || model() !== info) return drop(answer);
+    const first = found === null;
+    found = answer;
+    draw(after, answer.picture);
+    if (first) {
+      label();
+      refresh();
+    }
+    if (performance.now() - told < 500) return;
+    told = performance.now();
+    shape(answer.size);
+    showNumbers(answer, info.card.classes, [rate && text("rate", { rate: rate.toFixed(0) }), threadsInWords(loaded)].filter(Boolean).join(", "));
+    models!.note(answer.timing["inference"]);
   });
   frames.catch((reason) => {
     stopWebcam();
@@ -234,22 +309,40 @@ function stopWebcam(): void {
   refresh();
 }
 
-async function view(): Promise<void> {
-  const wanted = chosen("view") === "cutout" && !webcam.open;
-  if (wanted && cutout.hidden) {
-    const asked = current!, words = inWords(asked.found!, model()), picture = await engine.cutout();
-    if (current !== asked || !asked.found) return;
-    cutout.src = URL.createObjectURL(picture);
-    cutout.alt = `The cut-out: ${words}`;
-    await cutout.decode();
-  }
-  cutout.hidden = !wanted;
-  mask.hidden = wanted;
+async function openModel(file: File): Promise<void> {
+  const info = await readModel(file), was = models!.current.url;
+  models!.open(info);
+  await changeModel().catch((reason) => {
+    models!.forget(info, was);
+    describeModel();
+    loading = null;
+    throw reason;
+  });
+  if (!strip.current) say(text("ownReady", { name: info.name }));
 }
 
-async function saveAs(ending: string, made: () => Promise<Blob>): Promise<void> {
-  const name = `${current!.file.name.replace(/\.[^.]*$/, "")}.${ending}.png`;
-  save(await made(), name);
+async function changeModel(): Promise<void> {
+  const live = webcam.open;
+  describeModel();
+  await prepare();
+  if (!live && strip.current) await show(strip.current);
+}
+
+async function saveAll(): Promise<void> {
+  const pictures: { name: string; content: Uint8Array }[] = [], asked: Look = look(), place = where(), count = strip.photos.length;
+  for (const [i, photo] of strip.photos.entries()) {
+    say(text("workingOf", { number: i + 1, count }));
+    const made = await named(photo.file, engine.make(photo.file, asked, place, typeOf(asked.effect)));
+    pictures.push({ name: nameOf(photo.file.name, asked.effect), content: new Uint8Array(await made.arrayBuffer()) });
+  }
+  saveZip(pictures);
+  say(text("doneOf", { count }));
+}
+
+async function setBackground(picture: File | null): Promise<void> {
+  await (picture ? named(picture, engine.background(picture)) : engine.background(null));
+  at("background").classList.toggle("chosen", picture !== null);
+  await repaint();
 }
 
 async function begin(): Promise<void> {
@@ -257,45 +350,67 @@ async function begin(): Promise<void> {
   await prepare();
 }
 
-onPhoto((file) => void attempt(() => take(file)));
-at("sample").addEventListener("click", () => void attempt(async () => {
-  await take(new File([await (await ask(SAMPLE, "")).blob()], "sample.jpg", { type: "image/jpeg" }));
-}));
-segmentButton.addEventListener("click", () => void attempt(segment));
-at("webcam").addEventListener("click", () => void attempt(film));
+const current = (): string => nameOf(strip.current!.file.name, look().effect);
+const picture = (type = typeOf(look().effect)): Promise<Blob> => engine.save(look(), type);
+function onClick(id: string, work: () => Promise<void>): void {
+  at(id).addEventListener("click", () => void attempt(work));
+}
+
+translate();
+onArrival((files) => void attempt(() => take(files)));
+onChoice("choose", "files", (files) => void attempt(() => take(files)));
+onChoice("background", "background-file", ([file]) => void attempt(() => setBackground(file!)));
+onChoice("own", "own-file", ([file]) => void attempt(() => openModel(file!)));
+onLook(() => void attempt(repaint), () => void attempt(() => setBackground(null)));
+at("drop").addEventListener("click", (event) => {
+  if (event.target !== at("sample")) at("choose").click(); // for pointers; keys have the button
+});
+onClick("sample", async () => {
+  await take([new File([await (await ask(served(SAMPLE), "")).blob()], "sample.jpg", { type: "image/jpeg" })]);
+});
+onClick("webcam", film);
+onClick("turn", async () => {
+  facing = facing === "user" ? "environment" : "user";
+  await film();
+});
 at("stop").addEventListener("click", () => {
   stopWebcam();
+  const last = strip.photos.at(-1);
+  if (last) void attempt(() => show(last));
   at("webcam").focus();
 });
-at("shoot").addEventListener("click", () => void attempt(async () => {
-  await take(await webcam.photo());
-  await segment();
-}));
-modelChoice.addEventListener("change", () => void attempt(async () => {
-  stopWebcam();
-  showCard(at("card-text"), model());
+onClick("shoot", async () => take([await webcam.photo()]));
+onClick("save", async () => save(await picture(), current()));
+onClick("copy", async () => {
+  await copy(picture("image/png"));
+  say(text("copied"));
+});
+onClick("share", async () => share(await picture(), current()));
+onClick("save-labels", async () => save(await engine.labels(), current().replace(/\.[^.]+\.[^.]+$/, ".labels.png")));
+onClick("save-all", saveAll);
+onClick("clear", async () => {
+  strip.clear();
   clear();
-  if (current) current.found = null;
-  await prepare();
-}));
-for (const input of document.querySelectorAll('input[name="where"]')) input.addEventListener("change", refresh);
-for (const input of document.querySelectorAll('input[name="view"]')) input.addEventListener("change", () => void attempt(view));
-at("save-cutout").addEventListener("click", () => void attempt(() => saveAs("cutout", () => engine.cutout())));
-at("save-labels").addEventListener("click", () => void attempt(() => saveAs("labels", () => engine.labels())));
-const opacity = at<HTMLInputElement>("opacity");
-const fade = (): void => {
-  overlay.style.opacity = String(opacity.valueAsNumber / 100);
-  at("opacity-said").textContent = `${opacity.value} %`;
-};
-opacity.addEventListener("input", fade);
+  say(text("ready"));
+});
+at("model").addEventListener("change", () => void attempt(changeModel));
+for (const input of document.querySelectorAll('input[name="where"]')) {
+  input.addEventListener("change", () => void attempt(async () => {
+    if (strip.current) await show(strip.current);
+  }));
+}
+divider.addEventListener("input", () => at("picture").style.setProperty("--cut", `${divider.value}%`));
 at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = at<HTMLInputElement>("token").value.trim();
+  const given = at<HTMLInputElement>("token").value.trim();
+  token = tokenIn(given) ?? given;
   void attempt(begin);
 });
-at("webcam-why").hidden = missing === "";
-at("webcam-why").textContent = missing;
-history.replaceState(null, "", location.pathname); // the token is not for the address bar
-fade();
+for (const kind of ["online", "offline"]) addEventListener(kind, () => void models?.mark(isKept));
+at("copy").hidden = !CAN_COPY;
+at("share").hidden = !CAN_SHARE;
+at("webcam-why").hidden = HAS_CAMERA;
+document.title = `seg-edge: ${text("title")}`;
+history.replaceState(null, "", location.pathname); // the access code is not for the address bar
 register();
-void attempt(begin);
+void attempt(begin).then(() => models?.mark(isKept));

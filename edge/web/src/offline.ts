@@ -1,19 +1,27 @@
 /** What makes the page work without a network, beside the service worker itself. */
 
+import type { ModelInfo } from "./api.ts";
+
 /** Without a service worker the page works, but not offline. */
 export function register(): void {
-  void navigator.serviceWorker?.register("/sw.js").catch(() => undefined);
+  void navigator.serviceWorker?.register(new URL("sw.js", document.baseURI)).catch(() => undefined);
 }
 
-/** What was loaded before the service worker was there goes into its cache, from the browser's own. */
-export async function keep(addresses: string[], token: string): Promise<void> {
+/** Whether an address is there without a network. */
+export async function isKept(url: string): Promise<boolean> {
+  return "caches" in self && (await caches.match(url, { ignoreVary: true })) !== undefined;
+}
+
+/** What was loaded before the service worker was there goes into its cache, and so do the other models. */
+export async function keep(files: readonly string[], models: readonly ModelInfo[], token: string): Promise<void> {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.ready;
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  const wanted = ["/v1/models", ...addresses];
-  await Promise.all(wanted.map((address) => fetch(address, { headers }).catch(() => undefined)));
+  const served = models.filter(({ file }) => !file).map(({ url }) => url);
+  const wanted = [new URL("v1/models", document.baseURI).href, ...files, ...served];
+  for (const address of wanted) await fetch(address, { headers }).catch(() => undefined);
   for (let i = 0; i < 100; i++) {
-    const kept = await Promise.all(wanted.map((address) => caches.match(address, { ignoreVary: true })));
+    const kept = await Promise.all(wanted.map(isKept));
     if (kept.every(Boolean)) {
       document.documentElement.dataset["offline"] = "ready";
       return;

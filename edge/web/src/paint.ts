@@ -1,58 +1,169 @@
-/** Pictures of an answer. They are painted in the worker, and handed over without a copy. */
+/** Pictures of an answer: `seg_edge/render.py` in the browser. */
 
 import type { ClassInfo } from "./api.ts";
+import { foregroundColour, paste } from "./matte.ts";
+import { shrink } from "./preprocess.ts";
+import { bilinear, byArea, round, type Bytes, type Floats, type Plane } from "./resize.ts";
 
-export interface Result {
-  readonly labels: Uint8Array;
-  readonly alpha: Uint8Array;
-  readonly width: number;
-  readonly height: number;
+export const EFFECTS = ["cutout", "blur", "replace", "anonymize", "overlay", "mask"] as const;
+export type Effect = (typeof EFFECTS)[number];
+export type Colour = readonly [number, number, number];
+
+/** What is painted how. */
+export interface Look {
+  readonly effect: Effect;
+  /** Behind the people, for `replace`, where there is no picture. */
+  readonly colour: Colour;
 }
 
-function paint({ width, height }: Result, fill: (pixels: Uint32Array) => void): ImageBitmap {
-  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d")!;
-  const image = context.createImageData(width, height);
-  fill(new Uint32Array(image.data.buffer));
-  context.putImageData(image, 0, 0);
-  return canvas.transferToImageBitmap();
+/** A photo and what was found in it, all of one size. */
+export interface Scene {
+  /** RGBA. */
+  readonly photo: Plane;
+  readonly labels: Bytes;
+  /** How much of each pixel is foreground, 255 for all. */
+  readonly alpha: Bytes;
+  readonly classes: readonly ClassInfo[];
+  /** The photo with its people hidden, RGBA. */
+  readonly hide: () => Promise<Bytes>;
 }
 
-/** The classes' colours as the 32-bit numbers of a little-endian machine's RGBA, without alpha. */
-function coloursOf(classes: readonly ClassInfo[]): Uint32Array {
-  return Uint32Array.from(classes, ({ colour: [red, green, blue] }) => red | (green << 8) | (blue << 16));
-}
+const OVERLAY_OPACITY = 0.5;
+const BLUR_SHARE = 1 / 40; // of the longer side
 
-/** Each class in its colour, the less the less sure the model is; the background is clear. */
-export function overlay(result: Result, classes: readonly ClassInfo[]): ImageBitmap {
-  const colours = coloursOf(classes);
-  const edge = classes.length === 2 ? 1 : 0; // whose soft edge reaches into the background; of several nobody knows
-  return paint(result, (pixels) => {
-    for (let i = 0; i < pixels.length; i++) {
-      const label = result.labels[i]! || edge;
-      pixels[i] = label ? colours[label]! | (result.alpha[i]! << 24) : 0;
-    }
-  });
-}
-
-/** Each class in its colour, hard-edged; the background is black. */
-export function mask(result: Result, classes: readonly ClassInfo[]): ImageBitmap {
-  const colours = coloursOf(classes);
-  return paint(result, (pixels) => {
-    for (let i = 0; i < pixels.length; i++) pixels[i] = colours[result.labels[i]!]! | (255 << 24);
-  });
-}
-
-/** The photo's foreground on transparency, as a PNG. */
-export async function cutout(result: Result, photo: Blob): Promise<Blob> {
-  const { width, height } = result;
-  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d")!;
-  const picture = await createImageBitmap(photo); // in the colours that its profile says
-  context.drawImage(picture, 0, 0, width, height);
-  picture.close();
-  const image = context.getImageData(0, 0, width, height);
-  for (let i = 0, at = 3; i < result.alpha.length; i++, at += 4) {
-    image.data[at] = Math.round((image.data[at]! * result.alpha[i]!) / 255);
+/** Scales and crops a picture at its centre so that it fills the size, as `cover` in Python. */
+export function cover(picture: Plane, width: number, height: number): Plane {
+  if (picture.width === width && picture.height === height) return picture;
+  const scale = Math.max(height / picture.height, width / picture.width);
+  const h = Math.max(1, round(height / scale)), w = Math.max(1, round(width / scale));
+  const top = (picture.height - h) >> 1, left = (picture.width - w) >> 1;
+  const data = new Uint8Array(4 * w * h);
+  for (let y = 0; y < h; y++) {
+    const start = 4 * ((top + y) * picture.width + left);
+    data.set(picture.data.subarray(start, start + 4 * w), 4 * y * w);
   }
-  context.putImageData(image, 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
+  const crop = { data, width: w, height: h, channels: 4 };
+  return scale < 1 && w >= width && h >= height ? byArea(crop, width, height) : bilinear(crop, width, height);
+}
+
+/** One side of OpenCV's Gaussian kernel of floats for a standard deviation. */
+function kernelOf(sigma: number): Float32Array {
+  const size = Math.round(8 * sigma + 1) | 1, middle = size >> 1;
+  const kernel = Float32Array.from({ length: size }, (_, i) => Math.exp(-((i - middle) ** 2) / (2 * sigma * sigma)));
+  const sum = kernel.reduce((total, value) => total + value, 0);
+  return kernel.map((value) => value / sum);
+}
+
+/** A Gaussian blur; at the sides the picture is mirrored without its outermost pixel (`BORDER_REFLECT_101`). */
+function gaussian(picture: Plane<Floats>, sigma: number): Plane<Floats> {
+  const { width, height, channels } = picture, kernel = kernelOf(sigma), middle = kernel.length >> 1;
+  const inside = (place: number, length: number): number => {
+    if (length === 1) return 0;
+    const period = 2 * (length - 1), at = ((place % period) + period) % period;
+    return at < length ? at : period - at;
+  };
+  const pass = (from: Floats, length: number, lines: number, step: number, across: number): Floats => {
+    const to = new Float32Array(from.length);
+    for (let i = 0; i < length; i++) {
+      for (let k = 0; k < kernel.length; k++) {
+        const weight = kernel[k]!, source = inside(i + k - middle, length);
+        for (let line = 0; line < lines; line++) {
+          const a = line * across + i * step, b = line * across + source * step;
+          for (let c = 0; c < channels; c++) to[a + c] = to[a + c]! + weight * from[b + c]!;
+        }
+      }
+    }
+    return to;
+  };
+  const rows = pass(picture.data, width, height, channels, width * channels);
+  return { width, height, channels, data: pass(rows, height, width, width * channels, channels) };
+}
+
+/** The background blurred, at the photo's size; the foreground does not bleed into it. */
+function blurredBackground({ photo, alpha }: Scene): Bytes {
+  const { width, height } = photo, spread = BLUR_SHARE * Math.max(height, width);
+  const scale = Math.min(8, Math.max(1, Math.floor(spread / 2))), sigma = Math.max(0.5, spread / scale);
+  const w = Math.max(1, Math.floor(width / scale)), h = Math.max(1, Math.floor(height / scale));
+  const covered = byArea({ data: alpha, width, height, channels: 1 }, w, h).data;
+  const small = scale === 1 ? photo.data : shrink(photo, w, h).data;
+  const weighted = new Float32Array(4 * w * h); // the fourth channel is the weight itself
+  for (let i = 0, at = 0; i < covered.length; i++, at += 4) {
+    const weight = Math.max(1 - covered[i]! / 255, 1e-3);
+    for (let c = 0; c < 3; c++) weighted[at + c] = small[at + c]! * weight;
+    weighted[at + 3] = weight;
+  }
+  const { data } = gaussian({ data: weighted, width: w, height: h, channels: 4 }, sigma);
+  const mean = new Uint8Array(data.length).fill(255);
+  for (let at = 0; at < data.length; at += 4) {
+    for (let c = 0; c < 3; c++) mean[at + c] = Math.min(Math.max(data[at + c]! / data[at + 3]!, 0), 255);
+  }
+  return bilinear({ data: mean, width: w, height: h, channels: 4 }, width, height).data;
+}
+
+function cutout({ photo, alpha }: Scene): Bytes {
+  const { width, height } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3);
+  const colourAt = foregroundColour(photo, alpha, { left: 0, top: 0, right: width, bottom: height });
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (alpha[i] === 0) continue; // no colour where nothing is to be seen
+      if (alpha[i] === 255) for (let c = 0; c < 3; c++) data[4 * i + c] = photo.data[4 * i + c]!;
+      else {
+        colourAt(x, y, colour);
+        data.set(colour, 4 * i);
+      }
+      data[4 * i + 3] = alpha[i]!;
+    }
+  }
+  return data;
+}
+
+function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
+  const { width, height } = photo, data = photo.data.slice();
+  const tints = classes.map(({ colour }) => colour.map((value) => OVERLAY_OPACITY * value));
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const share = alpha[i]!;
+      if (share === 0) continue;
+      if (share === 255) {
+        const tint = tints[labels[i]!]!;
+        for (let c = 0; c < 3; c++) data[4 * i + c] = round(photo.data[4 * i + c]! * (1 - OVERLAY_OPACITY)) + round(tint[c]!);
+        continue;
+      }
+      // The outer half of a soft edge is background; it takes the tint of the class beside it.
+      let beside = 0;
+      for (let j = Math.max(0, y - 1); j <= Math.min(height - 1, y + 1); j++) {
+        for (let k = Math.max(0, x - 1); k <= Math.min(width - 1, x + 1); k++) beside = Math.max(beside, labels[j * width + k]!);
+      }
+      for (let c = 0; c < 3; c++) {
+        const at = 4 * i + c;
+        data[at] = round(photo.data[at]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[beside]![c]! * (share / 255));
+      }
+    }
+  }
+  return data;
+}
+
+function mask({ labels, classes }: Scene): Bytes {
+  const colours = classes.map(({ colour: [red, green, blue] }) => (red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
+  const data = new Uint8Array(4 * labels.length), pixels = new Uint32Array(data.buffer), table = Uint32Array.from(colours);
+  for (let i = 0; i < labels.length; i++) pixels[i] = table[labels[i]!]!;
+  return data;
+}
+
+/**
+ * The picture of a scene, RGBA.
+ *
+ * @param background Behind the people, for `replace`; of any size.
+ */
+export async function paint(scene: Scene, { effect, colour }: Look, background: Plane | null): Promise<Bytes> {
+  const { photo, alpha } = scene;
+  if (effect === "cutout") return cutout(scene);
+  if (effect === "overlay") return overlay(scene);
+  if (effect === "mask") return mask(scene);
+  if (effect === "anonymize") return scene.hide();
+  if (effect === "blur") return paste(blurredBackground(scene), photo, alpha, false);
+  if (background) return paste(cover(background, photo.width, photo.height).data.slice(), photo, alpha, true);
+  const [red, green, blue] = colour, below = new Uint8Array(photo.data.length);
+  new Uint32Array(below.buffer).fill((red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
+  return paste(below, photo, alpha, true);
 }

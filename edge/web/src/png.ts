@@ -6,14 +6,19 @@ const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
   return n;
 });
 
+/** The checksum of a chunk's kind and content. */
+export function crcOf(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = CRC[(crc ^ byte) & 255]! ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
 function chunk(kind: string, content: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(12 + content.length), view = new DataView(bytes.buffer);
   view.setUint32(0, content.length);
   for (let i = 0; i < 4; i++) bytes[4 + i] = kind.charCodeAt(i);
   bytes.set(content, 8);
-  let crc = 0xffffffff;
-  for (let i = 4; i < 8 + content.length; i++) crc = CRC[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8);
-  view.setUint32(8 + content.length, ~crc >>> 0);
+  view.setUint32(8 + content.length, crcOf(bytes.subarray(4, 8 + content.length)));
   return bytes;
 }
 

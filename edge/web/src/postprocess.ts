@@ -1,7 +1,7 @@
 /** From a model's scores to answers at the picture's size: `seg_edge/postprocess.py` in the browser. */
 
 import type { TensorInfo } from "./api.ts";
-import { bilinear, bilinearFloats, round, type Bytes, type Numbers } from "./resize.ts";
+import { bilinear, bilinearFloats, type Bytes, type Numbers } from "./resize.ts";
 
 export interface Scores {
   readonly data: Numbers;
@@ -45,24 +45,18 @@ export function labelsOf(scores: Scores, width: number, height: number): Bytes {
   return labels;
 }
 
-/** How much of each pixel is foreground, 255 for all: for soft edges. */
-export function alphaOf(scores: Scores, width: number, height: number): Bytes {
-  const { data, spec, kind } = scores;
+/** The probability of the background at each of the scores' own pixels. */
+export function backgroundOf({ data, spec, kind }: Scores): Float32Array {
   const [w, h] = spec.size_wh, { channels } = spec;
   const real = (at: number): number => (spec.scale ? (data[at]! - spec.zero_point) * spec.scale : data[at]!);
-  const alpha = new Uint8Array(w * h);
-  for (let i = 0, at = 0; i < alpha.length; i++, at += channels) {
-    let background: number;
-    if (kind === "probabilities") background = channels === 1 ? 1 - real(at) : real(at);
-    else if (channels === 1) background = 1 / (1 + Math.exp(real(at)));
-    else {
-      let sum = 0;
-      for (let c = 0; c < channels; c++) sum += Math.exp(real(at + c) - real(at));
-      background = 1 / sum;
-    }
-    alpha[i] = Math.min(Math.max(round((1 - background) * 255), 0), 255);
-  }
-  return stretch(alpha, w, h, width, height) as Bytes;
+  return Float32Array.from({ length: w * h }, (_, i) => {
+    const at = i * channels;
+    if (kind === "probabilities") return channels === 1 ? 1 - real(at) : real(at);
+    if (channels === 1) return 1 / (1 + Math.exp(real(at)));
+    let sum = 0;
+    for (let c = 0; c < channels; c++) sum += Math.exp(real(at + c) - real(at));
+    return 1 / sum;
+  });
 }
 
 /** Share of the pixels of each class. */

@@ -7,6 +7,11 @@ import { bilinear, byArea, halve, round, type Numbers, type Plane } from "./resi
 export function resizeToInput(picture: Plane, width: number, height: number): Plane {
   if (picture.width === width && picture.height === height) return picture;
   if (picture.width < width || picture.height < height) return bilinear(picture, width, height);
+  return shrink(picture, width, height);
+}
+
+/** Shrinks a picture as `resizeToInput` does; no side may grow. */
+export function shrink(picture: Plane, width: number, height: number): Plane {
   return halve(resizeNear(picture, 2 * width, 2 * height));
 }
 

@@ -1,38 +1,38 @@
-/** What was found, in numbers: the legend with shares, and where the time went. */
+/** What was found: said in a sentence, and in numbers with where the time went. */
 
-import type { ModelInfo } from "./api.ts";
+import type { ClassInfo } from "./api.ts";
 import { at, make, percent } from "./dom.ts";
+import { text, type Word } from "./strings.ts";
 import type { Found } from "./worker.ts";
 
-const STAGES: Record<string, string> = {
-  decode: "Decode",
-  preprocess: "Resize",
-  inference: "Model",
-  postprocess: "Label map",
-  encode: "Encode",
-  transfer: "Transfer",
-};
+const STAGES = ["decode", "preprocess", "inference", "postprocess", "paint", "encode", "transfer"] as const;
+const SPECK = 0.0005; // as in `seg_edge/segmenter.py`: less of a picture is nobody
 
 function hex(colour: readonly number[]): string {
   return `#${colour.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }
 
-/** What was found, as a sentence. */
-export function inWords(found: Found, model: ModelInfo): string {
-  const classes = model.card.classes.map(({ name }, i) => [name, found.shares[i] ?? 0] as const).slice(1);
-  const there = classes.filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]);
-  return there.length ? there.map(([name, share]) => `${name} ${percent(share)}`).join(", ") : "nothing found";
+/** Whether a model finds people and nothing else. */
+export function findsPeople(classes: readonly ClassInfo[]): boolean {
+  return classes.length === 2 && classes[1]!.name === "person";
 }
 
-export function totalMs(found: Found): number {
-  return Object.values(found.timing).reduce((sum, value) => sum + value, 0);
+/** The names of what a model finds. */
+export function namesOf(classes: readonly ClassInfo[]): string {
+  return classes.slice(1).map(({ name }) => name).join(", ");
 }
 
-/** Fills the result's section. */
-export function showResult(found: Found, model: ModelInfo, threads: string): void {
-  const order = [...model.card.classes.keys()].slice(1).sort((a, b) => found.shares[b]! - found.shares[a]!);
+/** That something was found, or that nothing was. */
+export function inWords({ shares }: Found, classes: readonly ClassInfo[]): string {
+  if (shares.slice(1).some((share) => share >= SPECK)) return text("done");
+  return findsPeople(classes) ? text("nobody") : text("nothing", { classes: namesOf(classes) });
+}
+
+/** Fills the list of shares and that of times. */
+export function showNumbers({ shares, timing }: Found, classes: readonly ClassInfo[], threads: string): void {
+  const order = [...classes.keys()].slice(1).sort((a, b) => shares[b]! - shares[a]!);
   at("legend").replaceChildren(...[...order, 0].map((index) => {
-    const { name, colour } = model.card.classes[index]!, share = found.shares[index] ?? 0;
+    const { name, colour } = classes[index]!, share = shares[index] ?? 0;
     const row = make("li", make("i"), make("b", name), make("span", percent(share)), make("div"));
     // Black on a dark page is no bar.
     row.style.setProperty("--colour", index ? hex(colour) : "var(--control)");
@@ -40,12 +40,13 @@ export function showResult(found: Found, model: ModelInfo, threads: string): voi
     (row.firstChild as HTMLElement).style.background = hex(colour);
     return row;
   }));
-  const lines = Object.entries(found.timing).map(([stage, elapsed]) => [STAGES[stage] ?? stage, elapsed, ""] as const);
-  at("timing").replaceChildren(...[...lines, ["Total", totalMs(found), "total"] as const].map(([title, elapsed, kind]) => {
-    const line = make("div", make("dt", title), make("dd", `${elapsed.toFixed(1)} ms`));
-    line.className = kind;
+  const stages: [Word, number][] = STAGES.filter((stage) => stage in timing).map((stage) => [stage, timing[stage]!]);
+  stages.push(["total", Object.values(timing).reduce((sum, value) => sum + value, 0)]);
+  at("timing").replaceChildren(...stages.map(([word, elapsed]) => {
+    const line = make("div", make("dt", text(word)), make("dd", `${elapsed.toFixed(1)} ms`));
+    line.className = word;
     return line;
   }));
   at("threads").textContent = threads;
-  at("result").hidden = false;
+  at("numbers").hidden = false;
 }

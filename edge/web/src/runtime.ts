@@ -3,12 +3,14 @@
 import { loadAndCompile, loadLiteRt, Tensor, type CompiledModel } from "@litertjs/core";
 
 import { ask, type ModelInfo } from "./api.ts";
+import { Fault } from "./fault.ts";
 import type { Numbers } from "./resize.ts";
 
-/** Set by the build: each variant's folder-relative files and the bytes of its WebAssembly. */
+/** Set by the build: each variant's files and the bytes of its WebAssembly. */
 declare const VARIANTS: Record<"threaded" | "compat", { readonly js: string; readonly wasm: string; readonly bytes: number }>;
 
 const MAX_THREADS = 4; // small models gain nothing from more
+const ROOT = new URL("..", self.location.href); // this file lies in the page's folder `assets`
 
 export type Progress = (done: number, total: number) => void;
 
@@ -22,19 +24,24 @@ const RELAXED_SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2,
 export async function variant(): Promise<"threaded" | "compat"> {
   const supports = (module: number[]): boolean => WebAssembly.validate(Uint8Array.from(module));
   if (typeof OffscreenCanvas === "undefined" || !supports(SIMD)) {
-    throw new Error("This browser is too old to run the model; Chrome 108, Firefox 113, Safari 16.4 and newer can.");
+    throw new Fault("old");
   }
   return self.crossOriginIsolated && supports(RELAXED_SIMD) ? "threaded" : "compat";
 }
 
 /** The addresses of what a variant loads. */
 export function filesOf(name: "threaded" | "compat"): string[] {
-  return [VARIANTS[name].js, VARIANTS[name].wasm];
+  return [VARIANTS[name].js, VARIANTS[name].wasm].map((path) => new URL(path, ROOT).href);
+}
+
+/** How many threads a variant runs a model on. */
+export function threadsOf(name: "threaded" | "compat"): number {
+  return name === "threaded" ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1;
 }
 
 /** Loads LiteRT; once. */
 export async function start(name: "threaded" | "compat", progress: Progress): Promise<void> {
-  const { js, wasm, bytes } = VARIANTS[name];
+  const [js, wasm] = filesOf(name) as [string, string], { bytes } = VARIANTS[name];
   const response = await ask(wasm, "");
   const content = new Uint8Array(bytes);
   let at = 0;
@@ -50,7 +57,7 @@ export async function start(name: "threaded" | "compat", progress: Progress): Pr
   Object.assign(self, {
     Module: {
       wasmBinary: content,
-      mainScriptUrlOrBlob: new URL(js, self.location.href).href, // its threads start from it
+      mainScriptUrlOrBlob: js, // its threads start from it
       printErr: (text: string) => (text.startsWith("INFO") ? undefined : console.warn(text)),
     },
   });
@@ -62,15 +69,15 @@ export class Running {
   private constructor(private readonly model: CompiledModel, private readonly shape: number[]) {}
 
   static async open(info: ModelInfo, token: string): Promise<Running> {
-    for (const [what, dtype] of [["input", info.input.dtype], ["output", info.output.dtype]]) {
-      if (dtype !== "uint8" && dtype !== "float32") {
-        throw new Error(`${info.name} has an ${what} of ${dtype}, and browsers run models of uint8 and float32 alone.`);
-      }
+    for (const { dtype } of [info.input, info.output]) {
+      if (dtype !== "uint8" && dtype !== "float32") throw new Fault("dtype", { name: info.name, dtype });
     }
-    const response = await ask(info.url, token);
-    const content = new Uint8Array(await response.arrayBuffer());
-    const threads = Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
-    const model = await loadAndCompile(content, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+    const source = info.file ?? (await ask(info.url, token));
+    const content = new Uint8Array(await source.arrayBuffer());
+    const options = { accelerator: "wasm", cpuOptions: { numThreads: threadsOf("threaded") } } as const;
+    const model = await loadAndCompile(content, options).catch((error: unknown) => {
+      throw new Fault("wrongModel", { name: info.name, reason: String(error).split("\n")[0]! });
+    });
     return new Running(model, [1, info.input.size_wh[1], info.input.size_wh[0], 3]);
   }
 

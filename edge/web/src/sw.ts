@@ -18,9 +18,10 @@ const worker = self as unknown as {
   addEventListener(kind: "fetch", listener: (event: Fetching) => void): void;
 };
 const NAME = `seg-edge-${BUILD}`;
+const ROOT = new URL(".", location.href).pathname; // a proxy may have put the page under a path of its own
 
 worker.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL)).then(() => worker.skipWaiting()));
+  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL.map((name) => ROOT + name))).then(() => worker.skipWaiting()));
 });
 
 worker.addEventListener("activate", (event) => {
@@ -31,7 +32,7 @@ worker.addEventListener("activate", (event) => {
       // What kept its name has kept its content: nine megabytes need not be loaded again, and the page works offline still.
       for (const request of await old.keys()) {
         const { pathname } = new URL(request.url), kept = await old.match(request);
-        if (!kept || !(lasting(pathname) || pathname === "/v1/models")) continue;
+        if (!kept || !(lasting(pathname) || pathname === `${ROOT}v1/models`)) continue;
         if (!(await now.match(request, { ignoreVary: true }))) await now.put(request, kept).catch(() => undefined);
       }
       await caches.delete(name);
@@ -43,7 +44,9 @@ worker.addEventListener("activate", (event) => {
 
 /** Under these addresses nothing ever changes. Others on this port, at another time, may be another program's. */
 function lasting(path: string): boolean {
-  return (path !== "/" && SHELL.includes(path)) || ENGINE.includes(path) || /^\/v1\/models\/[0-9a-f]{64}\.tflite$/.test(path);
+  if (!path.startsWith(ROOT)) return false;
+  const name = path.slice(ROOT.length);
+  return (name !== "" && SHELL.includes(name)) || ENGINE.includes(name) || /^v1\/models\/[0-9a-f]{64}\.tflite$/.test(name);
 }
 
 /** Puts an answer into the cache, after it was given; a full disk is no reason not to give it. */
@@ -77,5 +80,5 @@ worker.addEventListener("fetch", (event) => {
   const { origin, pathname } = new URL(event.request.url);
   if (event.request.method !== "GET" || origin !== location.origin) return;
   if (lasting(pathname)) event.respondWith(kept(event));
-  else if (pathname === "/" || pathname === "/v1/models") event.respondWith(newest(event));
+  else if (pathname === ROOT || pathname === `${ROOT}v1/models`) event.respondWith(newest(event));
 });

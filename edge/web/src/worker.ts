@@ -1,32 +1,53 @@
 /** The worker: pictures come in, answers go out; the page stays quick meanwhile. */
 
-import { ask, type ClassInfo, type ModelInfo } from "./api.ts";
-import { cutout, mask, overlay, type Result } from "./paint.ts";
+import { ask, type ModelInfo } from "./api.ts";
+import { Fault, Locked } from "./fault.ts";
+import { softAlpha } from "./matte.ts";
+import { cover, paint, type Look, type Scene } from "./paint.ts";
 import { greyPng } from "./png.ts";
-import { alphaOf, labelsOf, sharesOf } from "./postprocess.ts";
+import { labelsOf, sharesOf } from "./postprocess.ts";
 import { tableOf, toTensor } from "./preprocess.ts";
-import type { Numbers } from "./resize.ts";
-import { filesOf, Running, start, variant } from "./runtime.ts";
+import { hidePeople } from "./privacy.ts";
+import type { Bytes, Numbers, Plane } from "./resize.ts";
+import { filesOf, Running, start, threadsOf, variant } from "./runtime.ts";
+import type { Word } from "./strings.ts";
+import { drawUpright, takeOrientation } from "./upright.ts";
 
 export type Timing = Record<string, number>;
 
+/** The server that is to segment; null where this browser does. */
+export type Where = { readonly url: string; readonly token: string; readonly classes: ModelInfo["card"]["classes"] } | null;
+
 export interface Found {
-  readonly width: number;
-  readonly height: number;
+  readonly size: readonly [number, number];
   /** The photo's own size, where it was too large and has been scaled down. */
   readonly original: readonly [number, number] | null;
   readonly shares: readonly number[];
   readonly timing: Timing;
-  readonly overlay: ImageBitmap;
-  readonly mask: ImageBitmap;
+  /** The photo, upright; none of a camera's frame. */
+  readonly photo: ImageBitmap | null;
+  readonly picture: ImageBitmap;
 }
 
 export type Request =
   | { readonly kind: "load"; readonly model: ModelInfo; readonly token: string }
-  | { readonly kind: "segment"; readonly source: Blob | ImageBitmap; readonly maxPixels: number }
-  | { readonly kind: "upload"; readonly photo: Blob; readonly model: ModelInfo; readonly token: string }
-  | { readonly kind: "cutout" }
+  | { readonly kind: "thumbnail"; readonly photo: Blob }
+  | { readonly kind: "background"; readonly picture: Blob | null }
+  | { readonly kind: "segment"; readonly photo: Blob; readonly look: Look; readonly where: Where }
+  | { readonly kind: "frame"; readonly frame: ImageBitmap; readonly look: Look }
+  | { readonly kind: "paint"; readonly look: Look }
+  | { readonly kind: "save"; readonly look: Look; readonly type: string }
+  | { readonly kind: "make"; readonly photo: Blob; readonly look: Look; readonly where: Where; readonly type: string }
   | { readonly kind: "labels" };
+
+export interface Loaded {
+  readonly threads: number;
+  readonly files: readonly string[];
+}
+
+const MAX_PIXELS = 16_000_000; // more than this an iPhone's canvas doesn't hold
+const MAX_BACKGROUND_PIXELS = 4_000_000;
+const THUMBNAIL = 144; // pixels, for screens of two a point
 
 interface Ready {
   readonly info: ModelInfo;
@@ -34,14 +55,15 @@ interface Ready {
   readonly table: Numbers;
 }
 
-export interface Loaded {
-  readonly threads: number;
-  readonly files: readonly string[];
+interface Picture {
+  readonly plane: Plane;
+  readonly original: readonly [number, number] | null;
 }
 
 let started: Promise<"threaded" | "compat"> | null = null;
 let running: Ready | null = null;
-let last: { result: Result; photo: Blob | null } | null = null;
+let background: Plane | null = null;
+let last: Scene | null = null;
 
 async function load({ model, token }: { model: ModelInfo; token: string }): Promise<Loaded> {
   started ??= variant().then(async (name) => {
@@ -50,15 +72,14 @@ async function load({ model, token }: { model: ModelInfo; token: string }): Prom
   });
   started.catch(() => (started = null)); // the network may be back when it is tried again
   const name = await started;
-  if (running?.info.sha256 !== model.sha256) {
+  if (running?.info.url !== model.url) {
     running?.model.close();
     running = null;
     const table = tableOf(model.input, model.card.scale, model.card.offset);
     running = { info: model, model: await Running.open(model, token), table };
     await warmUp(running);
   }
-  const threads = name === "threaded" ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
-  return { threads, files: filesOf(name) };
+  return { threads: threadsOf(name), files: filesOf(name) };
 }
 
 /** The first pictures are slow, as the browser compiles what it sees used; so they are none of the user's. */
@@ -71,91 +92,162 @@ async function warmUp({ info, model, table }: Ready): Promise<void> {
   }
 }
 
-/** Pixels as they are stored: upright, and without the colours' profile, which Python's decoder doesn't apply either. */
-async function decode(source: Blob | ImageBitmap, maxPixels: number): Promise<{ image: ImageData; original: [number, number] | null }> {
-  let picture: ImageBitmap;
-  if (source instanceof ImageBitmap) picture = source;
-  else {
-    try {
-      picture = await createImageBitmap(source, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-    } catch {
-      throw new Error("This browser can't decode the file; export it as JPEG or PNG.");
-    }
-  }
-  let { width, height } = picture, original: [number, number] | null = null;
-  if (width * height > maxPixels) {
-    original = [width, height];
-    const scale = Math.sqrt(maxPixels / (width * height));
-    [width, height] = [Math.floor(width * scale), Math.floor(height * scale)];
-  }
+/** A file's pixels, upright, on white where it is transparent. */
+async function decode(photo: Blob, maxPixels: number): Promise<Picture> {
+  const [file, orientation] = await takeOrientation(photo);
+  const picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(async () => {
+    throw new Fault(await strangerOf(photo));
+  });
+  const [w, h] = [picture.width, picture.height];
+  return pixelsOf(picture, orientation, orientation < 5 ? w : h, orientation < 5 ? h : w, maxPixels);
+}
+
+/** What a file is that can't be decoded, by its content: HEIC is often called .jpg. */
+async function strangerOf(photo: Blob): Promise<Word> {
+  const head = new TextDecoder("latin1").decode(await photo.slice(0, 1024).arrayBuffer());
+  if (/^....ftyp.{0,40}(hei[cxms]|hev[cx]|mif1|msf1)/s.test(head)) return "undecodableHeic";
+  return /<svg[\s>]/.test(head) ? "undecodableSvg" : "undecodable";
+}
+
+function pixelsOf(picture: ImageBitmap, orientation: number, fullWidth: number, fullHeight: number, maxPixels: number): Picture {
+  const scale = Math.min(1, Math.sqrt(maxPixels / (fullWidth * fullHeight)));
+  const [width, height] = [fullWidth, fullHeight].map((side) => Math.max(1, Math.floor(side * scale))) as [number, number];
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false })!;
   context.fillStyle = "#fff"; // what is transparent is white, as in Python
   context.fillRect(0, 0, width, height);
-  context.drawImage(picture, 0, 0, width, height);
+  drawUpright(context, picture, orientation, width, height);
   picture.close();
-  return { image: context.getImageData(0, 0, width, height), original };
+  const data = new Uint8Array(context.getImageData(0, 0, width, height).data.buffer);
+  return { plane: { data, width, height, channels: 4 }, original: scale < 1 ? [fullWidth, fullHeight] : null };
 }
 
-async function segment({ source, maxPixels }: { source: Blob | ImageBitmap; maxPixels: number }): Promise<Found> {
-  if (!running) throw new Error("No model is loaded yet.");
-  const { info, model, table } = running;
+interface Answer {
+  readonly scene: Scene;
+  readonly timing: Timing;
+}
+
+/** What the model here finds. */
+async function segmentHere(photo: Plane): Promise<Answer> {
+  if (!running) throw new Fault("broken");
+  const { info, model, table } = running, { width, height } = photo;
   const began = performance.now();
-  const { image, original } = await decode(source, maxPixels);
-  const { width, height } = image;
-  const decoded = performance.now();
-  const pixels = new Uint8Array(image.data.buffer);
-  const tensor = toTensor({ data: pixels, width, height, channels: 4 }, info.input, table);
+  const tensor = toTensor(photo, info.input, table);
   const prepared = performance.now();
   const data = await model.run(tensor);
   const inferred = performance.now();
   const scores = { data, spec: info.output, kind: info.card.output };
-  const labels = labelsOf(scores, width, height), shares = sharesOf(labels, info.card.classes.length);
-  const done = performance.now();
-  const alpha = alphaOf(scores, width, height);
-  return answer({ labels, alpha, width, height }, source, info.card.classes, original, shares, {
-    decode: decoded - began,
-    preprocess: prepared - decoded,
-    inference: inferred - prepared,
-    postprocess: done - inferred,
+  const labels = labelsOf(scores, width, height), alpha = softAlpha(labels, width, height);
+  const hide = async (): Promise<Bytes> => hidePeople(photo, scores);
+  const timing = { preprocess: prepared - began, inference: inferred - prepared, postprocess: performance.now() - inferred };
+  return { scene: { photo, labels, alpha, hide, classes: info.card.classes }, timing };
+}
+
+/** The same by the server. */
+async function segmentThere(file: Blob, photo: Plane, { url, token, classes }: NonNullable<Where>): Promise<Answer> {
+  const began = performance.now();
+  const made = async (output: string): Promise<[Plane, string]> => {
+    const waiting = (seconds: number): void => postMessage({ waiting: seconds });
+    const response = await ask(`${url}&output=${output}`, token, { method: "POST", body: file }, waiting);
+    const { plane } = await decode(await response.blob(), Infinity);
+    if (plane.width !== photo.width || plane.height !== photo.height) {
+      throw new Fault("otherSize", { got: `${plane.width}×${plane.height}`, size: `${photo.width}×${photo.height}` });
+    }
+    return [plane, response.headers.get("Server-Timing") ?? ""];
+  };
+  const [{ data, width, height }, stages] = await made("labels");
+  const timing: Timing = {};
+  for (const [, stage, elapsed] of stages.matchAll(/(\w+);dur=([\d.]+)/g)) timing[stage!] = Number(elapsed);
+  const labels = new Uint8Array(width * height);
+  for (let i = 0; i < labels.length; i++) labels[i] = data[4 * i]!;
+  const alpha = softAlpha(labels, width, height);
+  timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
+  // Whom the model is unsure of is hidden too, and that no label map tells.
+  const hide = async (): Promise<Bytes> => (await made("anonymize"))[0].data;
+  return { scene: { photo, labels, alpha, hide, classes }, timing };
+}
+
+async function understand(photo: Blob, where: Where): Promise<Answer & Picture> {
+  const began = performance.now();
+  const picture = await decode(photo, where ? Infinity : MAX_PIXELS);
+  const decoded = performance.now() - began;
+  const { scene, timing } = where ? await segmentThere(photo, picture.plane, where) : await segmentHere(picture.plane);
+  return { ...picture, scene, timing: where ? timing : { decode: decoded, ...timing } };
+}
+
+function canvasOf(data: Bytes, width: number, height: number): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d")!.putImageData(new ImageData(new Uint8ClampedArray(data.buffer), width, height), 0, 0);
+  return canvas;
+}
+
+function bitmapOf({ data, width, height }: Plane): ImageBitmap {
+  return canvasOf(data, width, height).transferToImageBitmap();
+}
+
+/** The picture of a scene; a background that doesn't fit is scaled once for many frames. */
+async function painted(scene: Scene, look: Look): Promise<Plane> {
+  const { width, height } = scene.photo;
+  if (look.effect === "replace" && background) {
+    const fitting = fitted?.of === background && fitted.plane.width === width && fitted.plane.height === height;
+    if (!fitting) fitted = { of: background, plane: cover(background, width, height) };
+  }
+  return { data: await paint(scene, look, background && fitted && fitted.plane), width, height, channels: 4 };
+}
+let fitted: { of: Plane; plane: Plane } | null = null;
+
+async function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap | null, original: Picture["original"]): Promise<Found> {
+  const began = performance.now();
+  const picture = bitmapOf(await painted(scene, look));
+  last = scene;
+  const { width, height } = scene.photo;
+  return {
+    size: [width, height], original, photo, picture,
+    shares: sharesOf(scene.labels, scene.classes.length), timing: { ...timing, paint: performance.now() - began },
+  };
+}
+
+async function save(scene: Scene, look: Look, type: string): Promise<Blob> {
+  const { data, width, height } = await painted(scene, look);
+  return canvasOf(data, width, height).convertToBlob({ type, quality: 0.95 });
+}
+
+async function thumbnail(photo: Blob): Promise<ImageBitmap> {
+  const { plane } = await decode(photo, MAX_PIXELS);
+  const scale = Math.min(1, THUMBNAIL / Math.min(plane.width, plane.height));
+  return createImageBitmap(canvasOf(plane.data, plane.width, plane.height), {
+    resizeWidth: Math.max(1, Math.round(plane.width * scale)), resizeHeight: Math.max(1, Math.round(plane.height * scale)),
+    resizeQuality: "medium",
   });
 }
 
-/** The same by the server, whose label map comes back as a PNG. */
-async function upload(request: { photo: Blob; model: ModelInfo; token: string }): Promise<Found> {
-  const { photo, model, token } = request;
-  const began = performance.now();
-  const url = `/v1/segment?output=labels&model=${encodeURIComponent(model.name)}`;
-  const response = await ask(url, token, { method: "POST", body: photo });
-  const timing: Timing = {};
-  for (const [, stage, elapsed] of (response.headers.get("Server-Timing") ?? "").matchAll(/(\w+);dur=([\d.]+)/g)) {
-    timing[stage!] = Number(elapsed);
-  }
-  const { image } = await decode(await response.blob(), Infinity);
-  const { width, height } = image;
-  const labels = Uint8Array.from({ length: width * height }, (_, i) => image.data[4 * i]!);
-  timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
-  const shares = sharesOf(labels, model.card.classes.length);
-  const alpha = labels.map((label) => (label ? 255 : 0));
-  return answer({ labels, alpha, width, height }, photo, model.card.classes, null, shares, timing);
-}
-
-function answer(
-  result: Result, source: Blob | ImageBitmap, classes: readonly ClassInfo[], original: readonly [number, number] | null,
-  shares: readonly number[], timing: Timing,
-): Found {
-  last = { result, photo: source instanceof Blob ? source : null };
-  const { width, height } = result;
-  return { width, height, original, shares, timing, overlay: overlay(result, classes), mask: mask(result, classes) };
-}
-
 async function handle(request: Request): Promise<unknown> {
-  if (request.kind === "load") return load(request);
-  if (request.kind === "segment") return segment(request);
-  if (request.kind === "upload") return upload(request);
-  if (!last?.photo) throw new Error("There is no photo to cut out.");
-  if (request.kind === "cutout") return cutout(last.result, last.photo);
-  return greyPng(last.result.labels, last.result.width, last.result.height);
+  switch (request.kind) {
+    case "load":
+      return load(request);
+    case "thumbnail":
+      return thumbnail(request.photo);
+    case "background":
+      background = request.picture && (await decode(request.picture, MAX_BACKGROUND_PIXELS)).plane;
+      return null;
+    case "segment": {
+      last = null;
+      const answer = await understand(request.photo, request.where);
+      return found(answer, request.look, bitmapOf(answer.plane), answer.original);
+    }
+    case "frame": {
+      const { frame } = request, began = performance.now();
+      const { plane } = pixelsOf(frame, 1, frame.width, frame.height, MAX_PIXELS);
+      const decoded = performance.now() - began, { scene, timing } = await segmentHere(plane);
+      return found({ scene, timing: { decode: decoded, ...timing } }, request.look, null, null);
+    }
+    case "make":
+      return save((await understand(request.photo, request.where)).scene, request.look, request.type);
+  }
+  if (!last) throw new Fault("broken");
+  if (request.kind === "paint") return bitmapOf(await painted(last, request.look));
+  if (request.kind === "save") return save(last, request.look, request.type);
+  return greyPng(last.labels, last.photo.width, last.photo.height);
 }
 
 // One after the other: a model can't be exchanged while it runs.
@@ -164,10 +256,12 @@ self.onmessage = ({ data: { id, request } }: MessageEvent<{ id: number; request:
   turn = turn.then(async () => {
     try {
       const value = await handle(request);
-      const pictures = Object.values(value ?? {}).filter((part) => part instanceof ImageBitmap);
+      const pictures = [value, ...Object.values(value ?? {})].filter((part) => part instanceof ImageBitmap);
       postMessage({ id, value }, { transfer: pictures as Transferable[] });
     } catch (error) {
-      postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+      const { word, values } = error instanceof Fault ? error : new Fault("broken");
+      if (!(error instanceof Fault)) console.error(error);
+      postMessage({ id, error: { word, values, locked: error instanceof Locked } });
     }
   });
 };

@@ -1,6 +1,9 @@
 """Photos through a Segmenter in order, in constant memory, each failure its own."""
 
+import os
+import threading
 import tracemalloc
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,8 +11,12 @@ import numpy as np
 import pytest
 
 from seg_edge import Segmentation, Segmenter
-from seg_edge.apps.image import ImageOptions, is_result, segment_photos
+from seg_edge.apps import image as app
+from seg_edge.apps.image import ImageOptions, PhotoResult, plan_jobs, segment_photos
+from seg_edge.apps.image_outputs import Place, choose_place
 from seg_edge.effects import EffectSettings
+from seg_edge.errors import UsageError
+from seg_edge.photo.find import FoundPhotos
 from tests.tiny import TWO_UINT8, bright_square, carded
 
 
@@ -24,11 +31,19 @@ def save(path: Path, picture: np.ndarray) -> Path:
     return path
 
 
+def options(folder: Path | None = None, effect: str = "overlay", **others: object) -> ImageOptions:
+    return ImageOptions(EffectSettings(effect), place=Place(folder), **others)  # type: ignore[arg-type]
+
+
+def segment(photos: Sequence[Path], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
+    # Found in a folder, so that none counts as named by hand.
+    found = FoundPhotos(list(photos), below={photo: Path() for photo in photos})
+    return segment_photos(plan_jobs(found, options), segmenter, options)
+
+
 def test_a_photo_becomes_what_was_wanted_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "in" / "square.png", bright_square((64, 96)))
-    (result,) = segment_photos(
-        [photo], segmenter, ImageOptions(EffectSettings("cutout"), out=tmp_path / "new" / "out", labels=True)
-    )
+    (result,) = segment([photo], segmenter, options(tmp_path / "new" / "out", "cutout", labels=True))
     assert result.error == ""
     assert result.size_wh == (96, 64)
     assert result.areas["bright"] == pytest.approx(0.25, abs=0.03)
@@ -49,7 +64,7 @@ def test_failures_are_each_photo_s_own_and_order_is_kept(segmenter: Segmenter, t
     photos = [save(tmp_path / f"{index}.png", bright_square()) for index in range(6)]
     photos[1].write_text("not a photo")
     photos[4].unlink()
-    results = list(segment_photos(photos, segmenter, ImageOptions(out=tmp_path / "out")))
+    results = list(segment(photos, segmenter, options(tmp_path / "out")))
     assert [result.photo for result in results] == photos
     assert [bool(result.error) for result in results] == [False, True, False, False, True, False]
     assert "1.png" in results[1].error
@@ -60,27 +75,217 @@ def test_results_are_not_replaced_unless_told(segmenter: Segmenter, tmp_path: Pa
     photo = save(tmp_path / "a.png", bright_square())
     earlier = tmp_path / "a.overlay.jpg"
     earlier.write_bytes(b"precious")
-    (result,) = segment_photos([photo], segmenter, ImageOptions())
+    (result,) = segment([photo], segmenter, ImageOptions())
     assert "--force" in result.error
     assert earlier.read_bytes() == b"precious"
-    (result,) = segment_photos([photo], segmenter, ImageOptions(force=True))
+    (result,) = segment([photo], segmenter, ImageOptions(force=True))
     assert result.error == ""
     assert cv2.imread(str(earlier)).shape == (64, 96, 3)
 
 
-def test_two_photos_never_share_a_result(segmenter: Segmenter, tmp_path: Path) -> None:
-    photos = [save(tmp_path / folder / "a.png", bright_square()) for folder in ("one", "two")]
-    first, second = segment_photos(photos, segmenter, ImageOptions(out=tmp_path / "out", force=True))
-    assert first.error == ""
-    assert "rename" in second.error
-    assert str(photos[0]) in second.error
+def test_photos_of_one_name_keep_all_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
+    names = ["one/a.png", "one/a.jpg", "one/b.png", "two/a.png"]
+    photos = [save(tmp_path / name, bright_square()) for name in names]
+    results = list(segment(photos, segmenter, options(tmp_path / "out")))
+    assert [result.error for result in results] == [""] * 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.jpg.overlay.jpg",
+        "a.png.2.overlay.jpg",
+        "a.png.overlay.jpg",
+        "b.overlay.jpg",
+    ]
+
+
+def test_results_of_an_earlier_run_are_known_by_what_is_in_them(segmenter: Segmenter, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png", bright_square())
+    own = save(tmp_path / "b.overlay.jpg", bright_square())
+    for picture_format, effect in (("jpeg", "overlay"), ("png", "cutout"), ("webp", "blur"), ("webp", "cutout")):
+        wanted = options(None, effect, picture_format=picture_format, labels=True, force=True)
+        (result,) = segment([photo], segmenter, wanted)
+        assert result.error == ""
+        picture = result.outputs[effect]
+        renamed = picture.rename(tmp_path / f"renamed{picture.suffix}")
+        again = list(
+            segment([renamed, result.outputs["labels"], own], segmenter, options(tmp_path / "out", force=True))
+        )
+        assert [bool(one.skipped) for one in again] == [True, True, False]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.overlay.overlay.jpg"]
+
+
+def test_a_result_named_alone_is_done(segmenter: Segmenter, tmp_path: Path) -> None:
+    (result,) = segment([save(tmp_path / "a.png", bright_square())], segmenter, options())
+    found = FoundPhotos([result.outputs["overlay"]])
+    (again,) = segment_photos(plan_jobs(found, options()), segmenter, options())
+    assert (again.error, again.skipped) == ("", "")
+
+
+def test_results_that_are_there_can_be_skipped(segmenter: Segmenter, tmp_path: Path) -> None:
+    photos = [save(tmp_path / f"{name}.png", bright_square()) for name in "ab"]
+    list(segment(photos[:1], segmenter, options()))
+    before = (tmp_path / "a.overlay.jpg").stat().st_mtime_ns
+    first, second = segment(photos, segmenter, options(skip_existing=True))
+    assert (bool(first.skipped), second.skipped, second.error) == (True, "", "")
+    assert (tmp_path / "a.overlay.jpg").stat().st_mtime_ns == before
+    # One of two results is not all of them.
+    first, _ = segment(photos, segmenter, options(skip_existing=True, labels=True))
+    assert first.skipped == ""
+    assert (tmp_path / "a.labels.png").is_file()
+
+
+def test_a_result_never_replaces_another_photo(segmenter: Segmenter, tmp_path: Path) -> None:
+    photos = [save(tmp_path / name, bright_square()) for name in ("a.png", "a.overlay.jpg")]
+    before = photos[1].read_bytes()
+    first, second = segment(photos, segmenter, options(force=True))
+    assert "would replace the photo" in first.error
+    assert second.error == ""
+    assert photos[1].read_bytes() == before
+
+
+def test_the_photo_s_own_transparency_is_kept(segmenter: Segmenter, tmp_path: Path) -> None:
+    frame = bright_square((64, 96))
+    alpha = np.full((64, 96), 255, np.uint8)
+    alpha[:, :48] = 0  # the left half of the bright square is cut away already
+    alpha[:32, 48:] = 200
+    photo = save(tmp_path / "a.png", np.dstack([frame, alpha]))
+    (result,) = segment([photo], segmenter, options(None, "cutout", labels=True))
+    cutout = cv2.imread(str(result.outputs["cutout"]), cv2.IMREAD_UNCHANGED)
+    assert (cutout[..., 3] <= alpha).all()
+    assert not cutout[:, :48].any()
+    assert cutout[30, 52].tolist() == [*frame[30, 52], 200]
+    assert cutout[34, 52].tolist() == [*frame[34, 52], 255]
+    assert not cv2.imread(str(result.outputs["labels"]), cv2.IMREAD_UNCHANGED)[:, :48].any()
+    blue = ImageOptions(EffectSettings("replace", (0, 0, 255)), picture_format="png")
+    (result,) = segment([photo], segmenter, blue)
+    replaced = cv2.imread(str(result.outputs["replace"]))
+    assert (replaced[:, :48] == (255, 0, 0)).all()
+    assert replaced[30, 52] == pytest.approx(frame[30, 52] * (200 / 255) + np.array([55, 0, 0]), abs=1)
+
+
+@pytest.mark.parametrize("length", [238, 251])
+@pytest.mark.parametrize("letter", ["c", "ä"])
+def test_names_of_up_to_255_bytes_work(segmenter: Segmenter, tmp_path: Path, length: int, letter: str) -> None:
+    stem = letter * (length // len(letter.encode()))
+    first, second = (save(tmp_path / f"{stem[:-1]}{end}.png", bright_square()) for end in "12")
+    results = list(segment([first, second], segmenter, options(labels=True)))
+    assert [result.error for result in results] == ["", ""]
+    outputs = [path.name for result in results for path in result.outputs.values()]
+    assert len(set(outputs)) == 4
+    assert all(len(os.fsencode(name)) <= 255 and (tmp_path / name).is_file() for name in outputs)
+
+
+def test_metadata_go_along_on_request_and_places_never(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    exif = image.Exif()
+    exif[0x010E], exif[0x0110], exif[0x0132], exif[0x0112] = "at home", "Phone 7", "2026:01:02 03:04:05", 6
+    exif.get_ifd(0x8769).update({0x9003: "2026:01:02 03:04:05", 0xA431: "serial", 0x927C: b"maker's note"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 1.0, 2.0)})
+    photo = tmp_path / "a.jpg"
+    image.fromarray(bright_square((64, 96))[..., ::-1]).save(photo, exif=exif)
+    for picture_format, effect in (("jpeg", "blur"), ("png", "blur"), ("webp", "cutout")):
+        (plain,) = segment([photo], segmenter, options(None, effect, picture_format=picture_format, force=True))
+        assert dict(image.open(plain.outputs[effect]).getexif()) == {}
+        wanted = options(None, effect, picture_format=picture_format, force=True, keep_metadata=True)
+        (result,) = segment([photo], segmenter, wanted)
+        picture = image.open(result.outputs[effect])
+        assert picture.size == (64, 96)  # turned upright, and not a second time by whoever reads it
+        kept = picture.getexif()
+        assert [kept.get(tag) for tag in (0x010E, 0x0110, 0x0132, 0x0112)] == [
+            *(exif[t] for t in (0x010E, 0x0110, 0x0132)),
+            None,
+        ]
+        assert dict(kept.get_ifd(0x8769)) == {0x9003: "2026:01:02 03:04:05"}
+        assert dict(kept.get_ifd(0x8825)) == {}
+
+
+def test_photos_in_work_keep_within_their_memory(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [save(tmp_path / f"{index}.png", np.full((500, 400, 3), 90, np.uint8)) for index in range(6)]
+    one = 500 * 400 * app.BYTES_PER_PIXEL + photos[0].stat().st_size
+    inside, most, lock = 0, 0, threading.Lock()
+    load = app._load
+
+    def counted(job: app.PhotoJob) -> object:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        return load(job)
+
+    write = app._write_all
+
+    def leaving(*arguments: object) -> None:
+        nonlocal inside
+        write(*arguments)  # type: ignore[arg-type]
+        with lock:
+            inside -= 1
+
+    monkeypatch.setattr(app, "_load", counted)
+    monkeypatch.setattr(app, "_write_all", leaving)
+    for allowed, expected in ((1.5, 1), (2.5, 2)):
+        most = 0
+        results = list(segment(photos, segmenter, options(force=True, memory_bytes=int(one * allowed))))
+        assert [result.error for result in results] == [""] * 6
+        assert most <= expected
+    (result,) = segment(photos[:1], segmenter, options(force=True, memory_bytes=one // 2))
+    assert "raise --memory" in result.error
+
+
+@pytest.mark.parametrize(
+    ("out", "several", "expected"),
+    [
+        (None, True, Place()),
+        ("folder", True, Place(folder=Path("folder"))),
+        ("a.png/", False, Place(folder=Path("a.png"))),
+        ("2024.12", False, Place(folder=Path("2024.12"))),
+        ("a.PNG", False, Place(file=Path("a.PNG"))),
+        ("-", False, Place(file=Path("-"))),
+    ],
+)
+def test_out_is_a_file_or_a_folder(
+    out: str | None, several: bool, expected: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert choose_place(out, several) == expected
+
+
+def test_out_for_one_file_takes_one_photo(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one file"):
+        choose_place("a.png", several=True)
+    with pytest.raises(UsageError, match=r"\.png or \.webp"):
+        choose_place("a.tif", several=False)
+    (tmp_path / "a.png").mkdir()
+    assert choose_place(str(tmp_path / "a.png"), several=True).folder == tmp_path / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"effect": "cutout", "picture_format": "jpeg"}, "transparency"),
+        ({"force": True, "skip_existing": True}, "one of the two"),
+    ],
+)
+def test_options_that_contradict_each_other(wanted: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        options(None, **wanted)
+
+
+def test_a_picture_too_long_for_its_format_is_said(segmenter: Segmenter, tmp_path: Path) -> None:
+    photo = save(tmp_path / "wide.png", np.zeros((2, 66_000, 3), np.uint8))
+    for picture_format, limit in (("jpeg", "65500"), ("webp", "16383")):
+        wanted = options(None, "blur", picture_format=picture_format)
+        (result,) = segment([photo], segmenter, wanted)
+        assert limit in result.error
+        assert "66000x2" in result.error
+    (result,) = segment([photo], segmenter, options(None, "blur", picture_format="png"))
+    assert result.error == ""
 
 
 def test_an_unwritable_place_leaves_nothing_behind(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", bright_square())
     occupied = tmp_path / "file"
     occupied.write_text("a file where a folder is wanted")
-    (result,) = segment_photos([photo], segmenter, ImageOptions(out=occupied / "out"))
+    (result,) = segment([photo], segmenter, options(occupied / "out"))
     assert "can't be written" in result.error
     assert not list(tmp_path.glob("**/.*.tmp"))
 
@@ -97,7 +302,7 @@ def test_a_frame_that_can_t_be_segmented_is_its_photo_s_failure(
         return run(self, frame)
 
     monkeypatch.setattr(Segmenter, "__call__", fails_once)
-    errors = [result.error for result in segment_photos(photos, segmenter, ImageOptions())]
+    errors = [result.error for result in segment(photos, segmenter, ImageOptions())]
     assert errors[0] == errors[2] == ""
     assert errors[1] == f"{photos[1]}: out of luck"
 
@@ -113,7 +318,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tm
             copy.write_bytes(photo.read_bytes())
             copies.append(copy)
         tracemalloc.start()
-        for result in segment_photos(copies, segmenter, ImageOptions(out=tmp_path / str(count))):
+        for result in segment(copies, segmenter, options(tmp_path / str(count))):
             assert result.error == ""
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -122,18 +327,3 @@ def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tm
     peak(4)
     # Held, 45 photos more would be 45 frames more; what the threads have at the same moment differs by a few.
     assert peak(60) < peak(15) + 8 * frame_bytes
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a.overlay.jpg", True),
-        ("a.b.cutout.png", True),
-        ("a.labels.png", True),
-        ("overlay.jpg", False),
-        ("a.jpg", False),
-        ("my.mask.jpg", False),
-    ],
-)
-def test_results_are_known_by_their_names(name: str, expected: bool) -> None:
-    assert is_result(Path(name)) is expected

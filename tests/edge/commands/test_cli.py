@@ -60,8 +60,9 @@ def test_json_is_one_object_a_photo_as_documented(run, folder: Path, model: str,
     options = ("--labels", "--polygons", "coco", "--json", "--model", model, "--out", tmp_path / "out")
     code, out, err = run("image", folder, *options)
     assert code == 1
-    assert len(err.splitlines()) == 1
-    assert "broken.jpg" in err
+    failure, counts = err.splitlines()
+    assert "broken.jpg" in failure
+    assert counts == "4 photos: 3 done, 1 failed"
     broken, *done = [json.loads(line) for line in out.splitlines()]
     assert set(broken) == {"photo", "error"}
     assert len(done) == 3
@@ -82,24 +83,25 @@ def test_a_second_run_over_a_folder_leaves_out_its_own_pictures(run, folder: Pat
     code, out, err = run("image", folder, "--model", model, "--force")
     assert code == 0
     assert len(out.splitlines()) == 3
-    assert "3 pictures that seg-edge made earlier are left out" in err
+    assert err.splitlines() == ["left out: 3 pictures that seg-edge made", "3 photos: 3 done"]
     assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_picture_of_seg_edge_is_segmented_when_it_is_named(run, folder: Path, model: str) -> None:
-    odd = folder / "dog.overlay.jpg"
-    (folder / "photo0.png").rename(odd)
+    assert run("image", folder / "photo0.png", "--model", model)[0] == 0
+    odd = (folder / "photo0.overlay.jpg").rename(folder / "dog.overlay.jpg")
     code, out, _ = run("image", f"{folder}/./{odd.name}", "--model", model)
     assert code == 0
     assert "dog.overlay.overlay.jpg" in out
 
 
 def test_a_folder_of_earlier_pictures_only_is_no_success(run, folder: Path, model: str) -> None:
-    for photo in folder.iterdir():
-        photo.rename(photo.with_suffix(".labels.png"))
+    assert run("image", folder, "--model", model)[0] == 0
+    for photo in folder.glob("*.png"):
+        photo.unlink()
     code, out, err = run("image", folder, "--model", model)
     assert (code, out) == (1, "")
-    assert "3 pictures that seg-edge made earlier are left out" in err
+    assert err.splitlines() == ["left out: 3 pictures that seg-edge made", "0 photos: 0 done"]
 
 
 def test_a_card_of_odd_scores_and_a_name_with_escapes(run, tmp_path: Path) -> None:

@@ -716,52 +716,81 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
+def found_in(arguments: list[str]) -> tuple[list[Path], dict[str, PhotoError]]:
+    found = find_photos(arguments)
+    return found.paths, found.failures
+
+
 def names(paths: list[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def test_a_folder_gives_its_photos_in_natural_order(album: Path) -> None:
-    found, failures = find_photos([str(album)])
-    assert names(found, album) == ["a.png", "b.tiff", "photo2.JPG", "photo10.jpg"]
+    found, failures = found_in([str(album)])
+    assert names(found, album) == ["a.png", "b.tiff", "IMG_1.heic", "photo2.JPG", "photo10.jpg"]
     assert failures == {}
 
 
 def test_files_are_kept_as_they_are(album: Path) -> None:
     arguments = [str(album / name) for name in ("notes.txt", "missing.jpg", "._a.png")]
-    found, failures = find_photos(arguments)
+    found, failures = found_in(arguments)
     assert [str(path) for path in found] == arguments
     assert failures == {}
 
 
+def test_what_a_folder_leaves_out_is_counted(album: Path) -> None:
+    (album / "clip.MOV").touch()
+    (album / "link").symlink_to(album / "more")
+    left_out = {"folder": 2, "linked folder": 1, "hidden file": 2, ".txt": 1, ".mov": 1}
+    assert find_photos([str(album)]).left_out == left_out
+
+
+def test_recursive_goes_into_folders_and_keeps_them(album: Path) -> None:
+    found = find_photos([str(album)], recursive=True)
+    assert "more/c.webp" in names(found.paths, album)
+    assert found.below[album / "more" / "c.webp"] == Path("more")
+    assert found.below[album / "a.png"] == Path()
+    assert "folder" not in found.left_out
+
+
+def test_a_link_in_a_circle_is_one_photo_s_failure(album: Path) -> None:
+    (album / "loop.jpg").symlink_to("loop.jpg")
+    found = find_photos([str(album)], recursive=True)
+    assert (album / "loop.jpg") in found.paths
+    assert len(found.paths) == 7
+    assert found.failures == {}
+
+
 def test_globs(album: Path) -> None:
-    assert names(find_photos([f"{album}/*"])[0], album) == [
+    assert names(find_photos([f"{album}/*"]).paths, album) == [
         "a.png",
         "b.tiff",
+        "IMG_1.heic",
         "photo2.JPG",
         "photo10.jpg",
     ]
-    assert names(find_photos([f"{album}/photo?.*"])[0], album) == ["photo2.JPG"]
-    assert names(find_photos([f"{album}/**/*.[wp]*"])[0], album) == ["a.png", "more/c.webp"]
+    assert names(find_photos([f"{album}/photo?.*"]).paths, album) == ["photo2.JPG"]
+    assert names(find_photos([f"{album}/**/*.[wp]*"]).paths, album) == ["a.png", "more/c.webp"]
     # What is asked for by its suffix is kept, so that reading it says why it can't be read.
-    assert names(find_photos([f"{album}/*.heic"])[0], album) == ["IMG_1.heic"]
+    assert names(find_photos([f"{album}/*.txt"]).paths, album) == ["notes.txt"]
 
 
 def test_a_file_whose_name_looks_like_a_glob(album: Path) -> None:
     (album / "x[1].jpg").touch()
-    assert names(find_photos([str(album / "x[1].jpg")])[0], album) == ["x[1].jpg"]
+    assert names(find_photos([str(album / "x[1].jpg")]).paths, album) == ["x[1].jpg"]
 
 
 def test_duplicates_go_and_order_stays(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album)
-    found, _ = find_photos(["photo2.JPG", "./photo2.JPG", str(album), "b*"])
-    assert [path.name for path in found] == ["photo2.JPG", "a.png", "b.tiff", "photo10.jpg"]
+    found, _ = found_in(["photo2.JPG", "./photo2.JPG", str(album), "b*"])
+    assert [path.name for path in found] == ["photo2.JPG", "a.png", "b.tiff", "IMG_1.heic", "photo10.jpg"]
 
 
 def test_failures_do_not_stop_the_others(album: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     arguments = [str(empty), str(album / "a.png"), f"{album}/*.bmp", ""]
-    found, failures = find_photos(arguments)
+    found, failures = found_in(arguments)
     assert names(found, album) == ["a.png"]
     messages = [str(failure) for failure in failures.values()]
     assert all(isinstance(failure, PhotoError) for failure in failures.values())
@@ -777,7 +806,7 @@ def test_a_broken_link_in_a_folder_is_found_and_then_refused(album: Path) -> Non
         link.symlink_to(album / "gone.jpg")
     except OSError:
         pytest.skip("no links here")
-    found, _ = find_photos([str(album)])
+    found, _ = found_in([str(album)])
     assert found[-1] == link
     assert "doesn't exist" in refused(read_photo, link)
 

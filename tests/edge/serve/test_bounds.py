@@ -27,6 +27,8 @@ from uvicorn.server import ServerState
 
 from seg_edge.serve import api
 from seg_edge.serve.answer import Answer
+from seg_edge.serve.connection import SHUTDOWN_S
+from seg_edge.serve.transfers import MAX_OF_CLIENT
 from tests.edge.serve.conftest import MakeClient, Server
 from tests.tiny import GRACE_HOPPER, bright_square, noise
 
@@ -183,8 +185,8 @@ HALF = b"GET /"
 UNREAD = b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n" + bytes(1000)
 SWITCHES = """
 import sys
-from seg_edge.serve import server
-server.HEAD_S, server.SEND_S, server.MAX_CONNECTIONS = 0.5, 1.5, 8
+from seg_edge.serve import connection
+connection.HEAD_S, connection.SEND_S, connection.MAX_CONNECTIONS = 0.5, 1.5, 8
 from seg_edge.commands.cli import main
 main()
 """
@@ -219,7 +221,7 @@ def test_an_endless_body_that_nobody_reads_ends(hasty: int) -> None:
             send_for_ever()
 
 
-def test_an_answer_that_is_not_taken_ends_and_leaves_its_place(hasty: int) -> None:
+def test_an_answer_that_is_not_taken_holds_up_nobody_and_ends(hasty: int) -> None:
     photo = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
     request = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     with socket.socket() as client:
@@ -227,9 +229,16 @@ def test_an_answer_that_is_not_taken_ends_and_leaves_its_place(hasty: int) -> No
         client.connect(("127.0.0.1", hasty))
         client.sendall(request % len(photo) + photo)
         client.recv(100)
-        assert talk(hasty, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 429 ")  # its answer has the place
-        time.sleep(3)
         assert talk(hasty, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 422 ")
+        wait_until(lambda: under_way(hasty) == 0)
+
+
+def under_way(port: int) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/metrics")
+    match = re.search(r"^seg_edge_transfers (\S+)$", connection.getresponse().read().decode(), re.MULTILINE)
+    assert match
+    return float(match[1])
 
 
 def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None:
@@ -277,7 +286,9 @@ def test_a_client_that_sends_all_first_gets_the_reason_too(live: Server) -> None
 
 def test_broken_requests_are_refused(live: Server) -> None:
     for content in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 100_000):
-        assert talk(live.port, content).startswith(b"HTTP/1.1 400 ")
+        said = talk(live.port, content)
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert b"application/problem+json" in said
 
 
 def test_it_still_answers_after_all_that_and_ends_in_order(live: Server) -> None:
@@ -308,3 +319,84 @@ def test_memory_stays_flat(start: Callable[..., Server]) -> None:
     before = resident_mb(running.process.pid)
     ask(400)  # a picture kept from each would be 90 MB
     assert resident_mb(running.process.pid) - before < 6
+
+
+HEAD = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_idle_uploads_lock_nobody_out(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1", "--queue", "0")
+    with ExitStack() as stack:
+        idle = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=20))
+            for _ in range(MAX_OF_CLIENT)
+        ]
+        for client in idle:
+            client.sendall(HEAD % 100_000 + PNG[:10])
+        wait_until(lambda: under_way(running.port) == len(idle))
+        refused = talk(running.port, HEAD % len(PNG) + PNG)
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 1" in refused.lower()
+        time.sleep(2.5)
+        assert talk(running.port, HEAD % len(PNG) + PNG + HALF).startswith(b"HTTP/1.1 200 ")  # the stillest gave way
+        assert idle[0].recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_class_on_a_slow_network_gets_its_masks(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1", "--timeout", "1")
+    photo = cv2.imencode(".png", noise((150, 200)))[1].tobytes()
+
+    def phone(_: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+            client.sendall(HEAD % len(photo))
+            for at in range(0, len(photo), 9000):  # at 45 kB a second it takes two, and the server waits for one
+                client.sendall(photo[at : at + 9000])
+                time.sleep(0.2)
+            return client.recv(100)
+
+    with ThreadPoolExecutor(25) as pool:
+        assert {said[:12] for said in pool.map(phone, range(25))} == {b"HTTP/1.1 200"}
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_an_upload_that_is_not_done_is_told_of_the_end(
+    start: Callable[..., Server], models: tuple[str, str], sign: signal.Signals
+) -> None:
+    running = start("--model", models[0], "--workers", "1")
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as client:
+        client.sendall(HEAD % 100_000 + PNG[:10])
+        wait_until(lambda: under_way(running.port) == 1)
+        running.process.send_signal(sign)
+        said = b""
+        while received := client.recv(4096):
+            said += received
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"application/problem+json" in said
+    _, logged = running.process.communicate(timeout=10)
+    assert "Traceback" not in logged
+    assert logged.count("\n") == 1  # which models there are
+
+
+ENDLESS = """
+import time
+from seg_edge.serve import api
+api.answer_photo = lambda *_: time.sleep(60)
+from seg_edge.commands.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_time_whatever_is_worked_on(models: tuple[str, str], sign: signal.Signals) -> None:
+    command = [sys.executable, "-c", ENDLESS, "serve", "--port", "0", "--model", models[0], "--workers", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        port = int(process.stderr.readline().strip().rstrip("/").rpartition(":")[2])
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(talk, port, HEAD % len(PNG) + PNG)
+            wait_until(lambda: under_way(port) == 1)
+            time.sleep(0.3)
+            process.send_signal(sign)
+            assert process.wait(SHUTDOWN_S + 2) in (0, -sign)
+            assert answer.result().startswith(b"HTTP/1.1 503 ")
+        assert "Traceback" not in process.stderr.read()

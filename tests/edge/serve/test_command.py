@@ -3,13 +3,18 @@
 import asyncio
 import gzip
 import http.client
+import json
+import lzma
 import os
+import re
+import socket
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
@@ -62,7 +67,9 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     hidden = "import sys; sys.modules['fastapi'] = None; from seg_edge.commands.cli import main; main()"
     done = run(code=hidden)
     assert done.returncode == 2
-    assert "pip install 'seg-edge[serve]'" in done.stderr
+    assert "pip install fastapi uvicorn h11 prometheus-client segno" in done.stderr
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["serve"]
+    assert all(re.match("[a-z0-9-]+", name)[0] in done.stderr for name in extra)
 
 
 def test_a_port_that_is_taken_is_said(start: Callable[..., Server], models: tuple[str, str]) -> None:
@@ -79,6 +86,26 @@ def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], mo
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
         assert connection.getresponse().status == status
+
+
+def test_what_is_lost_of_no_command_is_said_again() -> None:
+    done = run("--host", "0.0.0.0", "--port", "9001", "--model", "person")
+    assert re.search(
+        "SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --host 0.0.0.0 --port 9001 --model person", done.stderr
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_the_address_it_says_is_one_that_answers(
+    start: Callable[..., Server], models: tuple[str, str], host: str
+) -> None:
+    running = start("--model", models[0], "--workers", "1", "--host", host, "--token", TOKEN)
+    address = urlsplit(running.url)
+    assert address.hostname != socket.gethostname()
+    for asked in (address.hostname, "127.0.0.1"):
+        connection = http.client.HTTPConnection(asked, running.port, timeout=10)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
 
 
 def test_the_token_is_told_to_a_terminal_alone_and_as_an_address_takes_it(models: tuple[str, str]) -> None:
@@ -175,6 +202,27 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
         assert built.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    shared = np.random.default_rng(0).bytes(200_000)
+    builds = {"assets/a-1.wasm": b"threads" + shared, "assets/b-2.wasm": b"compat" + shared}
+    (tmp_path / "wasm.xz").write_bytes(lzma.compress(b"".join(builds.values())))
+    (tmp_path / "wasm.json").write_text(json.dumps({name: len(content) for name, content in builds.items()}))
+    (tmp_path / "index.html.gz").write_bytes(gzip.compress(b"<p>the page"))
+    monkeypatch.setattr(site, "FOLDER", tmp_path)
+    client = make_client()
+    for name, content in [*reversed(builds.items()), *builds.items()]:  # one that is held already, too
+        answer = client.get(f"/{name}", headers={"Accept-Encoding": encoding})
+        assert answer.content == content
+        assert answer.headers.get("content-encoding", "identity") == encoding
+        assert answer.headers["content-type"] == "application/wasm"
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert client.get("/wasm.xz").status_code == client.get("/wasm.json").status_code == 404
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])

@@ -80,8 +80,9 @@ def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClien
 
 
 def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
-    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --name seg.example.org"):
-        ServeSettings(names=("seg.example.org",)).check_reach(loopback=True)
+    command = "seg-edge serve --port 9000 --name seg.example.org"
+    with pytest.raises(UsageError, match=f"SEG_EDGE_TOKEN=[A-Za-z0-9_-]{{20,}} {command}"):
+        ServeSettings(names=("seg.example.org",), command=command).check_reach(loopback=True)
     with pytest.raises(UsageError, match="no host's name"):
         ServeSettings(names=("https://seg.example.org/",), token=TOKEN)
 
@@ -92,7 +93,7 @@ def test_other_machines_are_let_in_with_a_token_alone() -> None:
     assert "192.168.1.5:8000" in network
     assert "evil.example" not in network
     ServeSettings(host="0.0.0.0", token=TOKEN).check_reach(network.loopback)
-    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --host 0.0.0.0"):
+    with pytest.raises(UsageError, match="SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve"):
         ServeSettings(host="0.0.0.0").check_reach(network.loopback)
 
 
@@ -100,3 +101,45 @@ def test_other_machines_are_let_in_with_a_token_alone() -> None:
 def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(token: str) -> None:
     with pytest.raises(UsageError, match="the token must have 16"):
         ServeSettings(token=token)
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:8000/v1/models", "HTTP://localhost/v1/models?x=1"])
+def test_a_target_with_its_host_is_answered_as_that_host(client: TestClient, target: str) -> None:
+    assert ask(client, target, {"host": "evil.example"})[0] == 200
+    assert ask(client, target.replace("127.0.0.1:8000", "evil.example").replace("localhost", "evil.example"))[0] == 403
+
+
+def ask(
+    client: TestClient, target: str, headers: dict[str, str] | None = None, method: str = "GET"
+) -> tuple[int, bytes]:
+    """Status and body of a request as uvicorn would hand it on."""
+    path, _, query = target.partition("?")
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode()}
+    scope |= {"root_path": "", "scheme": "http", "server": ("localhost", 80), "client": ("127.0.0.1", 1)}
+    given = {"host": "localhost", **(headers or {})}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in given.items()]
+    said: list[dict] = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict) -> None:
+        said.append(message)
+
+    client.portal.call(client.app, scope, receive, send)
+    return said[0]["status"], b"".join(message.get("body", b"") for message in said[1:])
+
+
+def test_a_request_whose_end_could_be_read_in_two_ways_is_refused(client: TestClient) -> None:
+    both = {"content-length": "5", "transfer-encoding": "chunked"}
+    status, body = ask(client, "/v1/segment", both, "POST")
+    assert status == 400
+    assert b"exclude each other" in body
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/metrics", "/openapi.json"])
+def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+    asked, head = client.get(path), client.head(path)
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == asked.headers["content-type"]

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import tomllib
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -551,3 +552,14 @@ def test_open_to_the_network_its_names_and_addresses_serve(controls: Controls) -
     assert change(view, {"effect": "mask"}, Host=name, Origin=f"http://{name}") == 200
     assert change(view, {"effect": "blur"}, Host=name, Origin="http://evil.example") == 403
     view.close()
+
+
+def test_a_web_site_that_is_named_may_show_it_in_a_frame() -> None:
+    origin = "http://hass.local:8123"
+    with contextlib.closing(HttpView("127.0.0.1", 0, Controls(), EFFECTS, [origin], ["cam.example"])) as view:
+        request = urllib.request.Request(view.url, headers={"Host": "cam.example"})
+        with urllib.request.urlopen(request, timeout=30) as page:
+            assert page.headers["Content-Security-Policy"].endswith(f"frame-ancestors {origin}")
+    for wrong in ("hass.local", "http://a; script-src *", "http://a b", "ftp://a"):
+        with pytest.raises(UsageError, match="--allow-frame"):
+            HttpView("127.0.0.1", 0, Controls(), EFFECTS, [wrong])

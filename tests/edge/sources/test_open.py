@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
@@ -194,3 +196,23 @@ def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path:
         env={"PYTHONPATH": str(tmp_path)},
     )
     assert done.stdout == "cameras: 1\n"
+
+
+def test_a_camera_that_hangs_on_its_side_is_turned(tmp_path: Path) -> None:
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:16, :16] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+
+    def corners(rotate: int, flip: bool) -> tuple[tuple[int, int], list[bool]]:
+        request = SourceRequest(str(tmp_path / "a.png"), (32, 24), live=False, rotate=rotate, flip=flip)
+        source = open_source(request)
+        frame = next(iter(source)).frame
+        assert source.info.size_wh == frame.shape[1::-1]
+        return source.info.size_wh, [bool(frame[y, x, 0] > 127) for y in (4, -4) for x in (4, -4)]
+
+    assert corners(0, False) == ((64, 48), [True, False, False, False])
+    assert corners(90, False) == ((48, 64), [False, True, False, False])
+    assert corners(180, False) == ((64, 48), [False, False, False, True])
+    assert corners(270, False) == ((48, 64), [False, False, True, False])
+    assert corners(0, True) == ((64, 48), [False, False, True, False])
+    assert corners(90, True) == ((48, 64), [False, False, False, True])

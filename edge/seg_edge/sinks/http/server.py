@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import Any
@@ -19,15 +19,16 @@ LOG = logging.getLogger(__name__)
 MakeHandler = Callable[[Any, Any, Any], BaseRequestHandler]
 
 
-def listen(host: str, port: int, handler: MakeHandler) -> Server:
+def listen(host: str, port: int, handler: MakeHandler, names: Iterable[str] = ()) -> Server:
     """Opens the port as `open_port` does; `serve_forever` answers.
 
     Args:
         host: Name or address; empty for all of this machine's.
         port: 0 takes a free one.
         handler: Serves one connection, and is done when it is made.
+        names: Others that it answers to.
     """
-    return Server(open_port(host, port), host, handler)
+    return Server(open_port(host, port), host, handler, names)
 
 
 # Not `HTTPServer`, which asks the DNS for this machine's name: that takes seconds where there is no network.
@@ -40,14 +41,14 @@ class Server(ThreadingMixIn, TCPServer):
 
     daemon_threads = True
 
-    def __init__(self, listening: socket.socket, host: str, handler: MakeHandler) -> None:
+    def __init__(self, listening: socket.socket, host: str, handler: MakeHandler, names: Iterable[str]) -> None:
         self.address_family = listening.family
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__(listening.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
-        self.names = AllowedHosts(host, self.server_address)
+        self.names = AllowedHosts(host, self.server_address, names)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts the connection's thread, or refuses it where there are too many."""

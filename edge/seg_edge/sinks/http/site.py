@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seg_edge.errors import UsageError
 from seg_edge.sinks.http.feed import Feed
 from seg_edge.sinks.sink import Controls
 
@@ -23,6 +24,10 @@ class Site:
         feed: Where the frames come from.
         controls: What `control` changes.
         effects: The names it takes.
+        frame_origins: Web sites that may show the page in a frame.
+
+    Raises:
+        UsageError: One of them is no origin.
 
     Attributes:
         page: The page itself, UTF-8.
@@ -30,13 +35,20 @@ class Site:
             no text can become code.
     """
 
-    def __init__(self, feed: Feed, controls: Controls, effects: Sequence[str]) -> None:
+    def __init__(
+        self, feed: Feed, controls: Controls, effects: Sequence[str], frame_origins: Sequence[str] = ()
+    ) -> None:
         self.feed, self.controls, self._effects = feed, controls, list(effects)
+        for origin in frame_origins:  # anything else could add rules to the policy
+            if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", origin):
+                raise UsageError(f"--allow-frame {origin} is no web site's origin; write it as http://hass.local:8123.")
         self.page = PAGE.read_bytes()
+        none = "'none'"
         self.policy = (
             "default-src 'none'; img-src 'self' data:; connect-src 'self' data:; "
             f"style-src {_hash_of(self.page, b'style')}; script-src {_hash_of(self.page, b'script')}; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "base-uri 'none'; form-action 'none'; "
+            f"frame-ancestors {' '.join(frame_origins) or none}"
         )
 
     def stats(self) -> dict[str, Any]:

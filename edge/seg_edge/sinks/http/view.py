@@ -11,7 +11,7 @@ from seg_edge.sinks.http.handler import Handler
 from seg_edge.sinks.http.server import listen
 from seg_edge.sinks.http.site import Site
 from seg_edge.sinks.sink import Controls, OutputFrame
-from seg_edge.system.port import url_of
+from seg_edge.system.port import urls_of
 
 
 class HttpView:
@@ -28,6 +28,8 @@ class HttpView:
         port: To listen on; 0 takes a free one.
         controls: What the page's buttons change.
         effects: Names the page offers and `/control` takes; without `replace` where there is no background for it.
+        frame_origins: Web sites that may show the page in a frame, such as `http://hass.local:8123`.
+        names: Other names that are answered, such as those of a proxy.
 
     Attributes:
         name: `--view http`.
@@ -38,11 +40,19 @@ class HttpView:
         OutputError: The port is taken, or not allowed.
     """
 
-    def __init__(self, host: str, port: int, controls: Controls, effects: Sequence[str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        controls: Controls,
+        effects: Sequence[str],
+        frame_origins: Sequence[str] = (),
+        names: Sequence[str] = (),
+    ) -> None:
         self.name = "--view http"
         self._feed = Feed()
-        self._server = listen(host, port, partial(Handler, Site(self._feed, controls, effects)))
-        self.url = url_of(host, self._server.server_address[1])
+        self._server = listen(host, port, partial(Handler, Site(self._feed, controls, effects, frame_origins)), names)
+        self.url = urls_of(host, self._server.socket)[0]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http server", daemon=True)
         self._thread.start()
 

@@ -1,0 +1,49 @@
+"""What HTTP/1.1 asks of a server and neither uvicorn nor FastAPI does (RFC 9110 and 9112)."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seg_edge.serve.problem import Problem
+
+
+def with_http_rules(app: ASGIApp) -> ASGIApp:
+    """The application with HEAD, with absolute targets, and without requests whose end could be read in two ways."""
+
+    async def ruled(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:  # request smuggling, RFC 9112, 6.3
+            problem = Problem(400, "Content-Length and Transfer-Encoding exclude each other.", {"Connection": "close"})
+            await problem.response()(scope, receive, send)
+            return
+        if scope["path"].lower().startswith(("http://", "https://")):
+            scope = _relative(scope)
+        if scope["method"] != "HEAD":
+            await app(scope, receive, send)
+            return
+
+        async def headless(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await app({**scope, "method": "GET"}, receive, headless)
+
+    return ruled
+
+
+def _relative(scope: Scope) -> Scope:
+    """The same request for the path and host in its target, whatever its Host header says (RFC 9112, 3.2.2)."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    authority, _, rest = raw.partition(b"://")[2].partition(b"/")
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    path = b"/" + rest
+    return {
+        **scope,
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "headers": [(b"host", authority), *headers],
+    }
