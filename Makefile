@@ -1,5 +1,5 @@
 # make demo         install seg-edge and segment a portrait
-# make web          build the page of `seg-edge serve` (needs Node.js 20 or newer)
+# make web          build the page of `seg-edge serve` (needs Node.js 20 or newer, and xz)
 # make test         run all tests
 # make check        check format, style and types, and run all tests: what a change must pass
 # make bench        measure how fast and how accurate the models are, and write a report

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from seg_edge.card import ClassInfo, ModelCard, make_classes
 from seg_edge.errors import ModelError
 from seg_edge.frame import as_frame
 from seg_edge.interpreter import Backend, LiteRT, default_threads
-from seg_edge.models import DEFAULT_MODEL, ModelFile, open_model
+from seg_edge.models import DEFAULT_MODEL, PHOTO_MODEL, ModelFile, bundled_models, open_model
 from seg_edge.postprocess import ScoreMap
 from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.segmentation import Segmentation
 from seg_edge.smooth import TemporalSmoother
+
+MAX_PHOTO_MS = 200.0  # an inference of a photo may take, for `PHOTO_MODEL` to be the default
 
 
 class Segmenter:
@@ -108,6 +111,36 @@ class Segmenter:
             "postprocess": (done - inferred) * 1000,
         }
         return Segmentation(labels, self.card.classes, score_map, pixels, timing)
+
+
+def default_photo_model(threads: int | None, log: Callable[[str], None]) -> str:
+    """The bundled model for photos where none was asked for: the finest, if this machine is fast enough for it.
+
+    Args:
+        threads: As of `Segmenter`.
+        log: Is told, in one line, when the machine is too slow.
+
+    Returns:
+        `PHOTO_MODEL` if it is bundled and an inference takes less than `MAX_PHOTO_MS`, else `DEFAULT_MODEL`.
+
+    Raises:
+        ModelError: The bundled file is missing or is not the one that was shipped.
+    """
+    if PHOTO_MODEL not in bundled_models():
+        return DEFAULT_MODEL
+    backend = Segmenter(PHOTO_MODEL, threads).backend
+    blank = np.zeros(backend.input.shape, backend.input.dtype)
+    backend.run(blank)  # the first run allocates
+    began = time.perf_counter()
+    backend.run(blank)
+    elapsed_ms = (time.perf_counter() - began) * 1000
+    if elapsed_ms < MAX_PHOTO_MS:
+        return PHOTO_MODEL
+    log(
+        f"{PHOTO_MODEL} takes {elapsed_ms:.0f} ms here, more than {MAX_PHOTO_MS:.0f}: {DEFAULT_MODEL} is used; "
+        f"--model {PHOTO_MODEL} asks for it."
+    )
+    return DEFAULT_MODEL
 
 
 def _card_of_a_stranger(backend: Backend, name: str) -> ModelCard:

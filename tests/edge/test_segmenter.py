@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from seg_edge import Segmentation, Segmenter
+from seg_edge import segmenter as segmenter_module
 from seg_edge.card import ModelCard, make_classes
 from seg_edge.effects import render
 from seg_edge.errors import ModelError, SegEdgeError, UsageError
-from seg_edge.interpreter import TensorSpec
+from seg_edge.interpreter import LiteRT, TensorSpec
 from tests import tiny
 
 SHAPES = [(1, 1), (1, 500), (500, 1), (480, 640), (10, 4000), (4000, 10), (16, 16), (32, 32)]
@@ -346,3 +348,25 @@ def test_somebody_elses_model_runs_without_a_card() -> None:
     assert segment.file.card is None
     assert segment.card.output == "probabilities"
     check_portrait(segment(picture), picture)
+
+
+@pytest.mark.parametrize(("run_s", "chosen"), [(0.15, "person-fine"), (0.25, "person")])
+def test_photos_get_the_fine_model_where_the_machine_is_fast_enough(
+    monkeypatch: pytest.MonkeyPatch, run_s: float, chosen: str
+) -> None:
+    """A stub clock: only the second run counts, as the first allocates."""
+    backend = LiteRT(tiny.TWO_UINT8.read_bytes(), 1, "two")
+    clock, runs = [0.0], iter((9.0, run_s))
+    monkeypatch.setattr(backend, "run", lambda tensor: clock.__setitem__(0, clock[0] + next(runs)))
+    monkeypatch.setattr(segmenter_module, "Segmenter", lambda model, threads: SimpleNamespace(backend=backend))
+    monkeypatch.setattr(segmenter_module, "bundled_models", lambda: {"person": "", "person-fine": ""})
+    monkeypatch.setattr(segmenter_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    told: list[str] = []
+    assert segmenter_module.default_photo_model(1, told.append) == chosen
+    assert len(told) == (chosen == "person")
+    assert all("250 ms" in line and "--model person-fine" in line for line in told)
+
+
+def test_photos_get_person_where_the_fine_model_is_not_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmenter_module, "bundled_models", lambda: {"person": ""})
+    assert segmenter_module.default_photo_model(1, pytest.fail) == "person"

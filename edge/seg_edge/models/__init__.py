@@ -16,6 +16,7 @@ from seg_edge.errors import ModelError
 
 FOLDER = Path(__file__).parent
 DEFAULT_MODEL = "person"
+PHOTO_MODEL = "person-fine"  # finer and slower, where it is bundled
 MAX_MODEL_BYTES = 200_000_000  # the full U-Net in float32 is 124 MB
 FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4..8 of every TensorFlow Lite model (its schema's file_identifier)
 

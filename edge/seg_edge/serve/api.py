@@ -60,7 +60,7 @@ def make_app(
     workers = Workers(model_sets, settings.queue)
     metrics = Metrics(SEGMENT, lambda: workers.inside, lambda: len(transfers))
     segmenters = model_sets[0]
-    default = next(iter(segmenters))
+    default = settings.default or next(iter(segmenters))
     listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
 

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 import cv2
@@ -15,7 +16,7 @@ import uvicorn
 
 from seg_edge.errors import UsageError
 from seg_edge.models import bundled_models
-from seg_edge.segmenter import Segmenter
+from seg_edge.segmenter import Segmenter, default_photo_model
 from seg_edge.serve import site
 from seg_edge.serve.api import make_app
 from seg_edge.serve.connection import SHUTDOWN_S, Connection
@@ -73,6 +74,9 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
         names = AllowedHosts(settings.host, listening.getsockname(), settings.names)
         settings.check_reach(names.loopback)
         model_sets = load_models(settings)
+        notes: list[str] = []  # told after the address, which programs read first
+        if not settings.models:
+            settings = replace(settings, default=default_photo_model(1, notes.append))
         transfers = Transfers(settings.max_held_bytes)
         config = uvicorn.Config(
             make_app(settings, model_sets, names, transfers),
@@ -89,6 +93,8 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
         )
         _announce(settings, listening, log)
         log(f"{', '.join(model_sets[0])}; {len(model_sets)} photos at once; Ctrl-C ends it")
+        for line in notes:
+            log(line)
         if not site.is_built():
             log("the page was not built: there is the API alone ('make web' builds the page)")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed

@@ -18,6 +18,7 @@ class ServeSettings:
 
     Attributes:
         models: Names or files; empty for all that are bundled.
+        default: Name of the model for a request that names none; empty for the first.
         host: Name or address to listen on.
         port: 0 takes a free one.
         names: What else it is called, by a proxy before it.
@@ -32,6 +33,7 @@ class ServeSettings:
     """
 
     models: tuple[str, ...] = ()
+    default: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
     names: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import http.client
+import json
+import lzma
 import os
 import re
 import socket
@@ -200,6 +202,27 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
         assert built.get(path).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    shared = np.random.default_rng(0).bytes(200_000)
+    builds = {"assets/a-1.wasm": b"threads" + shared, "assets/b-2.wasm": b"compat" + shared}
+    (tmp_path / "wasm.xz").write_bytes(lzma.compress(b"".join(builds.values())))
+    (tmp_path / "wasm.json").write_text(json.dumps({name: len(content) for name, content in builds.items()}))
+    (tmp_path / "index.html.gz").write_bytes(gzip.compress(b"<p>the page"))
+    monkeypatch.setattr(site, "FOLDER", tmp_path)
+    client = make_client()
+    for name, content in [*reversed(builds.items()), *builds.items()]:  # one that is held already, too
+        answer = client.get(f"/{name}", headers={"Accept-Encoding": encoding})
+        assert answer.content == content
+        assert answer.headers.get("content-encoding", "identity") == encoding
+        assert answer.headers["content-type"] == "application/wasm"
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert client.get("/wasm.xz").status_code == client.get("/wasm.json").status_code == 404
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
