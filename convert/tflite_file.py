@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
-from seg_edge.interpreter import find_runtime
+from seg_edge.interpreter import DELEGATE, find_runtime, running_operators
 from seg_edge.system.native_log import without_native_log
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
@@ -253,30 +253,14 @@ def check_full_integer(content: bytes) -> None:
 def not_delegated(content: bytes, threads: int = 1) -> list[str]:
     """Kind and name of the operators that XNNPACK leaves to LiteRT's plain kernels, in the order they run.
 
-    The interpreter keeps the original operators and adds one named DELEGATE for each part of the graph that XNNPACK
-    took. What runs is what the outputs need, where a DELEGATE makes a tensor rather than the operator it replaced.
-
     Raises:
-        ModelError: LiteRT can't load it.
+        ModelError: LiteRT can't load it, or doesn't say.
     """
-    interpreter, all_operators = load_interpreter(strip_card(content), threads), operators(content)
-    makers: dict[int, dict[str, Any]] = {}
-    for node in interpreter._get_ops_details():
-        for output in node["outputs"]:
-            if node["op_name"] == "DELEGATE" or int(output) not in makers:
-                makers[int(output)] = node
-    left: set[int] = set()
-    seen: set[int] = set()
-    wanted = [int(detail["index"]) for detail in interpreter.get_output_details()]
-    while wanted:
-        node = makers.get(wanted.pop())
-        if node is None or node["index"] in seen:
-            continue
-        seen.add(node["index"])
-        wanted.extend(present(node["inputs"]))
-        if node["op_name"] != "DELEGATE":
-            left.add(node["index"])
-    return [f"{one.kind} {one.name}" for one in all_operators if one.index in left and not one.folded]
+    running = running_operators(load_interpreter(strip_card(content), threads))
+    if running is None:
+        raise ModelError("this LiteRT doesn't say what XNNPACK took; run 'pip install -U ai-edge-litert'.")
+    left = {index for index, kind in running.items() if kind != DELEGATE}
+    return [f"{one.kind} {one.name}" for one in operators(content) if one.index in left and not one.folded]
 
 
 def load_interpreter(content: bytes, threads: int) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import Scores, score
-from seg_edge.interpreter import find_runtime
+from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
 from train.blind_guess import knows_nothing
 from train.dataset import Dataset
@@ -81,9 +80,7 @@ def quantize(
     qat_folder = out.with_name(f"{out.stem}.qat")
     made = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
     left = not_delegated(made.content)
-    slow = Counter(operator.split()[0] for operator in left)
-    del slow["QUANTIZE"]  # uint8 to int8 and back, at the ends of every model that is made here
-    if slow:
+    if slow := slow_operators(operator.split()[0] for operator in left):
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
         log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
     card = _card(source, data, name, licence, notes)

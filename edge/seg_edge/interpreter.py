@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ RUNTIMES = (
     ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
 )
 DTYPES = (np.uint8, np.int8, np.float32)
+DELEGATE = "DELEGATE"  # LiteRT's name for a node that stands for what a delegate took
 MAX_DEFAULT_THREADS = 4  # the cores of a Raspberry Pi; small models gain nothing from more
 
 
@@ -163,22 +165,44 @@ class LiteRT:
 
     def delegation(self) -> tuple[bool, list[str]] | None:
         """Whether XNNPACK runs part of the model, and the names of the operators it leaves; None if unknown."""
-        # Private, in ai-edge-litert and tflite-runtime alike: no public call gives it.
-        details = getattr(self._interpreter, "_get_ops_details", None)
-        if details is None:
+        running = running_operators(self._interpreter)
+        if running is None:
             return None
-        # Operators that a delegate took over stay listed, and its own nodes follow them. So the last node to produce
-        # a tensor is the one that runs, and walking back from the output meets only nodes that run.
-        producer = {int(tensor): node for node in details() for tensor in node["outputs"]}
-        running: dict[int, str] = {}
-        tensors = [self._output_index]
-        while tensors:
-            node = producer.get(tensors.pop())
-            if node and node["index"] not in running:
-                running[node["index"]] = str(node["op_name"])
-                tensors += [int(tensor) for tensor in node["inputs"]]
-        left = [name for name in running.values() if "DELEGATE" not in name.upper()]
+        left = [kind for kind in running.values() if kind != DELEGATE]
         return len(left) < len(running), left
+
+
+def running_operators(interpreter: Any) -> dict[int, str] | None:
+    """What an interpreter runs, in order: the kind of each operator by its index, `DELEGATE` for what XNNPACK took.
+
+    None where the runtime doesn't say.
+    """
+    # Private, in ai-edge-litert and tflite-runtime alike: no public call gives it.
+    details = getattr(interpreter, "_get_ops_details", None)
+    if details is None:
+        return None
+    # Operators that a delegate took over stay listed, and its own nodes follow them. So the last node to produce
+    # a tensor is the one that runs, and walking back from the outputs meets only nodes that run.
+    producer = {int(tensor): node for node in details() for tensor in node["outputs"]}
+    running: dict[int, str] = {}
+    tensors = [int(detail["index"]) for detail in interpreter.get_output_details()]
+    while tensors:
+        node = producer.get(tensors.pop())
+        if node and node["index"] not in running:
+            running[node["index"]] = str(node["op_name"])
+            tensors += [int(tensor) for tensor in node["inputs"]]
+    return dict(sorted(running.items()))
+
+
+def slow_operators(kinds: Iterable[str]) -> Counter[str]:
+    """How many operators of each kind XNNPACK should have taken, of those that it left.
+
+    Not QUANTIZE: XNNPACK has none from uint8 to int8 or back, which every model with bytes in and out begins and
+    ends with.
+    """
+    counts = Counter(kinds)
+    del counts["QUANTIZE"]
+    return counts
 
 
 def _only(details: Sequence[dict[str, Any]], what: str, where: str) -> TensorSpec:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from seg_edge import interpreter, models
+from seg_edge.evaluation.latency import measure
 from seg_edge.system.board import HOT_C, Machine, find_cameras, read_board
 
 # Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
 INT8_SPEED = (
-    (("i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
+    (("amx_int8", "i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
     (("asimd", "neon", "avx2"), "no 8-bit dot products, so int8 may be no faster than float"),
 )
-TIMING_RUNS = 10
-TIMING_SECONDS = 1.5
+# At each number of threads, a fifth of it warm-up: a new thread starts on the core of the one that made it, and the
+# kernel takes about a tenth of a second to move it.
+TIMING_SECONDS = 1.0
+MAX_RUNS = 1000
 
 # Status, found, advice, data: a `seg_edge.apps.doctor.Finding` but for the check's name.
 Answer = tuple[str, str, str, Mapping[str, Any]]
@@ -30,8 +29,7 @@ Answer = tuple[str, str, str, Mapping[str, Any]]
 def check_simd(machine: Machine) -> Answer:
     """The CPU's instructions for int8, and whether XNNPACK takes the model."""
     board = read_board(machine)
-    useful, meaning = _int8_speed(board.features)
-    found = f"{', '.join(useful) or 'no vector instructions known'}: {meaning}"
+    useful, found = _int8_speed(board.features)
     data: dict[str, Any] = {"features": useful, "xnnpack": None, "not_delegated": None}
     file = _any_model()
     if file is None:
@@ -44,20 +42,23 @@ def check_simd(machine: Machine) -> Answer:
         # XNNPACK's CPU detection reads these; where a container hides them it stays off.
         advice = "let it read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
         return "problem", f"{found}; XNNPACK is not used for {file.name}", advice, data
-    if data["not_delegated"]:
-        rest = ", ".join(sorted(set(data["not_delegated"])))
-        advice = "convert the model again with convert/quantize.py, which fixes the batch to 1"
+    if slow := interpreter.slow_operators(data["not_delegated"]):
+        rest = ", ".join(f"{count} {kind}" for kind, count in sorted(slow.items()))
+        advice = "these may be slow, and another version of the runtime may take them: see the check 'interpreter'"
         return "note", f"{found}; XNNPACK takes {file.name} but for {rest}", advice, data
-    found += f"; XNNPACK takes all of {file.name}"
-    if not useful:
+    found += f"; XNNPACK takes {file.name}"
+    if board.features and not useful:
         return "note", found, "expect slow inference: see the check 'threads'", data
     return "ok", found, "", data
 
 
 def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
+    """Which of `INT8_SPEED` are there, and a line about them."""
+    if not features:
+        return [], "this system doesn't list the CPU's instructions"
     useful = [name for names, _ in INT8_SPEED for name in names if name in features]
     meanings = (text for names, text in INT8_SPEED if set(names) & set(features))
-    return useful, next(meanings, "int8 and float are both slow")
+    return useful, f"{', '.join(useful) or 'neither AVX2 nor NEON'}: {next(meanings, 'int8 and float are both slow')}"
 
 
 def check_camera(machine: Machine) -> Answer:
@@ -149,47 +150,34 @@ def check_threads(machine: Machine) -> Answer:
     file = _any_model()
     if file is None:
         return "problem", "no bundled model to time", "see the check 'model'", {}
-    times = _time_threads(file, range(1, interpreter.default_threads() + 1))
-    # The first run of each allocates and packs; it counts only where there was time for no other.
-    median = {n: statistics.median(runs[1:] or runs) for n, runs in times.items()}
+    counts = range(1, interpreter.default_threads() + 1)
+    timings = {
+        n: measure({file.name: file.content}, n, MAX_RUNS, warmup=MAX_RUNS, seconds=TIMING_SECONDS)[file.name]
+        for n in counts
+    }
+    median = {n: timing.median_ms for n, timing in timings.items()}
     fastest = min(median, key=median.__getitem__)
-    speed_up = round(median[1] / median[fastest], 2)
-    rounds = min(max(len(runs) - 1, 1) for runs in times.values())
+    runs = min(len(timing.samples) for timing in timings.values())
     data = {
         "model": file.name,
         "median_ms": {str(n): round(ms, 3) for n, ms in median.items()},
-        "runs": rounds,
-        "fastest": fastest,
-        "speed_up": speed_up,
+        "runs": runs,
+        "fastest": None,
+        "speed_up": None,
         "load": board.load,
         "cores": board.cores,
     }
-    each = ", ".join(f"{n}: {ms:.1f} ms" for n, ms in median.items())
-    found = f"{file.name}, threads {each} (median of {rounds}); {fastest} fastest, {speed_up} x 1 thread"
-    if board.load is not None:
-        found += f"; load {board.load:.1f} on {board.cores} cores"
-        if board.load > board.cores / 2:
-            advice = "other programs are busy: ask again when they are done"
-            return "note", found, advice, data
+    found = f"{file.name}, threads {', '.join(f'{n}: {ms:.1f} ms' for n, ms in median.items())} (median of {runs})"
+    load = "" if board.load is None else f"; load {board.load:.1f} on {board.cores} cores"
+    if board.load is not None and board.load > board.cores / 2:
+        # Says nothing about which is fastest: the other programs decide that.
+        advice = "times are too long under such a load: ask again when it has fallen"
+        return "note", found + load, advice, data
+    data |= {"fastest": fastest, "speed_up": round(median[1] / median[fastest], 2)}
+    found += f"; {fastest} fastest, {data['speed_up']} x 1 thread{load}"
     if median[fastest] < 0.9 * median[max(median)]:
         return "note", found, f"more threads do not help here: --threads {fastest}", data
     return "ok", found, "", data
-
-
-def _time_threads(file: models.ModelFile, counts: range) -> dict[int, list[float]]:
-    """Milliseconds of each inference by thread count, in turns: noise hits all alike."""
-    deadline = time.perf_counter() + TIMING_SECONDS
-    backends = {n: interpreter.LiteRT(file.content, n, file.name) for n in counts}
-    times: dict[int, list[float]] = {}
-    for _ in range(1 + TIMING_RUNS):
-        for n, backend in backends.items():
-            image = np.zeros(backend.input.shape, backend.input.dtype)
-            began = time.perf_counter()
-            if began > deadline and times:
-                return times
-            backend.run(image)
-            times.setdefault(n, []).append((time.perf_counter() - began) * 1000)
-    return times
 
 
 def _any_model() -> models.ModelFile | None:

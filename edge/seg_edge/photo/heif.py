@@ -59,7 +59,7 @@ def decode_heif(file: BinaryIO, name: str) -> np.ndarray:
     picture = _open(file, name)
     try:
         if name == "HEIC":
-            return np.asarray(picture)
+            return np.array(picture)  # a copy, for libheif's own can't be changed
         pixels = np.asarray(picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGBA"))
     except DAMAGED as error:
         raise ValueError(f"it is damaged ({error})") from None

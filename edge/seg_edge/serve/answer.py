@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seg_edge.effects import render
-from seg_edge.errors import PhotoError, PhotoTooLargeError
+from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
 from seg_edge.photo.read import decode_photo
 from seg_edge.photo.write import encode_picture
@@ -92,7 +92,7 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
         return Answer(content, timing)
     except PhotoTooLargeError as error:
         raise Problem(413, _sentence(error)) from error
-    except PhotoError as error:
+    except (PhotoError, OutputError) as error:
         raise Problem(422, _sentence(error)) from error
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
