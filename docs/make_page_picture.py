@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import cv2
-from benchmarks.serve_load import served
 from playwright.sync_api import sync_playwright
 
+from benchmarks.studies.serve_load import served
 from seg_edge.models import DEFAULT_MODEL
 
 PICTURE = Path(__file__).with_name("pictures") / "page.jpg"

@@ -113,11 +113,11 @@ def test_the_server_answers() -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
-        with urlopen(process.stderr.readline().strip(), timeout=30) as answer:
+        with urlopen(process.stderr.readline().strip(), timeout=60) as answer:
             assert b"<title>seg-edge</title>" in answer.read()
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def test_the_commands_in_the_text() -> None:

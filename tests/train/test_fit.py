@@ -66,7 +66,7 @@ def read_log(out: Path) -> list[dict[str, str]]:
 
 def killed_in_the_middle(process: subprocess.Popen[str], out: Path) -> str:
     """Kills as nothing can catch it, at a random moment after the first epochs; says when."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while len(read_log(out)) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     wait = random.uniform(0, 1) * float(read_log(out)[-1]["seconds"])
@@ -96,9 +96,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     assert interrupted.returncode < 0, "it was over before it was killed"
     assert 2 <= len(read_log(resumed)) < EPOCHS, killed
     goes_on = start(data, resumed, "--resume")
-    output, errors = left_alone.communicate(timeout=300)
+    output, errors = left_alone.communicate(timeout=900)
     assert left_alone.returncode == 0, errors
-    _, errors_resumed = goes_on.communicate(timeout=300)
+    _, errors_resumed = goes_on.communicate(timeout=900)
     assert goes_on.returncode == 0, errors_resumed
     return Runs(data, whole, resumed, output, errors, killed)
 

@@ -1,4 +1,4 @@
-/** Pictures of an answer: `seg_edge/render.py` in the browser. */
+/** Pictures of an answer: `Segmentation` in the browser. */
 
 import type { ClassInfo } from "./api.ts";
 import { foregroundColour, paste } from "./matte.ts";

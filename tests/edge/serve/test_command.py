@@ -83,7 +83,7 @@ def test_a_port_that_is_taken_is_said(start: Callable[..., Server], models: tupl
 def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], models: tuple[str, str]) -> None:
     running = start("--model", models[0], "--workers", "1", "--host", "0.0.0.0", "--token", TOKEN)
     for token, status in (("", 401), (TOKEN, 200)):
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"})
         assert connection.getresponse().status == status
 
@@ -103,7 +103,7 @@ def test_the_address_it_says_is_one_that_answers(
     address = urlsplit(running.url)
     assert address.hostname != socket.gethostname()
     for asked in (address.hostname, "127.0.0.1"):
-        connection = http.client.HTTPConnection(asked, running.port, timeout=10)
+        connection = http.client.HTTPConnection(asked, running.port, timeout=60)
         connection.request("GET", "/healthz")
         assert connection.getresponse().status == 200
 

@@ -31,7 +31,7 @@ def fuzzed(start: Callable[..., Server], models: tuple[str, str]) -> Iterator[ht
     server = start(
         "--model", models[0], "--model", models[1], "--workers", "2", "--max-mb", "0.2", "--max-megapixels", "0.1"
     )
-    with httpx2.Client(base_url=server.url, timeout=20) as client:
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
         yield client
 
 

@@ -558,7 +558,7 @@ def test_a_web_site_that_is_named_may_show_it_in_a_frame() -> None:
     origin = "http://hass.local:8123"
     with contextlib.closing(HttpView("127.0.0.1", 0, Controls(), EFFECTS, [origin], ["cam.example"])) as view:
         request = urllib.request.Request(view.url, headers={"Host": "cam.example"})
-        with urllib.request.urlopen(request, timeout=30) as page:
+        with urllib.request.urlopen(request, timeout=60) as page:
             assert page.headers["Content-Security-Policy"].endswith(f"frame-ancestors {origin}")
     for wrong in ("hass.local", "http://a; script-src *", "http://a b", "ftp://a"):
         with pytest.raises(UsageError, match="--allow-frame"):

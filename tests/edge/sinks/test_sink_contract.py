@@ -45,7 +45,7 @@ def open_json_lines(folder: Path, controls: Controls, monkeypatch: pytest.Monkey
 
 def open_http(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Opened:
     view = HttpView("127.0.0.1", 0, controls, list(EFFECTS))
-    return view, lambda: urllib.request.urlopen(view.url + "snapshot.jpg", timeout=10).read(2) == b"\xff\xd8"
+    return view, lambda: urllib.request.urlopen(view.url + "snapshot.jpg", timeout=60).read(2) == b"\xff\xd8"
 
 
 def open_window(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Opened:

@@ -334,7 +334,7 @@ def shown_window(display: str, *arguments: str) -> Iterator[tuple[Any, str]]:
 
 
 def find_window(display: str) -> str:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not (found := xdotool(display, "search", "--onlyvisible", "--name", "^seg-edge test$")):
         assert time.monotonic() < until, "no window came"
         time.sleep(0.05)
@@ -360,7 +360,7 @@ def test_keys_typed_at_a_real_window(display: str) -> None:
         assert child.stdout.readline() == "closed\n"
         # The process lives on, the window doesn't.
         assert xdotool(display, "search", "--onlyvisible", "--name", "^seg-edge test$") == ""
-        _, littered = child.communicate("", timeout=20)
+        _, littered = child.communicate("", timeout=60)
         assert (child.returncode, littered) == (0, "")
 
 
@@ -369,7 +369,7 @@ def test_closing_a_real_window(display: str, arguments: tuple[str, ...]) -> None
     with shown_window(display, *arguments) as (child, window):
         click_on_the_x(display, window)
         assert child.stdout.readline() == "closed\n"
-        _, littered = child.communicate("", timeout=20)
+        _, littered = child.communicate("", timeout=60)
         assert (child.returncode, littered) == (0, "")
 
 

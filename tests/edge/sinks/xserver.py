@@ -29,7 +29,7 @@ def x_server(*arguments: str) -> Iterator[str]:
         yield f":{number}"
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)
 
 
 def xdotool(display: str, *arguments: str) -> str:
@@ -38,7 +38,7 @@ def xdotool(display: str, *arguments: str) -> str:
         pytest.skip("needs xdotool (apt install xdotool)")
     environment = os.environ | {"DISPLAY": display}
     return subprocess.run(
-        ["xdotool", *arguments], env=environment, capture_output=True, text=True, timeout=20
+        ["xdotool", *arguments], env=environment, capture_output=True, text=True, timeout=60
     ).stdout.strip()
 
 
