@@ -1,4 +1,4 @@
-"""Makes the documents' pictures with the bundled model: `python docs/make_pictures.py`.
+"""Makes the documents' pictures with the bundled models: `python docs/make_pictures.py`.
 
 From photos that anyone may show. The failures are also of two webcam photos (docs/data.md: `cohort`, CC BY 4.0), and
 stay as they are where these aren't beside the checkout.
@@ -30,7 +30,7 @@ def chequered(shape_hw: tuple[int, int], side: int = 12) -> np.ndarray:
 def portrait() -> np.ndarray:
     """Photo, overlay, cut-out on squares, blurred background, side by side."""
     frame = read_photo(ROOT / "tests" / "data" / "grace_hopper.jpg")
-    answer = Segmenter("person")(frame)
+    answer = Segmenter("person-fine")(frame)
     shown = [
         frame,
         render(frame, answer, "overlay"),

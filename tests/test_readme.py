@@ -122,7 +122,8 @@ def test_the_server_answers() -> None:
 
 def test_the_commands_in_the_text() -> None:
     inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
-    elsewhere = {f"seg-edge {name}" for name in ("camera", "video", "serve", "bench")}  # with more options, above
+    # With more options above.
+    elsewhere = {f"seg-edge {name}" for name in ("image", "camera", "video", "serve", "bench")}
     assert inline == elsewhere | {"seg-edge models person", "seg-edge doctor"}
     assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
     assert run(["python", "benchmarks/history.py"], ROOT).strip() in README

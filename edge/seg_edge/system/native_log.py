@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -60,4 +61,6 @@ def keep_python_stderr() -> None:
     """
     with suppress(OSError, AttributeError, ValueError):
         if sys.stderr.fileno() == 2:
-            sys.stderr = os.fdopen(os.dup(2), "w", 1, sys.stderr.encoding, "backslashreplace")
+            # Without a buffer: what a full disk refuses would be tried again at the end, and become the exit code.
+            raw = os.fdopen(os.dup(2), "wb", 0)
+            sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, "backslashreplace", write_through=True)

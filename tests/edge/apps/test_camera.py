@@ -242,7 +242,7 @@ def test_a_photo_is_shown_until_somebody_ends_it(tmp_path: Path, model: str, cam
     camera = Camera(tmp_path, "--view", "none", "--source", tmp_path / "large.png", "--model", model)
     cameras.append(camera)
     camera.wait_for("4320x4320")
-    time.sleep(1.5)
+    time.sleep(4)
     assert camera.end(signal.SIGINT) == 0
     assert camera.results()["frames"]["published"] > 2
 

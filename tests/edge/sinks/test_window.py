@@ -113,6 +113,8 @@ def test_keys_change_the_controls(gui: FakeGui) -> None:
     press(window, gui, "e")
     assert controls.effect == "replace"
     press(window, gui, "e")
+    assert controls.effect == "anonymize"
+    press(window, gui, "e")
     assert controls.effect == "overlay"  # round
     press(window, gui, "2")
     assert controls.effect == "mask"
