@@ -230,7 +230,7 @@ def test_the_command(trained: Trained, tmp_path: Path) -> None:
 
     def refusal(*more: str) -> tuple[int, str]:
         done = CliRunner().invoke(app, [*line, *more])
-        return done.exit_code, " ".join(done.stderr.replace("│", " ").split())  # typer's errors are framed and broken
+        return done.exit_code, " ".join(done.stderr.replace("│", " ").split())  # without typer's frame
 
     code, said = refusal("--unlabelled", str(data / "images"))
     assert (code, "is a photo of the val or test part" in said) == (1, True)
