@@ -63,14 +63,16 @@ def run(*arguments: object) -> str:
 
 def test_only_the_train_part_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_class(tmp_path / "data", classes=("red",))
-    train = open_dataset(data).parts["train"]
-    twin = open_dataset(data).parts["test"][0].image
+    parts = open_dataset(data).parts
+    rows = [f"{example.name},{part}" for part, examples in parts.items() for example in examples]
+    (data / "index.csv").write_text("\n".join(["name,split", *rows]))  # else look-alikes would share a part
+    train, twin = parts["train"], parts["test"][0].image
     train[0].image.write_bytes(twin.read_bytes())
     assert run(SIGMOID_FLOAT32, "--data", data, "--out", tmp_path / "soft") == ""
     written = {path.stem for path in (tmp_path / "soft" / "images").iterdir()}
     assert written == {example.name for example in train[1:]}
     assert {path.stem for path in (tmp_path / "soft" / "masks").iterdir()} == written
-    assert f"{train[0].name} is left out: the same photo as {twin.stem}" in capsys.readouterr().out
+    assert f"{train[0].name} is skipped: the same photo as {twin.stem}" in capsys.readouterr().out
     assert run(SIGMOID_FLOAT32, "--data", data, "--out", tmp_path / "soft") == "1"  # it isn't empty
     assert "isn't empty" in capsys.readouterr().err
 
@@ -83,4 +85,4 @@ def test_photos_without_masks(tmp_path: Path, photo: Path) -> None:
 def test_several_classes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_class(tmp_path / "data")
     assert run(FOUR_UINT8, "--data", data, "--out", tmp_path / "soft") == "1"
-    assert "soft masks are of one class, the data has red, green, blue" in capsys.readouterr().err
+    assert "soft masks hold one class, the data has red, green, blue" in capsys.readouterr().err
