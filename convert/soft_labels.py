@@ -2,8 +2,9 @@
 
 FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how
 much of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror
-image. The drawn mask weighs the rest of 1. Where it leaves a pixel open (255), and for photos without masks (`--photos
-DIR`), the teacher alone decides. Only the train part is used, never val or test.
+image. The drawn mask weighs the rest of 1. An open line (255) along an outline, as PASCAL VOC draws it, is parted in
+the middle; elsewhere where the mask leaves a pixel open, and for photos without masks (`--photos DIR`), the teacher
+alone decides. Only the train part is used, never val or test.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ from train.options import comma_separated, run_command
 from train.runs import sha256_of
 from train.split import compile_pattern
 
+OUTLINE = 8.0  # pixels: the widest line along an outline; PASCAL VOC's has five, in photos of 500
+
+
+def without_outlines(mask: np.ndarray) -> np.ndarray:
+    """A mask, uint8 (height, width), whose open lines between foreground and background go to the nearer of the two."""
+    to_foreground, to_background = (
+        cv2.distanceTransform((mask != label).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for label in (1, 0)
+    )
+    line = (mask == IGNORE) & (to_foreground + to_background <= OUTLINE)
+    return np.where(line, to_foreground < to_background, mask).astype(np.uint8)
+
 
 def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: float) -> np.ndarray:
     """How much of each pixel is foreground, uint8 (height, width).
@@ -50,6 +62,7 @@ def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: fl
     plain, mirrored = (teacher(view)[0][..., 1].astype(np.float32) for view in (frame, cv2.flip(frame, 1)))
     soft = upsample((plain + mirrored[:, ::-1]) / 2, shape_hw)
     if mask is not None:
+        mask = without_outlines(mask)
         mixed = (1 - weight) * (mask == 1) + weight * soft
         soft = np.where(mask == IGNORE, soft, mixed)
     return np.round(255 * np.clip(soft, 0, 1)).astype(np.uint8)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from seg_edge.errors import DataError
+from seg_edge.system.files import atomic_write
 
 ROLES = {"model": "ours", "full": "ours, the full one", "peer": "others'", "reference": "the reference"}
 NONE = "–"
@@ -29,6 +33,23 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: in
     ruler = ["---" if column < left else "---:" for column in range(len(heads))]
     lines = [[escape(cell) for cell in heads], ruler, *([escape(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def replace_block(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Puts lines between `<!-- NAME -->` and `<!-- end of NAME -->` of a Markdown page: no figure in it is typed.
+
+    Raises:
+        DataError: The page has no such block.
+        OutputError: It can't be written.
+    """
+    text = page.read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise DataError(f"{page} has no block from {begin.strip()!r} to {end!r}.")
+    with atomic_write(page) as temporary:
+        temporary.write_text(before + begin + "\n".join(("", *lines, "", "")) + end + after, "utf-8")
 
 
 def number(value: float | None) -> str:

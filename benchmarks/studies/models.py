@@ -11,11 +11,12 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.reporting.tables import Markdown, markdown_table
+from benchmarks.reporting.tables import Markdown, markdown_table, replace_block
 from convert.operator_times import Profile, profile
 from convert.tflite_file import not_delegated, total
 from seg_edge.commands.console import exit_codes
@@ -130,21 +131,25 @@ def main(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop each measurement after these, with fewer runs.")
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write it into this Markdown page's block `models`, too.")] = None,
 ) -> None:
     """Prints one table of all models, and where the time of each goes."""
     with exit_codes():
         counts, files = read_threads(threads), [open_model(model) for model in models]
         found = look(files, counts, runs, seconds)
-    board, runtime = read_board(Machine()), find_runtime()
-    taken = [found[0].timings[count] for count in counts]
-    load = " to ".join(f"{moment[0]:.1f}" for moment in (*taken[0].load[:1], *taken[-1].load[-1:])) or "unknown"
-    typer.echo(
-        f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
-        f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in taken)} runs in turns, "
-        "ratios to the first model\n"
-    )
-    for line in table(found, slowest):
-        typer.echo(line)
+        board, runtime = read_board(Machine()), find_runtime()
+        taken = [found[0].timings[count] for count in counts]
+        load = " to ".join(f"{moment[0]:.1f}" for moment in (*taken[0].load[:1], *taken[-1].load[-1:])) or "unknown"
+        lines = [
+            f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
+            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in taken)} runs in "
+            "turns, ratios to the first model",
+            "",
+            *table(found, slowest),
+        ]
+        typer.echo("\n".join(lines))
+        if page:
+            replace_block(page, "models", lines)
 
 
 if __name__ == "__main__":

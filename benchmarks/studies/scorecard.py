@@ -3,7 +3,8 @@
 Dice and boundary F on the held-out photos, by the share of a photo that people fill, by its light and by the tone of
 skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each photo's own.
 Each comes with its interval over 10,000 resamples of the photos, and the difference to the first model with that over
-the same resamples. MODEL is any `.tflite`, a bundled model's name, or a `.keras`.
+the same resamples. MODEL is any `.tflite`, a bundled model's name, or a `.keras`. `--page docs/person.md` writes the
+table into the page as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import typer
 
 from benchmarks.flicker import flicker_of
+from benchmarks.reporting.tables import replace_block
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.data_folder import Example, find_examples
@@ -145,6 +147,8 @@ def main(
     holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
     names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
     clip: Annotated[list[Path] | None, typer.Option(help="A video to score flicker on; once or several times.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the table into this Markdown page's block, too.")] = None,
+    block: Annotated[str, typer.Option(help="The block's name.")] = "scorecard",
 ) -> None:
     """Prints the tables."""
     with exit_codes():
@@ -155,16 +159,22 @@ def main(
         segmenters = [open_segmenter(model) for model in models]
         shown = [Path(model).name for model in models]
         scores = [score(segmenter, examples).photos for segmenter in segmenters]
-        for line in table(shown, groups_of(examples), scores):
-            typer.echo(line)
+        lines = table(shown, groups_of(examples), scores)
         places = empty_places(examples)
         false = [false_shares(segmenter, places) for segmenter in segmenters]
-        typer.echo(_row("places without anybody, false pixels", len(places), [f"{some.mean():.2%}" for some in false]))
-        typer.echo(_row("of these with more than 1 %", len(places), [f"{(some > 0.01).mean():.0%}" for some in false]))
+        lines.append(
+            _row("places without anybody, false pixels", len(places), [f"{some.mean():.2%}" for some in false])
+        )
+        lines.append(
+            _row("of these with more than 1 %", len(places), [f"{(some > 0.01).mean():.0%}" for some in false])
+        )
         for path in clip or ():
             _, scores_of_clip = flicker_of(segmenters, path)
             cells = ["-" if value is None else f"{value:.2%}" for value in scores_of_clip]
-            typer.echo(_row(f"flicker, {path.name}", 1, cells))
+            lines.append(_row(f"flicker, {path.name}", 1, cells))
+        typer.echo("\n".join(lines))
+        if page:
+            replace_block(page, block, lines)
 
 
 def _row(name: str, count: int, cells: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from convert import soft_labels as script
 from convert.distillation.teacher import Teacher
-from convert.soft_labels import soft_mask
+from convert.soft_labels import soft_mask, without_outlines
 from seg_edge.evaluation.metrics import IGNORE
 from tests.tiny import FOUR_UINT8, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
@@ -86,3 +86,13 @@ def test_several_classes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     data = make_class(tmp_path / "data")
     assert run(FOUR_UINT8, "--data", data, "--out", tmp_path / "soft") == "1"
     assert "soft masks hold one class, the data has red, green, blue" in capsys.readouterr().err
+
+
+def test_an_open_line_along_an_outline_is_parted_in_the_middle_and_other_open_pixels_stay_open() -> None:
+    mask = np.zeros((30, 60), np.uint8)
+    mask[:, 20:] = 1
+    mask[:, 17:23] = mask[:, 40:] = 255
+    parted = without_outlines(mask)
+    assert (parted[:, :20] == 0).all()
+    assert (parted[:, 20:40] == 1).all()
+    assert (parted[:, 40:] == 255).all()
