@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,15 +16,14 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
-from benchmarks.reporting.tables import by_role, file_size, markdown_table, number, with_interval
+from benchmarks.reporting.tables import by_role, file_size, markdown_table, number, update_page, with_interval
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import DataError, UsageError
+from seg_edge.errors import DataError
 from seg_edge.system.files import write_file
 
 FOLDER = Path(__file__).with_name("history")
 MS, RATIO, FRAME_RATIO = "ms", "ratio", "frame ratio"
 MEAN_DICE, PHOTO_DICE = "mean Dice", "Dice, mean over photos"
-MARKERS = re.compile(r"(<!-- figures: [^>]*-->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 _Blank = BeforeValidator(lambda value: None if value == "" else value)
 Number = Annotated[FiniteFloat | None, _Blank]
@@ -197,20 +195,10 @@ def newest_file(folder: Path) -> Path:
     return max(files, key=lambda path: read(path)[-1].created)
 
 
-def with_figures(page: str, found: Sequence[Row]) -> str:
-    """The page with the newest figures between its markers.
-
-    Raises:
-        UsageError: It has no markers.
-    """
+def newest_figures(found: Sequence[Row]) -> str:
+    """The table of the newest figures, and where and when they were measured."""
     last = found[-1]
-    text = f"{summary(found)}\n\nMeasured on {last.machine}, {last.created[:10]}.\n"
-    updated, count = MARKERS.subn(lambda match: f"{match[1]}{text}{match[2]}", page)
-    if not count:
-        raise UsageError(
-            "the page has no '<!-- figures: ... -->' and '<!-- /figures -->' for the table to stand between."
-        )
-    return updated
+    return f"{summary(found)}\n\nMeasured on {last.machine}, {last.created[:10]}."
 
 
 def _row(
@@ -251,7 +239,7 @@ def main(
     with exit_codes():
         found = read(newest_file(folder))
         if update:
-            write_file(update, with_figures(update.read_text(encoding="utf-8"), found).encode())
+            update_page(update, "figures", newest_figures(found))
         else:
             typer.echo(summary(found))
 

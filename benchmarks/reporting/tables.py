@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seg_edge.errors import DataError
-from seg_edge.system.files import atomic_write
+from seg_edge.errors import UsageError
+from seg_edge.system.files import write_file
 
 ROLES = {"model": "ours", "full": "ours, the full one", "peer": "others'", "reference": "the reference"}
 NONE = "–"
@@ -35,21 +35,31 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: in
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def replace_block(page: Path, name: str, lines: Sequence[str]) -> None:
-    """Puts lines between `<!-- NAME -->` and `<!-- end of NAME -->` of a Markdown page: no figure in it is typed.
+def replace_block(page: str, name: str, text: str) -> str:
+    """A Markdown page with `text` between `<!-- NAME: the command -->` and `<!-- /NAME -->`: no figure in it is typed.
 
     Raises:
-        DataError: The page has no such block.
+        UsageError: It has no such markers.
+    """
+    begin, end = re.escape(f"<!-- {name}: "), re.escape(f"<!-- /{name} -->")
+    updated, count = re.subn(
+        f"({begin}[^>]*-->\n).*?({end})", lambda match: f"{match[1]}{text}\n{match[2]}", page, flags=re.DOTALL
+    )
+    if not count:
+        raise UsageError(
+            f"the page has no '<!-- {name}: ... -->' and '<!-- /{name} -->' for the table to stand between."
+        )
+    return updated
+
+
+def update_page(path: Path, name: str, text: str) -> None:
+    """Puts `text` into a page's block of this name.
+
+    Raises:
+        UsageError: The page has no such block.
         OutputError: It can't be written.
     """
-    text = page.read_text("utf-8")
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        raise DataError(f"{page} has no block from {begin.strip()!r} to {end!r}.")
-    with atomic_write(page) as temporary:
-        temporary.write_text(before + begin + "\n".join(("", *lines, "", "")) + end + after, "utf-8")
+    write_file(path, replace_block(path.read_text(encoding="utf-8"), name, text).encode())
 
 
 def number(value: float | None) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.reporting.tables import Markdown, markdown_table, replace_block
+from benchmarks.reporting.tables import Markdown, markdown_table, update_page
 from convert.operator_times import Profile, profile
 from convert.tflite_file import not_delegated, total
 from seg_edge.commands.console import exit_codes
@@ -149,7 +149,7 @@ def main(
         ]
         typer.echo("\n".join(lines))
         if page:
-            replace_block(page, "models", lines)
+            update_page(page, "models", "\n".join(lines))
 
 
 if __name__ == "__main__":

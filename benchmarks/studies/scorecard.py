@@ -24,7 +24,7 @@ import numpy as np
 import typer
 
 from benchmarks.flicker import flicker_of
-from benchmarks.reporting.tables import replace_block
+from benchmarks.reporting.tables import update_page
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.data_folder import Example, find_examples
@@ -174,7 +174,7 @@ def main(
             lines.append(_row(f"flicker, {path.name}", 1, cells))
         typer.echo("\n".join(lines))
         if page:
-            replace_block(page, block, lines)
+            update_page(page, block, "\n".join(lines))
 
 
 def _row(name: str, count: int, cells: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ pytest.importorskip("matplotlib", reason="the workstation's packages aren't inst
 from benchmarks import history
 from benchmarks.report import main, write_report
 from benchmarks.reporting.plots import Spot, pareto_front
-from benchmarks.reporting.tables import escape
+from benchmarks.reporting.tables import escape, replace_block
 from seg_edge.errors import DataError, UsageError
 from tests.tiny import DATA
 
@@ -291,15 +291,17 @@ def test_the_pareto_front_is_what_nothing_beats() -> None:
 
 def test_a_pages_figures_are_replaced_between_its_markers() -> None:
     page = "before\n<!-- figures: by a command -->\nold\n<!-- /figures -->\nafter\n"
-    updated = history.with_figures(page, history.rows(desk()))
+    figures = history.newest_figures(history.rows(desk()))
+    updated = replace_block(page, "figures", figures)
     assert updated.startswith("before\n<!-- figures: by a command -->\n| model |")
     assert updated.endswith("Measured on Desk, 2 cores, 2026-11-24.\n<!-- /figures -->\nafter\n")
     assert "old" not in updated
-    assert history.with_figures(updated, history.rows(desk())) == updated
+    assert replace_block(updated, "figures", figures) == updated
     with pytest.raises(UsageError, match="<!-- figures"):
-        history.with_figures("no markers", history.rows(desk()))
+        replace_block("no markers", "figures", figures)
 
 
 def test_the_readmes_figures_are_those_of_the_newest_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert history.with_figures(readme, history.read(history.newest_file(history.FOLDER))) == readme
+    newest = history.newest_figures(history.read(history.newest_file(history.FOLDER)))
+    assert replace_block(readme, "figures", newest) == readme

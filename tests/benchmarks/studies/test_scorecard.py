@@ -12,10 +12,8 @@ pytest.importorskip("tensorflow", reason="the workstation's packages aren't inst
 
 import typer
 
-from benchmarks.reporting.tables import replace_block
 from benchmarks.studies import scorecard as script
 from benchmarks.studies.scorecard import empty_places, groups_of, typology_angle, with_interval
-from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import find_examples
 from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
 
@@ -75,7 +73,7 @@ def test_an_interval_holds_the_mean_and_leaves_nan_out() -> None:
 
 def test_two_models_side_by_side(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Before\n<!-- scorecard -->\nof last year\n<!-- end of scorecard -->\nAfter\n")
+    page.write_text("# Before\n<!-- scorecard: by a command -->\nof last year\n<!-- /scorecard -->\nAfter\n")
     with pytest.MonkeyPatch.context() as patch:
         words = ["scorecard.py", SIGMOID_FLOAT32, TWO_UINT8, "--data", data, "--part", "all", "--page", page]
         patch.setattr(sys, "argv", list(map(str, words)))
@@ -90,15 +88,7 @@ def test_two_models_side_by_side(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert cells[3].count("[") == 2  # its own, and the difference to the first
     assert next(line for line in lines if line.startswith("| places without anybody")).split("|")[2].strip() == "3"
     table = "\n".join(lines)
-    assert page.read_text() == f"# Before\n<!-- scorecard -->\n\n{table}\n\n<!-- end of scorecard -->\nAfter\n"
-
-
-def test_a_page_without_the_block_is_refused(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- scorecard -->\n")
-    with pytest.raises(DataError, match="has no block from '<!-- scorecard -->' to '<!-- end of scorecard -->'"):
-        replace_block(page, "scorecard", ["a line"])
-    assert page.read_text() == "<!-- scorecard -->\n"
+    assert page.read_text() == f"# Before\n<!-- scorecard: by a command -->\n{table}\n<!-- /scorecard -->\nAfter\n"
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
