@@ -53,7 +53,7 @@ const onServer = (): boolean => !at("where").hidden && !model().file && chosen("
 function where(): Where {
   if (!onServer()) return null;
   const { name, card } = model();
-  return { url: served(`v1/segment?model=${encodeURIComponent(name)}`), token, classes: card.classes };
+  return { url: served(`v1/segment?model=${encodeURIComponent(name)}`), token, classes: card.classes, limits: listing!.limits };
 }
 
 /** Says something, once: screen readers read each change out. */
@@ -78,6 +78,10 @@ function complain(reason: unknown): void {
   }
 }
 
+function isUsable(element: Element | null): element is HTMLElement {
+  return element instanceof HTMLElement && element.offsetParent !== null && !element.matches(":disabled");
+}
+
 /** Does something for the user, and tells when it failed. */
 async function attempt(work: () => Promise<void>): Promise<void> {
   const focused = document.activeElement;
@@ -92,9 +96,10 @@ async function attempt(work: () => Promise<void>): Promise<void> {
     busy--;
     refresh();
     // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
-    if (document.activeElement === document.body && focused instanceof HTMLElement && focused !== document.body) {
-      const usable = focused.offsetParent !== null && !focused.matches(":disabled");
-      (usable ? focused : webcam.open ? at("shoot") : found ? at("save") : at("choose")).focus({ preventScroll: true });
+    // It is on the page itself by then, or still on what was disabled a moment ago.
+    const { activeElement } = document, isLost = activeElement === document.body || !isUsable(activeElement);
+    if (isLost && focused !== document.body) {
+      (isUsable(focused) ? focused : webcam.open ? at("shoot") : found ? at("save") : at("choose")).focus({ preventScroll: true });
     }
   }
 }
@@ -114,7 +119,7 @@ function refresh(): void {
   at("live-buttons").hidden = !live;
   at("all").hidden = live || strip.photos.length < 2;
   at<HTMLButtonElement>("webcam").disabled = live || !HAS_CAMERA || listing === null;
-  for (const id of ["save", "copy", "share", "save-labels"]) at<HTMLButtonElement>(id).disabled = live || busy > 0 || !found;
+  for (const id of ["save", "copy", "share", "save-labels"]) at<HTMLButtonElement>(id).disabled = live || !found;
   at<HTMLButtonElement>("save-all").disabled = busy > 0;
   const sends = models !== null && onServer();
   at("privacy").classList.toggle("sends", sends);
@@ -200,20 +205,12 @@ async function named<Kind>({ name }: File, work: Promise<Kind>): Promise<Kind> {
   });
 }
 
-/** Whether the server would take the photo; asked before it is sent for nothing. */
-function checkLimits({ file: { size } }: Photo, [width, height]: readonly [number, number] = [0, 0]): void {
-  const { bytes, pixels } = listing!.limits;
-  if (size > bytes) throw new Fault("tooManyBytes", { size: megabytes(size), limit: megabytes(bytes) });
-  if (width * height > pixels) throw new Fault("tooManyPixels", { size: `${width}×${height}`, limit: pixels / 1e6 });
-}
-
 /** Segments a photo and shows it with the effect. */
 async function show(photo: Photo): Promise<void> {
   stopWebcam();
   clear();
   strip.current = photo;
   const place = where();
-  if (place) checkLimits(photo);
   const loaded = place ? { threads: 0, files: [] } : await (loading ?? prepare());
   if (strip.current !== photo) return;
   say(text("working"));

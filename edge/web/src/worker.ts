@@ -1,6 +1,7 @@
 /** The worker: pictures come in, answers go out; the page stays quick meanwhile. */
 
-import { ask, type ModelInfo } from "./api.ts";
+import { ask, type Listing, type ModelInfo } from "./api.ts";
+import { megabytes } from "./dom.ts";
 import { Fault, Locked } from "./fault.ts";
 import { softAlpha } from "./matte.ts";
 import { cover, paint, type Look, type Scene } from "./paint.ts";
@@ -16,7 +17,12 @@ import { drawUpright, takeOrientation } from "./upright.ts";
 export type Timing = Record<string, number>;
 
 /** The server that is to segment; null where this browser does. */
-export type Where = { readonly url: string; readonly token: string; readonly classes: ModelInfo["card"]["classes"] } | null;
+export type Where = {
+  readonly url: string;
+  readonly token: string;
+  readonly classes: ModelInfo["card"]["classes"];
+  readonly limits: Listing["limits"];
+} | null;
 
 export interface Found {
   readonly size: readonly [number, number];
@@ -144,14 +150,16 @@ async function segmentHere(photo: Plane): Promise<Answer> {
 }
 
 /** The same by the server. */
-async function segmentThere(file: Blob, photo: Plane, { url, token, classes }: NonNullable<Where>): Promise<Answer> {
-  const began = performance.now();
+async function segmentThere(file: Blob, photo: Plane, { url, token, classes, limits }: NonNullable<Where>): Promise<Answer> {
+  const began = performance.now(), size = `${photo.width}×${photo.height}`;
+  if (file.size > limits.bytes) throw new Fault("tooManyBytes", { size: megabytes(file.size), limit: megabytes(limits.bytes) });
+  if (photo.width * photo.height > limits.pixels) throw new Fault("tooManyPixels", { size, limit: limits.pixels / 1e6 });
   const made = async (output: string): Promise<[Plane, string]> => {
     const waiting = (seconds: number): void => postMessage({ waiting: seconds });
     const response = await ask(`${url}&output=${output}`, token, { method: "POST", body: file }, waiting);
     const { plane } = await decode(await response.blob(), Infinity);
     if (plane.width !== photo.width || plane.height !== photo.height) {
-      throw new Fault("otherSize", { got: `${plane.width}×${plane.height}`, size: `${photo.width}×${photo.height}` });
+      throw new Fault("otherSize", { got: `${plane.width}×${plane.height}`, size });
     }
     return [plane, response.headers.get("Server-Timing") ?? ""];
   };

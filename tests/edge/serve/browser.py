@@ -110,7 +110,7 @@ class Page:
 
     def effect(self, name: str) -> None:
         self.page.get_by_role("radio", name=name).check()
-        self.expect(self.page.locator("#save")).to_be_enabled()
+        self.expect(self.page.locator("body")).not_to_have_class("busy")
 
     def unfold(self) -> None:
         """Opens the details."""

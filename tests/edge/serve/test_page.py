@@ -560,15 +560,22 @@ def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], s
 
 # `held` is where questions of this kind to the worker wait for whoever calls them; they are counted until answered.
 HOLD = """
-const post = Worker.prototype.postMessage;
 window.asked = window.most = window.total = 0;
-Worker.prototype.postMessage = function (message, ...rest) {
-  if (message.request?.kind !== "segment") return post.call(this, message, ...rest);
-  window.total++;
-  window.most = Math.max(window.most, ++window.asked);
-  this.addEventListener("message", ({ data }) => (window.asked -= data.id === message.id));
-  if (window.held) window.held.push(() => post.call(this, message, ...rest));
-  else post.call(this, message, ...rest);
+window.Worker = class extends Worker {
+  photos = new Set();
+  constructor(...given) {
+    super(...given); // and hears of an answer before the page, which may ask again at once
+    this.addEventListener("message", ({ data }) => (window.asked -= this.photos.delete(data.id)));
+  }
+  postMessage(message, ...rest) {
+    const post = () => super.postMessage(message, ...rest);
+    if (!["segment", "frame"].includes(message.request?.kind)) return post();
+    this.photos.add(message.id);
+    window.total++;
+    window.most = Math.max(window.most, ++window.asked);
+    if (window.held) window.held.push(post);
+    else post();
+  }
 };
 """
 
