@@ -1,7 +1,7 @@
 """Messages between the program and its capture process: Python objects, each whole, in order, over a socket pair.
 
-As `multiprocessing.Pipe`, but that one waits through a selector that is made anew each time, and reads a message in two
-parts, which costs a tenth of a millisecond a frame.
+Like `multiprocessing.Pipe`, but without its new selector for every wait and its two reads a message, which cost a tenth
+of a millisecond a frame.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import socket
 
-LARGEST = 1 << 16  # bytes of a message; ours have some hundred
+LARGEST = 1 << 16  # bytes of a message; ours take a few hundred
 
 
 class Channel:
@@ -20,7 +20,7 @@ class Channel:
 
     @classmethod
     def of(cls, descriptor: int) -> Channel:
-        """The end that this process was given by its parent."""
+        """The end that the parent passed to this process."""
         return cls(socket.socket(fileno=descriptor))
 
     def fileno(self) -> int:
@@ -39,27 +39,27 @@ class Channel:
         """The next message.
 
         Raises:
-            TimeoutError: None came within `seconds`.
+            TimeoutError: No message came within `seconds`.
             EOFError: The other end is closed.
             OSError: The connection is broken.
         """
         self._end.settimeout(seconds)
         try:
             content = self._end.recv(LARGEST)
-        except BlockingIOError:  # that is what a limit of 0 seconds gives
+        except BlockingIOError:  # raised when the timeout is 0
             raise TimeoutError from None
-        except ConnectionResetError:  # it went with something unread; what it had sent is still to be had
+        except ConnectionResetError:  # it ended with a message unread; what it sent can still be received
             content = self._end.recv(LARGEST)
         if not content:
             raise EOFError
         return pickle.loads(content)
 
     def close(self) -> None:
-        """Closes this end; the other one's `receive` raises EOFError. May be called twice."""
+        """Closes this end; `receive` at the other end then raises EOFError. May be called twice."""
         self._end.close()
 
 
 def channel_pair() -> tuple[Channel, Channel]:
-    """Two ends that are connected; messages keep their boundaries."""
+    """Two connected ends; messages keep their boundaries."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(ours), Channel(theirs)

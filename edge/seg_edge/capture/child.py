@@ -1,8 +1,8 @@
 """The capture process: runs one source and hands its frames to the program through shared memory.
 
-A camera's driver may block for ever in a call, or crash; in a process of its own it can be killed, or has crashed
-alone. `capture_process.py` starts it and says in which words the two talk. It also makes the model-sized picture,
-so that this costs the program's own threads nothing.
+A camera driver may block for ever in a call, or crash; in its own process it can be killed, and a crash takes nothing
+else down. `process.py` starts this process and defines the messages. Frames are also resized to the model's input
+here, which keeps that work off the program's own threads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
-    """Speaks over the connection and the memory whose file descriptors are the two arguments."""
+    """Runs the process; its two arguments are the file descriptors of the connection and the shared memory."""
     pipe = Channel.of(int(sys.argv[1]))
     start = pipe.receive()
     assert isinstance(start, Start)
@@ -53,29 +53,29 @@ def main() -> None:
         source: Source = getattr(importlib.import_module(module), function)(start.request)
         with contextlib.closing(source):
             width, height = source.info.size_wh
-            slot_views(memory, 0, (height, width, 3), (1, 1, 3))  # too large a frame is refused before anything starts
+            slot_views(memory, 0, (height, width, 3), (1, 1, 3))  # refuses too large a frame before anything starts
             pipe.send(Opened(source.info))
-            pipe.receive()  # the program is ready: what was taken before would be old when it gets there
+            pipe.receive()  # wait until the program is ready: frames taken earlier would be stale
             _hand_over(source, start, pipe, memory)
         pipe.send(Ended(getattr(source, "complaint", "")))
     except SegEdgeError as error:
         with contextlib.suppress(OSError):
             pipe.send(Failed(str(error)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the program wants no more, or is gone
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the program has stopped reading, or is gone
         return
-    except Exception as error:  # a driver may raise anything: one sentence in the program, not a traceback beside it
-        said = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # a driver may raise anything: report one sentence, not a traceback
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         with contextlib.suppress(OSError):
             pipe.send(
-                Failed(f"{shown_name(start.request.name)}: the capture failed ({type(error).__name__}: {said[0]}).")
+                Failed(f"{shown_name(start.request.name)}: the capture failed ({type(error).__name__}: {lines[0]}).")
             )
 
 
 def _die_with(parent: int) -> None:
-    """Has the kernel kill this process when the program goes, even while a driver's call blocks."""
+    """Has the kernel kill this process when the program ends, even while a driver call blocks."""
     with contextlib.suppress(AttributeError, OSError):  # no prctl: not Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it went before that
+    if os.getppid() != parent:  # it ended before that
         os._exit(0)
 
 

@@ -1,10 +1,10 @@
-"""Capture, segmentation and whatever is done with the answers, at the same time: the newest frame wins, nothing queues.
+"""Capture, segmentation and output at the same time: the newest frame wins, and nothing queues up.
 
     capture process --> [newest] --> segmenting thread --> [newest] --> the caller's thread
 
-Between two of them is room for one frame. Of a live source a newer frame takes the place of one that nobody has taken
-yet, so the age of what comes out stays bounded however slow the machine is, and every frame lost that way is counted.
-Of a file that is read whole, the one before waits instead, and every frame comes out.
+Between two stages there is room for one frame. With a live source a newer frame replaces one that hasn't been taken
+yet, so the age of the output stays bounded on a machine of any speed, and every frame dropped this way is counted.
+With a file that is read to its end, the earlier stage waits instead, and every frame comes out.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ ALL_REGIONS = EffectSettings()
 
 @dataclass(frozen=True, eq=False)
 class SegmentedFrame:
-    """A frame with its answer, and where its time went.
+    """A frame, its segmentation, and where the time went.
 
     Attributes:
         source: The frame.
-        answer: Its segmentation.
+        answer: The segmentation.
         stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until it was taken, in
             `wait`.
-        done: `time.monotonic()` when the answer was there.
+        done: `time.monotonic()` when the segmentation was ready.
     """
 
     source: CapturedFrame
@@ -48,12 +48,12 @@ class SegmentedFrame:
 
 
 class Pipeline:
-    """A source and a Segmenter at work; use it in a `with` block, and `take` what comes out.
+    """Runs a source and a Segmenter; use it in a `with` block, and `take` the results.
 
     Args:
         request: What to open.
-        segmenter: Used from the pipeline's own thread as long as the block lasts.
-        log: Takes news for the user, from any thread.
+        segmenter: Used from the pipeline's own thread until the block ends.
+        log: Takes messages for the user, from any thread.
         opener: The function that opens the source; see `Capture`.
         effects: Which regions are kept.
 
@@ -86,7 +86,7 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Ends it all and gives the source back; may be called twice."""
+        """Stops everything and releases the source; may be called twice."""
         self._frames.end()
         self._answers.end()
         self._capture.close()
@@ -105,12 +105,12 @@ class Pipeline:
 
     @property
     def dropped(self) -> int:
-        """Those that a newer one replaced, at any of the three places."""
+        """Frames that a newer one replaced, at any of the three stages."""
         return self._capture.missed + self._frames.replaced + self._answers.replaced
 
     @property
     def reconnects(self) -> int:
-        """How often the camera was lost and came back."""
+        """How many times the camera was lost and came back."""
         return self._capture.reconnects
 
     @property
@@ -120,7 +120,7 @@ class Pipeline:
 
     @property
     def complaint(self) -> str:
-        """Of a file, once everything was taken: what of it could not be shown; else empty."""
+        """For a file that was read to its end: which part could not be shown; else empty."""
         return self._capture.complaint
 
     @property
@@ -130,21 +130,21 @@ class Pipeline:
 
     @property
     def stall_s(self) -> float | None:
-        """Without a frame for so many seconds the source is taken for lost; None where it may take for ever."""
+        """Seconds without a frame after which the source counts as lost; None for no limit."""
         return self._capture.stall_s
 
     def take(self, seconds: float) -> SegmentedFrame | None:
-        """The newest answer, or the next one of a source that is read whole; None when there is none in time."""
+        """The newest result, or the next one of a file read to its end; None if there is none within `seconds`."""
         item = self._answers.take(seconds)
         if item is not None:
             item.stages_ms["wait"] += (time.monotonic() - item.done) * 1000
         return item
 
     def exhausted(self) -> bool:
-        """Whether everything there was has been taken.
+        """Whether the source has ended and every result was taken.
 
         Raises:
-            SourceError: A source that has an end failed before it.
+            SourceError: A file or folder failed before its end.
         """
         if not self._answers.exhausted:
             return False
@@ -162,7 +162,7 @@ class Pipeline:
                 self._answers.put(
                     SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())
                 )
-        except Exception as error:  # raised again where the answers are taken
+        except Exception as error:  # raised again in `exhausted`
             self._failure = error
         finally:
             self._answers.end()

@@ -1,7 +1,7 @@
-"""The capture process as the program sees it: how it is started, what is said between the two, how it is ended.
+"""The capture process seen from the program: how it is started and ended, and the messages between the two.
 
-The words are the classes below, and "begin". Frames lie in shared memory without a name, so nothing is left behind
-however either of the two ends. What runs in it is `capture_child.py`.
+The messages are the classes below, and "begin". Frames are in unnamed shared memory, so nothing is left behind however
+either process ends. The process runs `child.py`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SLOT_BYTES = FRAME_BYTES + SMALL_BYTES
 MEMORY_BYTES = SLOTS * SLOT_BYTES
 
 
-LISTEN_S = 0.1  # how soon a stop is heard
-STOP_S = 1.0  # for the source to close its device of its own accord
+LISTEN_S = 0.1  # how soon a stop is noticed
+STOP_S = 1.0  # for the source to close its device by itself
 
 
 @dataclass(frozen=True)
 class Start:
-    """To the capture process: what to open, with which function (`module:name`), and whose child it is."""
+    """To the capture process: what to open, with which function (`module:name`), and the parent's process id."""
 
     request: SourceRequest
     opener: str
@@ -53,10 +53,10 @@ class Opened:
 
 @dataclass(frozen=True)
 class FrameReady:
-    """From it: a frame lies in `slot`, which is given back by sending its number.
+    """From it: a frame is in `slot`, which is freed by sending its number back.
 
-    `captured` and `at_s` are as in `SourceFrame`; `resize_s` is what the model-sized picture took; `missed` counts
-    the frames since the start for which no slot was free.
+    `captured` and `at_s` are as in `SourceFrame`; `resize_s` is the time spent on the model-sized picture; `missed`
+    counts the frames since the start for which no slot was free.
     """
 
     slot: int
@@ -76,7 +76,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Ended:
-    """From it: there are no more frames; `complaint` tells what of a file could not be shown."""
+    """From it: there are no more frames; `complaint` says which part of a file could not be shown."""
 
     complaint: str = ""
 
@@ -104,8 +104,8 @@ class CaptureProcess:
     """One capture process with its memory.
 
     Args:
-        request: What it shall open.
-        opener: With which function, `module:name`.
+        request: What to open.
+        opener: The function that opens it, `module:name`.
 
     Raises:
         SourceError: It can't be started.
@@ -128,13 +128,13 @@ class CaptureProcess:
         self.memory = mmap.mmap(memory_fd, MEMORY_BYTES)
         self._pipe, theirs = channel_pair()
         with contextlib.closing(theirs):
-            # -P: what lies in the current folder must not be taken for a module.
-            # Its own session: Ctrl-C in the terminal reaches the program alone, which then ends it in order.
+            # -P: files in the current folder must not be imported as modules.
+            # Its own session: Ctrl-C in the terminal reaches only the program, which then ends this process in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "seg_edge.capture.child", str(theirs.fileno()), str(memory_fd)],
                 pass_fds=(theirs.fileno(), memory_fd),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # drivers and codecs chatter; what matters comes over the pipe
+                stdout=subprocess.DEVNULL,  # drivers and codecs are chatty; what matters comes over the pipe
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
@@ -149,13 +149,12 @@ class CaptureProcess:
         """What was opened.
 
         Raises:
-            SourceError: It could not be, not within `seconds`, or `closing` was set meanwhile.
+            SourceError: It could not be opened within `seconds`, or `closing` was set meanwhile.
         """
         message = self.receive(seconds, closing)
         if isinstance(message, Opened):
             return message.info
-        said = message.message if isinstance(message, Failed) else f"{self.name}: the camera did not open."
-        raise SourceError(said)
+        raise SourceError(message.message if isinstance(message, Failed) else f"{self.name}: the camera did not open.")
 
     def receive(self, seconds: float | None, closing: threading.Event | None = None) -> Message | None:
         """The next message; None when `closing` is set meanwhile.
@@ -187,7 +186,7 @@ class CaptureProcess:
         return f"the capture process ended with {code}"
 
     def begin(self) -> None:
-        """Has it send frames."""
+        """Tells it to send frames."""
         self._send("begin")
 
     def give_back(self, slot: int) -> None:
@@ -195,17 +194,17 @@ class CaptureProcess:
         self._send(slot)
 
     def _send(self, message: object) -> None:
-        with contextlib.suppress(OSError):  # it died: the next receive says so
+        with contextlib.suppress(OSError):  # it died: the next receive raises that
             self._pipe.send(message)
 
     def close(self) -> None:
-        """Closes the pipe, upon which the process ends after its current frame; else it is killed."""
+        """Closes the pipe, which makes the process end after its current frame; kills it if it doesn't."""
         self._pipe.close()
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            # In a driver's uninterruptible call even that waits; the kernel finishes it when the call returns.
+            # In an uninterruptible driver call even the kill waits; the kernel completes it when the call returns.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_S)
         with contextlib.suppress(BufferError):

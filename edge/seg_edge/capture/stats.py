@@ -1,4 +1,4 @@
-"""What a run came to: the object that `--stats` of `seg-edge camera` and `seg-edge video` writes."""
+"""The figures of a run: what `--stats` of `seg-edge camera` and `seg-edge video` writes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RATE_WINDOW_S = 2.0
 
 
 class RunStats:
-    """Counts published frames while they pass, and describes the run at its end."""
+    """Counts published frames, and describes the run at its end."""
 
     def __init__(self) -> None:
         self.timeline, self.flicker = Timeline(), FlickerMeter()
         self.published = 0
-        self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age then
+        self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age at that time
         self._began, self._cpu_before = time.monotonic(), _cpu_s()
         self._first = self._last = 0.0
 
@@ -57,7 +57,7 @@ class RunStats:
         """The stats contract, in full once the pipeline is closed: `docs/camera.md` says what each entry means."""
         seconds = time.monotonic() - self._began
         board = read_board(Machine())
-        told = board.throttle_bits is not None
+        knows_throttling = board.throttle_bits is not None
         span = self._last - self._first
         return {
             "source": pipeline.info.description,
@@ -74,7 +74,9 @@ class RunStats:
             "seconds": round(seconds, 3),
             "cpu_share": round((_cpu_s() - self._cpu_before) / seconds / (os.cpu_count() or 1), 4),
             "peak_rss_mb": round(peak_mb() + pipeline.capture_peak_mb, 1),
-            "throttled": {"now": board.throttled_now, "since_boot": board.throttled_since_boot} if told else None,
+            "throttled": {"now": board.throttled_now, "since_boot": board.throttled_since_boot}
+            if knows_throttling
+            else None,
             "load": board.load,
             "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
             "threads": segmenter.threads,
@@ -82,5 +84,5 @@ class RunStats:
 
 
 def _cpu_s() -> float:
-    """CPU seconds of this process and of those of its children that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     return sum(os.times()[:4])

@@ -1,6 +1,6 @@
-"""Frames of any source, from a process that can be killed: what stalls, crashes or is unplugged is opened again.
+"""Frames from any source, read in a process that can be killed: after a stall, crash or unplugging it is opened again.
 
-The capture process writes frames into shared memory and tells of each over a pipe; a thread here copies them out and
+The capture process writes frames into shared memory and announces each over a pipe; a thread here copies them out and
 passes them on. See `docs/decisions/capture-process.md`.
 """
 
@@ -21,14 +21,14 @@ from seg_edge.system.memory import peak_mb
 OPENER = "seg_edge.sources.open:open_source"
 
 FIRST_OPEN_S = 20.0  # a cold Raspberry Pi imports picamera2 in seconds; an RTSP stream waits for its key frame
-REOPEN_S = 5.0  # after which another attempt is made: a camera that is back is found within 10 s
+REOPEN_S = 5.0  # before the next attempt: a camera that is back is found within 10 s
 SLOWEST_REOPEN_S = 15.0
-STALL_S = 3.0  # without a frame for so long, the camera is taken for lost
-FINITE_STALL_S = 30.0  # what has an end is not opened again, so a photo that takes long to decode is given time
-PEAK_EVERY = 64  # frames between two looks at the capture process's memory
+STALL_S = 3.0  # a camera without a frame for this long counts as lost
+FINITE_STALL_S = 30.0  # a file is not opened again, so a photo that takes long to decode is given time
+PEAK_EVERY = 64  # frames between two readings of the capture process's memory
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0)
-STEADY_S = 10.0  # a camera that gave frames for so long is well again: the next trouble is a new one
-TELL_AGAIN_S = 60.0  # for one that comes and goes, news are given so often
+STEADY_S = 10.0  # a camera that gave frames for this long has recovered: the next failure is a new one
+TELL_AGAIN_S = 60.0  # for a camera that comes and goes: time between two messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,9 @@ class CapturedFrame:
         frame: BGR uint8 (height, width, 3).
         small: The same picture at the model's input size, RGB uint8.
         captured: `time.monotonic()` when it was taken, in seconds.
-        arrived: When it was here.
-        resize_s: What the model-sized picture took, seconds, between the two.
-        at_s: Of a file: when it is to be shown, in seconds from the file's start; None where that isn't known.
+        arrived: When it reached this process.
+        resize_s: Seconds spent on the model-sized picture, between those two times.
+        at_s: For a file: when to show it, in seconds from the file's start; None if that isn't known.
     """
 
     frame: np.ndarray
@@ -53,24 +53,24 @@ class CapturedFrame:
 
 
 class Capture:
-    """An open source whose frames go to `deliver`, on a thread of its own, for as long as it is not closed.
+    """An open source whose frames go to `deliver`, on a thread of its own, until it is closed.
 
     Args:
         request: What to open.
-        deliver: Takes each frame. Where it waits, a source that is not live waits too; of a live one, frames are
-            missed and counted.
+        deliver: Takes each frame. While it blocks, a source that is not live waits too; a live one misses frames,
+            which are counted.
         finished: Called once when there are no more frames; `failure` says whether that is an error.
-        log: Takes news for the user: a camera that is lost, or back.
+        log: Takes messages for the user: a camera is lost, or back.
         opener: The function that opens the source, `module:name`.
 
     Attributes:
         info: What was opened.
         received: Frames that arrived.
         missed: Frames the source gave while there was no room for them.
-        reconnects: How often it was opened again and gave frames.
-        peak_mb: The largest resident set of a capture process so far, in 10^6 bytes, looked at now and then.
-        complaint: Of a file that has ended: what of it could not be shown; else empty.
-        failure: Why it ended before its end, a SourceError or a defect of ours; None when all is well.
+        reconnects: How many times it was opened again and gave frames.
+        peak_mb: The largest resident set of a capture process so far, in 10^6 bytes, sampled now and then.
+        complaint: For a file that has ended: which part could not be shown; else empty.
+        failure: Why it ended early, a SourceError or an internal error; None when all is well.
 
     Raises:
         SourceError: It can't be opened.
@@ -108,11 +108,11 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
-        """Begins to deliver."""
+        """Starts to deliver frames."""
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the capture process, which gives the device back; kills it if it doesn't end within a second."""
+        """Ends the capture process, which releases the device; kills it if it doesn't end within a second."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join(4 * STOP_S)
@@ -120,13 +120,13 @@ class Capture:
 
     @property
     def trouble(self) -> str:
-        """What a person who looks at a standing picture should know; empty while frames come."""
+        """Why the picture is frozen, for the user; empty while frames come."""
         lost_at = self._lost_at  # the other thread may clear it at any moment
         return "" if lost_at is None else f"Camera lost {time.monotonic() - lost_at:.0f} s ago; trying again."
 
     @property
     def stall_s(self) -> float | None:
-        """Without a frame for so many seconds the source is taken for lost; None where it may take for ever."""
+        """Seconds without a frame after which the source counts as lost; None for no limit."""
         if not self._request.live:
             return None
         fps = self._request.fps or self.info.fps
@@ -186,7 +186,7 @@ class Capture:
         self._deliver(CapturedFrame(frame, small, message.captured, arrived, message.resize_s, message.at_s))
 
     def _recover(self, error: SourceError) -> None:
-        """Opens the source again, however long that takes; returns when it is open or nobody wants it any more."""
+        """Opens the source again, however long that takes; returns once it is open or `close` was called."""
         now = time.monotonic()
         if self._flowing_since and now - self._flowing_since > STEADY_S:
             self._attempts = 0

@@ -1,4 +1,4 @@
-"""Where the milliseconds of a frame went: one histogram a stage, of constant size however long the camera runs."""
+"""Where a frame's milliseconds went: one histogram per stage, of constant size however long the camera runs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# What a frame goes through, in order. `capture` is decoding and the way into the program, without the resize, which is
-# `preprocess`; `wait` is what it lay about for, between two stages.
+# A frame's stages, in order. `capture` is decoding and transfer into the program, without the resize, which counts as
+# `preprocess`; `wait` is idle time between two stages.
 STAGES = ("capture", "preprocess", "inference", "postprocess", "render", "publish", "wait")
 
 LOWEST_MS = 1e-3
-RATIO = 1.01  # of neighbouring bins: a percentile is exact to half a percent
+RATIO = 1.01  # between neighbouring bins: a percentile is exact to half a percent
 BINS = math.ceil(math.log(1e8) / math.log(RATIO))  # up to 10^5 s, or 28 hours
 
 
 class Histogram:
     """Counts of durations in bins of equal ratio, for percentiles without keeping every value.
 
-    Between 1 µs and 10^5 s a percentile is within 0.5 % of the exact one; what lies outside counts as the nearest bin.
+    Between 1 µs and 10^5 s a percentile is within 0.5 % of the exact one; values outside count in the nearest bin.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Histogram:
         self.total_ms += ms
 
     def percentile(self, percent: float) -> float | None:
-        """The smallest duration, in ms, that `percent` of all don't exceed (nearest rank); None without any."""
+        """The smallest duration, in ms, that `percent` of all don't exceed (nearest rank); None if there are none."""
         rank, passed = max(1, math.ceil(percent / 100 * self.count)), 0
         for index, count in enumerate(self._counts):
             passed += count
@@ -43,7 +43,7 @@ class Histogram:
 
 
 class Timeline:
-    """The durations of every stage of every frame, the frames' ages when they were published, and what is left over."""
+    """The durations of every stage of every frame, the frames' ages when published, and the unexplained rest."""
 
     def __init__(self) -> None:
         self.stages = {stage: Histogram() for stage in STAGES}
@@ -54,7 +54,7 @@ class Timeline:
 
         Args:
             stages_ms: Milliseconds in each of `STAGES`, each measured by itself.
-            age_ms: From the moment the picture was taken to the moment it was published, by the clock alone.
+            age_ms: From the moment the picture was taken to the moment it was published, measured independently.
         """
         for stage, ms in stages_ms.items():
             self.stages[stage].add(ms)
