@@ -40,7 +40,9 @@ def check_tiles(tiles: Tiles) -> None:
         raise UsageError(f"tiles are auto, off or a number from 2 to {MAX_TILES}, got {tiles!r}.")
 
 
-def segment_tiled(segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto") -> Segmentation:
+def segment_tiled(
+    segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto", most: int = MAX_TILES
+) -> Segmentation:
     """Segments a photo, in tiles where that finds more.
 
     `auto` takes tiles where the photo is longer than 2:1, and where it is large and less than a tenth of it was found
@@ -51,6 +53,7 @@ def segment_tiled(segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto"
         segmenter: Without smoothing.
         frame: BGR uint8 (height, width, 3).
         tiles: `auto`, `off`, or so many tiles along the longer side, overlapping by half.
+        most: Tiles that `auto` takes along a long photo.
 
     Returns:
         The answer; its `timing_ms` are sums over the tiles.
@@ -64,7 +67,7 @@ def segment_tiled(segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto"
     long = max(height, width) > LONG * min(height, width)
     whole = None if long and tiles != "off" else segmenter(frame)
     if whole is None:
-        count = tiles if isinstance(tiles, int) else _square_tiles(frame.shape[:2])
+        count = tiles if isinstance(tiles, int) else min(most, _square_tiles(frame.shape[:2]))
     elif tiles == "off" or (tiles == "auto" and not _may_miss(whole, segmenter.card.input_size_wh)):
         return whole
     else:
@@ -74,7 +77,7 @@ def segment_tiled(segmenter: Segmenter, frame: np.ndarray, tiles: Tiles = "auto"
 
 def _square_tiles(shape_hw: tuple[int, int]) -> int:
     """How many overlapping tiles of a long photo's height fit along it."""
-    return min(MAX_TILES, math.ceil(2 * max(shape_hw) / min(shape_hw)) - 1)
+    return math.ceil(2 * max(shape_hw) / min(shape_hw)) - 1
 
 
 def _may_miss(whole: Segmentation, input_size_wh: tuple[int, int]) -> bool:

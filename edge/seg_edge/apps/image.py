@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 
 from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, is_result, result_paths, result_stems
-from seg_edge.effects import EffectSettings, cover, render, with_alpha
+from seg_edge.effects import EffectSettings
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
 from seg_edge.json_text import json_text
-from seg_edge.matte import paste
 from seg_edge.photo.find import FoundPhotos
 from seg_edge.photo.mark import mark_result
 from seg_edge.photo.metadata import keep_metadata
@@ -35,6 +34,7 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import available_bytes
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
+from seg_edge.transparency import find_seen, render_transparent
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
 WORKERS = 3
@@ -239,7 +239,8 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
             return replace(result, error=message, blocked=True)
         with _timed(result, "decode"):
             photo = _load(job)
-        answer = _segment(photo, segmenter, options)
+        answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
+        answer = find_seen(answer, photo.alpha, options.settings.effect)
         result.timing_ms.update(answer.timing_ms)
         with _timed(result, "render"):
             _write_all(job, result, photo, answer, options)
@@ -273,31 +274,6 @@ def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
     result.timing_ms[stage] = (time.perf_counter() - began) * 1000
 
 
-def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segmentation:
-    """The answer; what is transparent in the photo is background, unless somebody is to be hidden there."""
-    answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
-    if photo.alpha is None or options.settings.effect == "anonymize":
-        return answer
-    return replace(answer, labels=np.where(photo.alpha > 127, answer.labels, 0).astype(np.uint8))
-
-
-def _draw(photo: Photo, answer: Segmentation, settings: EffectSettings) -> np.ndarray:
-    """The picture, which is nowhere less transparent than the photo."""
-    if photo.alpha is None or not (settings.transparent or settings.effect == "replace"):
-        return render(photo.frame, answer, settings)
-    cutout = render(photo.colour, answer, settings if settings.transparent else EffectSettings("cutout"))
-    alpha = cv2.min(cv2.extractChannel(cutout, 3), photo.alpha)
-    colour = cv2.cvtColor(cutout, cv2.COLOR_BGRA2BGR)
-    if settings.transparent:
-        return with_alpha(colour, alpha)
-    if isinstance(settings.background, np.ndarray):
-        behind = cover(settings.background, answer.labels.shape).copy()  # type: ignore[arg-type]
-    else:
-        behind = np.full_like(colour, settings.background[::-1])  # type: ignore[index]
-    paste(behind, colour, alpha)
-    return behind
-
-
 def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
     height, width = answer.labels.shape
     result.size_wh, result.areas = (width, height), answer.areas
@@ -316,7 +292,11 @@ def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segment
             )
             content = json_text(document).encode()
         else:
-            picture = answer.labels if kind == "labels" else _draw(photo, answer, options.settings)
+            picture = (
+                answer.labels
+                if kind == "labels"
+                else render_transparent(photo.frame, photo.colour, photo.alpha, answer, options.settings)
+            )
             suffix = ".png" if kind == "labels" else options.suffix
             quality = LOSSLESS if options.settings.effect in SHARP else WEBP_QUALITY
             try:

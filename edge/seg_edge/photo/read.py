@@ -4,7 +4,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from seg_edge.photo.decode import decode_upright
 from seg_edge.photo.header import PhotoHeader, is_whole, parse_header
 from seg_edge.photo.heif import heif_format, parse_heif
 
-FORMATS: frozenset[str] = frozenset({"JPEG", "PNG", "WebP", "BMP", "TIFF", "AVIF", "HEIC"})
+FORMATS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "AVIF", "HEIC")
 # Room for the 16320x12240 of the largest phone sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS).
 MAX_PIXELS = 220_000_000
 # Room for so many pixels, uncompressed. File and pixels are in memory together.
@@ -87,7 +87,7 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def load_photo_bytes(
-    data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
+    data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Photo:
     """The same of a photo that is in memory already.
 
@@ -126,7 +126,7 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def decode_photo(
-    data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Collection[str] = FORMATS
+    data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> np.ndarray:
     """The same of a photo that is in memory already; see `load_photo_bytes`."""
     return load_photo_bytes(data, name, max_pixels, formats).frame
@@ -161,7 +161,7 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
         raise photo_error(path, f"can't be read ({reason}); check its name and disk") from None
 
 
-def _header(path: str | Path, file: BinaryIO, formats: Collection[str] = FORMATS) -> PhotoHeader:
+def _header(path: str | Path, file: BinaryIO, formats: Sequence[str] = FORMATS) -> PhotoHeader:
     file.seek(0)
     start = file.read(4096)
     heif = heif_format(start)
@@ -177,7 +177,8 @@ def _header(path: str | Path, file: BinaryIO, formats: Collection[str] = FORMATS
     except ValueError as error:
         raise photo_error(path, f"can't be read: {error}") from None
     if header is None:
-        raise photo_error(path, f"is not a photo (JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC); {_TO_JPEG}")
+        *others, last = formats
+        raise photo_error(path, f"is not a photo ({', '.join(others)} or {last}); {_TO_JPEG}")
     if header.format not in formats:
         raise _not_taken(path, header.format)
     if min(header.size_wh) < 1:

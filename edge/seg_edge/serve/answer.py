@@ -11,18 +11,20 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
-from seg_edge.effects import render
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
-from seg_edge.photo.read import decode_photo
+from seg_edge.photo.read import load_photo_bytes
 from seg_edge.photo.write import encode_picture
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.problem import Problem
+from seg_edge.tiling import segment_tiled
+from seg_edge.transparency import find_seen, render_transparent
 
 # What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
-FORMATS = frozenset({"JPEG", "PNG", "WebP"})
+FORMATS = ("JPEG", "PNG", "WebP")
 MAX_JPEG_SIDE = 65_500  # libjpeg's
+MOST_TILES = 6  # of a long photo: more would cost more than docs/serve.md promises
 
 
 class Output(StrEnum):
@@ -73,11 +75,12 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
     """
     began = time.perf_counter()
     try:
-        frame = decode_photo(np.frombuffer(photo, np.uint8), "the photo", max_pixels, FORMATS)
-        if MEDIA_TYPES[output] == "image/jpeg" and max(frame.shape[:2]) > MAX_JPEG_SIDE:
+        given = load_photo_bytes(np.frombuffer(photo, np.uint8), "the file", max_pixels, FORMATS)
+        if MEDIA_TYPES[output] == "image/jpeg" and max(given.frame.shape[:2]) > MAX_JPEG_SIDE:
             raise Problem(422, "A JPEG has at most 65,500 pixels a side; ask for a PNG: labels, mask or cutout.")
         decoded = time.perf_counter()
-        found = segmenter(frame)
+        found = segment_tiled(segmenter, given.frame, most=MOST_TILES)
+        found = find_seen(found, given.alpha, output.value)
         segmented = time.perf_counter()
         timing = {"decode": (decoded - began) * 1000, **found.timing_ms}
         if output in (Output.json, Output.coco):
@@ -86,7 +89,9 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
             if output == Output.json:
                 document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
             return Answer(json.dumps(document).encode(), timing)
-        picture = found.labels if output == Output.labels else render(frame, found, output.value)
+        picture = found.labels
+        if output != Output.labels:
+            picture = render_transparent(given.frame, given.colour, given.alpha, found, output.value)
         content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
         timing["encode"] = (time.perf_counter() - segmented) * 1000
         return Answer(content, timing)

@@ -4,6 +4,7 @@ import type { ClassInfo } from "./api.ts";
 import { foregroundColour, paste } from "./matte.ts";
 import { shrink } from "./preprocess.ts";
 import { bilinear, byArea, round, type Bytes, type Floats, type Plane } from "./resize.ts";
+import { keepTransparent, type Transparent } from "./transparency.ts";
 
 export const EFFECTS = ["cutout", "blur", "replace", "anonymize", "overlay", "mask"] as const;
 export type Effect = (typeof EFFECTS)[number];
@@ -20,6 +21,8 @@ export interface Look {
 export interface Scene {
   /** RGBA. */
   readonly photo: Plane;
+  /** The photo before it was laid over white; null where it is opaque. */
+  readonly transparent: Transparent | null;
   readonly labels: Bytes;
   /** How much of each pixel is foreground, 255 for all. */
   readonly alpha: Bytes;
@@ -100,7 +103,7 @@ function blurredBackground({ photo, alpha }: Scene): Bytes {
   return bilinear({ data: mean, width: w, height: h, channels: 4 }, width, height).data;
 }
 
-function cutout({ photo, alpha }: Scene): Bytes {
+function cutout(photo: Plane, alpha: Bytes): Bytes {
   const { width, height } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3);
   const colourAt = foregroundColour(photo, alpha, { left: 0, top: 0, right: width, bottom: height });
   for (let y = 0, i = 0; y < height; y++) {
@@ -150,20 +153,30 @@ function mask({ labels, classes }: Scene): Bytes {
   return data;
 }
 
+function filled([red, green, blue]: Colour, count: number): Bytes {
+  const data = new Uint8Array(4 * count);
+  new Uint32Array(data.buffer).fill((red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
+  return data;
+}
+
 /**
  * The picture of a scene, RGBA.
  *
  * @param background Behind the people, for `replace`; of any size.
  */
 export async function paint(scene: Scene, { effect, colour }: Look, background: Plane | null): Promise<Bytes> {
-  const { photo, alpha } = scene;
-  if (effect === "cutout") return cutout(scene);
+  const { photo, alpha, transparent } = scene;
+  if (effect === "cutout") {
+    const picture = cutout(transparent?.colour ?? photo, alpha);
+    if (transparent) keepTransparent(picture, transparent);
+    return picture;
+  }
   if (effect === "overlay") return overlay(scene);
   if (effect === "mask") return mask(scene);
   if (effect === "anonymize") return scene.hide();
   if (effect === "blur") return paste(blurredBackground(scene), photo, alpha, false);
-  if (background) return paste(cover(background, photo.width, photo.height).data.slice(), photo, alpha, true);
-  const [red, green, blue] = colour, below = new Uint8Array(photo.data.length);
-  new Uint32Array(below.buffer).fill((red | (green << 8) | (blue << 16) | (255 << 24)) >>> 0);
-  return paste(below, photo, alpha, true);
+  const below = background ? cover(background, photo.width, photo.height).data.slice() : filled(colour, alpha.length);
+  if (!transparent) return paste(below, photo, alpha, true);
+  const data = cutout(transparent.colour, alpha);
+  return paste(below, { ...photo, data }, keepTransparent(data, transparent), false);
 }

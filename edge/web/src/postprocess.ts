@@ -14,12 +14,14 @@ function channel({ data, spec }: Scores, index: number, width: number, height: n
   const [w, h] = spec.size_wh, { channels } = spec;
   const plane = data instanceof Float32Array ? new Float32Array(w * h) : new Uint8Array(w * h);
   for (let i = 0, at = index; i < plane.length; i++, at += channels) plane[i] = data[at]!;
-  return stretch(plane, w, h, width, height);
+  return upsample({ data: plane, spec: { ...spec, channels: 1 } }, width, height);
 }
 
-function stretch(data: Numbers, w: number, h: number, width: number, height: number): Numbers {
-  if (data instanceof Float32Array) return bilinearFloats({ data, width: w, height: h, channels: 1 }, width, height).data;
-  return bilinear({ data, width: w, height: h, channels: 1 }, width, height).data;
+/** Scores stretched to another size, bilinearly. */
+export function upsample({ data, spec }: Pick<Scores, "data" | "spec">, width: number, height: number): Numbers {
+  const { size_wh: [w, h], channels } = spec;
+  if (data instanceof Float32Array) return bilinearFloats({ data, width: w, height: h, channels }, width, height).data;
+  return bilinear({ data, width: w, height: h, channels }, width, height).data;
 }
 
 /** The most likely class of every pixel; the lower class where two are equal. */

@@ -6,12 +6,14 @@ import { Fault, Locked } from "./fault.ts";
 import { softAlpha } from "./matte.ts";
 import { cover, paint, type Look, type Scene } from "./paint.ts";
 import { greyPng } from "./png.ts";
-import { labelsOf, sharesOf } from "./postprocess.ts";
+import { labelsOf, sharesOf, type Scores } from "./postprocess.ts";
 import { tableOf, toTensor } from "./preprocess.ts";
 import { hidePeople } from "./privacy.ts";
 import type { Bytes, Numbers, Plane } from "./resize.ts";
 import { filesOf, Running, start, threadsOf, variant } from "./runtime.ts";
 import type { Word } from "./strings.ts";
+import { segmentTiled } from "./tiles.ts";
+import { findSeen, layOverWhite, type Transparent } from "./transparency.ts";
 import { drawUpright, takeOrientation } from "./upright.ts";
 
 export type Timing = Record<string, number>;
@@ -63,6 +65,7 @@ interface Ready {
 
 interface Picture {
   readonly plane: Plane;
+  readonly transparent: Transparent | null;
   readonly original: readonly [number, number] | null;
 }
 
@@ -98,14 +101,16 @@ async function warmUp({ info, model, table }: Ready): Promise<void> {
   }
 }
 
-/** A file's pixels, upright, on white where it is transparent. */
+/** A file's pixels, upright, on white where it is transparent, and before that. */
 async function decode(photo: Blob, maxPixels: number): Promise<Picture> {
   const [file, orientation] = await takeOrientation(photo);
   const picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(async () => {
     throw new Fault(await strangerOf(photo));
   });
   const [w, h] = [picture.width, picture.height];
-  return pixelsOf(picture, orientation, orientation < 5 ? w : h, orientation < 5 ? h : w, maxPixels);
+  const [width, height] = orientation < 5 ? [w, h] : [h, w], scale = Math.min(1, Math.sqrt(maxPixels / (w * h)));
+  const plane = pixelsOf(picture, orientation, width, height, scale);
+  return { plane, transparent: layOverWhite(plane), original: scale < 1 ? [width, height] : null };
 }
 
 /** What a file is that can't be decoded, by its content: HEIC is often called .jpg. */
@@ -115,17 +120,14 @@ async function strangerOf(photo: Blob): Promise<Word> {
   return /<svg[\s>]/.test(head) ? "undecodableSvg" : "undecodable";
 }
 
-function pixelsOf(picture: ImageBitmap, orientation: number, fullWidth: number, fullHeight: number, maxPixels: number): Picture {
-  const scale = Math.min(1, Math.sqrt(maxPixels / (fullWidth * fullHeight)));
+function pixelsOf(picture: ImageBitmap, orientation: number, fullWidth: number, fullHeight: number, scale: number): Plane {
   const [width, height] = [fullWidth, fullHeight].map((side) => Math.max(1, Math.floor(side * scale))) as [number, number];
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false })!;
-  context.fillStyle = "#fff"; // what is transparent is white, as in Python
-  context.fillRect(0, 0, width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
   drawUpright(context, picture, orientation, width, height);
   picture.close();
   const data = new Uint8Array(context.getImageData(0, 0, width, height).data.buffer);
-  return { plane: { data, width, height, channels: 4 }, original: scale < 1 ? [fullWidth, fullHeight] : null };
+  return { data, width, height, channels: 4 };
 }
 
 interface Answer {
@@ -133,24 +135,28 @@ interface Answer {
   readonly timing: Timing;
 }
 
-/** What the model here finds. */
-async function segmentHere(photo: Plane): Promise<Answer> {
+/** What the model here finds; of a camera's frames as a whole, as in Python. */
+async function segmentHere(photo: Plane, transparent: Transparent | null, tiled: boolean): Promise<Answer> {
   if (!running) throw new Fault("broken");
-  const { info, model, table } = running, { width, height } = photo;
+  const { info, model, table } = running, timing = { preprocess: 0, inference: 0, postprocess: 0 };
   const began = performance.now();
-  const tensor = toTensor(photo, info.input, table);
-  const prepared = performance.now();
-  const data = await model.run(tensor);
-  const inferred = performance.now();
-  const scores = { data, spec: info.output, kind: info.card.output };
-  const labels = labelsOf(scores, width, height), alpha = softAlpha(labels, width, height);
+  const run = async (picture: Plane): Promise<Scores> => {
+    const entered = performance.now(), tensor = toTensor(picture, info.input, table), prepared = performance.now();
+    const data = await model.run(tensor);
+    timing.preprocess += prepared - entered;
+    timing.inference += performance.now() - prepared;
+    return { data, spec: info.output, kind: info.card.output };
+  };
+  const { scores, labels } = await segmentTiled(photo, tiled ? info.input.size_wh : null, run);
+  if (transparent) findSeen(labels, transparent);
+  const alpha = softAlpha(labels, photo.width, photo.height);
   const hide = async (): Promise<Bytes> => hidePeople(photo, scores);
-  const timing = { preprocess: prepared - began, inference: inferred - prepared, postprocess: performance.now() - inferred };
-  return { scene: { photo, labels, alpha, hide, classes: info.card.classes }, timing };
+  timing.postprocess = performance.now() - began - timing.preprocess - timing.inference;
+  return { scene: { photo, transparent, labels, alpha, hide, classes: info.card.classes }, timing };
 }
 
 /** The same by the server. */
-async function segmentThere(file: Blob, photo: Plane, { url, token, classes, limits }: NonNullable<Where>): Promise<Answer> {
+async function segmentThere(file: Blob, { plane: photo, transparent }: Picture, { url, token, classes, limits }: NonNullable<Where>): Promise<Answer> {
   const began = performance.now(), size = `${photo.width}×${photo.height}`;
   if (file.size > limits.bytes) throw new Fault("tooManyBytes", { size: megabytes(file.size), limit: megabytes(limits.bytes) });
   if (photo.width * photo.height > limits.pixels) throw new Fault("tooManyPixels", { size, limit: limits.pixels / 1e6 });
@@ -172,14 +178,14 @@ async function segmentThere(file: Blob, photo: Plane, { url, token, classes, lim
   timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
   // Whom the model is unsure of is hidden too, and that no label map tells.
   const hide = async (): Promise<Bytes> => (await made("anonymize"))[0].data;
-  return { scene: { photo, labels, alpha, hide, classes }, timing };
+  return { scene: { photo, transparent, labels, alpha, hide, classes }, timing };
 }
 
 async function understand(photo: Blob, where: Where): Promise<Answer & Picture> {
   const began = performance.now();
   const picture = await decode(photo, where ? Infinity : MAX_PIXELS);
   const decoded = performance.now() - began;
-  const { scene, timing } = where ? await segmentThere(photo, picture.plane, where) : await segmentHere(picture.plane);
+  const { scene, timing } = where ? await segmentThere(photo, picture, where) : await segmentHere(picture.plane, picture.transparent, true);
   return { ...picture, scene, timing: where ? timing : { decode: decoded, ...timing } };
 }
 
@@ -245,8 +251,8 @@ async function handle(request: Request): Promise<unknown> {
     }
     case "frame": {
       const { frame } = request, began = performance.now();
-      const { plane } = pixelsOf(frame, 1, frame.width, frame.height, MAX_PIXELS);
-      const decoded = performance.now() - began, { scene, timing } = await segmentHere(plane);
+      const plane = pixelsOf(frame, 1, frame.width, frame.height, 1);
+      const decoded = performance.now() - began, { scene, timing } = await segmentHere(plane, null, false);
       return found({ scene, timing: { decode: decoded, ...timing } }, request.look, null, null);
     }
     case "make":

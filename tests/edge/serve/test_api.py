@@ -16,6 +16,7 @@ from seg_edge.card import ModelCard
 from seg_edge.effects import render
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output
+from seg_edge.tiling import segment_tiled
 from tests.edge.serve.conftest import MakeClient
 from tests.tiny import GRACE_HOPPER, bright_square, noise
 
@@ -154,6 +155,7 @@ def test_uploads_never_touch_the_disk(client: TestClient) -> None:
         (PNG[:-40], "cut short"),
         (cv2.imencode(".tiff", bright_square())[1].tobytes(), "TIFF"),
         (cv2.imencode(".bmp", bright_square())[1].tobytes(), "BMP"),
+        (bytes(100), "The file is not a photo (JPEG, PNG or WebP); export it as JPEG or PNG."),
     ],
 )
 def test_what_is_no_photo_is_refused_in_a_sentence(client: TestClient, content: bytes, said: str) -> None:
@@ -161,6 +163,35 @@ def test_what_is_no_photo_is_refused_in_a_sentence(client: TestClient, content: 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert said in answer.json()["detail"]
+
+
+def test_what_is_transparent_in_a_photo_is_found_nowhere_and_stays_so(client: TestClient) -> None:
+    photo = cv2.cvtColor(bright_square((60, 80)), cv2.COLOR_BGR2BGRA)
+    photo[:, :40, 3], photo[:, 40:50, 3] = 0, 200
+    content = cv2.imencode(".png", photo)[1].tobytes()
+    picture, labels = (
+        cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+        for answer in (client.post(f"/v1/segment?output={output}", content=content) for output in ("cutout", "labels"))
+    )
+    assert not labels[:, :40].any()
+    assert labels[30, 40:58].all()
+    assert not picture[:, :39].any()
+    assert (picture[30, 42:50, 3] == 200).all()
+    assert (picture[30, 50:58, 3] == 255).all()
+
+
+@pytest.mark.parametrize("shape_hw", [(60, 160), (300, 400)])
+def test_long_and_large_photos_are_cut_into_tiles(
+    client: TestClient, models: tuple[str, str], shape_hw: tuple[int, int]
+) -> None:
+    frame = np.zeros((*shape_hw, 3), np.uint8)
+    for left in (50, 80, 110):
+        frame[10:40, left : left + shape_hw[1] // 27] = 255
+    answer = client.post("/v1/segment?output=labels", content=cv2.imencode(".png", frame)[1].tobytes())
+    labels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    segmenter = Segmenter(models[0], 1)
+    assert np.array_equal(labels, segment_tiled(segmenter, frame).labels)
+    assert not np.array_equal(labels, segmenter(frame).labels)
 
 
 def test_a_jpeg_of_endless_scans_is_refused(client: TestClient) -> None:
@@ -184,7 +215,7 @@ def test_a_defect_in_opencv_is_no_want_of_memory(client: TestClient, monkeypatch
     for code, status in ((cv2.Error.StsNoMem, 503), (cv2.Error.StsBadArg, 500)):
         error = cv2.error("of a kind")
         error.code = code
-        monkeypatch.setattr("seg_edge.serve.answer.render", Mock(side_effect=error))
+        monkeypatch.setattr("seg_edge.serve.answer.render_transparent", Mock(side_effect=error))
         assert client.post("/v1/segment?output=mask", content=PNG).status_code == status
 
 

@@ -92,3 +92,12 @@ def test_no_photo_costs_much_more_than_an_honest_one_of_its_size(segmenter: Segm
     honest = encode(".jpg", photo())
     as_large = cost(segmenter, honest) * max(1, len(content) / len(honest))  # in pixels or in bytes
     assert cost(segmenter, content) < N * as_large
+
+
+@pytest.mark.parametrize("size_wh", [(100, 1), (50, 800), (3072, 256)])
+def test_a_long_photo_costs_not_much_more_than_another_of_as_many_pixels(
+    segmenter: Segmenter, size_wh: tuple[int, int]
+) -> None:
+    side = int(np.sqrt(size_wh[0] * size_wh[1]))
+    long, square = (encode(".jpg", cv2.resize(photo(), size)) for size in (size_wh, (side, side)))
+    assert cost(segmenter, long) < N * cost(segmenter, square)

@@ -20,8 +20,10 @@ import pytest
 
 from seg_edge.card import strip_card
 from seg_edge.effects import EffectSettings, render
-from seg_edge.photo.read import read_photo
+from seg_edge.photo.read import load_photo, read_photo
 from seg_edge.segmenter import Segmenter
+from seg_edge.tiling import segment_tiled
+from seg_edge.transparency import find_seen, render_transparent
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium
 from tests.edge.serve.conftest import Server
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32, TWO_CARD, TWO_INT8, carded, noise
@@ -242,6 +244,52 @@ def test_the_effects_are_python_s(visit: Callable[..., Page], server: Server, mo
                 assert difference.max() <= 1, f"{model}, {name}: {difference.max()}"
             else:  # JPEG rounds each block in its own way
                 assert difference.mean() < 1.5, f"{model}, {name}: {difference.mean()}"
+
+
+def test_long_and_large_photos_are_cut_into_the_tiles_of_python(
+    visit: Callable[..., Page], server: Server, more_models: dict[str, str]
+) -> None:
+    page = visit(server.url).open()
+    panorama = cv2.resize(noise((4, 20)), (500, 90), interpolation=cv2.INTER_CUBIC)
+    large = np.zeros((300, 401, 3), np.uint8)
+    for left in range(30, 380, 60):
+        large[50:70, left : left + 14] = (40, 255 - left // 2, 250)
+    for name in ("bright", "colours", "real"):
+        page.model(name)
+        segmenter = Segmenter(more_models[name], 1)
+        for frame in (panorama, panorama[:, :230].transpose(1, 0, 2), large):
+            labels, expected = page.labels("photo.png", png(frame)), segment_tiled(segmenter, frame).labels
+            assert (expected != segmenter(frame).labels).any()
+            assert (labels != expected).mean() <= (1e-3 if name == "real" else 0), f"{name}, {frame.shape}"
+
+
+def test_a_photo_s_own_transparency_is_kept_as_in_python(
+    visit: Callable[..., Page], server: Server, more_models: dict[str, str], tmp_path: Path
+) -> None:
+    page = visit(server.url).open()
+    page.model("bright")
+    frame = cv2.cvtColor(cv2.resize(noise((6, 8)), (160, 120), interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2BGRA)
+    frame[..., 3] = np.clip(np.arange(160) * 3 - 60, 0, 255)
+    file = tmp_path / "sheer.png"
+    file.write_bytes(png(frame))
+    photo = load_photo(file)
+    page.cut(file.name, file.read_bytes())
+    answer = find_seen(Segmenter(more_models["bright"], 1)(photo.frame), photo.alpha, "cutout")
+    assert (page.save("Save label map") != answer.labels).mean() < 1e-3
+    for name, settings in (
+        ("Cut out", EffectSettings("cutout")),
+        ("New background", EffectSettings("replace", background=(0, 177, 64))),
+    ):
+        page.effect(name)
+        picture = page.save("Save picture").astype(int)
+        expected = render_transparent(photo.frame, photo.colour, photo.alpha, answer, settings)
+        difference = np.abs(picture[..., : expected.shape[2]] - expected)
+        if settings.transparent:  # browsers keep colours multiplied by their alpha
+            difference[..., :3] = difference[..., :3] * expected[..., 3:] // 255
+            assert set(np.unique(expected[..., 3])) >= {0, 201, 255}
+            assert np.mean(difference.max(axis=2) > 1) < 1e-3
+        else:
+            assert difference.mean() < 2
 
 
 def test_a_picture_of_one_s_own_is_put_behind(visit: Callable[..., Page], server: Server) -> None:
