@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import train.quiet  # noqa: F401
+try:
+    import train.quiet  # noqa: F401
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"error: {error}: run `. .venv/bin/activate` first (`make demo` makes it); `pip install -e '.[train]'` once."
+    ) from None
 
 # isort: split
 
@@ -121,12 +126,9 @@ def _distilled_and_quantised(
 def _student_recipe(name: str, full: TrainedModel, config: CompressConfig) -> Recipe:
     """The training's recipe with the architecture of the recipe of this name, at the full model's input size."""
     own = RECIPES[name]()
-    architecture = {value: getattr(own, value) for value in ARCHITECTURE if value != "size"}
+    architecture = {value: getattr(own, value) for value in ARCHITECTURE if value not in ("size", "height")}
     if not config.size_wh:
-        width, height = full.size_wh
-        if height != width:
-            raise ModelError(f"{full.path} takes {width}x{height}, a new network takes a square; give its --size.")
-        architecture["size"] = width
+        architecture["size"], architecture["height"] = full.size_wh
     return config.recipe.replace(**architecture)
 
 

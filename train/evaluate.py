@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import train.quiet  # noqa: F401
+try:
+    import train.quiet  # noqa: F401
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"error: {error}: run `. .venv/bin/activate` first (`make demo` makes it); `pip install -e '.[train]'` once."
+    ) from None
 
 # isort: split
 
@@ -31,6 +36,7 @@ from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.sinks.legend import TextRenderer
 from seg_edge.system.files import atomic_write, write_file
+from seg_edge.system.fonts import font_for, spelled
 from train.dataset import open_split
 from train.foreign import options as foreign
 from train.foreign.open import SPLIT_NAME, import_model, open_keras
@@ -64,15 +70,21 @@ def draw_confusion(scores: Scores, path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import font_manager
 
     matrix = scores.matrix
+    found = {name: None if name.isascii() else font_for(name) for name in scores.classes}
+    for font in filter(None, found.values()):
+        font_manager.fontManager.addfont(font)
+    families = [font_manager.get_font(font).family_name for font in found.values() if font]
+    names = [name if name.isascii() or found[name] else spelled(name) for name in scores.classes]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     side = 2.5 + 0.8 * len(scores.classes)
     figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(scores.classes))
-    axis.set_xticks(ticks, scores.classes, rotation=45)
-    axis.set_yticks(ticks, scores.classes)
+    axis.set_xticks(ticks, names, rotation=45, family=["DejaVu Sans", *families])
+    axis.set_yticks(ticks, names, family=["DejaVu Sans", *families])
     axis.set(xlabel="predicted", ylabel="true", title="Share of the true class's pixels")
     for row in ticks:
         for column in ticks:

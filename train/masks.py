@@ -15,6 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+try:
+    import train.options  # noqa: F401
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"error: {error}: run `. .venv/bin/activate` first (`make demo` makes it); `pip install -e '.[train]'` once."
+    ) from None
+
+# isort: split
+
 import cv2
 import numpy as np
 import typer

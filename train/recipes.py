@@ -24,7 +24,7 @@ from train.losses import LOSSES
 from train.unet import FULL_WIDTHS
 
 PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
-ARCHITECTURE = ("encoder", "encoder_rows", "widths", "stem_stride", "decoder", "dropout", "size")
+ARCHITECTURE = ("encoder", "encoder_rows", "widths", "stem_stride", "decoder", "dropout", "size", "height")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Recipe:
         stem_stride: 2 halves the resolution in the first convolution.
         decoder: `concatenate` or `add`, see `train.unet`.
         dropout: Share of the coarsest level's channels dropped.
-        size: Width and height of the input in pixels.
+        size: Width of the input in pixels, and its height.
+        height: Height of the input where it is another, as for wide pictures; 0 for `size`.
         loss: A name in `train.losses.LOSSES`.
         class_weights: One a class, background first; empty for equal ones.
         tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
@@ -75,6 +76,7 @@ class Recipe:
     decoder: str = "concatenate"
     dropout: float = 0.0
     size: int = 256
+    height: int = 0
     loss: str = "cross_entropy_dice"
     class_weights: tuple[float, ...] = ()
     tversky_alpha: float = 0.3
@@ -103,8 +105,9 @@ class Recipe:
                 raise UsageError(f"{name} is at least 1, got {getattr(self, name)}")
         if self.keep not in ("best", "last"):
             raise UsageError(f"keep is best or last, got {self.keep!r}")
-        if self.steps < 0:
-            raise UsageError(f"steps is at least 0, got {self.steps}")
+        for name in ("steps", "height"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
         if self.consistency < 0 or (self.consistency and self.batch % 2):
             raise UsageError(
                 f"consistency is at least 0, and with it batch is even, got {self.consistency} and {self.batch}"
@@ -114,6 +117,11 @@ class Recipe:
         for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the input in pixels."""
+        return self.size, self.height or self.size
 
     def steps_an_epoch(self, photos: int) -> int:
         """Batches an epoch, for so many photos in the training part."""

@@ -138,12 +138,11 @@ def fit(
 def build(recipe: Recipe, classes: int) -> keras.Model:
     """The recipe's U-Net, untrained but for a pretrained encoder."""
     if recipe.encoder == "lite0":
-        size_wh = (recipe.size, recipe.size)
-        return lite0_unet(size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
+        return lite0_unet(recipe.size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
     if recipe.encoder != "plain":
         raise UsageError(f"encoder is plain or lite0, got {recipe.encoder!r}")
     return unet(
-        (recipe.size, recipe.size),
+        recipe.size_wh,
         classes,
         recipe.widths,
         stem_stride=recipe.stem_stride,

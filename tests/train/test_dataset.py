@@ -17,7 +17,7 @@ from seg_edge.errors import DataError, PhotoError, SegEdgeError, UsageError
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
 
-from seg_edge.evaluation.data_folder import PARTS  # noqa: E402
+from seg_edge.evaluation.data_folder import PARTS, find_examples  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.dataset import (  # noqa: E402
@@ -213,6 +213,12 @@ def test_folders_without_photos_or_masks_are_refused(folder: Path, tmp_path: Pat
     shutil.rmtree(folder / "images")
     (folder / "images").mkdir()
     refuse(folder, "no photos in it")
+
+
+def test_masks_are_found_whatever_the_case_of_their_suffix(folder: Path) -> None:
+    path = folder / "masks" / "photo_003.png"
+    path.rename(path.with_suffix(".PNG"))
+    assert [example.mask.name for example in find_examples(folder)][3] == "photo_003.PNG"
 
 
 def test_masks_that_do_not_fit_are_named(folder: Path) -> None:

@@ -423,6 +423,11 @@ def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypa
     assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {}]
 
 
+def test_an_input_that_is_not_square(data: Path, tmp_path: Path, command: Callable) -> None:
+    assert command("--data", data, "--out", tmp_path / "run", *TINY, "--height", 16, "--epochs", 1)[0] == 0
+    assert keras.saving.load_model(tmp_path / "run" / "model.keras").input_shape == (None, 16, 32, 3)
+
+
 def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
     model, _ = built(open_dataset(data), Recipe(size=32, widths=(4, 8), weight_decay=0.0), tmp_path)
     assert model.optimizer.weight_decay == 0

@@ -62,6 +62,8 @@ WAYS = (
     InputScale.scalar(1 / 127.5, -1, "-1..1"),
     # `keras.applications.imagenet_utils.preprocess_input`, modes "torch" and "caffe"
     InputScale("ImageNet's mean and deviation", np.diag(1 / _SPREAD), -_MEAN / _SPREAD),
+    InputScale("BGR 0..1", np.eye(3)[::-1], np.zeros(3)),  # as OpenCV reads photos
+    InputScale("BGR 0..255", 255 * np.eye(3)[::-1], np.zeros(3)),
     InputScale("BGR 0..255 less ImageNet's mean", 255 * np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68])),
 )
 

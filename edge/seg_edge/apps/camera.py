@@ -58,6 +58,7 @@ class CameraSettings:
         seconds: End after so long, counted from the start.
         frames: End after so many published frames.
         as_json: One JSON object a frame on standard output.
+        collect: Keep photos to annotate, see `seg_edge.sinks.collect`.
     """
 
     source: str = "auto"
@@ -80,6 +81,7 @@ class CameraSettings:
     virtual_camera: str | None = None
     as_json: bool = False
     snapshots: Path = Path()
+    collect: Path | None = None
     smooth: float = DEFAULT_SMOOTH
     seconds: float | None = None
     frames: int | None = None
@@ -252,6 +254,10 @@ def _open_sinks(
         from seg_edge.sinks.json_lines import JsonLines
 
         yield JsonLines(sys.stdout, controls)
+    if settings.collect:
+        from seg_edge.sinks.collect import Collect
+
+        yield Collect(settings.collect, log)
     if view == "http":
         from seg_edge.sinks.http.view import HttpView
 

@@ -156,6 +156,14 @@ def camera(
             show_default="here",
         ),
     ] = Path(),
+    collect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NAME",
+            help="Keep photos of a class to learn: every half second, if the picture changed, as photos/NAME-….jpg.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     smooth: SmoothOption = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many seconds.", rich_help_panel=INPUT_PANEL)
@@ -200,6 +208,7 @@ def camera(
         virtual_camera=virtual_camera,
         as_json=as_json,
         snapshots=snapshots,
+        collect=collect,
         smooth=DEFAULT_SMOOTH if smooth is None else smooth,
         seconds=seconds,
         frames=frames,

@@ -71,7 +71,8 @@ def find_examples(folder: Path) -> tuple[Example, ...]:
     )
     if not photos:
         raise DataError(f"{images}: no photos in it.")
-    without = [path.name for path in photos if not (masks / f"{path.stem}.png").is_file()]
+    mask_of = {path.stem: path for path in masks.iterdir() if path.suffix.lower() == ".png"}
+    without = [path.name for path in photos if path.stem not in mask_of]
     if without:
         raise DataError(
             f"{masks}: {len(without)} of {len(photos)} photos have no mask, first {without[0]!r}; "
@@ -81,7 +82,7 @@ def find_examples(folder: Path) -> tuple[Example, ...]:
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise DataError(f"{images}: two photos are called {twice!r}; rename one, they share a mask.")
-    return tuple(Example(path, masks / f"{path.stem}.png") for path in photos)
+    return tuple(Example(path, mask_of[path.stem]) for path in photos)
 
 
 def class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:

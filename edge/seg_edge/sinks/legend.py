@@ -5,25 +5,44 @@ All of it draws into the picture given. Sizes follow the picture's height, so a 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 
 from seg_edge.card import ClassInfo
+from seg_edge.system.fonts import font_for, spelled
 
 WHITE, GREY = (255, 255, 255), (200, 200, 200)
 PANEL_SHADE = 0.35  # of the picture's brightness is left under a panel: white on it has a contrast of 7 : 1 at least
 MOST_CLASSES = 8
 WEIGHTS = (400, 600)  # regular, semibold
+# What the font that OpenCV 5 brings has, and draws in the right order.
+SCRIPTS = (
+    "LATIN",
+    "GREEK",
+    "CYRILLIC",
+    "CJK",
+    "HIRAGANA",
+    "KATAKANA",
+    "HANGUL",
+    "IDEOGRAPHIC",
+    "COMBINING",
+    "MODIFIER",
+)
+FIRST_PICTURE = 0x1F000  # emoji and their like
 TextSpan = tuple[str, bool]
 
 
 class TextRenderer:
-    """Text of one size.
+    """Text of one size, in any script.
 
-    OpenCV 5 draws any language with a font it brings; earlier ones draw ASCII alone, other letters become `?`.
+    OpenCV 5 brings a font for Latin, Greek, Cyrillic, Chinese, Japanese and Korean, earlier ones for ASCII. Pillow
+    draws the rest with a font of this machine; where there is none, the letters are spelled.
 
     Args:
         picture_height: Of the pictures it will be drawn on, in pixels.
@@ -36,12 +55,14 @@ class TextRenderer:
         # One font an instance, not one font and two weights: changing the weight throws its drawn letters away.
         make: Any = getattr(cv2, "FontFace", None)
         self._fonts = {bold: make("sans") for bold in (False, True)} if make else None
+        self._drawn: dict[tuple[str, bool], np.ndarray] = {}
+        self._baseline = round(self.line * 0.5 + self.size * 0.36)
 
     def width(self, text: str, bold: bool = False) -> int:
         """How far the text reaches, in pixels."""
-        if self._fonts:
-            return cv2.getTextSize((0, 0), text, (0, 0), self._fonts[bold], self.size, WEIGHTS[bold])[2]
-        return cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, self.size / 30, self._pen(bold))[0][0]
+        return sum(
+            self._width(part, bold) if known else self._letters(part, bold).shape[1] for part, known in _parts(text)
+        )
 
     def write(
         self,
@@ -53,19 +74,76 @@ class TextRenderer:
     ) -> None:
         """Draws one line of text, `self.line` pixels high, whose upper left corner is given."""
         left, top = left_top
-        baseline = (left, top + round(self.line * 0.5 + self.size * 0.36))
+        for part, known in _parts(text):
+            if known:
+                self._write(picture, part, (left, top + self._baseline), colour, bold)
+                left += self._width(part, bold)
+            else:
+                letters = self._letters(part, bold)
+                _blend(picture, letters, (left, top), colour)
+                left += letters.shape[1]
+
+    def _width(self, text: str, bold: bool) -> int:
+        if self._fonts:
+            return cv2.getTextSize((0, 0), text, (0, 0), self._fonts[bold], self.size, WEIGHTS[bold])[2]
+        return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self.size / 30, self._pen(bold))[0][0]
+
+    def _write(
+        self, picture: np.ndarray, text: str, baseline: tuple[int, int], colour: tuple[int, int, int], bold: bool
+    ) -> None:
         if self._fonts:
             cv2.putText(picture, text, baseline, colour, self._fonts[bold], self.size, WEIGHTS[bold])
         else:
             font, scale = cv2.FONT_HERSHEY_SIMPLEX, self.size / 30
-            cv2.putText(picture, _ascii(text), baseline, font, scale, colour, self._pen(bold), cv2.LINE_AA)
+            cv2.putText(picture, text, baseline, font, scale, colour, self._pen(bold), cv2.LINE_AA)
+
+    def _letters(self, text: str, bold: bool) -> np.ndarray:
+        """What Pillow draws: how much of each pixel is covered, uint8 (line, width)."""
+        if (text, bold) not in self._drawn:
+            self._drawn[text, bold] = self._draw(text, bold)
+        return self._drawn[text, bold]
+
+    def _draw(self, text: str, bold: bool) -> np.ndarray:
+        from PIL import Image, ImageDraw, ImageFont
+
+        font_file = font_for(text)
+        if font_file is None:
+            ascii_text = spelled(text)
+            plane = np.zeros((self.line, self._width(ascii_text, bold), 3), np.uint8)
+            self._write(plane, ascii_text, (0, self._baseline), WHITE, bold)
+            return plane[..., 0]
+        font = ImageFont.truetype(font_file, self.size)  # with Raqm, which shapes letters and runs from right to left
+        drawn = Image.new("L", (max(1, round(font.getlength(text))), self.line))
+        ImageDraw.Draw(drawn).text((0, self._baseline), text, 255, font, "ls", stroke_width=0.5 if bold else 0)
+        return np.asarray(drawn)
 
     def _pen(self, bold: bool) -> int:
         return max(1, round(self.size / (11 if bold else 18)))
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode()
+def _parts(text: str) -> list[tuple[str, bool]]:
+    """The text in parts that OpenCV can draw, True, and others."""
+    kinds = "".join(" " if letter.isspace() else ".x"[not _is_known(letter)] for letter in text)
+    parts, end = [], 0
+    for found in re.finditer(r"x+(?: +x+)*", kinds):  # the words between are in the order of their script
+        parts += [(text[end : found.start()], True), (text[found.start() : found.end()], False)]
+        end = found.end()
+    return [part for part in (*parts, (text[end:], True)) if part[0]]
+
+
+@cache
+def _is_known(letter: str) -> bool:
+    if letter.isascii() or not hasattr(cv2, "FontFace"):
+        return letter.isascii()
+    name = unicodedata.name(letter, "")
+    return name.startswith(SCRIPTS) if unicodedata.category(letter)[0] in "LM" else ord(letter) < FIRST_PICTURE
+
+
+def _blend(picture: np.ndarray, letters: np.ndarray, left_top: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    left, top = left_top
+    part = picture[max(0, top) : top + letters.shape[0], max(0, left) : left + letters.shape[1]]
+    share = letters[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1], np.newaxis] / 255.0
+    part[:] = np.rint(part * (1 - share) + np.array(colour) * share)
 
 
 def shade(picture: np.ndarray, left_top: tuple[int, int], size_wh: tuple[int, int]) -> None:

@@ -11,6 +11,7 @@ import cv2
 import pytest
 
 from seg_edge.effects import EFFECTS
+from seg_edge.sinks.collect import Collect
 from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.record import Record
@@ -58,6 +59,10 @@ def open_snapshots(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyP
     return Snapshots(folder / "new", controls, lambda path: None), lambda: len(list(folder.rglob("*.jpg"))) == 1
 
 
+def open_collect(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    return Collect(folder / "cat", lambda line: None), lambda: len(list(folder.glob("cat-*_001.jpg"))) == 1
+
+
 KINDS: dict[str, Open] = {
     "--record": open_record,
     "--virtual-camera": open_virtual_camera,
@@ -65,6 +70,7 @@ KINDS: dict[str, Open] = {
     "--view http": open_http,
     "--view window": open_window,
     "--snapshots": open_snapshots,
+    "--collect": open_collect,
 }
 SHOWS_WHILE_OPEN = {"--view http", "--view window", "--virtual-camera"}
 

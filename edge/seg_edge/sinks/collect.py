@@ -1,0 +1,108 @@
+"""Photos of somebody or something to annotate and learn from, taken while they move before the camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg_edge.errors import OutputError
+from seg_edge.photo.write import write_picture
+from seg_edge.sinks.sink import OutputFrame
+
+EVERY_S = 0.5
+CHANGED = 3.0  # of 255, mean over a small grey picture: more than noise, less than a turned head
+SMALL_WH = (32, 24)
+FOLDER = Path("photos")
+
+
+class Collect:
+    """Writes the camera's picture every half second, where it differs from the last one written.
+
+    The files are `<name>-<date>-<time>_001.jpg` and so on. Date and time are those of the first picture, so
+    `--group '(.+)_'` of a training keeps what was taken in one go together.
+
+    Args:
+        name: Of the class. With a folder before it, as in `more/cat`, that is where they go, else into `photos`.
+        log: Takes a line at the end: how many there are.
+
+    Raises:
+        OutputError: The folder can't be made.
+    """
+
+    def __init__(self, name: Path, log: Callable[[str], None]):
+        self.name = f"--collect {name}"
+        self.folder = name.parent if name.parent != Path() else FOLDER
+        self._stem, self._log = name.name, log
+        self._count, self._last_s = 0, -np.inf
+        self._last: np.ndarray | None = None
+        self._writer = ThreadPoolExecutor(1, "collect")
+        self._writing: Future[None] | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: can't be made ({error.strerror}); choose another place.") from error
+
+    def publish(self, item: OutputFrame) -> None:
+        """Keeps the frame as the camera gave it, if it is time to and it shows something new.
+
+        Raises:
+            OutputError: The one before could not be written.
+        """
+        if item.captured - self._last_s < EVERY_S or (self._writing and not self._writing.done()):
+            return
+        self._finish()
+        small = cv2.cvtColor(cv2.resize(item.frame, SMALL_WH, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+        if self._last is not None and cv2.absdiff(small, self._last).mean() < CHANGED:
+            return
+        if self._last is None:
+            taken = time.time() - (time.monotonic() - item.captured)
+            self._stem += time.strftime("-%Y%m%d-%H%M%S", time.localtime(taken))
+        self._last_s, self._last = item.captured, small
+        self._count += 1
+        path = self.folder / f"{self._stem}_{self._count:03}.jpg"
+        self._writing = self._writer.submit(_write, path, item.frame)
+
+    def idle(self, message: str) -> None:
+        """Waits for the next frame."""
+
+    def close(self) -> None:
+        """Finishes what is being written, and says how many there are. May be called twice.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        try:
+            self._finish()
+        finally:
+            self._writer.shutdown()
+            if self._count:
+                self._log(f"photos to annotate: {self._count} in {self.folder}, {self._stem}_001.jpg and on")
+            self._count = 0
+
+    def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                writing.result()
+            except OutputError:
+                self._count -= 1
+                raise
+
+
+def _write(path: Path, frame: np.ndarray) -> None:
+    try:
+        path.touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+    try:
+        write_picture(path, frame)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
