@@ -1,8 +1,10 @@
 """What several test folders share: a trained class, real photos where there are any, and the list of allowed skips."""
 
+import fcntl
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,11 +37,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from train.recipes import default
     from train.training import fit
 
-    folder = tmp_path_factory.mktemp("trained")
-    data, run = make_class(folder / "class", photos=36), folder / "run"
-    recipe = default().replace(size=64, widths=(8, 16, 24), epochs=20, batch=2, ema=0.9, learning_rate=0.01)
-    fit(open_dataset(data), recipe, run)
-    return data, run
+    def train(folder: Path) -> None:
+        recipe = default().replace(size=64, widths=(8, 16, 24), epochs=20, batch=2, ema=0.9, learning_rate=0.01)
+        fit(open_dataset(make_class(folder / "class", photos=36)), recipe, folder / "run")
+
+    folder = made_once(tmp_path_factory, "trained", train)
+    return folder / "class", folder / "run"
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills in the first process to ask for it; pytest-xdist's other workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / name
+    with (shared / f"{name}.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lock.seek(0, os.SEEK_END):
+            make(folder)
+            lock.write("made")
+    return folder
 
 
 def allowed_skips() -> list[re.Pattern[str]]:

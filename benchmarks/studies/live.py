@@ -35,6 +35,7 @@ import typer
 from benchmarks.flicker import read_frames
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
+from seg_edge.photo.write import encode_picture
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.system.board import Machine, read_board
 
@@ -83,7 +84,7 @@ class ClipServer:
 
     def __init__(self, frames: list[np.ndarray], fps: float):
         self.sent: dict[int, float] = {}  # when each number was sent last
-        jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames]
+        jpegs = [encode_picture(frame, ".jpg") for frame in frames]
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):

@@ -36,6 +36,7 @@ from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import measure
 from seg_edge.interpreter import available_cores
 from seg_edge.models import DEFAULT_MODEL, open_model
+from seg_edge.photo.write import encode_picture
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
@@ -305,7 +306,7 @@ def _photos(folder: Path, size_wh: tuple[int, int], count: int) -> Path:
     """A folder of as many JPEG photos of a drawn person."""
     folder.mkdir()
     drawn = SyntheticSource(SourceRequest("synthetic", PHOTO_WH)).frame(0)
-    content = cv2.imencode(".jpg", cv2.resize(drawn, size_wh))[1].tobytes()
+    content = encode_picture(cv2.resize(drawn, size_wh), ".jpg")
     for index in range(count):
         (folder / f"{index}.jpg").write_bytes(content)
     return folder

@@ -31,6 +31,7 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.interpreter import available_cores
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import encode_picture
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output, answer_photo
 from seg_edge.system.memory import keep_freed_memory
@@ -122,7 +123,7 @@ def main(
         keep_freed_memory()  # as the server does
         cv2.setNumThreads(1)
         frame = cv2.resize(read_photo(photo), size, interpolation=cv2.INTER_AREA)
-        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
+        jpeg = encode_picture(frame, ".jpg")
         path = f"/v1/segment?output={output.value}"
         segmenters = [Segmenter(model, threads=1) for _ in range(workers)]
         spec = segmenters[0].backend.input

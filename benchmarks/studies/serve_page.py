@@ -23,7 +23,9 @@ from benchmarks.studies.serve_load import served
 from seg_edge.commands.console import exit_codes
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.photo.read import decode_photo, read_photo
+from seg_edge.photo.write import encode_picture
 from seg_edge.segmenter import Segmenter
+from seg_edge.timing import timed
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 STAGES = {"Decode": "decode", "Resize": "preprocess", "Model": "inference", "Label map": "postprocess"}
@@ -31,10 +33,10 @@ STAGES = {"Decode": "decode", "Resize": "preprocess", "Model": "inference", "Lab
 
 def in_python(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
     """Milliseconds of each stage of one photo."""
-    began = time.perf_counter()
-    frame = decode_photo(np.frombuffer(jpeg, np.uint8), "the photo")
-    decoded = time.perf_counter()
-    return {"decode": (decoded - began) * 1000, **segmenter(frame).timing_ms}
+    timing_ms: dict[str, float] = {}
+    with timed(timing_ms, "decode"):
+        frame = decode_photo(np.frombuffer(jpeg, np.uint8), "the photo")
+    return {**timing_ms, **segmenter(frame).timing_ms}
 
 
 def main(
@@ -48,7 +50,7 @@ def main(
         from playwright.sync_api import sync_playwright
 
         frame = cv2.resize(read_photo(photo), size, interpolation=cv2.INTER_AREA)
-        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
+        jpeg = encode_picture(frame, ".jpg")
         segmenter = Segmenter(model)
         python: list[dict[str, float]] = []
         browser_ms: list[dict[str, float]] = []

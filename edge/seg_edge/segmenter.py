@@ -24,6 +24,7 @@ from seg_edge.postprocess import ScoreMap
 from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.segmentation import Segmentation
 from seg_edge.smooth import TemporalSmoother
+from seg_edge.timing import timed
 
 MAX_PHOTO_MS = 200.0  # an inference of a photo may take, for `PHOTO_MODEL` to be the default
 
@@ -51,7 +52,7 @@ class Segmenter:
     """
 
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
-        self._steadier = TemporalSmoother(smooth)
+        self._smoother = TemporalSmoother(smooth)
         file = open_model(model)
         self._start(LiteRT(file.content, default_threads() if threads is None else threads, file.path.name), file)
 
@@ -59,13 +60,13 @@ class Segmenter:
     def from_backend(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
         """A Segmenter over any backend, such as a Keras model that is to be scored as it would run."""
         segmenter = cls.__new__(cls)
-        segmenter._steadier = TemporalSmoother(smooth)
+        segmenter._smoother = TemporalSmoother(smooth)
         segmenter._start(backend, ModelFile(card.name, Path(card.name), b"", "", card))
         return segmenter
 
     def reset(self) -> None:
         """Forgets the frames so far, as before another stream; matters only with `smooth`."""
-        self._steadier.reset()
+        self._smoother.reset()
 
     def _start(self, backend: Backend, file: ModelFile) -> None:
         self.backend, self.file = backend, file
@@ -93,24 +94,19 @@ class Segmenter:
             TypeError: The frame is something else.
             UsageError: It is a PIL image that is stored turned.
         """
-        began = time.perf_counter()
-        frame = as_frame(frame)
-        pixels = resize_to_input(frame, self.card.input_size_wh) if small is None else small
-        tensor = self._preprocess.quantise(pixels)
-        prepared = time.perf_counter()
+        timing_ms: dict[str, float] = {}
+        with timed(timing_ms, "preprocess"):
+            frame = as_frame(frame)
+            pixels = resize_to_input(frame, self.card.input_size_wh) if small is None else small
+            tensor = self._preprocess.quantise(pixels)
         with self._lock:
-            entered = time.perf_counter()
-            scores = self.backend.run(tensor)
-            inferred = time.perf_counter()
-            score_map = self._steadier(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
-        labels = score_map.labels(frame.shape[:2])
-        done = time.perf_counter()
-        timing = {
-            "preprocess": (prepared - began) * 1000,
-            "inference": (inferred - entered) * 1000,
-            "postprocess": (done - inferred) * 1000,
-        }
-        return Segmentation(labels, self.card.classes, score_map, pixels, timing)
+            with timed(timing_ms, "inference"):
+                scores = self.backend.run(tensor)
+            with timed(timing_ms, "postprocess"):
+                score_map = self._smoother(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
+        with timed(timing_ms, "postprocess"):
+            labels = score_map.labels(frame.shape[:2])
+        return Segmentation(labels, self.card.classes, score_map, pixels, timing_ms)
 
 
 def default_photo_model(threads: int | None, log: Callable[[str], None]) -> str:

@@ -85,7 +85,7 @@ def test_a_photo_of_another_size_than_the_annotated_one_is_refused(tmp_path: Pat
     ("name", "content", "message"),
     [
         ("a.txt", "hello", "begins with 'hello'. Give VIA"),
-        ("a.json", '{"a": 1}', "not an export of a tool that is known; give VIA"),
+        ("a.json", '{"a": 1}', "not in a known annotation format; give VIA"),
         ("a.xml", "<annotation><object/></annotation>", "give the folder SegmentationClass"),
         ("a.xml", "<annotations><track/></annotations>", "export of a video"),
         ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares entities"),

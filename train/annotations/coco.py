@@ -12,7 +12,7 @@ from train.annotations.rle import bitmap_of, uncompressed
 
 
 def is_coco(data: Any) -> bool:
-    """Is it such a document?"""
+    """Whether this is COCO's JSON."""
     return isinstance(data, dict) and all(isinstance(data.get(key), list) for key in ("images", "annotations"))
 
 

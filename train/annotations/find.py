@@ -1,4 +1,4 @@
-"""Which annotations lie in a file or folder, told by what is in it, and read."""
+"""Finds the annotations in a file or folder, recognises their format by content, and reads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme
 from train.annotations.mask_files import Names, read_masks, read_table
 from train.annotations.region import Collector, Region
-from train.annotations.text import DOORS, read_text
+from train.annotations.text import ACCEPTED, read_text
 from train.annotations.yolo import is_yolo, read_yolo
 from train.via.formats import is_via
 from train.via.read import read_via
@@ -27,7 +27,7 @@ _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 _TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "colours.txt")
 _NAMES = ("labels.txt", "classes.txt", "obj.names")
 _DEEPEST = 4
-# The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks name nothing.
+# The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks carry no names.
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -36,12 +36,12 @@ VOC_CLASSES = (
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user says of annotations that leave it open.
+    """What the user specifies where the annotations don't.
 
     Attributes:
         attribute: VIA's region attribute that holds the class.
-        label: The class of regions and of white in masks that name none.
-        classes: Class names in the order of their numbers, background left out.
+        label: The class of regions, and of white in masks, that have no class of their own.
+        classes: Class names in the order of their numbers, without background.
         colours: A table of class names and colours.
     """
 
@@ -69,16 +69,16 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
     Args:
         path: A file, or a folder of files.
         photos: The folder of the annotated photos.
-        choices: What the user says of them.
+        choices: What the user specifies.
 
     Returns:
-        Photo file name -> its regions in drawing order; () for a photo without.
+        Photo file name -> its regions in drawing order; () for a photo without regions.
 
     Raises:
-        DataError: They can't be used; what is wrong is named, or what could be given instead.
+        DataError: They can't be used; the message says what is wrong, or what to give instead.
     """
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; give {DOORS}.")
+        raise DataError(f"{path}: no such file or folder; give {ACCEPTED}.")
     if not photos.is_dir():
         raise DataError(f"{photos} is not a folder of photos.")
     by_stem = {one.stem.casefold(): one for one in sorted(photos.iterdir()) if one.suffix.lower() in PHOTO_SUFFIXES}
@@ -87,9 +87,9 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
         _sort(file, files, given=file == path)
     kinds = {name: some for name, some in vars(files).items() if some}
     if not kinds:
-        raise DataError(f"{path} holds no annotations that can be read; give {DOORS}.")
+        raise DataError(f"{path} holds no annotations that can be read; give {ACCEPTED}.")
     if len(kinds) > 1 and "masks" in kinds:
-        del kinds["masks"]  # pictures beside a file of outlines
+        del kinds["masks"]  # pictures next to a file of outlines
     if len(kinds) > 1:
         listed = "; ".join(f"{name}: {some[0]}" for name, some in kinds.items())
         raise DataError(f"{path} holds annotations of several kinds ({listed}); give the file or folder of one.")
@@ -110,7 +110,7 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
 
 
 def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[Region, ...]]:
-    """One export, or many as `seg-edge image --polygons via` writes them, one a photo."""
+    """One export, or one file a photo as `seg-edge image --polygons via` writes them."""
     found: dict[str, tuple[Region, ...]] = {}
     for file in files:
         of_file = read_via(file, choices.attribute, choices.label)
@@ -121,7 +121,7 @@ def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[
 
 
 def _files(path: Path, photos: Path) -> Iterator[Path]:
-    """The file, or the files in the folder and those in it, without the photos' own."""
+    """The file, or all files in the folder and its subfolders, except the photos themselves."""
     if path.is_file():
         yield path
         return
@@ -137,14 +137,14 @@ def _files(path: Path, photos: Path) -> Iterator[Path]:
 
 
 def _sort(file: Path, files: _Found, given: bool) -> None:
-    """Puts a file to those of its kind; one that is no annotation is left out, or refused where it was given alone."""
+    """Adds a file to those of its format; one without annotations is skipped, or refused if it was given by name."""
     suffix = file.suffix.lower()
     if suffix in _MASKS:
         files.masks.append(file)
         return
     if suffix in PHOTO_SUFFIXES or file.name in (*_TABLES, *_NAMES):
         if given:
-            raise DataError(f"{file} is no annotation; give {DOORS}.")
+            raise DataError(f"{file} is no annotation; give {ACCEPTED}.")
         return
     text = read_text(file) if given or suffix in (".json", ".csv", ".tsv", ".txt", ".xml", "") else ""
     start = text.lstrip()[:1]
@@ -159,7 +159,7 @@ def _sort(file: Path, files: _Found, given: bool) -> None:
     elif given and suffix in (".yaml", ".yml"):
         raise DataError(f"{file} only names YOLO's classes; give the folder of its labels.")
     elif given:
-        raise DataError(f"{file} is not an export of a tool that is known; it begins with {text[:40]!r}. Give {DOORS}.")
+        raise DataError(f"{file} is not in a known annotation format; it begins with {text[:40]!r}. Give {ACCEPTED}.")
 
 
 def _sort_json(file: Path, text: str, files: _Found, given: bool) -> None:
@@ -174,7 +174,7 @@ def _sort_json(file: Path, text: str, files: _Found, given: bool) -> None:
     elif is_via(text):
         files.via.append(file)
     elif given:
-        raise DataError(f"{file} is JSON, but not an export of a tool that is known; give {DOORS}.")
+        raise DataError(f"{file} is JSON, but not in a known annotation format; give {ACCEPTED}.")
 
 
 def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
@@ -190,12 +190,12 @@ def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
         raise DataError(
             f"{file}: XML of Pascal VOC holds boxes; give the folder SegmentationClass, its masks."
             if root.tag == "annotation"
-            else f"{file} is XML, but not of CVAT; give {DOORS}."
+            else f"{file} is XML, but not of CVAT; give {ACCEPTED}."
         )
 
 
 def _beside(path: Path, names: Sequence[str]) -> Path | None:
-    """The first of these files in the folder, or in the two above it."""
+    """The first of these files found in the folder or the two above it."""
     folder = path if path.is_dir() else path.parent
     for place in (folder, folder.parent, folder.parent.parent):
         for name in names:

@@ -18,7 +18,7 @@ _OUTLINES = ("polygon", "oriented_rectangle", "linestrip")
 
 
 def is_labelme(data: Any) -> bool:
-    """Is it such a document?"""
+    """Whether this is LabelMe's JSON."""
     return isinstance(data, dict) and isinstance(data.get("shapes"), list) and "imagePath" in data
 
 

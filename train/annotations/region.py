@@ -1,4 +1,4 @@
-"""What every annotation format comes down to: regions of photos."""
+"""What every annotation format is read into: regions of photos."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from seg_edge.errors import DataError
 
-HOLE = "background"  # a region of this name takes away what lies under it
+HOLE = "background"  # a region of this name cuts a hole into what is under it
 IGNORED = ("ignore", "void")  # regions of these names don't count, neither in training nor in scores
 _LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
 
 
 class BrokenRowError(Exception):
-    """A row of an annotation file that can't be used; its text is why."""
+    """A row of an annotation file that can't be used; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +27,13 @@ class Region:
     """One annotated area of one photo.
 
     Attributes:
-        label: the class's name; `HOLE` and `IGNORED` have a meaning of their own.
+        label: the class's name; `HOLE` and `IGNORED` are special.
         points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners of `bitmap`
             where there is one.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
         is_round: it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
         frame_wh: width and height of the picture that was annotated, where the file says so.
-        bitmap: gives the area as uint8 (h, w) of 0 and 1, its upper left pixel at the least of `points_xy`; None where
+        bitmap: gives the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None if
             the outline is the area.
     """
 
@@ -49,7 +49,7 @@ Annotations = Mapping[str, tuple[Region, ...]]
 
 
 class Collector:
-    """Gathers the regions of each photo, and what can't be used.
+    """Collects the regions of each photo, and the rows that can't be used.
 
     Args:
         source: The annotation file or folder, for messages.
@@ -63,10 +63,10 @@ class Collector:
         self.rows = 0
 
     def photo(self, name: Any, where: str) -> list[Region]:
-        """The list of a photo's regions, by whatever names it: a file name, a path or an address.
+        """The list of a photo's regions, looked up by file name, path or URL.
 
         Raises:
-            BrokenRowError: It is no such name, or another photo's.
+            BrokenRowError: It is not a photo's name, or two photos share it.
         """
         plain = photo_name(name)
         if self.full_names.setdefault(plain, name) != name:
@@ -74,7 +74,7 @@ class Collector:
         return self.regions.setdefault(plain, [])
 
     def add(self, photo: Any, where: str, make: Callable[[], Region | None]) -> None:
-        """Adds what `make` gives to a photo; what it can't make is kept for the message."""
+        """Adds the region that `make` returns to a photo; its `BrokenRowError` is kept for the final message."""
         self.rows += 1
         try:
             of_photo = self.photo(photo, where)
@@ -100,7 +100,7 @@ class Collector:
 
 
 def photo_name(text: Any) -> str:
-    """The plain file name of a photo that is named by its path or its address.
+    """The plain file name of a photo given by name, path or URL.
 
     Raises:
         BrokenRowError: There is none.
@@ -115,7 +115,7 @@ def photo_name(text: Any) -> str:
 
 
 def is_name(value: Any) -> bool:
-    """Text fit for a line of a file and for a message: no control characters or lone surrogates."""
+    """Whether this is text without control characters and lone surrogates, fit for a file and a message."""
     return (
         isinstance(value, str)
         and bool(value.strip())
@@ -127,7 +127,7 @@ def class_name(value: Any) -> str:
     """The class that a region names.
 
     Raises:
-        BrokenRowError: It names none.
+        BrokenRowError: It has none.
     """
     if not is_name(value):
         raise BrokenRowError(f"{value!r} is not the name of a class")
@@ -150,7 +150,7 @@ def number(value: Any, what: str) -> float:
 
 
 def outline_of(pairs: Iterable[Any]) -> np.ndarray:
-    """Points (x, y) as a region's outline.
+    """A region's outline from points (x, y).
 
     Raises:
         BrokenRowError: They enclose no area.
@@ -172,7 +172,7 @@ def box_of(left: float, top: float, right: float, bottom: float) -> np.ndarray:
 
 
 def at_most(lines: Iterable[str], limit: int = 20) -> str:
-    """The first `limit` lines, indented, one below the other, and how many more there are."""
+    """The first `limit` lines, indented, and how many more there are."""
     lines = list(lines)
     more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(f"  {line}" for line in lines[:limit] + more)

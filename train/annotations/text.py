@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seg_edge.errors import DataError
 
-DOORS = (
+ACCEPTED = (
     "VIA (CSV, JSON), COCO (JSON), LabelMe (a folder of JSON), CVAT for images (XML), YOLO segmentation (a folder "
     "of TXT with data.yaml), or masks (a folder of PNG: Pascal VOC, class numbers, colours with a table, black "
     "and white)"
@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         what = "a ZIP; unpack it first, and give" if content[:2] == b"PK" else "not UTF-8 text; give"
-        raise DataError(f"{path} is {what} {DOORS}.") from error
+        raise DataError(f"{path} is {what} {ACCEPTED}.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"Can't read {path}: {error}.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -17,7 +17,7 @@ from train.annotations.region import BrokenRowError, Collector, Region, number, 
 
 
 def is_yolo(text: str) -> bool:
-    """Does a text file hold such lines, or none? What a class number and numbers of 0..1 are is told by the first."""
+    """Whether a text file is empty or its first line is a YOLO label: a class number, then numbers from 0 to 1."""
     words = text.split("\n", 1)[0].split()
     try:
         numbers = [float(word) for word in words]

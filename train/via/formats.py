@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from seg_edge.errors import DataError
 from train.annotations.region import BrokenRowError, is_name
-from train.annotations.text import DOORS, read_text
+from train.annotations.text import ACCEPTED, read_text
 from train.via.shapes import shape_of_via3
 
 _VIA2_COLUMNS = 7  # filename, size, file attributes, region count, region id, shape, attributes
@@ -70,7 +70,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, Row | BrokenRowError]]:
         for where, cells in _csv_records(path, text, header.end()):
             yield where, _parsed(_via3_row, cells, columns, attributes)
     else:
-        raise DataError(f"{path} is not an export of a tool that is known; it begins with {text[:40]!r}. Give {DOORS}.")
+        raise DataError(f"{path} is not in a known annotation format; it begins with {text[:40]!r}. Give {ACCEPTED}.")
 
 
 def _parsed(parse: Callable[..., Row], *record: Any) -> Row | BrokenRowError:
@@ -111,7 +111,7 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any], 
     if not isinstance(photos, dict) or any(
         not isinstance(entry, dict) or "filename" not in entry for entry in photos.values()
     ):
-        raise DataError(f"{path} is JSON, but not an export of a tool that is known; give {DOORS}.")
+        raise DataError(f"{path} is JSON, but not in a known annotation format; give {ACCEPTED}.")
     for entry in photos.values():
         photo = f"{path.name}: photo {entry['filename']!r}"
         regions = entry.get("regions") or []

@@ -35,6 +35,7 @@ class Only(StrEnum):
 
 # Headings that --help puts options under.
 INPUT_PANEL, VIEW_PANEL, EFFECT_PANEL, OUTPUT_PANEL, MODEL_PANEL = "Input", "View", "Effect", "Output", "Model"
+ADDRESS_PANEL, LIMITS_PANEL = "Address", "Limits"
 ModelOption = Annotated[
     str, typer.Option(help="A bundled model's name or a .tflite file.", rich_help_panel=MODEL_PANEL)
 ]

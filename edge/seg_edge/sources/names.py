@@ -1,4 +1,4 @@
-"""What a source's name is: a device, an address; and how it may be shown."""
+"""What a source's name means: a device, an address, numbered pictures; and how to show it without its password."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 SEQUENCE = re.compile(r"%0?\d*d")
-# A password with a stray / or @ in it doesn't work, but must not be shown either.
+# A password with an unescaped / or @ doesn't work, but must not be shown either.
 _USER = r"(?<=://)(?:[^/?#]*@|[^@/?#]*:(?!\d*(?:[/?#]|$)).*@)"
 _SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 
@@ -21,17 +21,17 @@ def camera_device(name: str) -> str | None:
 
 
 def is_url(name: str) -> bool:
-    """Whether a name is an address, `scheme://...`."""
+    """Whether a name is a URL, `scheme://...`."""
     return _URL.match(name) is not None
 
 
 def shown_name(name: str) -> str:
-    """A source's name as it may be shown and logged: without the user, password or key in a URL."""
+    """A source's name as it may be shown and logged: a URL without its user, password and key."""
     if not is_url(name):
         return name
     return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
 
 
 def is_sequence(path: str | Path) -> bool:
-    """Whether a name means numbered pictures, as `f%04d.png`; a file of that very name is that file."""
+    """Whether a name means numbered pictures, such as `f%04d.png`; a file with exactly that name is that file."""
     return SEQUENCE.search(Path(path).name) is not None and not Path(path).exists()

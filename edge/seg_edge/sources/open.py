@@ -1,6 +1,6 @@
 """Which source a name means, and which camera `auto` chooses.
 
-A named source is that source or an error, never another. Backends are imported when they are asked for.
+A named source is that source or an error, never another. Backends are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from seg_edge.sources.source import Source, SourceRequest
 from seg_edge.system.board import Machine, find_cameras
 
 KINDS = "auto, picamera2, a camera's number, /dev/videoN, a video, a photo, a folder of photos, a URL or synthetic"
-# Seconds a cold Raspberry Pi gets to import picamera2 and ask libcamera.
+# Seconds that a cold Raspberry Pi has to import picamera2 and query libcamera.
 PICAMERA2_S = 20.0
-# USB cameras, which libcamera sees too, are V4L2's.
+# libcamera lists USB cameras too; those are opened by V4L2.
 _ASK_PICAMERA2 = """
 from picamera2 import Picamera2
 print("cameras:", sum("/usb" not in camera["Id"] for camera in Picamera2.global_camera_info()))
@@ -28,7 +28,7 @@ print("cameras:", sum("/usb" not in camera["Id"] for camera in Picamera2.global_
 
 
 def open_source(request: SourceRequest) -> Source:
-    """Opens what `request.name` names; for `auto`, the camera that is there now.
+    """Opens the source that `request.name` names; for `auto`, the first camera found.
 
     Raises:
         SourceError: It can't be opened, or the name means nothing.
@@ -49,7 +49,7 @@ def _open(request: SourceRequest) -> Source:
 
         return Picamera2Source(request, controls=request.controls)
     if request.controls:
-        raise SourceError(f"{shown_name(name)}: --control sets what a Raspberry Pi's camera module has; leave it out.")
+        raise SourceError(f"{shown_name(name)}: --control is for a Raspberry Pi's camera module; leave it out.")
     if name == "synthetic":
         from seg_edge.sources.synthetic import SyntheticSource
 
@@ -85,10 +85,10 @@ def _open_video(request: SourceRequest) -> Source:
 
 
 def choose_source(machine: Machine) -> str:
-    """The name of the camera that `auto` means: a camera module, else the first USB camera that may be used.
+    """The name of the camera that `auto` means: a camera module, else the first USB camera this user may open.
 
     Raises:
-        SourceError: There is none; the synthetic one is never chosen.
+        SourceError: There is no camera; the synthetic source is never chosen.
     """
     module = _camera_modules(machine)
     if module == "":
@@ -111,12 +111,12 @@ def choose_source(machine: Machine) -> str:
 def _camera_modules(machine: Machine) -> str:
     """Empty if picamera2 sees a camera, else why not.
 
-    Asked in a process of its own: libcamera may crash, and this program need not keep its threads.
+    Asked in its own process: libcamera may crash, and its threads would stay in this program.
     """
     try:
         if find_spec("picamera2") is None:
             return "picamera2 is not installed here"
-    except ValueError:  # a module without a spec, as a test may put it there
+    except ValueError:  # a module without a spec, such as a test's stand-in
         pass
     try:
         command = [sys.executable, "-P", "-c", _ASK_PICAMERA2]
@@ -127,6 +127,6 @@ def _camera_modules(machine: Machine) -> str:
         return f"picamera2 could not be asked ({error.strerror})"
     count = re.search(r"^cameras: (\d+)$", answer.stdout, re.MULTILINE)
     if count is None:
-        said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
-        return f"picamera2 does not work here ({said[-1]})"
+        lines = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+        return f"picamera2 does not work here ({lines[-1]})"
     return "" if int(count[1]) else "picamera2 sees none (check the ribbon cable)"

@@ -1,6 +1,6 @@
 """Cameras by V4L2 and network streams, both by OpenCV's VideoCapture.
 
-What is said here of VideoCapture was seen with OpenCV 5.0, or read in its modules/videoio/src/cap_v4l.cpp.
+Comments on VideoCapture's behaviour come from tests with OpenCV 5.0 and from its modules/videoio/src/cap_v4l.cpp.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from seg_edge.system.opencv_log import quiet_opencv
 CAMERA_SIZE_WH = (640, 480)
 FPS = 30.0
 TIMEOUT_S = 4
-# One False from read() is a bad JPEG or a broken frame, after which pictures go on; where a stream has ended they
-# come without delay, for ever.
+# A single False from read() is a bad JPEG or a broken frame, after which pictures continue; once a stream has ended,
+# every read() returns False at once.
 TRIES = 10
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 MJPG = int.from_bytes(b"MJPG", "little")
-# Read when the first capture is opened. A user's own settings stay.
+# OpenCV reads these when it opens its first capture. A user's own settings are kept.
 ENVIRONMENT = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # UDP loses packets, which shows as grey smears
-    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(TIMEOUT_S),  # its READ_TIMEOUT_MSEC is not for V4L2
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(TIMEOUT_S),  # OpenCV's READ_TIMEOUT_MSEC doesn't apply to V4L2
 }
 
 
 class OpenCVSource:
     """A camera (`0`, `/dev/video0`) or a URL.
 
-    A camera is asked for `request.size_wh` (640x480) at `request.fps` (30) and gives what it can, which `info` says.
-    A stream has its own size, and is scaled down in proportion to fit `request.size_wh` where it is given; it comes at
-    the rate its camera sends. Of a URL that is a video file `info` says so, and no frame comes.
+    A camera is asked for `request.size_wh` (640x480) at `request.fps` (30); `info` says what it really gives. A stream
+    has its own size, scaled down in proportion to fit `request.size_wh` if given, and its own rate. If the URL is a
+    video file, `info.endless` is False and no frame comes.
 
     Raises:
         SourceError: It can't be opened, or gives no picture.
@@ -86,25 +86,25 @@ class OpenCVSource:
         fourcc = self._number(cv2.CAP_PROP_FOURCC) & 0x7F7F7F7F  # the highest bit says big-endian
         first = self._first("opens but gives no picture; unplug it and plug it in again, or try another port")
         size_wh, fps = (first.shape[1], first.shape[0]), self._rate()
-        said = f"{device} ({cameras[device].name})" if device in cameras and cameras[device].name else device
-        said += (
+        description = f"{device} ({cameras[device].name})" if device in cameras and cameras[device].name else device
+        description += (
             f", {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}, {fourcc.to_bytes(4, 'little').decode().strip()}"
         )
         if size_wh != wanted_wh:
-            said += f"; {_size(wanted_wh)} was asked for"
+            description += f"; {_size(wanted_wh)} was asked for"
         if fps and abs(fps - wanted_fps) > 0.5:
-            said += f"; {wanted_fps:g} fps were asked for"
-        self.info = SourceInfo(said, size_wh, fps)
+            description += f"; {wanted_fps:g} fps were asked for"
+        self.info = SourceInfo(description, size_wh, fps)
 
     def _set_camera(self, wanted_wh: tuple[int, int], wanted_fps: float) -> None:
-        """Sets size and rate, raw if that will do: MJPG costs a decoding for each picture."""
+        """Sets size and rate, uncompressed if possible: MJPG has to be decoded."""
         raw = self._number(cv2.CAP_PROP_FOURCC)
         got = self._try_format(raw, wanted_wh, wanted_fps)
         if got < (True, 1.0) and raw != MJPG and self._try_format(MJPG, wanted_wh, wanted_fps) <= got:
             self._try_format(raw, wanted_wh, wanted_fps)
 
     def _try_format(self, fourcc: int, wanted_wh: tuple[int, int], wanted_fps: float) -> tuple[bool, float]:
-        """Whether the camera then has the size, and which share of the rate, at most 1; 1 where it doesn't say."""
+        """Whether the camera then has the size, and its share of the wanted rate, at most 1; 1 if it doesn't say."""
         # The rate last: the others start the driver anew. Its four buffers stay: of fewer, one is still being read when
         # the camera wants to fill it, which halves the rate; and what is taken at once doesn't get old in four.
         self._capture.set(cv2.CAP_PROP_FOURCC, fourcc)
@@ -118,13 +118,13 @@ class OpenCVSource:
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_S * 1000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_S * 1000]
         if not self._capture.open(url, cv2.CAP_FFMPEG, timeouts):
             raise SourceError(f"{self._name}: {_why_not(url)}.")
-        # Below 0 for a camera; a recorder that tells how much it has is one all the same.
+        # Below 0 for a camera; an RTSP recorder may report a length and still be a camera.
         if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0 and not url.lower().startswith(("rtsp", "rtmp")):
             self.info = SourceInfo(self._name, (0, 0), 0.0, endless=False)
             return
         first = self._first("connects but gives no picture; check its path, and that the camera is on")
         size_wh = (first.shape[1], first.shape[0])
-        # Of JPEGs over HTTP, which carry no time, FFmpeg says 25.
+        # JPEGs over HTTP carry no time; FFmpeg reports 25 fps for them.
         fps = 0.0 if self._number(cv2.CAP_PROP_FOURCC) == MJPG else self._rate()
         self.info = SourceInfo(f"{self._name}, {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}", size_wh, fps)
 
@@ -139,12 +139,14 @@ class OpenCVSource:
         return int(value) if math.isfinite(value) else 0
 
     def _rate(self) -> float:
-        """Frames a second as the driver or the container says; 0 where that can't be true."""
+        """Frames a second as the driver or the container states it; 0 if that can't be true."""
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return round(fps, 3) if 0 < fps < 1000 else 0.0  # a NaN isn't either; 1000 and 90000 are clocks, not rates
+        return (
+            round(fps, 3) if 0 < fps < 1000 else 0.0
+        )  # also excludes NaN; 1000 and 90000 are clock rates, not frame rates
 
     def _read(self) -> SourceFrame | None:
-        """The next frame; None when there are no more, for whatever reason."""
+        """The next frame; None when there are no more, for any reason."""
         began = time.monotonic()
         for _ in range(TRIES):
             with quiet_opencv():
@@ -158,10 +160,10 @@ class OpenCVSource:
         return None
 
     def _when_captured(self) -> float:
-        """When the picture just grabbed was taken: now, or what V4L2 says, which knows how long it lay in the queue."""
+        """When the picture just grabbed was taken: V4L2's timestamp, before it waited in the queue, or else now."""
         now = time.monotonic()
         if self._stamped:
-            # The kernel's monotonic clock, but some drivers and cameras put something else there.
+            # By the kernel's monotonic clock; some drivers and cameras store something else.
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             self._last = max(self._last, stamp if now - 1 < stamp <= now else now)
             return self._last
@@ -173,7 +175,7 @@ class OpenCVSource:
         Raises:
             SourceError: The camera is gone, the stream broke off.
         """
-        # The first picture is from before anybody wanted one.
+        # The first picture was taken before the program was ready.
         self._held = None
         while not self._closed and (source_frame := self._read()) is not None:
             yield source_frame
@@ -201,7 +203,7 @@ def _size(size_wh: tuple[int, int]) -> str:
 
 
 def _why_not(url: str) -> str:
-    """What can be found out about a URL that won't open: OpenCV doesn't tell."""
+    """Why a URL doesn't open, as far as can be found out: OpenCV doesn't say."""
     answers = "gives no video; check its path, its user and password, and that the camera is on"
     try:
         parts = urlsplit(url)
@@ -213,8 +215,8 @@ def _why_not(url: str) -> str:
         return f"there is no host {parts.hostname}; check the name"
     except ConnectionRefusedError:
         return f"nothing answers on port {port} of {parts.hostname}; check the port, and that the camera is on"
-    except ValueError:  # its text would show a part of the password
-        return "is no address; write / and @ in a password as %2F and %40"
+    except ValueError:  # its message would show part of the password
+        return "is not a valid address; write / and @ in a password as %2F and %40"
     except OSError as error:
         return f"can't be reached ({error}); check the address and the network"
     return answers

@@ -11,8 +11,8 @@ out of a 4:3 picture is not self-evident:
   and right of main. picamera2 from 0.3.23 on gives both the crop of main (`preserve_ar` is False for lores) where
   libcamera has the control `ScalerCrops`: lores is main, stretched. With an older one of either it is not.
 
-So lores is used where that holds or both have the same proportions, and a frame whose metadata still tells of two
-crops goes without its `small`. Else the frames come without, and the segmenter resizes the picture.
+So lores is used where that holds or both have the same proportions, and a frame whose metadata still shows two
+crops comes without its `small`. Otherwise all frames come without, and the segmenter resizes the picture.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Picamera2Source"]
 
 _SIZE_WH, _FPS = (640, 480), 30.0
 _CONTINUOUS = 2  # libcamera's AfModeEnum.Continuous
-# What would quietly change more than it says: the rate is the request's, and two crops make two pictures.
+# Controls with side effects: the frame rate comes from the request, and two crops give two different pictures.
 _RESERVED = {"FrameRate": "fps", "FrameDurationLimits": "fps", "ScalerCrops": "ScalerCrop, which serves both streams"}
 _LIST = "`rpicam-hello --list-cameras` lists what the system finds"
 
@@ -43,9 +43,9 @@ _LIST = "`rpicam-hello --list-cameras` lists what the system finds"
 class Picamera2Source:
     """An open camera module; a `Source`.
 
-    The sensor is read in the mode that sees most at the rate asked: left to itself, picamera2 takes a small mode for a
-    small picture, which on some cameras is but the middle of what the lens shows. Autofocus, where there is any, runs
-    all the time, unless `controls` say otherwise.
+    The sensor runs in the mode with the widest view at the requested rate: by default picamera2 picks a small mode for
+    a small picture, which on some cameras shows only the middle of the view. Autofocus, if there is any, runs
+    continuously unless `controls` say otherwise.
     """
 
     info: SourceInfo
@@ -84,8 +84,8 @@ class Picamera2Source:
         sensor = _widest_mode(camera, size_wh, fps)
         lores = _lores(size_wh, request.input_size_wh, "YUV420" if old else "BGR888")
         for small in (lores, None) if lores else (None,):
-            # Without the raw stream, which nobody reads, there are fewer buffers. YUV is BT.601 with limited range, as
-            # OpenCV takes it to be; by default picamera2 makes it BT.709 for larger pictures.
+            # Without the unused raw stream there are fewer buffers. YUV is BT.601 with limited range, as OpenCV
+            # assumes; by default picamera2 uses BT.709 for larger pictures.
             config = camera.create_video_configuration(
                 main={"format": "RGB888", "size": size_wh},  # B, G, R in memory
                 lores=small,
@@ -113,12 +113,12 @@ class Picamera2Source:
         self.info = SourceInfo(description, (width, height), fps)
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        """The newest frame each time, without end; the camera has its buffer back before the frame is handed over.
+        """The newest frame each time, without end; the camera gets its buffer back before the frame is yielded.
 
         Raises:
-            SourceError: The camera has failed. (One that was unplugged doesn't say so: libcamera just goes silent.)
+            SourceError: The camera has failed. (An unplugged one raises nothing: libcamera just goes silent.)
         """
-        # With `queue`, picamera2's default, it keeps one finished frame and replaces it by the next.
+        # With `queue`, picamera2's default, it keeps one finished frame and replaces it with the next.
         while self._camera is not None:
             try:
                 with self._camera.captured_request() as request:
@@ -134,10 +134,10 @@ class Picamera2Source:
             yield SourceFrame(frame, small, captured)
 
     def close(self) -> None:
-        """Stops the camera and gives it back. May be called twice; may hang if the camera was unplugged."""
+        """Stops and releases the camera. May be called twice; may hang if the camera was unplugged."""
         camera, self._camera = self._camera, None
         if camera is not None:
-            # A camera that is gone can't be stopped properly, and who closes it wants no more of it.
+            # A camera that is gone can't be stopped properly; the error doesn't matter any more.
             with contextlib.suppress(Exception):
                 camera.close()
 
@@ -145,13 +145,13 @@ class Picamera2Source:
 def _number(name: str) -> int:
     match = re.fullmatch(r"picamera2(?::([0-9]{1,3}))?", name)
     if not match:
-        raise SourceError(f"{name!r} names no Raspberry Pi camera; write picamera2, or picamera2:1 for the second one.")
+        raise SourceError(f"{name!r} is not a Raspberry Pi camera; write picamera2, or picamera2:1 for the second one.")
     return int(match[1] or 0)
 
 
 def _import_picamera2() -> tuple[Any, object]:
     """The class Picamera2, and the colour space in which OpenCV reads YUV."""
-    # libcamera reads this when it is loaded, and writes its log to stderr; a user's own setting stands.
+    # libcamera reads this when it is loaded, and logs to stderr; a user's own setting is kept.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:FATAL")
     logging.getLogger("picamera2").setLevel(logging.CRITICAL + 1)
     try:
@@ -179,9 +179,9 @@ def _model(picamera2: Any, number: int) -> str:
         raise SourceError(f"No Raspberry Pi camera is found; check its ribbon cable with the power off; {_LIST}.")
     models = [str(camera.get("Model", "unnamed")) for camera in cameras]
     if number >= len(cameras):
-        there = ", ".join(f"picamera2:{index} ({model})" for index, model in enumerate(models))
-        raise SourceError(f"There is no Raspberry Pi camera {number}; there is {there}.")
-    if "/usb" in cameras[number]["Id"]:  # libcamera has those too, one stream each and seldom RGB
+        found = ", ".join(f"picamera2:{index} ({model})" for index, model in enumerate(models))
+        raise SourceError(f"There is no Raspberry Pi camera {number}; there is {found}.")
+    if "/usb" in cameras[number]["Id"]:  # libcamera lists those too, with one stream each and rarely RGB
         raise SourceError(f"Camera {number} ({models[number]}) is a USB camera; name it /dev/videoN instead.")
     return models[number]
 
@@ -198,7 +198,7 @@ def _opened(picamera2: Any, number: int, name: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """What happened at the bottom: picamera2 wraps it in 'Camera __init__ sequence did not complete.'."""
+    """The root cause: picamera2 wraps it in 'Camera __init__ sequence did not complete.'."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error) or type(error).__name__).rstrip(".")
@@ -210,8 +210,8 @@ def _checked(controls: dict[str, object], available: Mapping[str, Any], name: st
         if control in controls:
             raise SourceError(f"The control {control} can't be set on {name}; set {instead}.")
     if unknown := sorted(set(controls) - set(available)):
-        there = ", ".join(sorted(set(available) - set(_RESERVED)))
-        raise SourceError(f"{name} has no control {', '.join(unknown)}; it has {there}.")
+        settable = ", ".join(sorted(set(available) - set(_RESERVED)))
+        raise SourceError(f"{name} has no control {', '.join(unknown)}; it has {settable}.")
     wanted: dict[str, object] = {}
     if "FrameDurationLimits" in available:
         duration_us = round(1e6 / fps)
@@ -222,10 +222,10 @@ def _checked(controls: dict[str, object], available: Mapping[str, Any], name: st
 
 
 def _widest_mode(camera: Any, size_wh: tuple[int, int], fps: float) -> dict[str, object]:
-    """The sensor's mode that sees most at this rate; of equals, the smallest that has the picture's pixels."""
+    """The sensor mode with the widest view at this rate; among equals, the smallest with enough pixels."""
     try:
         modes = [mode for mode in camera.sensor_modes if "crop_limits" in mode]
-    except (KeyError, RuntimeError):  # a sensor that doesn't tell all: picamera2 chooses
+    except (KeyError, RuntimeError):  # a sensor that doesn't report its modes: picamera2 chooses
         return {}
     if not modes:
         return {}
@@ -252,7 +252,7 @@ def _lores(main_wh: tuple[int, int], input_wh: tuple[int, int], fmt: str) -> dic
 
 
 def _same_picture(config: dict[str, Any], asked: dict[str, object], crops: bool, old: bool) -> bool:
-    """Whether lores is what was asked for, and shows what main shows; why is said at the top of this file."""
+    """Whether lores is as requested and shows the same view as main; the module docstring explains when."""
     main, lores = config["main"], config["lores"]
     if lores["size"] != asked["size"] or lores["format"] != asked["format"]:
         return False
@@ -273,7 +273,7 @@ def _captured(timestamp_ns: int | None) -> float:
     """When the sensor began to send the frame, by `time.monotonic()`; now if the camera doesn't tell.
 
     The kernel stamps by CLOCK_MONOTONIC, while libcamera documents CLOCK_BOOTTIME: the same on a Raspberry Pi, which
-    never sleeps, and told apart elsewhere by the frame's age.
+    never sleeps; elsewhere the frame's age tells which one it is.
     """
     now = time.monotonic()
     if timestamp_ns is not None:

@@ -1,4 +1,4 @@
-"""A photo shown as if by a camera, or a folder's photos in turn; and the pace for what has none of its own."""
+"""A photo shown as if by a camera, or a folder's photos one after another; and the clock that paces them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 
 PHOTO_FPS = 10.0
 FOLDER_FPS = 1.0
-LARGEST_WH = (7680, 4320)  # as video goes; photos may be larger
+LARGEST_WH = (7680, 4320)  # 8K, the largest frame; photos may be larger
 
 
 class Pace:
-    """A beat of `fps` a second that neither drifts nor, after a delay, makes up for it in a burst."""
+    """A clock that ticks `fps` times a second without drift, and without a burst after a delay."""
 
     def __init__(self, fps: float):
         self._period = 1 / fps
         self._due: float | None = None
 
     def wait(self) -> float:
-        """Sleeps until the next beat is due; returns that moment, `time.monotonic()` seconds."""
+        """Sleeps until the next tick is due; returns its time, `time.monotonic()` seconds."""
         now = time.monotonic()
         due = now if self._due is None else self._due + self._period
         if due < now - self._period:
-            due = now  # whole beats were missed; they are gone, as a camera's frames would be
+            due = now  # whole ticks were missed; they are dropped, as a camera's frames would be
         elif due > now:
             time.sleep(due - now)
         self._due = due
@@ -39,7 +39,7 @@ class Pace:
 
 
 def fit_inside(frame: np.ndarray, size_wh: tuple[int, int] | None) -> np.ndarray:
-    """The frame scaled down, in proportion, to fit inside `size_wh`; itself if it does already or None is given."""
+    """The frame scaled down in proportion to fit inside `size_wh`; unchanged if it fits already or that is None."""
     height, width = frame.shape[:2]
     if size_wh is None or (width <= size_wh[0] and height <= size_wh[1]):
         return frame
@@ -52,9 +52,9 @@ class StillSource:
     """A photo or a folder of photos.
 
     Live, a photo is repeated for ever at `request.fps` (10) and a folder's photos come once each, in their natural
-    order, `request.fps` (1) a second. Not live, every photo comes once. `request.size_wh` (7680x4320) scales down
-    what is larger, in proportion. A folder's photos that can't be read are left out and named in an error when the
-    others are through.
+    order, `request.fps` (1) a second. Not live, every photo comes once. Photos larger than `request.size_wh`
+    (7680x4320) are scaled down in proportion. Photos of a folder that can't be read are skipped; an error names the
+    first after the others were shown.
 
     Raises:
         SourceError: There is no photo, or none that can be read.
@@ -79,10 +79,10 @@ class StillSource:
         self._fps = request.fps or (FOLDER_FPS if folder else PHOTO_FPS)
         self._repeated = request.live and not folder
         size_wh = (first.shape[1], first.shape[0])
-        said = f", {size_wh[0]}x{size_wh[1]}" if not folder else f", {len(found.paths)} photos"
-        said += f" at {self._fps:g} a second" if request.live else ""
+        details = f", {size_wh[0]}x{size_wh[1]}" if not folder else f", {len(found.paths)} photos"
+        details += f" at {self._fps:g} a second" if request.live else ""
         frames = None if self._repeated else len(found.paths)
-        self.info = SourceInfo(request.name + said, size_wh, self._fps, frames, self._repeated)
+        self.info = SourceInfo(request.name + details, size_wh, self._fps, frames, self._repeated)
 
     def _next(self) -> np.ndarray | None:
         for path in self._paths:
@@ -102,7 +102,7 @@ class StillSource:
         pace = Pace(self._fps)
         while photo is not None and not self._closed:
             captured = pace.wait() if self._request.live else time.monotonic()
-            # The photo stays here only where it is shown again; the taker may write into what it gets.
+            # A repeated photo is copied, as the reader may change the frame it gets.
             yield SourceFrame(photo.copy() if self._repeated else photo, None, captured)
             if not self._repeated:
                 photo = self._next()

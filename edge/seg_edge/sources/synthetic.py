@@ -23,7 +23,7 @@ DEFAULT_SIZE_WH = (640, 480)
 DEFAULT_FPS = 30.0
 SIDES = (64, 4096)  # of the picture, at least and at most
 MAX_FPS = 1000.0
-TOUR_S = 24.0  # after so many seconds the movement repeats
+TOUR_S = 24.0  # seconds after which the movement repeats
 # Where the person stands during the tour: (seconds, x as a share of the picture's width).
 WAY = (
     (0, 0.5),
@@ -38,7 +38,7 @@ WAY = (
     (24, 0.5),
 )
 
-NOISE = 8  # the brightest grain of the sensor's noise, which adds 0 to so much
+NOISE = 8  # the sensor noise adds 0 to this much
 FINE = 4  # bits of OpenCV's fixed-point coordinates
 
 Point = tuple[float, float]
@@ -55,14 +55,14 @@ class _Stroke:
 
 
 class SyntheticSource:
-    """An endless moving person before a still room. The word "synthetic" stands in its lower left corner.
+    """A moving person in front of a still room, without end. The lower left corner says "synthetic".
 
     Args:
-        request: `size_wh` is 640x480 unless given, `fps` 30. Where `live`, frames keep to an absolute clock, and those
-            for which nobody came in time are never drawn, as with a camera.
+        request: `size_wh` is 640x480 unless given, `fps` 30. If `live`, frames keep to an absolute clock, and
+            frames that nobody takes in time are never drawn, as with a camera.
 
     Raises:
-        SourceError: A size or rate that can't be drawn.
+        SourceError: The size or rate is out of range.
     """
 
     def __init__(self, request: SourceRequest):
@@ -78,7 +78,7 @@ class SyntheticSource:
         self._unit = height / 480
         self._room = paint_room(width, height)
         self._parts = (paint_torso(self._unit), paint_head(self._unit))
-        # One field of noise, read at another place for every frame, costs a tenth of new noise.
+        # One field of noise, read from another place for every frame, costs a tenth of drawing new noise.
         self._noise = np.random.default_rng(1).integers(0, NOISE + 1, (height + 64, width + 64, 3), np.uint8)
         self._sign = paint_sign(self._unit)
         description = f"synthetic moving person (drawn, no camera), {width}x{height} at {self._fps:g} fps"
@@ -93,7 +93,7 @@ class SyntheticSource:
                 return
             yield SourceFrame(frame, None, time.monotonic())
             index += 1
-            if self._live:  # what is past is past: one frame may be late, none come in a burst
+            if self._live:  # one frame may be late, but none come in a burst
                 index = max(index, math.floor((time.monotonic() - began) * self._fps))
 
     def frame(self, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A source whose camera hangs upside down or on its side, with its pictures upright."""
+"""Turns the pictures of a camera that is mounted upside down or on its side."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class TurnedSource:
     Args:
         source: Closed with this one.
         rotate: Clockwise, in degrees: 0, 90, 180 or 270.
-        flip: Whether top and bottom are exchanged.
+        flip: Flip vertically, after rotating.
 
     Attributes:
-        info: Of the other one, with the size after the turn.
+        info: The other source's, with the size after rotation.
     """
 
     def __init__(self, source: Source, rotate: int, flip: bool):
@@ -32,13 +32,13 @@ class TurnedSource:
 
     @property
     def complaint(self) -> str:
-        """What of a file could not be shown."""
+        """Which part of a file could not be shown."""
         return getattr(self._source, "complaint", "")
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """The frames; errors as of the other source."""
         for taken in self._source:
-            # The camera's own small picture is dropped: turned, it may no longer have the model's shape.
+            # The camera's own small picture is dropped: rotated, it may no longer have the model's shape.
             yield taken._replace(frame=self._turn(taken.frame), small=None)
 
     def _turn(self, frame: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A video's container, by PyAV: how it is opened, which of its streams is the film, and the clock of its times."""
+"""A video's container, read by PyAV: opening it, choosing its video stream, and its timestamps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from seg_edge.errors import SegEdgeError, SourceError
 from seg_edge.sources.names import SEQUENCE, is_sequence, is_url, shown_name
 
-FPS = 30  # of a file that doesn't say
+FPS = 30  # for a file that doesn't say
 FASTEST_FPS = 240  # a container's 1000 or 90000 frames a second are its clock, not a rate
-LONGEST_GAP_S = 60.0  # a longer one, or a step back, is where two recordings were joined
+LONGEST_GAP_S = 60.0  # a longer step, or a step back, is where two recordings were joined
 SHORTEST_S = 1e-3  # that a frame is shown; two at the same time are a fault of the container
 LEAST_BPS = 100_000
 TIMEOUT_S = 10.0  # of a web server
@@ -41,10 +41,10 @@ def open_container(path: str | Path, fps: float | None = None) -> Any:
 
     Args:
         path: Its name.
-        fps: Of numbered pictures.
+        fps: The rate of numbered pictures.
 
     Raises:
-        SourceError: It is no video.
+        SourceError: It is not a video.
     """
     av = import_av(SourceError)
     # A file as a URL of its own kind: no colon in a name is a protocol then.
@@ -56,18 +56,18 @@ def open_container(path: str | Path, fps: float | None = None) -> Any:
         return av.open(url, timeout=TIMEOUT_S if is_url(url) else None)
     except (OSError, ValueError) as error:
         raise SourceError(
-            f"{shown_name(str(path))}: is no video that can be decoded, or is cut short ({reason_of(error)}); "
+            f"{shown_name(str(path))}: is not a video that can be decoded, or is cut short ({reason_of(error)}); "
             "copy it again, or convert it."
         ) from error
 
 
 def picture_stream(container: Any) -> Any:
-    """The stream of a container that is the film; None without one. A cover is no film."""
+    """The container's video stream; None if there is none. Cover art doesn't count."""
     return next((stream for stream in container.streams.video if not _is_cover(stream)), None)
 
 
 def beginning_s(container: Any) -> float:
-    """When the first of its pictures and sounds begins, on the container's own clock."""
+    """When its first picture or sound begins, on the container's own clock."""
     streams = [*container.streams.video, *container.streams.audio]
     starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None and not _is_cover(s)]
     return min(starts, default=0.0)
@@ -78,7 +78,7 @@ class SteadyClock:
     """Makes a container's times rise: where recordings were joined, time goes on from the last one.
 
     Attributes:
-        step_s: What a frame without a time lasts.
+        step_s: Duration of a frame without a time.
         origin_s: The time that becomes 0.
     """
 
@@ -99,7 +99,7 @@ class SteadyClock:
 
 
 def frame_rate(stream: Any) -> Fraction | None:
-    """The frames a second of a stream: the rate that all its frames keep to, else their mean; None without either."""
+    """A stream's frames a second: its constant rate, else the mean; None if neither is known."""
     keeps, mean = stream.guessed_rate, stream.average_rate
     if keeps and (not mean or abs(keeps / mean - 1) < 0.05):
         mean = keeps
@@ -127,7 +127,7 @@ def _is_cover(stream: Any) -> bool:
 
 
 def _first_number(pattern: Path) -> int:
-    """The lowest number of the pictures that a pattern means.
+    """The lowest number of the pictures that match a pattern.
 
     Raises:
         SourceError: There are none.
@@ -145,5 +145,5 @@ def _first_number(pattern: Path) -> int:
 
 
 def reason_of(error: Exception) -> str:
-    """What FFmpeg or the system says, without its code."""
+    """FFmpeg's or the system's message, without its code."""
     return getattr(error, "strerror", None) or str(error).splitlines()[0]

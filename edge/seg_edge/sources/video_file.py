@@ -1,4 +1,4 @@
-"""Video files by PyAV, which is FFmpeg: every frame as it is to be seen, and when.
+"""Video files, read by PyAV (FFmpeg): every frame as a player shows it, and when.
 
 A frame that the decoder could not deliver is counted, never shown.
 """
@@ -27,22 +27,22 @@ from seg_edge.sources.video_container import (
 )
 from seg_edge.sources.video_filters import Filters
 
-LATE_S = 0.1  # a frame that is later was held up
-CUT_S = 0.5  # a file that ends so much before its own length is cut short
-NO_VIDEO = {"ansi", "bin", "idf", "xbin"}  # FFmpeg draws any text as a video
+LATE_S = 0.1  # a frame later than this was held up
+CUT_S = 0.5  # a file that ends this much before its stated length is cut short
+NO_VIDEO = {"ansi", "bin", "idf", "xbin"}  # FFmpeg renders any text as a video
 
 
 class VideoFileSource:
-    """A video file or numbered pictures; scaled down in proportion to fit `request.size_wh` where it is given.
+    """A video file or numbered pictures; scaled down in proportion to fit `request.size_wh` if given.
 
-    Live, frames come when they are to be shown, or `request.fps` a second; else as fast as they are taken.
+    Live, frames come at their own times, or `request.fps` a second; else as fast as they are taken.
 
     Raises:
         SourceError: It can't be opened, or holds no picture.
 
     Attributes:
         info: What was opened.
-        complaint: Once iterated: what of it could not be shown, such as `3 of its frames are damaged`; else empty.
+        complaint: After iteration: which part could not be shown, such as `3 of its frames are damaged`; else empty.
     """
 
     info: SourceInfo
@@ -84,12 +84,12 @@ class VideoFileSource:
             raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
         fps = self._request.fps or (float(rate) if rate else float(FPS))
         height, width = self._first.frame.shape[:2]
-        said = f"{self._name}, {width}x{height} at {fps:.6g} fps"
+        description = f"{self._name}, {width}x{height} at {fps:.6g} fps"
         if not rate and not self._request.fps:
-            said += " (it gives no rate that can be true)"
+            description += " (it states no plausible rate)"
         self._duration_s = duration_s = (self._container.duration or 0) / 1e6
         frames = stream.frames or round(duration_s * float(rate or 0)) or None
-        self.info = SourceInfo(said, (width, height), fps, frames, endless=False)
+        self.info = SourceInfo(description, (width, height), fps, frames, endless=False)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """The frames."""
@@ -102,7 +102,7 @@ class VideoFileSource:
                 due_s = number / self._request.fps if self._request.fps else source_frame.at_s or 0.0
                 source_frame = source_frame._replace(captured=playback.wait(due_s))
             yield source_frame
-            # After `close` the decoder is gone: to go on would crash.
+            # After `close` the decoder is gone: going on would crash.
             source_frame = None if self._closed else next(self._ready, None)
         self.complaint = self._what_is_missing()
 
@@ -113,7 +113,7 @@ class VideoFileSource:
         self._container.close()
 
     def _decode(self) -> Iterator[SourceFrame]:
-        """The shown frames."""
+        """The frames to show."""
         filters = Filters(self._av, self._stream.sample_aspect_ratio)
         for frame in self._frames():
             yield from map(self._source_frame, filters.push(frame))
@@ -124,13 +124,13 @@ class VideoFileSource:
         return SourceFrame(picture, None, time.monotonic(), self._clock(frame.time))
 
     def _frames(self) -> Iterator[Any]:
-        """What the decoder really delivered."""
-        timed = "avi" not in self._container.format.name  # whose frames' times are guessed, and wrong
+        """The frames that the decoder really delivered."""
+        timed = "avi" not in self._container.format.name  # FFmpeg's guessed times are wrong for it
         for packet in self._packets():
             self._keyed |= bool(packet is not None and packet.is_keyframe)
             try:
                 frames = self._stream.codec_context.decode(packet)
-            except (OSError, ValueError):  # FFmpeg's errors are both kinds
+            except (OSError, ValueError):  # FFmpeg's errors are of both types
                 self._damaged += self._keyed
                 continue
             for frame in frames:
@@ -138,11 +138,11 @@ class VideoFileSource:
                     frame.pts = frame.dts
                 if not frame.is_corrupt:
                     yield frame
-                # What comes before the first key frame of a broadcast was never whole; players pass over it too.
+                # Frames before the first key frame of a broadcast were never complete; players skip them too.
                 self._damaged += frame.is_corrupt and self._keyed
 
     def _packets(self) -> Iterator[Any]:
-        """The film's packets, and None at their end, which gets the last frames out of the decoder."""
+        """The video stream's packets, then None, which flushes the decoder."""
         seen = 0
         try:
             for packet in self._container.demux():
@@ -154,7 +154,7 @@ class VideoFileSource:
                     yield packet
         except (OSError, ValueError) as error:
             self._stopped = reason_of(error)
-        if "mp4" in self._container.format.name:  # its index lists every frame; other containers' counts are guesses
+        if "mp4" in self._container.format.name:  # its index lists every frame; other containers' counts are estimates
             self._damaged += max(0, len(self._stream.index_entries) - seen)
         yield None
 
@@ -169,13 +169,13 @@ class VideoFileSource:
 
 
 class Playback:
-    """Waits until a frame is to be shown; after a delay, frames follow at their pace and make up for nothing."""
+    """Waits until each frame is due; after a delay, frames continue at their own pace without catching up."""
 
     def __init__(self) -> None:
         self._began: float | None = None
 
     def wait(self, at_s: float) -> float:
-        """Sleeps until `at_s` after the first one's; returns that moment, `time.monotonic()` seconds."""
+        """Sleeps until `at_s`, counted from the first frame's; returns that time, `time.monotonic()` seconds."""
         now = time.monotonic()
         if self._began is None or now - self._began - at_s > LATE_S:
             self._began = now - at_s

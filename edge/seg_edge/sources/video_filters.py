@@ -1,7 +1,7 @@
-"""From decoded frames, in whatever form, to upright BGR ones with square pixels.
+"""Turns decoded frames of any format into upright BGR frames with square pixels.
 
-As players do: interlaced frames are deinterlaced, pixels made square, pictures turned upright, and colours taken as
-they are tagged; wide-gamut and HDR ones are brought to BT.709.
+As in players: interlaced frames are deinterlaced, pixels made square, pictures turned upright, and colour tags
+respected; wide-gamut and HDR colours are converted to BT.709.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TURNS = {
 
 
 class Filters:
-    """From decoded frames, in whatever form, to upright BGR ones with square pixels."""
+    """Turns decoded frames of any format into upright BGR frames with square pixels."""
 
     def __init__(self, av: Any, aspect: Fraction | None):
         self._av, self._aspect = av, aspect
@@ -37,7 +37,7 @@ class Filters:
         self._interlaced = False
 
     def push(self, frame: Any) -> Iterator[Any]:
-        """The frames that are ready, bgr24; deinterlacing holds one back."""
+        """The frames that are ready, bgr24; the deinterlacer holds one back."""
         self._interlaced |= frame.interlaced_frame
         form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self._interlaced)
         if form != self._form:
@@ -47,7 +47,7 @@ class Filters:
         yield from self._pull()
 
     def flush(self) -> Iterator[Any]:
-        """What was held back."""
+        """The frame that was held back."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._pull()
@@ -61,7 +61,7 @@ class Filters:
 
     def _build(self, frame: Any) -> Any:
         given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
-        if self._av.library_versions["libavfilter"] >= (10,):  # earlier ones take it of each frame alone
+        if self._av.library_versions["libavfilter"] >= (10,):  # earlier versions read it from each frame alone
             given += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
         steps = [f"buffer={given}"]
         if self._interlaced:
@@ -73,8 +73,8 @@ class Filters:
 
 
 def _scale(frame: Any, aspect: Fraction | None) -> str:
-    """The filter that makes pixels square, and names the colours."""
-    wide = aspect if aspect and 0.1 < aspect < 10 else 1  # what is beyond is a fault of the container
+    """The filter that makes pixels square and sets the colour tags."""
+    wide = aspect if aspect and 0.1 < aspect < 10 else 1  # anything beyond is an error in the container
     size = f"scale=w={max(1, round(frame.width * wide))}:h={frame.height}"
     if frame.colorspace in UNTAGGED:  # as mpv guesses
         size += f":in_color_matrix={'bt709' if frame.width >= 1280 or frame.height > 576 else 'bt601'}"
@@ -84,7 +84,7 @@ def _scale(frame: Any, aspect: Fraction | None) -> str:
 
 
 def _turn(frame: Any) -> list[str]:
-    """The filters that turn a frame upright: phones store the turn beside the pictures."""
+    """The filters that turn a frame upright: phones store the rotation as metadata."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             matrix = np.frombuffer(bytes(data), "<i4").reshape(3, 3)

@@ -107,8 +107,8 @@ def test_a_camera_that_comes_and_goes_is_tried_ever_more_seldom_and_told_once(ru
     run.until(lambda: run.news, 5)
     set_state(run.folder, "works")
     before = run.capture.reconnects
-    time.sleep(8)
-    assert 1 <= run.capture.reconnects - before <= 6
+    time.sleep(4)
+    assert 1 <= run.capture.reconnects - before <= 4
     assert len(run.news) <= 2
 
 
@@ -154,7 +154,7 @@ def test_a_camera_that_fails_is_noticed_within_5_s_and_back_within_10(run: Run, 
     assert run.news[0].endswith("Trying again.")
     assert "\n" not in run.news[0]
     assert "lost" in run.capture.trouble
-    time.sleep(max(0.0, 4 - noticed))
+    time.sleep(max(0.0, 1.5 - noticed))  # several attempts
     assert len(run.news) == 1, "the same trouble is told once, however often it is tried"
     set_state(run.folder, "works")
     run.gets_frames(10)

@@ -202,7 +202,7 @@ def test_why_a_stream_does_not_open(camera: HttpCamera) -> None:
         port = nobody.getsockname()[1]
         assert f"nothing answers on port {port}" in refusal(f"http://127.0.0.1:{port}/cam")
     said = refusal(f"http://me:se/cr@et@127.0.0.1:{camera.port}/cam.mjpg?password=hush&size=3")
-    assert said.startswith(f"http://***@127.0.0.1:{camera.port}/cam.mjpg?password=***&size=3: is no address")
+    assert said.startswith(f"http://***@127.0.0.1:{camera.port}/cam.mjpg?password=***&size=3: is not a valid address")
     assert not re.search("se/|cr@|et@|'se'|hush", said)
 
 

@@ -255,7 +255,7 @@ def test_cameras_have_numbers(manager: CameraManager, name: str, board: str) -> 
 
 @pytest.mark.parametrize("name", ["picamera2:", "picamera2:-1", "picamera2:one", "picamera2:0x", "picamera", "0"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(SourceError, match="names no Raspberry Pi camera; write picamera2"):
+    with pytest.raises(SourceError, match="is not a Raspberry Pi camera; write picamera2"):
         Picamera2Source(ask(name=name))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from seg_edge.photo.write import encode_picture
 from seg_edge.preprocess import Preprocessor, resize_to_input
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.memory import keep_freed_memory
+from seg_edge.timing import timed
 
 # A photo's way from file to file. A live frame's is the four in the middle; `frame` below is their sum.
 STAGES = ("decode", "preprocess", "inference", "postprocess", "render", "encode")
@@ -126,21 +126,16 @@ def measure_round(candidates: Sequence[Candidate], jpeg: bytes, threads: int, ru
 
 def segment_photo(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
     """Milliseconds of each of `STAGES` for one photo."""
-    began = time.perf_counter()
-    frame = decode(jpeg)
-    decoded = time.perf_counter()
+    timing_ms: dict[str, float] = {}
+    with timed(timing_ms, "decode"):
+        frame = decode(jpeg)
     answer = segmenter(frame)
-    segmented = time.perf_counter()
-    picture = render(frame, answer)
-    drawn = time.perf_counter()
-    encode_picture(picture, ".jpg")
-    encoded = time.perf_counter()
-    return {
-        "decode": (decoded - began) * 1000,
-        **answer.timing_ms,
-        "render": (drawn - segmented) * 1000,
-        "encode": (encoded - drawn) * 1000,
-    }
+    timing_ms.update(answer.timing_ms)
+    with timed(timing_ms, "render"):
+        picture = render(frame, answer)
+    with timed(timing_ms, "encode"):
+        encode_picture(picture, ".jpg")
+    return timing_ms
 
 
 def decode(jpeg: bytes) -> np.ndarray:
