@@ -134,6 +134,8 @@ class VideoFileSource:
                 self._damaged += self._keyed
                 continue
             for frame in frames:
+                if frame.time_base is None:  # PyAV gives it to frames of a packet, not to those got out at the end
+                    frame.time_base = self._stream.time_base
                 if not timed:
                     frame.pts = frame.dts
                 if not frame.is_corrupt:

@@ -337,3 +337,26 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(tmp_path / "out.mp4")
     assert (len(frames), fps) == (4, pytest.approx(10))
+
+
+def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = carded(TWO_UINT8, tmp_path)
+    clip = write_video(tmp_path / "clip.mp4", Clip(frames=10, fps=10), lambda number: bright_square((240, 320)))
+    behind = write_video(
+        tmp_path / "behind.mp4",
+        Clip(frames=3, fps=5),
+        lambda number: np.full((240, 320, 3), 40 + 60 * number, np.uint8),
+    )
+    out = tmp_path / "out.mp4"
+    arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--crf", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--effect", "replace", "--background", str(behind)])
+    assert (stopped.value.code or 0, capfd.readouterr()[1]) == (0, "")
+    frames, _ = read_clip(out)
+    shades = [round((int(frame[:20].mean()) - 40) / 60) for frame in frames]
+    assert shades == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1]
+    assert all(frame[120, 160].min() > 200 for frame in frames), "the square is in front"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--effect", "replace", "--background", str(tmp_path / "none.gif"), "--force"])
+    assert stopped.value.code == 1
+    assert "none.gif: doesn't exist" in capfd.readouterr()[1]

@@ -310,3 +310,9 @@ def test_the_interlaced_case() -> None:
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install av" in refusal(write_clip(tmp_path / "clip.mp4"))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_clip_so_short_that_the_decoder_holds_all_of_it_back(tmp_path: Path, frames: int) -> None:
+    path = write_video(tmp_path / "short.mp4", Clip(frames=frames, times_s=[0.0, 0.3, 0.7][:frames]), numbered_bgr)
+    assert np.allclose(times(list(opened(path))), [0.0, 0.3, 0.7][:frames], atol=0.001)
