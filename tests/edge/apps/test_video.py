@@ -360,3 +360,35 @@ def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest
         cli.main([*arguments, "--effect", "replace", "--background", str(tmp_path / "none.gif"), "--force"])
     assert stopped.value.code == 1
     assert "none.gif: doesn't exist" in capfd.readouterr()[1]
+
+
+def subtitled(path: Path) -> Path:
+    """A clip with two lines of subtitles, as FFmpeg writes SRT into Matroska."""
+    plain = write_video(path.with_suffix(".plain.mkv"), Clip(frames=50, beep_s=1.0), flash_at_one_second)
+    lines = path.with_suffix(".srt")
+    lines.write_text("1\n00:00:00,200 --> 00:00:01,000\nHello, <i>you</i>\n\n2\n00:00:01,200 --> 00:00:01,900\nWörld\n")
+    given = ["-i", str(plain), "-i", str(lines), "-map", "0", "-map", "1", "-metadata:s:s:0", "language=eng"]
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *given, "-c", "copy", "-c:s", "srt", str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "srt"), (".mp4", "mov_text"), (".webm", "webvtt")])
+def test_subtitles_are_kept_in_the_containers_own_form(
+    tmp_path: Path, segmenter: Segmenter, suffix: str, codec: str
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
+    assert "left out" not in outcome.sound
+    with av.open(str(out)) as container:
+        (stream,) = container.streams.subtitles
+        assert (stream.codec_context.name, stream.metadata.get("language")) == (codec, "eng")
+        packets = [(float(p.pts * p.time_base), p.decode()) for p in container.demux(stream) if p.size > 2]
+    assert [at_s for at_s, _ in packets] == pytest.approx([0.2, 1.2], abs=0.03)
+    said = [re.sub(r"\{.*?\}", "", texts[0].dialogue.decode()) for _, texts in packets]
+    assert said == ["Hello, you", "Wörld"]
+
+
+def test_subtitles_that_a_container_can_not_hold_are_told_of(tmp_path: Path, segmenter: Segmenter) -> None:
+    out = tmp_path / "out.ts"
+    outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
+    assert "1 subtitle left out, as .ts can't hold them" in outcome.sound
