@@ -2,8 +2,9 @@
 # Makes clips of many kinds with ffmpeg: `sh benchmarks/studies/make_clips.sh FOLDER`, for clips.py. About a minute.
 set -eu
 mkdir -p "$1" && cd "$1"
+ff="ffmpeg -v error -y -nostdin"
 T="testsrc2=s=640x480:r=30:d=2"; S="sine=f=440:d=2"
-$ff -f lavfi -i "$T" -vf "select='gt(mod(n,5),0)+lt(n,20)'" -fps_mode vfr -c:v libx264 -preset ultrafast -pix_fmt yuv420p vfr.mp4
+$ff -f lavfi -i "$T" -vf "select='not(mod(n\,7)*gt(mod(n\,7)\,4))',select='gt(mod(n,5),0)+lt(n,20)'" -fps_mode vfr -c:v libx264 -preset ultrafast -pix_fmt yuv420p vfr.mp4
 $ff -f lavfi -i "$T,format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc" -c:v libx265 -preset ultrafast -x265-params log-level=error -tag:v hvc1 -pix_fmt yuv420p10le hdr10.mp4
 $ff -f lavfi -i "$T,format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=arib-std-b67:colorspace=bt2020nc" -c:v libx265 -preset ultrafast -x265-params log-level=error -pix_fmt yuv420p10le hlg.mkv
 $ff -f lavfi -i "testsrc2=s=640x480:r=30:d=1" -vf scale=641:479 -c:v libx264 -preset ultrafast -pix_fmt yuv444p odd.mp4

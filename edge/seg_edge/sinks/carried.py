@@ -19,9 +19,10 @@ PLAIN_TEXT = ("subrip", "ass", "webvtt", "text", "mov_text")
 # As FFmpeg's own decoders of plain text begin: the style that their lines name.
 STYLE = {
     "Name": "Default", "Fontname": "Arial", "Fontsize": "16", "PrimaryColour": "&Hffffff",
-    "SecondaryColour": "&Hffffff", "OutlineColour": "&H0", "BackColour": "&H0", "Bold": "0", "Italic": "0", "Underline": "0", "StrikeOut": "0",
-    "ScaleX": "100", "ScaleY": "100", "Spacing": "0", "Angle": "0", "BorderStyle": "1", "Outline": "1", "Shadow": "0",
-    "Alignment": "2", "MarginL": "10", "MarginR": "10", "MarginV": "10", "Encoding": "1",
+    "SecondaryColour": "&Hffffff", "OutlineColour": "&H0", "BackColour": "&H0", "Bold": "0", "Italic": "0",
+    "Underline": "0", "StrikeOut": "0", "ScaleX": "100", "ScaleY": "100", "Spacing": "0", "Angle": "0",
+    "BorderStyle": "1", "Outline": "1", "Shadow": "0", "Alignment": "2", "MarginL": "10", "MarginR": "10",
+    "MarginV": "10", "Encoding": "1",
 }  # fmt: skip
 ASS_HEADER = f"""[Script Info]
 ScriptType: v4.00+
