@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
+from seg_edge.apps.backdrop import Backdrop
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
-from seg_edge.effects import EffectSettings, cover, flatten, render
+from seg_edge.effects import EffectSettings, flatten, render
 from seg_edge.errors import OutputError
 from seg_edge.json_text import json_text
 from seg_edge.models import DEFAULT_MODEL
@@ -48,6 +48,7 @@ class CameraSettings:
     Attributes:
         controls: See `SourceRequest`.
         effects: What is made of the picture.
+        backdrop: A video that plays as its background.
         rotate: Turn the picture clockwise by so many degrees: 0, 90, 180 or 270.
         flip: Exchange top and bottom, after that.
         frame_origins: Web sites, such as `http://hass.local:8123`, that may show the page in a frame.
@@ -66,6 +67,7 @@ class CameraSettings:
     fps: float | None = None
     controls: Mapping[str, object] = field(default_factory=dict)
     effects: EffectSettings = field(default_factory=EffectSettings)
+    backdrop: Path | None = None
     rotate: int = 0
     flip: bool = False
     mirror: bool = False
@@ -141,6 +143,8 @@ def run_camera(
             stack.callback(pipeline.close)
             stack.enter_context(_stopped_by_signals(controls))
             log(f"camera: {pipeline.info.description}")
+            backdrop = Backdrop(settings.effects, pipeline.info.size_wh[::-1], settings.backdrop)
+            stack.callback(backdrop.close)
             sinks = SinkGroup(controls, log)
             stack.callback(sinks.close)
             for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
@@ -149,7 +153,7 @@ def run_camera(
             stats = RunStats()
             try:
                 with pipeline:
-                    _publish_all(settings, pipeline, controls, sinks, stats, show_status)
+                    _publish_all(settings, backdrop, pipeline, controls, sinks, stats, show_status)
             finally:
                 document = stats.to_json(pipeline, segmenter)
                 if settings.stats:  # before the sinks are closed: a long recording takes its time
@@ -168,6 +172,7 @@ def run_camera(
 
 def _publish_all(
     settings: CameraSettings,
+    backdrop: Backdrop,
     pipeline: Pipeline,
     controls: Controls,
     sinks: SinkGroup,
@@ -176,10 +181,7 @@ def _publish_all(
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
-    effect_settings = settings.effects
-    if isinstance(effect_settings.background, np.ndarray):
-        picture = cover(effect_settings.background, pipeline.info.size_wh[::-1])
-        effect_settings = replace(effect_settings, background=picture)
+    first: float | None = None
     manager.ready()
     status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
     while not controls.stopped.is_set() and stats.published != settings.frames:
@@ -189,7 +191,8 @@ def _publish_all(
         item = pipeline.take(IDLE_S)
         if item is not None:
             last = now
-            _publish(item, effect_settings, controls, sinks, stats)
+            first = first or item.source.captured
+            _publish(item, backdrop.at(item.source.captured - first), controls, sinks, stats)
         elif pipeline.exhausted():
             break
         else:

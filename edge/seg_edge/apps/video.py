@@ -10,17 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seg_edge.apps.backdrop import Backdrop
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
-from seg_edge.effects import EffectSettings, cover, render
+from seg_edge.effects import EffectSettings, render
 from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.photo.find import PHOTO_SUFFIXES
 from seg_edge.segmenter import Segmenter
@@ -67,6 +68,7 @@ def segment_video(
     show_progress: Progress = lambda done, total: None,
     crf: int | None = None,
     fps: float | None = None,
+    backdrop: Path | None = None,
 ) -> VideoOutcome:
     """Segments a video file; `out` is there when all of it is done, and not before.
 
@@ -79,6 +81,7 @@ def segment_video(
         show_progress: Takes the number of frames done, and of all as far as the file tells.
         crf: Quality as the codec counts it; None takes one at which the file is hardly larger than the video.
         fps: Of numbered pictures.
+        backdrop: A video that plays as the background.
 
     Raises:
         SourceError: The video can't be read.
@@ -90,12 +93,13 @@ def segment_video(
     keep_freed_memory()
     request = SourceRequest(str(video), segmenter.card.input_size_wh, fps=fps, live=False)
     stats = RunStats()
-    with Pipeline(request, segmenter, log=lambda news: None, effects=settings) as pipeline:
-        if isinstance(settings.background, np.ndarray):
-            settings = replace(settings, background=cover(settings.background, pipeline.info.size_wh[::-1]))
+    with (
+        Pipeline(request, segmenter, log=lambda news: None, effects=settings) as pipeline,
+        closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as behind,
+    ):
 
         def draw(item: SegmentedFrame) -> np.ndarray:
-            return render(item.source.frame, item.answer, settings)
+            return render(item.source.frame, item.answer, behind.at(item.source.at_s or 0.0))
 
         def run(write: Write) -> None:
             _write_frames(write, pipeline, draw, stats, show_progress)

@@ -27,6 +27,7 @@ from seg_edge.commands.options import (
     SmoothOption,
     ThreadsOption,
     effect_settings,
+    moving_background,
 )
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
@@ -187,12 +188,14 @@ def camera(
 
     if (segment and not record) or (keep and not segment):
         raise UsageError("--keep is for --segment, and --segment for --record; give those too.")
+    backdrop = moving_background(background)
     settings = CameraSettings(
         source=source,
         size_wh=_size(size) if size else None,
         fps=fps,
         controls=dict(_control(text) for text in control or ()),
-        effects=effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
+        effects=effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes, backdrop),
+        backdrop=backdrop,
         rotate=int(rotate.value),
         flip=flip,
         frame_origins=tuple(allow_frame or ()),

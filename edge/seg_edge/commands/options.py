@@ -73,7 +73,8 @@ EffectOption = Annotated[
 BackgroundOption = Annotated[
     str | None,
     typer.Option(
-        help="For the effect 'replace': a picture's file, white, black, green, #rrggbb or transparent.",
+        help="For the effect 'replace': a picture's file, of a video or camera also a video's, which is repeated; "
+        "white, black, green, #rrggbb or transparent.",
         metavar="FILE|COLOUR",
         rich_help_panel=EFFECT_PANEL,
     ),
@@ -96,13 +97,20 @@ FillHolesOption = Annotated[
 
 
 def effect_settings(
-    effect: str, background: str | None, blur_strength: float, only: str, min_area: float, fill_holes: bool
+    effect: str,
+    background: str | None,
+    blur_strength: float,
+    only: str,
+    min_area: float,
+    fill_holes: bool,
+    backdrop: Path | None = None,
 ) -> EffectSettings:
-    """The settings that these options ask for; reads the background's picture.
+    """The settings that these options ask for; reads the background's picture, the first one of the video `backdrop`.
 
     Raises:
         UsageError: They don't fit together.
         PhotoError: The background can't be read.
+        SourceError: The backdrop can't be.
     """
     from seg_edge.effects import EffectSettings, check_background, parse_background
     from seg_edge.photo.read import read_photo
@@ -111,5 +119,18 @@ def effect_settings(
     if blur_strength != 1 and effect != "blur":
         raise UsageError("--blur-strength is for --effect blur.")
     behind = parse_background(background) if background is not None else None
-    picture = read_photo(behind) if isinstance(behind, Path) else behind
+    picture = read_photo(behind) if isinstance(behind, Path) and not backdrop else behind
+    if backdrop:
+        from seg_edge.apps.backdrop import first_picture
+
+        picture = first_picture(backdrop)
     return EffectSettings(effect, picture, blur_strength, only, min_area, fill_holes)
+
+
+def moving_background(background: str | None) -> Path | None:
+    """The video that is meant by `--background`; None where it is none, or a photo or a colour."""
+    from seg_edge.effects import parse_background
+    from seg_edge.photo.find import PHOTO_SUFFIXES
+
+    behind = parse_background(background) if background is not None else None
+    return behind if isinstance(behind, Path) and behind.suffix.lower() not in PHOTO_SUFFIXES else None

@@ -25,6 +25,7 @@ from seg_edge.commands.options import (
     SmoothOption,
     ThreadsOption,
     effect_settings,
+    moving_background,
 )
 from seg_edge.errors import OutputError
 from seg_edge.json_text import json_text
@@ -81,7 +82,8 @@ def video(
 
     if stats:
         check_writable(stats)
-    settings = effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes)
+    backdrop = moving_background(background)
+    settings = effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes, backdrop)
     segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -99,6 +101,7 @@ def video(
                 lambda done, total: bar.update(task, completed=done, total=total and max(done, total)),
                 crf,
                 fps,
+                backdrop,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None

@@ -15,6 +15,27 @@ ENCODERS = {"opus": "libopus", "mp3": "libmp3lame"}
 RATES = {"libopus": {48000}, "libmp3lame": {44100, 48000}, "aac": {44100, 48000}}
 KEPT = ("title", "artist", "date", "creation_time", "comment", "description", "copyright")
 PACKET_S = 0.02
+PLAIN_TEXT = ("subrip", "ass", "webvtt", "text", "mov_text")
+# As FFmpeg's own decoders of plain text begin: the style that their lines name.
+STYLE = {
+    "Name": "Default", "Fontname": "Arial", "Fontsize": "16", "PrimaryColour": "&Hffffff",
+    "SecondaryColour": "&Hffffff", "OutlineColour": "&H0", "BackColour": "&H0", "Bold": "0", "Italic": "0",
+    "Underline": "0", "StrikeOut": "0", "ScaleX": "100", "ScaleY": "100", "Spacing": "0", "Angle": "0",
+    "BorderStyle": "1", "Outline": "1", "Shadow": "0", "Alignment": "2", "MarginL": "10", "MarginR": "10",
+    "MarginV": "10", "Encoding": "1",
+}  # fmt: skip
+ASS_HEADER = f"""[Script Info]
+ScriptType: v4.00+
+PlayResX: 384
+PlayResY: 288
+
+[V4+ Styles]
+Format: {", ".join(STYLE)}
+Style: {",".join(STYLE.values())}
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+""".replace("\n", "\r\n").encode()
 
 
 class CarriedStreams:
@@ -35,7 +56,7 @@ class CarriedStreams:
         self._film, self._form = film, video_format(film.path)
         self._container = open_container(original)
         origin_s = beginning_s(self._container)
-        carriers: dict[int, _Copy | _Encode] = {}
+        carriers: dict[int, _Copy | _Encode | _Texts] = {}
         sounds = [s for s in self._container.streams.audio if s.codec_context is not None]
         anew = ""
         for stream in sounds if self._form.sound else []:
@@ -48,17 +69,21 @@ class CarriedStreams:
         taken = [s for s in subtitles if s.codec_context is not None and _codec(s) in self._form.subtitles]
         for stream in taken:
             carriers[stream.index] = _Copy(film, stream, origin_s, False)
+        for stream in [s for s in subtitles if s not in taken and _can_be_written_anew(s, self._form)]:
+            carriers[stream.index] = _Texts(film, stream, origin_s, self._form.subtitles[0])
+            taken.append(stream)
         self._carriers = carriers
         self._keep_texts(origin_s)
         unknown = len(self._container.streams.audio) - len(sounds)
-        lost = [(unknown, "sounds that can't be decoded"), (len(subtitles) - len(taken), "subtitles")]
-        self.left_out = " and ".join(f"{count} {what}" for count, what in lost if count)
+        lost = [(unknown, "undecodable sounds"), (len(subtitles) - len(taken), "subtitles")]
+        self.left_out = " and ".join(f"{count} {what[:-1] if count == 1 else what}" for count, what in lost if count)
         many = f"{len(sounds)} sounds were" if len(sounds) > 1 else "the sound was"
         self.sound = f"{many} kept{anew}" if carriers and sounds else ""
         if not self._container.streams.audio:
             self.sound = "the original has no sound"
         elif not self.sound:
             self.sound = f"the sound was left out, as {film.path.suffix} has none"
+        self._heard = False
         self._packets = self._demux()
         self._next = next(self._packets, None)
 
@@ -73,6 +98,7 @@ class CarriedStreams:
             if due_s > at_s:
                 return
             self._carriers[packet.stream_index].take(packet)
+            self._heard |= packet.stream.type == "audio"
             self._next = next(self._packets, None)
 
     def finish(self) -> None:
@@ -80,6 +106,8 @@ class CarriedStreams:
         self.mux_until(float("inf"))
         for carrier in self._carriers.values():
             carrier.finish()
+        if not self._heard and any(self._container.streams[index].type == "audio" for index in self._carriers):
+            self.sound = "nothing of its sound is in the file"
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +235,40 @@ class _Encode:
         steps.append(("abuffersink", ""))
         graph.link_nodes(*(graph.add(name, arguments or None) for name, arguments in steps)).configure()
         return graph
+
+
+class _Texts:
+    """Subtitles that the container holds in another form."""
+
+    def __init__(self, film: VideoFile, stream: Any, origin_s: float, codec: str):
+        self.clock = SteadyClock(PACKET_S, origin_s)
+        self._film, self._stream = film, stream
+        self._out = film.container.add_stream(codec)
+        self._out.codec_context.subtitle_header = ASS_HEADER
+        self._out.metadata.update(_language(stream))
+
+    def take(self, packet: Any) -> None:
+        """Muxes what the packet says."""
+        try:
+            lines = [line.ass for line in packet.decode() if line.type == b"ass"]
+        except (OSError, ValueError):  # a damaged line is left out
+            return
+        for line in lines:
+            said = self._film.av.subtitles.subtitle.SubtitleSet.create(line, 0, packet.duration, packet.pts)
+            one = self._out.codec_context.encode_subtitle(said)
+            one.stream, one.time_base, one.duration = self._out, packet.time_base, packet.duration
+            one.pts = one.dts = packet.pts - round(self.clock.origin_s / packet.time_base)
+            self._film.mux(one)
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+
+def _can_be_written_anew(stream: Any, form: Format) -> bool:
+    import av
+
+    able = hasattr(av, "subtitles") and hasattr(av.subtitles.subtitle.SubtitleSet, "create")  # PyAV before 17 isn't
+    return able and stream.codec_context is not None and bool(form.subtitles) and _codec(stream) in PLAIN_TEXT
 
 
 def _codec(stream: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import tempfile
@@ -13,16 +14,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg_edge.errors import OutputError, UsageError
+from seg_edge.errors import OutputError, SourceError, UsageError
 from seg_edge.sinks.remux import put_index_first
 from seg_edge.sinks.sink import OutputFrame
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.sinks.video_formats import video_format
+from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.video_file import VideoFileSource
 
 # A card that takes its time for a quarter of a second costs no picture; 1080p pictures are 6 MB each.
 WAITING = 8
 LONGEST_GAP_S = 10.0
 CLOSING_S = 60.0
+ANY_INPUT_WH = (1, 1)  # no model sees what is read back
 
 
 class Record:
@@ -136,12 +140,20 @@ class Record:
             for finishing in self._finishing:
                 finishing.result()
         except Exception as error:
-            kept = isinstance(error, OutputError) and self.frames
-            self._error = OutputError(f"{error} What was recorded until then is kept.") if kept else error
+            self._error = self._told(error) if isinstance(error, OutputError) and self.path.exists() else error
             while not self._ended:
                 self._next()
         finally:
             self._finisher.shutdown()
+
+    def _told(self, error: OutputError) -> OutputError:
+        """The error, with what is left: a disk that is full at once may hold a file in which no picture is."""
+        try:
+            with contextlib.closing(VideoFileSource(SourceRequest(str(self.path), ANY_INPUT_WH, live=False))):
+                return OutputError(f"{error} What was recorded until then is kept.")
+        except SourceError:
+            self.path.unlink(missing_ok=True)
+            return OutputError(f"{error} Nothing of it plays, so it was deleted.")
 
     def _next(self) -> tuple[np.ndarray, float] | None:
         taken = self._queue.get()

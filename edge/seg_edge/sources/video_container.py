@@ -101,7 +101,7 @@ class SteadyClock:
 def frame_rate(stream: Any) -> Fraction | None:
     """A stream's frames a second: its constant rate, else the mean; None if neither is known."""
     keeps, mean = stream.guessed_rate, stream.average_rate
-    if keeps and (not mean or abs(keeps / mean - 1) < 0.05):
+    if keeps and (not mean or mean > FASTEST_FPS or abs(keeps / mean - 1) < 0.05):
         mean = keeps
     return mean if mean and mean <= FASTEST_FPS else None
 

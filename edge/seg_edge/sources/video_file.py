@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from seg_edge.errors import SourceError
+from seg_edge.frame import as_frame
 from seg_edge.sources.names import is_sequence, is_url, shown_name
 from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 from seg_edge.sources.still import fit_inside
@@ -120,7 +121,7 @@ class VideoFileSource:
         yield from map(self._source_frame, filters.flush())
 
     def _source_frame(self, frame: Any) -> SourceFrame:
-        picture = fit_inside(frame.to_ndarray(), self._request.size_wh)
+        picture = fit_inside(as_frame(frame.to_ndarray()), self._request.size_wh)
         return SourceFrame(picture, None, time.monotonic(), self._clock(frame.time))
 
     def _frames(self) -> Iterator[Any]:
@@ -134,6 +135,8 @@ class VideoFileSource:
                 self._damaged += self._keyed
                 continue
             for frame in frames:
+                if frame.time_base is None:  # PyAV gives it to frames of a packet, not to those got out at the end
+                    frame.time_base = self._stream.time_base
                 if not timed:
                     frame.pts = frame.dts
                 if not frame.is_corrupt:

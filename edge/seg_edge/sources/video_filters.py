@@ -37,7 +37,7 @@ class Filters:
         self._interlaced = False
 
     def push(self, frame: Any) -> Iterator[Any]:
-        """The frames that are ready, bgr24; the deinterlacer holds one back."""
+        """The frames that are ready, bgr24, or bgra where they may be transparent; the deinterlacer holds one back."""
         self._interlaced |= frame.interlaced_frame
         form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self._interlaced)
         if form != self._form:
@@ -66,7 +66,7 @@ class Filters:
         steps = [f"buffer={given}"]
         if self._interlaced:
             steps.append("bwdif=mode=send_frame:deint=interlaced")
-        steps += [_scale(frame, self._aspect), "setsar=1", *_turn(frame), "format=bgr24", "buffersink"]
+        steps += [_scale(frame, self._aspect), "setsar=1", *_turn(frame), f"format={_pixels(frame)}", "buffersink"]
         graph = self._av.filter.Graph()
         graph.link_nodes(*(graph.add(*step.split("=", 1)) for step in steps)).configure()
         return graph
@@ -81,6 +81,10 @@ def _scale(frame: Any, aspect: Fraction | None) -> str:
     if frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020_PRIMARIES:
         size += ":out_primaries=bt709:out_transfer=bt709"
     return size
+
+
+def _pixels(frame: Any) -> str:
+    return "bgra" if any(part.is_alpha for part in frame.format.components) else "bgr24"
 
 
 def _turn(frame: Any) -> list[str]:

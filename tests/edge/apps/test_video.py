@@ -337,3 +337,58 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(tmp_path / "out.mp4")
     assert (len(frames), fps) == (4, pytest.approx(10))
+
+
+def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = carded(TWO_UINT8, tmp_path)
+    clip = write_video(tmp_path / "clip.mp4", Clip(frames=10, fps=10), lambda number: bright_square((240, 320)))
+    behind = write_video(
+        tmp_path / "behind.mp4",
+        Clip(frames=3, fps=5),
+        lambda number: np.full((240, 320, 3), 40 + 60 * number, np.uint8),
+    )
+    out = tmp_path / "out.mp4"
+    arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--crf", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--effect", "replace", "--background", str(behind)])
+    assert (stopped.value.code or 0, capfd.readouterr()[1]) == (0, "")
+    frames, _ = read_clip(out)
+    shades = [round((int(frame[:20].mean()) - 40) / 60) for frame in frames]
+    assert shades == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1]
+    assert all(frame[120, 160].min() > 200 for frame in frames), "the square is in front"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--effect", "replace", "--background", str(tmp_path / "none.gif"), "--force"])
+    assert stopped.value.code == 1
+    assert "none.gif: doesn't exist" in capfd.readouterr()[1]
+
+
+def subtitled(path: Path) -> Path:
+    """A clip with two lines of subtitles, as FFmpeg writes SRT into Matroska."""
+    plain = write_video(path.with_suffix(".plain.mkv"), Clip(frames=50, beep_s=1.0), flash_at_one_second)
+    lines = path.with_suffix(".srt")
+    lines.write_text("1\n00:00:00,200 --> 00:00:01,000\nHello, <i>you</i>\n\n2\n00:00:01,200 --> 00:00:01,900\nWörld\n")
+    given = ["-i", str(plain), "-i", str(lines), "-map", "0", "-map", "1", "-metadata:s:s:0", "language=eng"]
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", *given, "-c", "copy", "-c:s", "srt", str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "srt"), (".mp4", "mov_text"), (".webm", "webvtt")])
+def test_subtitles_are_kept_in_the_containers_own_form(
+    tmp_path: Path, segmenter: Segmenter, suffix: str, codec: str
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
+    assert "left out" not in outcome.sound
+    with av.open(str(out)) as container:
+        (stream,) = container.streams.subtitles
+        assert (stream.codec_context.name, stream.metadata.get("language")) == (codec, "eng")
+        packets = [(float(p.pts * p.time_base), p.decode()) for p in container.demux(stream) if p.size > 2]
+    assert [at_s for at_s, _ in packets] == pytest.approx([0.2, 1.2], abs=0.03)
+    said = [re.sub(r"\{.*?\}", "", texts[0].dialogue.decode()) for _, texts in packets]
+    assert said == ["Hello, you", "Wörld"]
+
+
+def test_subtitles_that_a_container_can_not_hold_are_told_of(tmp_path: Path, segmenter: Segmenter) -> None:
+    out = tmp_path / "out.ts"
+    outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
+    assert "1 subtitle left out, as .ts can't hold them" in outcome.sound

@@ -229,3 +229,25 @@ def test_names_of_pieces_and_which_are_deleted(tmp_path: Path) -> None:
         os.utime(path, (1000 + age, 1000 + age))
     pieces.delete_oldest(written[-1])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in [*others, *written[2:]])
+
+
+@pytest.mark.parametrize(("most_bytes", "kept"), [(400, False), (200_000, True)])
+def test_what_is_left_on_a_full_disk_plays_or_is_deleted(tmp_path: Path, most_bytes: int, kept: bool) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from tests.edge.sinks.test_record import item, record
+from tests.tiny import noise
+from dataclasses import replace
+from seg_edge.sinks.record import Record
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+record(Record(Path(sys.argv[1]), 10), *(replace(item(n / 10), picture=noise((240, 320), n)) for n in range(40)))
+"""
+    path = tmp_path / "clip.mkv"
+    command = [sys.executable, "-c", code, str(path), str(most_bytes)]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False).stderr
+    assert "File too large" in said
+    assert ("What was recorded until then is kept." in said) == kept
+    assert ("Nothing of it plays, so it was deleted." in said) != kept
+    assert path.exists() == kept
+    assert len(play(path)) > 0 or not kept

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
+from seg_edge.sinks.video_file import VideoFile
 from seg_edge.sources.open import open_source
 from seg_edge.sources.source import SourceFrame, SourceRequest
 from seg_edge.sources.video_container import SteadyClock
@@ -310,3 +311,19 @@ def test_the_interlaced_case() -> None:
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install av" in refusal(write_clip(tmp_path / "clip.mp4"))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_clip_so_short_that_the_decoder_holds_all_of_it_back(tmp_path: Path, frames: int) -> None:
+    path = write_video(tmp_path / "short.mp4", Clip(frames=frames, times_s=[0.0, 0.3, 0.7][:frames]), numbered_bgr)
+    assert np.allclose(times(list(opened(path))), [0.0, 0.3, 0.7][:frames], atol=0.001)
+
+
+def test_what_is_transparent_lies_over_white(tmp_path: Path) -> None:
+    picture = np.full((240, 320, 4), (200, 40, 40, 255), np.uint8)
+    picture[:, 160:, 3] = 0
+    with VideoFile(tmp_path / "clip.mov", (320, 240), 10, transparent=True) as film:
+        film.write(picture)
+    (shown,) = opened(film.path)
+    assert np.abs(shown.frame[120, 40].astype(int) - (200, 40, 40)).max() < 8
+    assert shown.frame[120, 280].min() > 250
