@@ -1,8 +1,9 @@
-"""Is the page as fast as Python? `python benchmarks/studies/serve_page.py PHOTO`.
+"""Is the page as fast as Python, and fast enough for a camera? `python benchmarks/studies/serve_page.py PHOTO`.
 
 Opens the page in the system's Chromium, segments one photo again and again there and by a `Segmenter` here, in turns,
-and prints the median milliseconds of each stage, what the page loads in bytes, and how long that takes. Needs the page
-(`make web`), Chromium and Playwright.
+and prints the median milliseconds of each stage, what the page loads in bytes, and how long that takes. Then it opens
+Chromium's drawn camera at 640x480 with each effect, and prints pictures a second and the processor's time that each
+took. Needs the page (`make web`), Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import statistics
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -27,8 +28,25 @@ from seg_edge.photo.write import encode_picture
 from seg_edge.segmenter import Segmenter
 from seg_edge.timing import timed
 
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-STAGES = {"Decode": "decode", "Resize": "preprocess", "Model": "inference", "Label map": "postprocess"}
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream=fps=60",
+]
+STAGES = ("decode", "preprocess", "inference", "postprocess")
+EFFECTS = ("cutout", "blur", "replace", "anonymize", "overlay", "mask")
+COUNT = """
+window.drawn = 0;
+const draw = ImageBitmapRenderingContext.prototype.transferFromImageBitmap;
+ImageBitmapRenderingContext.prototype.transferFromImageBitmap = function (picture) {
+  window.drawn++;
+  return draw.call(this, picture);
+};
+"""
 
 
 def in_python(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
@@ -39,13 +57,43 @@ def in_python(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
     return {**timing_ms, **segmenter(frame).timing_ms}
 
 
+def in_browser(page: Any, jpeg: bytes) -> dict[str, float]:
+    """The same by the page."""
+    page.evaluate("document.getElementById('status').textContent = ''")
+    page.locator("#files").set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": jpeg})
+    page.get_by_text("Done").or_(page.get_by_text("was found")).wait_for()
+    times = "(stages) => stages.map((s) => parseFloat(document.querySelector(`#timing .${s} dd`).textContent))"
+    found = dict(zip(STAGES, page.evaluate(times, list(STAGES)), strict=True))
+    page.evaluate("document.getElementById('clear').click()")
+    return found
+
+
+def cpu_s(browser: Any) -> float:
+    """Seconds of processor time of all of the browser's processes so far."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(process["cpuTime"] for process in processes)
+
+
+def of_camera(browser: Any, page: Any, effect: str, seconds: float) -> tuple[float, float]:
+    """Pictures a second, and milliseconds of processor time of each."""
+    page.locator(f"input[value={effect}]").check()
+    page.wait_for_timeout(1000)
+    began, used, drawn = time.perf_counter(), cpu_s(browser), page.evaluate("drawn")
+    page.wait_for_timeout(seconds * 1000)
+    count, elapsed = page.evaluate("drawn") - drawn, time.perf_counter() - began
+    return count / elapsed, (cpu_s(browser) - used) * 1000 / max(count, 1)
+
+
 def main(
     photo: Annotated[Path, typer.Argument(help="The photo; it is scaled to --size and given as JPEG.")],
     size: Annotated[tuple[int, int], typer.Option(min=1, metavar="W H", help="Of the photo.")] = (640, 480),
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Counted runs, after 5 that aren't.")] = 40,
+    seconds: Annotated[float, typer.Option(min=0, max=60, help="Of the camera, with each effect.")] = 5.0,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = DEFAULT_MODEL,
 ) -> None:
-    """Measures, and prints a table."""
+    """Measures, and prints two tables."""
     with exit_codes():
         from playwright.sync_api import sync_playwright
 
@@ -58,7 +106,8 @@ def main(
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         with served(model) as (port, _), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            page = browser.new_page(service_workers="block")
+            page = browser.new_page(service_workers="block", locale="en-GB")
+            page.add_init_script(COUNT)
             page.on(
                 "response", lambda got: loaded.update({got.url.rpartition("/")[2]: int(got.headers["content-length"])})
             )
@@ -67,20 +116,17 @@ def main(
             page.get_by_text("Ready").wait_for()
             ready_s = time.perf_counter() - began
             total = sum(loaded.values())
-            page.locator("#file").set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": jpeg})
-            segment = page.get_by_role("button", name="Segment", exact=True)
             for turn in range(runs + 5):
-                page.get_by_text("press Segment" if not turn else "Done").wait_for()
-                page.evaluate("document.getElementById('status').textContent = ''")
-                segment.click()
-                page.get_by_text("Done").wait_for()
-                lines = page.locator("#timing div").all_inner_texts()
-                stages = {name: float(text.split()[0]) for name, text in (line.split("\n") for line in lines)}
-                measured = in_python(segmenter, jpeg)
+                of_page, of_python = in_browser(page, jpeg), in_python(segmenter, jpeg)
                 if turn >= 5:
-                    browser_ms.append({STAGES[name]: value for name, value in stages.items() if name in STAGES})
-                    python.append(measured)
+                    browser_ms.append(of_page)
+                    python.append(of_python)
             threads = page.locator("#threads").inner_text()
+            live = {}
+            if seconds:
+                page.locator("#webcam").click()
+                page.locator("#shoot").wait_for()
+                live = {effect: of_camera(browser, page, effect, seconds) for effect in EFFECTS}
             browser.close()
         typer.echo(
             f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenter.file.name}"
@@ -90,11 +136,15 @@ def main(
             f"medians of {runs}, ms, {size[0]}x{size[1]}, {len(jpeg):,} bytes; Python with {segmenter.threads} threads"
         )
         typer.echo(f"{'':14}{'browser':>9}{'Python':>9}")
-        for stage in STAGES.values():
+        for stage in STAGES:
             ours, theirs = (statistics.median(run[stage] for run in runs_) for runs_ in (browser_ms, python))
             typer.echo(f"{stage:14}{ours:9.1f}{theirs:9.1f}")
         ours, theirs = (statistics.median(sum(run.values()) for run in runs_) for runs_ in (browser_ms, python))
         typer.echo(f"{'total':14}{ours:9.1f}{theirs:9.1f}")
+        if live:
+            typer.echo("camera, 640x480: pictures a second, and ms of processor time of each in the whole browser")
+            for effect, (rate, used_ms) in live.items():
+                typer.echo(f"{effect:14}{rate:9.1f}{used_ms:9.1f}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ export function backgroundOf({ data, spec, kind }: Scores): Float32Array {
 
 /** Share of the pixels of each class. */
 export function sharesOf(labels: Uint8Array, classes: number): number[] {
-  const counts = new Array<number>(classes).fill(0);
-  for (const label of labels) counts[label] = (counts[label] ?? 0) + 1;
-  return counts.map((count) => count / labels.length);
+  const counts = new Uint32Array(256);
+  for (let i = 0; i < labels.length; i++) counts[labels[i]!]!++;
+  return Array.from(counts.subarray(0, classes), (count) => count / labels.length);
 }
