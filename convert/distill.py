@@ -30,8 +30,7 @@ from convert.distillation.task import DistillConfig
 from convert.distillation.teacher import Teacher
 from seg_edge.errors import UsageError
 from seg_edge.photo.find import find_photos
-from train.dataset import open_split
-from train.foreign.open import import_model
+from train.foreign.open import import_model, split_of
 from train.foreign.reading import SUFFIXES
 from train.keras_model import TrainedModel
 from train.options import check_resume_or_force, resumable, run_command, use_threads
@@ -84,7 +83,7 @@ def main(
         if teacher.suffix in SUFFIXES:
             source, dataset = import_model(teacher, data, split, log=typer.echo)
         else:
-            source, dataset = teacher, open_split(data, split or teacher.parent / "split.json")
+            source, dataset = teacher, split_of(teacher, data, split, typer.echo)
         taught = distill(
             Teacher.load(source, dataset.classes),
             dataset,

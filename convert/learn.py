@@ -32,6 +32,7 @@ from seg_edge import Segmenter
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError, UsageError
 from seg_edge.evaluation.latency import measure
+from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import write_file
 from train.advice import learnt_nothing, would_go_on
@@ -68,6 +69,9 @@ def main(
     attribute: Annotated[str | None, typer.Option(help="VIA's region attribute with the class.")] = None,
     label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
+    other: Annotated[
+        Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")
+    ] = None,
     group: Annotated[
         str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
     ] = "similar",
@@ -80,12 +84,15 @@ def main(
             raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
         folder = out or photos.with_name(f"{photos.resolve().name}_model")
         made_of = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, group, recipe]
-        _require_same(folder, json.loads(json.dumps([*made_of, budget_ms, budget_kb, values])))
+        others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
+        given = {name: value for name, value in values.items() if name != "epochs"}  # more of these go on
+        _require_same(folder, json.loads(json.dumps([*made_of, others, budget_ms, budget_kb, given])))
         data = folder / "data"
         if not data.is_dir():
             names = None if classes is None else comma_separated(classes)
-            for warning in make_masks(annotations, photos, data, attribute, names, label=label).warnings:
+            for warning in make_masks(annotations, photos, data, attribute, names, label=label, other=other).warnings:
                 typer.echo(f"warning: {warning}", err=True)
+            typer.echo(f"{data / 'contact_sheet.jpg'}: look whether the masks fit")
         trained, dataset = _trained(folder, data, group, RECIPES[recipe]().replace(**values), budget_ms, budget_kb)
         _converted(trained, dataset, folder, name or photos.resolve().name)
     typer.echo(f"{folder / 'model.tflite'}: seg-edge camera --model {folder / 'model.tflite'}")
@@ -113,7 +120,8 @@ def _trained(
     begun = run / "recipe.json"
     if begun.is_file():
         dataset = open_split(data, run / "split.json")
-        recipe = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
+        saved = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
+        recipe = saved.replace(epochs=recipe.epochs)
     else:
         dataset = open_dataset(data, group=group, log=typer.echo)
         if budget_ms or budget_kb:
@@ -123,7 +131,7 @@ def _trained(
     if failure := learnt_nothing(run):
         raise OutputError(failure)
     if hint := would_go_on(run):
-        typer.echo(hint.replace("--resume --epochs", "another --out with --epochs"))
+        typer.echo(hint.replace("--resume --epochs", "the same line with --epochs"))
     return trained, dataset
 
 
@@ -137,6 +145,10 @@ def _converted(trained: TrainedModel, dataset: Dataset, folder: Path, name: str)
     draw_worst({"model": segmenter}, test, scores, folder / "worst.jpg")
     timing = {threads: measure({"model": target}, threads)["model"] for threads in (1, 2)}
     write_report(folder, segmenter.card, scores, timing)
+    each = ", ".join(
+        f"{name} {value:.3f}" for name, value in zip(dataset.classes[1:], dice(scores.matrix)[1:], strict=True)
+    )
+    typer.echo(f"Dice on {len(test)} photos it never saw: {scores.mean_dice:.3f} ({each})")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ The file has {(folder / "model.tflite").stat().st_size / 1000:.0f} kB and takes 
 <p>As 8-bit integers it has a mean Dice of {val["int8"]["mean_dice"]:.3f} on the photos that chose the epoch,
 before that {val["float"]["mean_dice"]:.3f}. If the test photos were taken on the same day as the others, expect less
 on another day.
-It knows only what it was shown: somebody else in the picture may be taken for one of its classes.</p>
+It knows only what it was shown. {_on_others(scores)}</p>
 <h2>How fast it is here</h2>
 <p>An inference takes {times} ({platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; median).</p>
 <h2>Where it is worst</h2>{_picture(folder / "worst.jpg", "The test photos with the lowest scores")}
@@ -59,6 +59,18 @@ It knows only what it was shown: somebody else in the picture may be taken for o
 </body></html>
 """
     write_file(folder / "report.html", page.encode())
+
+
+def _on_others(scores: Scores) -> str:
+    """What the model makes of photos with none of its classes."""
+    others = [photo.matrix for photo in scores.photos if not photo.matrix[1:].any()]
+    if not others:
+        return (
+            "No test photo shows anybody or anything else, who may be taken for one of its classes: "
+            "<code>--other FOLDER</code> adds such photos."
+        )
+    share = sum(matrix[0, 1:].sum() for matrix in others) / sum(matrix.sum() for matrix in others)
+    return f"Of {len(others)} test photos that show none of its classes, it took {share:.1%} of the pixels for one."
 
 
 def _picture(path: Path, what: str) -> str:

@@ -37,9 +37,8 @@ from seg_edge.photo.write import write_picture
 from seg_edge.sinks.legend import TextRenderer
 from seg_edge.system.files import atomic_write, write_file
 from seg_edge.system.fonts import font_for, spelled
-from train.dataset import open_split
 from train.foreign import options as foreign
-from train.foreign.open import SPLIT_NAME, import_model, open_keras
+from train.foreign.open import import_model, open_keras, split_of
 from train.foreign.reading import SUFFIXES
 from train.keras_model import keras_segmenter, open_segmenter
 from train.options import comma_separated, run_command
@@ -178,7 +177,7 @@ def main(
             examples, names = dataset.parts[part], dataset.classes
             segmenter = open_segmenter(source, names)
         else:
-            dataset = open_split(data, split or model.parent / SPLIT_NAME)
+            dataset = split_of(model, data, split, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
             segmenter = Segmenter(model)
         if len(segmenter.classes) != len(names):

@@ -86,6 +86,7 @@ def make_masks(
     *,
     label: str = "",
     colours: Path | None = None,
+    other: Path | None = None,
 ) -> MaskSummary:
     """Makes the data folder that the rest of the project trains from.
 
@@ -101,13 +102,14 @@ def make_masks(
         force: Replace `out` if it is a data folder made by this function.
         label: The class of regions that name none, and of white in black and white masks.
         colours: A table of class names and colours, for masks of colours.
+        other: A folder of photos with none of the classes, such as of strangers; all background, called `other_...`.
 
     Raises:
         DataError: The annotations can't be used, or don't fit the photos; all the photos are named.
         OutputError: `out` exists, or can't be written.
         UsageError: `classes` makes no sense.
     """
-    _check_out(out, force, keep=(annotations, photos))
+    _check_out(out, force, keep=(annotations, photos, *([other] if other else [])))
     choices = Choices(attribute, label, tuple(classes or ()), colours)
     found = {
         photo: of_photo
@@ -120,11 +122,17 @@ def make_masks(
     warnings = same_but_for_case(labels[1:])
     if cut := past_the_edge(regions, photos):
         warnings.append(f"Regions that reach a little past their photo's edge, where they are cut off: {cut}.")
+    sources = {photo: photos / photo for photo in regions}
+    if other:
+        strangers = find_photos([str(other)])
+        for error in strangers.failures.values():
+            raise error
+        sources |= {f"other_{path.name}": path for path in strangers.paths}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             made = Path(scratch, "new")
-            counts = _write(made, regions, photos, labels)
+            counts = _write(made, sources, regions, labels)
             _put(made, out, Path(scratch, "old"))
     except OSError as error:
         raise OutputError(f"Can't write {out}: {error}.") from error
@@ -133,7 +141,7 @@ def make_masks(
         out=out,
         sheet=out / "contact_sheet.jpg",
         classes=counts,
-        photos=len(regions),
+        photos=len(sources),
         unused=len({photo.name for photo in find_photos([str(photos)]).paths} - set(regions)),
         warnings=(*warnings, *([f"Fewer than {FEW_PHOTOS} photos show: {', '.join(few)}."] if few else [])),
     )
@@ -208,23 +216,23 @@ def _put(made: Path, out: Path, old: Path) -> None:
 
 
 def _write(
-    out: Path, regions: Mapping[str, Sequence[Region]], folder: Path, labels: Sequence[str]
+    out: Path, sources: Mapping[str, Path], regions: Mapping[str, Sequence[Region]], labels: Sequence[str]
 ) -> tuple[ClassCount, ...]:
     """Fills the data folder; gives the counts of classes.csv."""
     (out / "images").mkdir(parents=True)
     (out / "masks").mkdir()
     pixels, in_photos = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
-    shown = shown_on_sheet(len(regions))
+    shown = shown_on_sheet(len(sources))
     cells, unreadable = [], []
-    with typer.progressbar(regions.items(), label="Drawing masks", file=sys.stderr) as progress:
-        for number, (photo, of_photo) in enumerate(progress):
+    with typer.progressbar(sources.items(), label="Drawing masks", file=sys.stderr) as progress:
+        for number, (photo, source) in enumerate(progress):
             try:
-                image = read_photo(folder / photo)
+                image = read_photo(source)
             except PhotoError as error:
                 unreadable.append(str(error))
                 continue
-            mask = draw_mask(of_photo, image.shape[:2], labels)
-            shutil.copy2(folder / photo, out / "images" / photo)
+            mask = draw_mask(regions.get(photo, ()), image.shape[:2], labels)
+            shutil.copy2(source, out / "images" / photo)
             _write_image(out / "masks" / f"{Path(photo).stem}.png", mask)
             count = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
             pixels += count
@@ -243,7 +251,7 @@ def _write(
         table = csv.writer(file)
         table.writerow(("class", "pixels", "share", "photos", "regions"))
         table.writerows((c.name, c.pixels, f"{c.share:.6f}", c.photos, c.regions) for c in counts)
-    _write_image(out / "contact_sheet.jpg", contact_sheet(cells, labels, len(regions)))
+    _write_image(out / "contact_sheet.jpg", contact_sheet(cells, labels, len(sources)))
     return counts
 
 
@@ -260,12 +268,15 @@ def main(
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
     label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
     colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
+    other: Annotated[
+        Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
 ) -> None:
     """Turn annotated photos into a data folder to train from."""
     names = None if classes is None else comma_separated(classes)
     with exit_codes():
-        made = make_masks(annotations, photos, out, attribute, names, force, label=label, colours=colours)
+        made = make_masks(annotations, photos, out, attribute, names, force, label=label, colours=colours, other=other)
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
     longest = max(len(c.name) for c in made.classes)

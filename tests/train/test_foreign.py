@@ -10,11 +10,18 @@ import pytest
 from keras import layers
 
 from seg_edge.errors import ModelError
-from train.foreign.graph import flatten, with_background, without_last_activation
+from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
 from train.foreign.input_scale import BYTES, UNIT, WAYS, InputScale, said_by, split_front, with_input
 from train.foreign.reading import read_keras
 
 SHAPE = (8, 8, 3)
+AFTER = {  # what may follow a softmax without changing which class is the most likely
+    "before a crop": lambda x: layers.Cropping2D(1)(x),
+    "before a slice": lambda x: x[:, 1:-1, 1:-1],
+    "before a layer of another name": lambda x: layers.Activation("linear", name="mask")(x),
+    "before a reshape": lambda x: layers.Reshape((4, 16, 3))(x),
+    "before an enlargement": lambda x: keras.ops.image.resize(x, (16, 16), interpolation="nearest"),
+}
 
 
 def small(inputs: keras.KerasTensor, channels: int = 3, last: str | None = None) -> keras.KerasTensor:
@@ -33,19 +40,35 @@ def picture(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 
 @pytest.mark.parametrize("last", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("where", ["in the convolution", "a layer", "before a crop"])
+@pytest.mark.parametrize("where", ["in the convolution", "a layer", *AFTER])
 def test_what_makes_probabilities_is_cut_off(last: str, where: str) -> None:
     def build(image: keras.KerasTensor) -> keras.KerasTensor:
         x = small(image, 3, last if where == "in the convolution" else None)
         if where != "in the convolution":
             x = layers.Softmax()(x) if last == "softmax" else layers.Activation("sigmoid")(x)
-        return layers.Cropping2D(1)(x) if where == "before a crop" else x
+        return AFTER[where](x) if where in AFTER else x
 
     model = model_of(build)
     logits, cut = without_last_activation(flatten(model, None, "m"))
     assert cut == last
     made = keras.ops.softmax(logits(picture())) if last == "softmax" else keras.ops.sigmoid(logits(picture()))
     np.testing.assert_allclose(made, model(picture()), atol=1e-5)
+
+
+def test_the_answer_for_the_middle_gets_a_margin_of_background() -> None:
+    unpadded = model_of(lambda image: layers.Conv2D(3, 3)(layers.Conv2D(4, 2)(image)))
+    framed = with_margin(unpadded)
+    assert framed is not None
+    whole = np.array(framed(picture()))
+    assert whole.shape == (1, 8, 8, 3)
+    np.testing.assert_allclose(whole[:, 1:6, 1:6], unpadded(picture()), atol=1e-6)
+    whole[:, 1:6, 1:6] = 0
+    assert not whole.any()
+
+
+def test_the_answer_for_the_whole_picture_gets_no_margin() -> None:
+    assert with_margin(model_of(small)) is None
+    assert with_margin(model_of(lambda image: layers.MaxPooling2D()(small(image)))) is None
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -56,6 +79,15 @@ def test_sigmoids_get_a_background(channels: int) -> None:
     probability = np.asarray(model(picture()))
     np.testing.assert_allclose(1 / (1 + np.exp(whole[..., :1] - whole[..., 1:])), probability, atol=1e-5)
     assert logits.output_shape[-1] == channels
+
+
+def test_one_channel_of_probabilities_is_split_at_a_half() -> None:
+    model = model_of(lambda image: 1 / (1 + keras.ops.exp(-small(image, 1))))
+    probability = np.asarray(model(picture()))[..., 0]
+    assert (probability > 0.5).any()
+    assert (probability < 0.5).any()
+    whole = np.asarray(with_background(flatten(model, None, "m"), 0.5)(picture()))
+    np.testing.assert_array_equal(whole.argmax(-1) == 1, probability > 0.5)
 
 
 def test_a_model_within_the_model_is_taken_apart() -> None:
@@ -115,6 +147,7 @@ def test_an_open_size_is_asked_for_and_then_fixed() -> None:
     ("build", "message"),
     [
         (lambda x: [small(x), small(x)], "it has 2 outputs; save it with the one"),
+        (lambda x: keras.ops.argmax(small(x), -1), "Take off an argmax"),
         (lambda x: layers.Flatten()(small(x)), r"a score map \(height, width, classes\) was expected"),
     ],
 )

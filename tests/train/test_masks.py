@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seg_edge.card import PALETTE
-from seg_edge.errors import DataError, OutputError, PhotoError, UsageError
+from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
 from train import contact_sheet, masks
 from train.masks import draw_mask, make_masks
 from train.via.read import Region
@@ -92,6 +92,25 @@ class Class:
 @pytest.fixture
 def cls(tmp_path: Path) -> Class:
     return Class(tmp_path)
+
+
+def test_photos_of_others_are_background(cls: Class, tmp_path: Path) -> None:
+    (tmp_path / "strangers").mkdir()
+    (tmp_path / "strangers" / "a.jpg").write_bytes(jpeg(20, 10))
+    cls.photo("a.jpg", ("cat", (2, 2, 4, 4)))
+    made = cls.make(other=tmp_path / "strangers")
+    assert made.photos == 2
+    assert sorted(path.name for path in (cls.out / "images").iterdir()) == ["a.jpg", "other_a.jpg"]
+    assert cls.mask("a.png").any()
+    assert cls.mask("other_a.png").shape == (10, 20)
+    assert not cls.mask("other_a.png").any()
+
+
+def test_a_folder_of_others_that_is_none_is_refused(cls: Class, tmp_path: Path) -> None:
+    cls.photo("a.jpg", ("cat", (2, 2, 4, 4)))
+    with pytest.raises(SegEdgeError, match="nowhere doesn't exist"):
+        cls.make(other=tmp_path / "nowhere")
+    assert not cls.out.exists()
 
 
 def test_a_square_fills_its_pixels_outline_included() -> None:

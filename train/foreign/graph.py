@@ -12,8 +12,18 @@ from keras import layers
 from seg_edge.errors import ModelError
 
 # Behind a softmax these move or repeat pixels, or blend neighbours; the most likely class is the same before and after.
-MOVING = (layers.Cropping2D, layers.UpSampling2D, layers.Resizing, layers.Dropout, layers.SpatialDropout2D)
-ENDS = ("softmax", "sigmoid")
+MOVING = (
+    "Cropping2D",
+    "UpSampling2D",
+    "Resizing",
+    "Dropout",
+    "SpatialDropout2D",
+    "Resize",
+    "GetItem",
+    "Reshape",
+    "Identity",
+)
+ENDS = {"softmax": "softmax", "sigmoid": "sigmoid", "hard_sigmoid": "sigmoid", "hardsigmoid": "sigmoid"}
 Change = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -57,7 +67,11 @@ def _image_shape(model: keras.Model, where: object) -> tuple[Any, Any, int]:
         raise ModelError(f"{where}: it takes {len(model.inputs)} inputs; one image was expected.")
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
-        first = " (its channels come first; they come last here)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        cure = (
+            ". Its channels come first; build it with data_format='channels_last', new.set_weights(old.get_weights()), "
+            "and save that"
+        )
+        first = cure if len(shape) == 4 and shape[1] in (1, 3) else ""
         raise ModelError(f"{where}: it takes {shape}; an image (height, width, 3 or 1) was expected{first}.")
     return shape[1], shape[2], int(shape[3])
 
@@ -71,8 +85,8 @@ def _check_output(model: keras.Model, where: object) -> None:
     shape = tuple(model.outputs[0].shape)
     if len(shape) != 4:
         raise ModelError(
-            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off a Flatten or "
-            "Reshape at its end."
+            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off an argmax, "
+            "Flatten or Reshape at its end: keras.Model(model.input, model.layers[-2].output).save('model.keras')."
         )
 
 
@@ -117,7 +131,12 @@ class Copy:
         while name in self._names:
             name, number = f"{layer.name}_{number}", number + 1
         self._names.add(name)
-        return type(layer).from_config({**layer.get_config(), "name": name})
+        return type(layer).from_config({**layer.get_config(), "name": name, **_full_precision(layer)})
+
+
+def _full_precision(layer: keras.Layer) -> dict[str, str]:
+    """What of a layer's configuration changes where it computed in 16 bits, as converters want 32."""
+    return {"dtype": "float32"} if layer.compute_dtype in ("float16", "bfloat16") else {}
 
 
 def rebuilt(model: keras.Model, change: Change) -> keras.Model:
@@ -132,12 +151,23 @@ def last_activation(model: keras.Model) -> tuple[Any, str]:
     Returns:
         (None, "") where nothing does.
     """
-    operation = model.outputs[0]._keras_history.operation
-    while isinstance(operation, MOVING):
-        operation = operation.input._keras_history.operation
-    named = getattr(getattr(operation, "activation", None), "__name__", "")
-    kind = named or type(operation).__name__.lower()
-    return (operation, kind) if kind in ENDS else (None, "")
+    tensor = model.outputs[0]
+    while _moves(tensor._keras_history.operation) and _source(tensor).shape[-1] == model.outputs[0].shape[-1]:
+        tensor = _source(tensor)
+    operation = tensor._keras_history.operation
+    kind = getattr(getattr(operation, "activation", None), "__name__", "") or type(operation).__name__.lower()
+    return (operation, ENDS[kind]) if kind in ENDS else (None, "")
+
+
+def _source(tensor: Any) -> Any:
+    """What a tensor was made of; not `operation.input`, as a bare operation may be part of several models."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index].input_tensors[0]
+
+
+def _moves(operation: Any) -> bool:
+    linear = getattr(getattr(operation, "activation", None), "__name__", "") == "linear"
+    return type(operation).__name__ in MOVING or (isinstance(operation, layers.Activation) and linear)
 
 
 def without_last_activation(model: keras.Model) -> tuple[keras.Model, str]:
@@ -159,10 +189,14 @@ def without_last_activation(model: keras.Model) -> tuple[keras.Model, str]:
     return rebuilt(model, change), kind
 
 
-def with_background(model: keras.Model) -> keras.Model:
+def with_background(model: keras.Model, threshold: float = 0.0) -> keras.Model:
     """A channel for the background before the model's own: the sigmoid of z is the softmax of 0 and z.
 
     With one channel the two are -z/2 and z/2, whose softmax is the same and which int8 rounds alike.
+
+    Args:
+        model: Of one or more channels, none of which is the background.
+        threshold: Of one channel, above which it is the class.
     """
     channels = int(model.outputs[0].shape[3])
     image = keras.Input(model.inputs[0].shape[1:], name="image")
@@ -171,9 +205,28 @@ def with_background(model: keras.Model) -> keras.Model:
     kernel = np.zeros(last.kernel.shape, np.float32)
     for index in range(channels):
         kernel[0, 0, index, index + 1] = 1.0
+    bias = np.zeros(channels + 1, np.float32)
     if channels == 1:
-        kernel[0, 0, 0] = (-0.5, 0.5)
-    last.set_weights([kernel, np.zeros(channels + 1, np.float32)])
+        kernel[0, 0, 0], bias[:] = (-0.5, 0.5), (threshold / 2, -threshold / 2)
+    last.set_weights([kernel, bias])
+    return keras.Model(image, made, name=model.name)
+
+
+def with_margin(model: keras.Model) -> keras.Model | None:
+    """The model with a margin of background around its scores, where these are of the middle of the image alone.
+
+    Convolutions without padding leave such a map, a little smaller than the image, as in the U-Net of 2015.
+
+    Returns:
+        None where the map's sides aren't between half of the image's and the whole.
+    """
+    image_hw, made_hw = model.inputs[0].shape[1:3], model.outputs[0].shape[1:3]
+    missing = [whole - part for whole, part in zip(image_hw, made_hw, strict=True)]
+    if not all(0 < less < whole / 2 for less, whole in zip(missing, image_hw, strict=True)):
+        return None
+    image = keras.Input(model.inputs[0].shape[1:], name="image")
+    margins = tuple((less // 2, less - less // 2) for less in missing)
+    made = layers.ZeroPadding2D(margins, name="margin")(Copy().outputs(model, [image])[0])
     return keras.Model(image, made, name=model.name)
 
 

@@ -17,7 +17,7 @@ from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, open_dataset, open_split
-from train.foreign.graph import flatten, with_background, without_last_activation
+from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
 from train.foreign.input_scale import UNIT, WAYS, InputScale, said_by, split_front, with_input
 from train.foreign.reading import read_keras
 from train.keras_model import keras_segmenter, load_keras
@@ -73,16 +73,8 @@ def import_model(
     model = read_keras(path)  # first, as it says what is wrong with the file
     folder = path.with_name(f"{path.stem}_imported")
     target = folder / "model.keras"
-    if split or beside.is_file():
-        dataset = open_split(data, split or beside)
-    elif (folder / SPLIT_NAME).is_file():
-        dataset = open_split(data, folder / SPLIT_NAME)
-    else:
-        dataset = open_dataset(data)
-        log(
-            f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are "
-            "drawn. If it was trained on some of these, its scores say little; give its own with --split."
-        )
+    drawn = folder / SPLIT_NAME
+    dataset = split_of(path, data, split or (drawn if drawn.is_file() and not beside.is_file() else None), log)
     parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(told)}
     done = read_run(target) if target.is_file() else {}
     if done.get("parent") == json.loads(json.dumps(parent)) and done.get("classes") == list(dataset.classes):
@@ -98,6 +90,23 @@ def import_model(
     write_file(folder / RUN_NAME, json.dumps(run, indent=2).encode())
     log(f"{path} takes RGB 0..1 and gives logits in {target}")
     return target, dataset
+
+
+def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> Dataset:
+    """The split photos that a model is judged on: as given, as beside the model, or else drawn, which is said.
+
+    Raises:
+        DataError: The data folder or the split can't be used.
+    """
+    beside = model.parent / SPLIT_NAME
+    if split or beside.is_file():
+        return open_split(data, split or beside)
+    dataset = open_dataset(data, log=log)
+    log(
+        f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are "
+        "drawn. If it was trained on some of these, its scores say little; give its own with --split."
+    )
+    return dataset
 
 
 def open_keras(
@@ -129,7 +138,8 @@ def in_our_form(
     channels = int(logits.outputs[0].shape[3])
     about: dict[str, Any] = {"cut off": cut} if cut else {}
     if channels == len(names) - 1 and (channels == 1 or cut == "sigmoid"):
-        logits = with_background(logits)
+        probability = channels == 1 and not cut and all(a.min() >= 0 and a.max() <= 1 for a in _answers(logits))
+        logits = with_background(logits, 0.5 if probability else 0.0)
         about["background"] = f"added to {channels} channel{'s' if channels > 1 else ''}"
     elif channels != len(names):
         raise ModelError(
@@ -138,8 +148,13 @@ def in_our_form(
         )
     if cut:
         log(f"{path} ends in a {cut}, which is cut off: logits are what is rounded and enlarged")
+    if framed := with_margin(logits):
+        (height, width), (rows, columns) = logits.input_shape[1:3], logits.output_shape[1:3]
+        log(f"{path} answers for the middle {columns}x{rows} of {width}x{height} pixels; the margin is background")
+        logits, about["margin"] = framed, [width - columns, height - rows]
     rest, matrix, offset = split_front(logits)
-    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, examples, told, log)
+    some = examples[:: -(-len(examples) // TRIED_PHOTOS)]
+    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, some, told, log)
     about["output"] = "probabilities" if not cut and _are_probabilities(ours) else "logits"
     return ours, about
 
@@ -161,14 +176,12 @@ def _with_found_input(
     if said:
         log(f"{path} takes pixels of {said.name}, as its first layers say")
         return with_input(rest, front, said), f"{said.name}, as its first layers say"
-    every = -(-len(examples) // TRIED_PHOTOS)
-    some = examples[::every]
     ways = WAYS if len(front[1]) == 3 else WAYS[:3]  # the others are of colours
-    tried = {way: _mean_dice(with_input(rest, front, way), names, some) for way in ways}
+    tried = {way: _mean_dice(with_input(rest, front, way), names, examples) for way in ways}
     best = max(ways, key=lambda way: tried[way])
     best = UNIT if tried[UNIT] >= tried[best] - SAME else best
     listed = ", ".join(f"{value:.2f} with {way.name}" for way, value in tried.items())
-    log(f"{path} doesn't say what it takes for a pixel; on {len(some)} photos it scores {listed}: taken as {best.name}")
+    log(f"{path} doesn't say what it takes for a pixel; {len(examples)} photos score {listed}: taken as {best.name}")
     return with_input(rest, front, best), f"{best.name}, tried: {listed}"
 
 
@@ -178,7 +191,11 @@ def _mean_dice(model: keras.Model, names: Sequence[str], examples: Sequence[Exam
 
 
 def _are_probabilities(model: keras.Model) -> bool:
-    """Do the channels share 1 on any picture? Three are looked at."""
+    """Do the channels share 1 on any picture?"""
+    return all((one >= 0).all() and np.allclose(one.sum(axis=-1), 1, atol=1e-3) for one in _answers(model))
+
+
+def _answers(model: keras.Model) -> list[np.ndarray]:
+    """What it says of three pictures of noise."""
     pictures = np.random.default_rng(0).random((3, *model.input_shape[1:]), np.float32)
-    answers = [np.asarray(model(picture[np.newaxis], training=False)) for picture in pictures]
-    return all(bool((answer >= 0).all() and np.allclose(answer.sum(axis=-1), 1, atol=1e-3)) for answer in answers)
+    return [np.asarray(model(picture[np.newaxis], training=False)) for picture in pictures]

@@ -13,6 +13,7 @@ import keras
 
 from seg_edge.errors import ModelError
 
+PLAIN = ("Functional", "Sequential", "Model")
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
@@ -23,21 +24,38 @@ def read_keras(path: Path) -> keras.Model:
         ModelError: It isn't there, isn't such a file, or holds layers that only its author's program has.
     """
     if path.is_dir():
-        what = (
-            "a SavedModel folder, which holds no layers to read" if (path / "saved_model.pb").is_file() else "a folder"
+        if not (path / "saved_model.pb").is_file():
+            raise ModelError(f"{path}: this is a folder; give the .keras or .h5 file in it.")
+        only_folder = (
+            " If there is nothing but this folder: pip install tf-keras, then "
+            f"tf_keras.models.load_model('{path}').save('model.h5')."
         )
         raise ModelError(
-            f"{path}: this is {what}; load it where it was trained and save it with model.save('model.keras')."
+            f"{path}: a SavedModel folder holds no layers to read; where it was trained, save it with "
+            f"model.save('model.keras').{only_folder if (path / 'keras_metadata.pb').is_file() else ''}"
         )
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False, custom_objects=_plain_class_of(path))
     except Exception as error:  # Keras raises what it likes: ValueError, TypeError, KeyError, AttributeError, OSError
         raise ModelError(_why(path, error)) from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path}: it holds a {type(model).__name__}, not a model.")
     return model
+
+
+def _plain_class_of(path: Path) -> dict[str, Any]:
+    """A functional model of a class of its author's, as for a `train_step`, computes what a plain one does."""
+    config = _config(path)
+    if not isinstance(config, dict) or "layers" not in (config.get("config") or {}) or not _is_own(config):
+        return {}
+    return {str(config.get(key)): keras.Model for key in ("registered_name", "class_name")}
+
+
+def _is_own(config: dict[str, Any]) -> bool:
+    module = str(config.get("module") or "")
+    return config.get("class_name") not in PLAIN and not module.startswith("keras")
 
 
 def _why(path: Path, error: Exception) -> str:
@@ -46,6 +64,11 @@ def _why(path: Path, error: Exception) -> str:
     if config is None:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return f"{path}: not a Keras model, or a damaged one ({first}); give a .keras or .h5 file."
+    if isinstance(config, dict) and _is_own(config):
+        return (
+            f"{path}: it is a {config.get('class_name')}, a class of your own, which only your program has and whose "
+            "graph can't be read; build it as a functional model, keras.Model(inputs, outputs), and save it again."
+        )
     lambdas = [name for kind, name, _ in _layers(config) if kind == "Lambda"]
     if lambdas:
         return (
@@ -55,6 +78,11 @@ def _why(path: Path, error: Exception) -> str:
     own = [(kind, name) for kind, name, is_own in _layers(config) if is_own]
     if own:
         kind, name = own[0]
+        if kind in ("TFOpLambda", "SlicingOpLambda"):
+            return (
+                f"{path}: the layer {name!r} is a bare operation, such as x / 255, as Keras 2 saved it; build it from "
+                "layers (Rescaling, Concatenate, ...) and save the model again."
+            )
         return (
             f"{path}: the layer {name!r} is a {kind}, a layer of your own, which only your program has; build it from "
             "Keras' own layers and save the model again."
@@ -84,7 +112,6 @@ def _layers(config: Any) -> Iterator[tuple[str, str, bool]]:
         if isinstance(kind, str) and isinstance(inner, dict) and "name" in inner:
             module = config.get("module")
             is_own = not hasattr(keras.layers, kind) and not str(module or "").startswith("keras")
-            known = kind in ("Functional", "Sequential", "Model")
-            yield kind, str(inner["name"]), is_own and not known
+            yield kind, str(inner["name"]), is_own and kind not in PLAIN
         for part in config.values():
             yield from _layers(part)

@@ -1,0 +1,95 @@
+"""One command from photos to a model: what may go on, which network fits a budget, what the page says of strangers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
+
+import typer
+from typer.testing import CliRunner
+
+from convert import family, learn
+from convert.family import fitting
+from convert.learn_report import _on_others
+from seg_edge.errors import UsageError
+from seg_edge.evaluation.latency import Timing
+from seg_edge.evaluation.scores import PhotoScore, Scores
+from tests.train.made_up import annotate_via_csv, make_class
+from train.dataset import Dataset, open_dataset
+from train.recipes import Recipe
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """The recipes that would be trained; neither trains nor converts."""
+    given: list[Recipe] = []
+
+    def trained(folder: Path, data: Path, group: str, recipe: Recipe, *budgets: object) -> tuple[None, None]:
+        given.append(recipe)
+        return None, None
+
+    monkeypatch.setattr(learn, "_trained", trained)
+    monkeypatch.setattr(learn, "_converted", lambda *_: None)
+    return given
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(learn.main)
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return done.exit_code, " ".join(done.output.split())
+
+
+def test_the_same_line_goes_on_also_with_more_epochs_but_not_with_another_size(
+    tmp_path: Path, calls: list[Recipe]
+) -> None:
+    annotate_via_csv(tmp_path, photos=6)
+    line = (tmp_path / "photos", tmp_path / "via_region_data.csv")
+    code, said = run(*line, "--size", 32, "--epochs", 2)
+    assert code == 0, said
+    assert "photos_model/data/contact_sheet.jpg: look whether the masks fit" in said
+    assert run(*line, "--size", 32, "--epochs", 3)[0] == 0
+    assert [recipe.epochs for recipe in calls] == [2, 3]
+    code, said = run(*line, "--size", 64)
+    assert code == 1
+    assert "made of other annotations or with other options; give another --out" in said
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    return open_dataset(make_class(tmp_path / "data", photos=9), log=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("ms", "kb", "widths"),
+    [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 0.06, (16, 32)), (1.7, 0.02, (8, 8))],
+)
+def test_the_widest_that_fits_the_budget_is_taken(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, ms: float | None, kb: float | None, widths: tuple[int, ...]
+) -> None:
+    """With made-up costs: a byte a channel and a tenth of a millisecond for four."""
+
+    def file_of(model: object, data: object) -> bytes:
+        return bytes(sum(model.widths))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(family, "build", lambda recipe, classes: recipe)
+    monkeypatch.setattr(family, "int8_of", file_of)
+    monkeypatch.setattr(
+        family, "measure", lambda files, threads: {name: Timing((len(f) / 40,), threads) for name, f in files.items()}
+    )
+    said: list[str] = []
+    assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
+    assert sum("taken" in line for line in said) == 1
+    with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 0 kB"):
+        fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
+
+
+def test_the_page_says_what_becomes_of_others() -> None:
+    with_class = PhotoScore("a", np.array([[50, 0], [0, 50]]), np.ones(2), 0.5)
+    stranger = PhotoScore("b", np.array([[90, 10], [0, 0]]), np.ones(2), 0.0)
+    assert "--other FOLDER" in _on_others(Scores(("background", "x"), (with_class,)))
+    said = _on_others(Scores(("background", "x"), (with_class, stranger)))
+    assert said.startswith("Of 1 test photos that show none of its classes, it took 10.0% of the pixels")
