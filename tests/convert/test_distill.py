@@ -125,11 +125,11 @@ def test_each_view_comes_with_the_teacher_s_answer_to_it(
 ) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    images, told = next(iter(task.training_batches(0)))
-    for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
+    images, targets = next(iter(task.training_batches(0)))
+    for image, answer in zip(images.numpy(), targets["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
         np.testing.assert_allclose(teacher(frame)[0], answer, atol=2e-3)
-    assert told["hint"].shape == (2, 16, 16)
+    assert targets["hint"].shape == (2, 16, 16)
 
 
 def test_a_stream_goes_on_where_it_was(task: DistillationTask) -> None:
