@@ -68,8 +68,8 @@ def main(
             what = "is a folder; give a file with --out" if target.is_dir() else "exists; --force replaces it"
             raise OutputError(f"{target} {what}.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        hints = foreign.input_hints(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, hints, typer.echo)
+        told = foreign.told(input_scale, input_offset, input_size)
+        path, dataset = import_model(model, data, split, told, typer.echo)
         source = TrainedModel.load(path)
         scores = quantize(
             source,

@@ -212,8 +212,8 @@ def _overlay(frame: np.ndarray, segmentation: Segmentation, settings: EffectSett
         strip = (rows, window[1])
         darker = cv2.convertScaleAbs(frame[strip], None, 1 - OVERLAY_OPACITY)
         for label, tint in enumerate(tints[1:], 1):
-            mask = cv2.inRange(labels[strip], label, label)
-            cv2.add(darker, (*tint, 0), picture[strip], mask=mask)  # type: ignore[call-overload]
+            there = cv2.inRange(labels[strip], label, label)
+            cv2.add(darker, (*tint, 0), picture[strip], mask=there)  # type: ignore[call-overload]
     soft = soft_pixels(alpha)
     # The outer half of a soft edge is background; it takes the tint of the class beside it.
     beside = cv2.dilate(labels[window], np.ones((3, 3), np.uint8))[soft[0] - window[0].start, soft[1] - window[1].start]

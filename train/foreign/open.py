@@ -30,7 +30,7 @@ Log = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class InputHints:
+class Told:
     """What the user says of a model from elsewhere, None where nothing.
 
     Attributes:
@@ -45,7 +45,7 @@ class InputHints:
 
 
 def import_model(
-    path: Path, data: Path, split: Path | None = None, hints: InputHints | None = None, log: Log = print
+    path: Path, data: Path, split: Path | None = None, told: Told | None = None, log: Log = print
 ) -> tuple[Path, Dataset]:
     """A model in the project's form, with the split photos it is judged on.
 
@@ -56,16 +56,16 @@ def import_model(
         path: A `.keras` or `.h5` file.
         data: The data folder.
         split: `split.json`; None for the one beside the model. Where a model from elsewhere has none, it is drawn.
-        hints: What the user says of the model.
+        told: What the user says of the model.
         log: Is given a line on what was found.
 
     Raises:
         DataError: The data folder or the split can't be used.
         ModelError: The model can't, with what to do.
     """
-    hints, beside = hints or InputHints(), path.parent / SPLIT_NAME
+    told, beside = told or Told(), path.parent / SPLIT_NAME
     if read_run(path):
-        if hints != InputHints():
+        if told != Told():
             raise UsageError(
                 f"{path} was made here and takes RGB 0..1 at its own size; leave the --input options away."
             )
@@ -83,13 +83,13 @@ def import_model(
             f"There is no {beside}, so nobody knows which photos the model has seen: {dataset.in_words} are "
             "drawn. If it was trained on some of these, its scores say little; give its own with --split."
         )
-    parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(hints)}
+    parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(told)}
     done = read_run(target) if target.is_file() else {}
     if done.get("parent") == json.loads(json.dumps(parent)) and done.get("classes") == list(dataset.classes):
         log(f"{path} was imported before: {target}")
         dataset.save_split(folder / SPLIT_NAME)
         return target, dataset
-    ours, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], hints, log)
+    ours, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], told, log)
     folder.mkdir(exist_ok=True)
     with atomic_write(target) as place:
         ours.save(place)
@@ -101,16 +101,16 @@ def import_model(
 
 
 def open_keras(
-    path: Path, names: Sequence[str], examples: Sequence[Example], hints: InputHints | None = None, log: Log = print
+    path: Path, names: Sequence[str], examples: Sequence[Example], told: Told | None = None, log: Log = print
 ) -> keras.Model:
     """A model in the project's form, without a copy of it; see `in_our_form`."""
     if read_run(path):
         return load_keras(path)
-    return in_our_form(read_keras(path), path, names, examples, hints or InputHints(), log)[0]
+    return in_our_form(read_keras(path), path, names, examples, told or Told(), log)[0]
 
 
 def in_our_form(
-    model: keras.Model, path: Path, names: Sequence[str], examples: Sequence[Example], hints: InputHints, log: Log
+    model: keras.Model, path: Path, names: Sequence[str], examples: Sequence[Example], told: Told, log: Log
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The model taking RGB 0..1 and giving logits, and what was found and done.
 
@@ -119,13 +119,13 @@ def in_our_form(
         path: Its file, for messages.
         names: The data's classes, background first.
         examples: Photos with masks on which to try what it takes for a pixel, where it doesn't say so.
-        hints: What the user says of it.
+        told: What the user says of it.
         log: Is given a line on what was found.
 
     Raises:
         ModelError: It can't be used.
     """
-    logits, cut = without_last_activation(flatten(model, hints.size_wh, path))
+    logits, cut = without_last_activation(flatten(model, told.size_wh, path))
     channels = int(logits.outputs[0].shape[3])
     about: dict[str, Any] = {"cut off": cut} if cut else {}
     if channels == len(names) - 1 and (channels == 1 or cut == "sigmoid"):
@@ -139,7 +139,7 @@ def in_our_form(
     if cut:
         log(f"{path} ends in a {cut}, which is cut off: logits are what is rounded and enlarged")
     rest, matrix, offset = split_front(logits)
-    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, examples, hints, log)
+    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, examples, told, log)
     about["output"] = "probabilities" if not cut and _are_probabilities(ours) else "logits"
     return ours, about
 
@@ -150,12 +150,12 @@ def _with_found_input(
     front: tuple[np.ndarray, np.ndarray],
     names: Sequence[str],
     examples: Sequence[Example],
-    hints: InputHints,
+    told: Told,
     log: Log,
 ) -> tuple[keras.Model, str]:
     """The model taking RGB 0..1, and what it took before, in words."""
-    if hints.scale is not None or hints.offset is not None:
-        scale = InputScale.scalar(1 / 255 if hints.scale is None else hints.scale, hints.offset or 0.0)
+    if told.scale is not None or told.offset is not None:
+        scale = InputScale.scalar(1 / 255 if told.scale is None else told.scale, told.offset or 0.0)
         return with_input(rest, front, scale), f"{scale.name}, as told"
     said = said_by(front[0])
     if said:

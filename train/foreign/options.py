@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from train.foreign.open import InputHints
+from train.foreign.open import Told
 from train.options import size_wh
 
 Scale = Annotated[
@@ -19,6 +19,6 @@ Size = Annotated[
 ]
 
 
-def input_hints(scale: float | None, offset: float | None, size: str) -> InputHints:
+def told(scale: float | None, offset: float | None, size: str) -> Told:
     """What these options say."""
-    return InputHints(scale, offset, size_wh(size) if size else None)
+    return Told(scale, offset, size_wh(size) if size else None)
