@@ -137,7 +137,7 @@ def test_where_nothing_could_be_found_nothing_is_lost() -> None:
     assert [comparison.failed for comparison in found] == [False, False]
 
 
-def test_other_photos_are_not_compared_and_that_is_said() -> None:
+def test_other_photos_are_not_compared_with_a_note() -> None:
     found, notes = check.compare(scored(0.9, 0.8), scored(0.1, 0.1, "other").values())
     assert not found
     assert "other photos" in notes[0]
@@ -272,7 +272,7 @@ def test_without_a_history_it_says_what_to_do(suites: Path, tmp_path: Path) -> N
     assert len(done.output.splitlines()) == 1
 
 
-def test_a_model_that_is_new_or_gone_is_said(suites: Path, tmp_path: Path, timed_as_before: None) -> None:
+def test_a_new_or_missing_model_is_noted(suites: Path, tmp_path: Path, timed_as_before: None) -> None:
     path = record(tmp_path, suites)
     history.append(path, [row.model_copy(update={"model": "gone"}) for row in history.read(path) if row.model == "m"])
     (tmp_path / "new.tflite").write_bytes((tmp_path / "m.tflite").read_bytes())

@@ -58,7 +58,7 @@ def test_sigmoids_get_a_background(channels: int) -> None:
     assert logits.output_shape[-1] == channels
 
 
-def test_a_model_within_the_model_is_taken_apart() -> None:
+def test_a_nested_model_is_flattened() -> None:
     inner = model_of(small)
     outer = model_of(lambda image: layers.Conv2D(3, 1, name="conv2d")(inner(layers.Rescaling(1 / 255)(image))))
     flat = flatten(outer, None, "m")
@@ -123,7 +123,7 @@ def test_other_graphs_are_refused(build: object, message: str) -> None:
         flatten(model_of(build), None, "m")
 
 
-def test_files_that_can_t_be_read_are_refused_by_what_is_in_them(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_by_their_content(tmp_path: Path) -> None:
     model_of(lambda x: small(layers.Lambda(lambda t: t * 2, name="doubled")(x))).save(tmp_path / "lambda.keras")
     with pytest.raises(ModelError, match="'doubled' is a Lambda"):
         read_keras(tmp_path / "lambda.keras")

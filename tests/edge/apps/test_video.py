@@ -99,7 +99,7 @@ def test_an_odd_size(tmp_path: Path, segmenter: Segmenter) -> None:
     assert abs(frames[0].shape[1] - 97) <= 1
 
 
-def test_what_is_there_is_kept_unless_told_otherwise(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
+def test_an_existing_file_is_kept_unless_forced(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
     out = tmp_path / "out.mp4"
     out.write_text("precious")
     with pytest.raises(OutputError, match="--force"):
@@ -388,7 +388,7 @@ def test_subtitles_are_kept_in_the_containers_own_form(
     assert said == ["Hello, you", "Wörld"]
 
 
-def test_subtitles_that_a_container_can_not_hold_are_told_of(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_subtitles_that_the_container_can_not_hold_are_reported(tmp_path: Path, segmenter: Segmenter) -> None:
     out = tmp_path / "out.ts"
     outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
     assert "1 subtitle left out, as .ts can't hold them" in outcome.sound
