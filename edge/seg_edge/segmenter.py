@@ -52,7 +52,7 @@ class Segmenter:
     """
 
     def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
-        self._steadier = TemporalSmoother(smooth)
+        self._smoother = TemporalSmoother(smooth)
         file = open_model(model)
         self._start(LiteRT(file.content, default_threads() if threads is None else threads, file.path.name), file)
 
@@ -60,13 +60,13 @@ class Segmenter:
     def from_backend(cls, backend: Backend, card: ModelCard, smooth: float = 0.0) -> Segmenter:
         """A Segmenter over any backend, such as a Keras model that is to be scored as it would run."""
         segmenter = cls.__new__(cls)
-        segmenter._steadier = TemporalSmoother(smooth)
+        segmenter._smoother = TemporalSmoother(smooth)
         segmenter._start(backend, ModelFile(card.name, Path(card.name), b"", "", card))
         return segmenter
 
     def reset(self) -> None:
         """Forgets the frames so far, as before another stream; matters only with `smooth`."""
-        self._steadier.reset()
+        self._smoother.reset()
 
     def _start(self, backend: Backend, file: ModelFile) -> None:
         self.backend, self.file = backend, file
@@ -103,7 +103,7 @@ class Segmenter:
             with timed(timing_ms, "inference"):
                 scores = self.backend.run(tensor)
             with timed(timing_ms, "postprocess"):
-                score_map = self._steadier(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
+                score_map = self._smoother(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
         with timed(timing_ms, "postprocess"):
             labels = score_map.labels(frame.shape[:2])
         return Segmentation(labels, self.card.classes, score_map, pixels, timing_ms)

@@ -58,7 +58,7 @@ def test_sigmoids_get_a_background(channels: int) -> None:
     assert logits.output_shape[-1] == channels
 
 
-def test_a_nested_model_is_flattened() -> None:
+def test_a_model_within_the_model_is_taken_apart() -> None:
     inner = model_of(small)
     outer = model_of(lambda image: layers.Conv2D(3, 1, name="conv2d")(inner(layers.Rescaling(1 / 255)(image))))
     flat = flatten(outer, None, "m")
