@@ -54,7 +54,7 @@ class ImageOptions:
         picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
-        force: Replace results that are there.
+        force: Replace existing results.
         skip_existing: Leave out photos whose results are all there.
         keep_metadata: Keep date, camera, exposure, description, author and copyright; see `seg_edge.photo.metadata`.
         collect_coco: Keep each photo's outlines in `PhotoResult.coco`.
