@@ -235,7 +235,7 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
         if options.skip_existing and len(there) == len(job.outputs):
             return replace(result, skipped=DONE_BEFORE)
         if there and not options.force and not options.skip_existing:
-            message = f"{one_line_name(job.photo)}: {there[0]} is there already; --force replaces it."
+            message = f"{one_line_name(job.photo)}: {there[0]} already exists; --force replaces it."
             return replace(result, error=message, blocked=True)
         with _timed(result, "decode"):
             photo = _load(job)

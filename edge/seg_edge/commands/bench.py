@@ -97,7 +97,8 @@ def bench(
         line.log(f"note: {note}")
     if not watch["valid"]:
         fail(
-            f"these figures are not reliable: {'; '.join(watch['reasons'])}. Cool the board, or use a stronger power supply.",
+            f"these figures are not reliable: {'; '.join(watch['reasons'])}. "
+            "Cool the board, or use a stronger power supply.",
             1,
         )
 

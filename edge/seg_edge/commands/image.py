@@ -203,7 +203,7 @@ def _check_coco(coco: Path, options: ImageOptions) -> None:
     if options.skip_existing:
         raise UsageError("--coco would lack the photos that --skip-existing leaves out; give one of the two.")
     if coco.exists() and not options.force:
-        raise OutputError(f"{coco}: is there already; --force replaces it.")
+        raise OutputError(f"{coco} already exists; --force replaces it.")
     check_writable(coco)
 
 

@@ -332,7 +332,7 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     folder = tmp_path / "new"
     segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
-    with pytest.raises(OutputError, match=r"f0001\.jpg is there already"):
+    with pytest.raises(OutputError, match=r"f0001\.jpg already exists"):
         segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
     segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(tmp_path / "out.mp4")

@@ -115,7 +115,7 @@ def test_a_throttled_board_gives_no_result(monkeypatch: pytest.MonkeyPatch, tmp_
     assert code == 1
     assert json.loads(out)["watch"]["valid"] is False
     assert "under-voltage" in err
-    assert "don't count" in err
+    assert "not reliable" in err
 
 
 def test_what_is_wrong_is_one_sentence(labelled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
