@@ -194,7 +194,7 @@ def main(
             line.log(f"note: {sentence}")
         typer.echo(f"Written: {path}, {', '.join(map(str, written))}")
         if not verdict["valid"]:
-            raise SegEdgeError(f"these figures don't count: {'; '.join(verdict['reasons'])}.")
+            raise SegEdgeError(f"these figures are not reliable: {'; '.join(verdict['reasons'])}.")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,9 @@ def main(
         list[float] | None, typer.Option(min=0, help="Million multiply-accumulates at most; several make a plot.")
     ] = None,
     budget_params: Annotated[list[float] | None, typer.Option(min=1, help="Parameters at most.")] = None,
-    budget_ms: Annotated[list[float] | None, typer.Option(min=0, help="Milliseconds, int8, one thread, here.")] = None,
+    budget_ms: Annotated[
+        list[float] | None, typer.Option(min=0, help="Milliseconds at most on this machine, int8, one thread.")
+    ] = None,
     student: Annotated[
         list[str] | None,
         typer.Option(help=f"Teach a new network: {', '.join(RECIPES)}; can be added to the budgets."),
@@ -164,21 +166,25 @@ def main(
     criterion: Annotated[str, typer.Option(help="How channels are scored, see convert/prune.py.")] = "taylor",
     steps: Annotated[int, typer.Option(min=1, help="Steps of pruning, with training after each.")] = 5,
     tune_epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step of pruning.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Of the distillation.")] = default().epochs,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Of the distillation.")] = default().learning_rate,
-    batch: Annotated[int, typer.Option(min=1, help="Photos a step.")] = default().batch,
-    teacher_weight: Annotated[float, typer.Option(help="0..1; the true masks weigh the rest.")] = DistillConfig.weight,
-    temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the distillation.")] = default().epochs,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, help="Learning rate of the distillation.")
+    ] = default().learning_rate,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = default().batch,
+    teacher_weight: Annotated[
+        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
+    ] = DistillConfig.weight,
+    temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
     views: Annotated[int, typer.Option(min=1, help="Varied views of each photo.")] = DistillConfig.views,
     qat: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     accept_drop: Annotated[
-        bool, typer.Option(help="Accept results that lost accuracy; the table says how much.")
+        bool, typer.Option(help="Accept results that lost accuracy; the table shows how much.")
     ] = False,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
 ) -> None:
     """Prunes, distils and quantises a full U-Net, and shows what that cost."""

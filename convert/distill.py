@@ -54,17 +54,19 @@ def main(
     student: Annotated[
         Path | None, typer.Option(help="A .keras to start from; by default a new U-Net by the recipe.")
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the teacher.")] = None,
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the teacher.")] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder of photos without masks; none from val or test.")
     ] = None,
-    teacher_weight: Annotated[float, typer.Option(help="0..1; the masks weigh the rest.")] = DistillConfig.weight,
-    temperature: Annotated[float, typer.Option(help="Of the soft labels.")] = DistillConfig.temperature,
+    teacher_weight: Annotated[
+        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
+    ] = DistillConfig.weight,
+    temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
     views: Annotated[int, typer.Option(help="Varied views of each photo.")] = DistillConfig.views,
     hint: Annotated[
-        str, typer.Option(help="Layer whose attention maps are to agree: NAME, or TEACHER_NAME:STUDENT_NAME.")
+        str, typer.Option(help="Layer whose attention maps should agree: NAME, or TEACHER_NAME:STUDENT_NAME.")
     ] = "",
-    hint_weight: Annotated[float, typer.Option(help="Of the hint's loss.")] = DistillConfig.hint_weight,
+    hint_weight: Annotated[float, typer.Option(help="Weight of the hint's loss.")] = DistillConfig.hint_weight,
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,

@@ -53,21 +53,23 @@ Log = Callable[[str], Any]
 @with_recipe_options
 def main(
     photos: Annotated[Path, typer.Argument(help="The folder of the annotated photos.")],
-    annotations: Annotated[Path, typer.Argument(help="Of VIA, COCO, LabelMe, CVAT, YOLO, or a folder of masks.")],
+    annotations: Annotated[
+        Path, typer.Argument(help="Annotations from VIA, COCO, LabelMe, CVAT or YOLO, or a folder of masks.")
+    ],
     values: dict[str, Any],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default PHOTOS_model beside the photos.")
+        Path | None, typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.")
     ] = None,
-    name: Annotated[str, typer.Option(help="What the model is called; by default the photos' folder's name.")] = "",
+    name: Annotated[str, typer.Option(help="The model's name; by default that of the photos' folder.")] = "",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0, help="Take the widest network that needs no more here, int8, one thread.")
+        float | None, typer.Option(min=0, help="Take the widest network within this time here, int8, one thread.")
     ] = None,
     budget_kb: Annotated[
         float | None, typer.Option(min=0, help="Take the widest network whose file is no larger.")
     ] = None,
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     attribute: Annotated[str | None, typer.Option(help="VIA's region attribute with the class.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
+    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
     other: Annotated[
         Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")

@@ -61,7 +61,7 @@ def main(
     budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
     budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
     budget_work: Annotated[
-        float | None, typer.Option(min=0, help="Millions of MACs with 32 for each value written: goes with time.")
+        float | None, typer.Option(min=0, help="Millions of MACs plus 32 for each value written, which predicts time.")
     ] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
@@ -71,20 +71,20 @@ def main(
         bool, typer.Option("--halve", help="Remove a U-Net's finest level, which takes most of the time.")
     ] = False,
     multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
-    minimum: Annotated[int, typer.Option(min=1, help="Channels that each layer keeps.")] = 4,
+    minimum: Annotated[int, typer.Option(min=1, help="Least number of channels that each layer keeps.")] = 4,
     only: Annotated[
         str, typer.Option(help="Regular expression; only layers in whose name it is found are pruned.")
     ] = "",
     steps: Annotated[int, typer.Option(min=1, help="Steps in which the budget is reached.")] = 1,
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step.")] = 0,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Photos at a time, in scoring and training.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size of scoring and training.")] = 4,
     photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one beside the model.")] = None,
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
     resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
     force: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,

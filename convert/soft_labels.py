@@ -92,12 +92,14 @@ def main(
     teacher: Annotated[Path, typer.Argument(help="A .keras or any .tflite of one class.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     data: Annotated[Path | None, typer.Option(help="Data folder with masks; its train part is taken.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="Instead: photos without masks.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Photos without masks, instead of --data.")] = None,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
-    classes: Annotated[str, typer.Option(help="The class's name, where there is no labels.txt.")] = "",
+    classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
     names: Annotated[str, typer.Option(help="Only photos in whose name this regular expression is found.")] = "",
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
-    teacher_weight: Annotated[float, typer.Option(min=0, max=1, help="The masks weigh the rest of 1.")] = 0.3,
+    teacher_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Weight of the teacher, 0..1; the masks get the rest.")
+    ] = 0.3,
 ) -> None:
     """Mixes a teacher's soft masks with hand-drawn ones."""
     if (data is None) == (photos is None):

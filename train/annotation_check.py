@@ -75,8 +75,8 @@ def on_disk(regions: Annotations, folder: Path) -> dict[str, tuple[Region, ...]]
         by_case.setdefault(name.casefold(), []).append(name)
     found: dict[str, tuple[Region, ...]] = {}
     for photo, of_photo in regions.items():
-        alike = by_case.get(photo.casefold(), [])
-        name = alike[0] if photo not in names and len(alike) == 1 else photo
+        candidates = by_case.get(photo.casefold(), [])
+        name = candidates[0] if photo not in names and len(candidates) == 1 else photo
         found[name] = (*found.get(name, ()), *of_photo)
     return found
 

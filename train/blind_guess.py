@@ -16,8 +16,8 @@ def blind_dice(pixels: np.ndarray) -> float:
         pixels: Of each class in the truth, background first, int (classes,); those that don't count left out.
     """
     shares = pixels[1:] / max(1, int(pixels.sum()))
-    there = shares[shares > 0]
-    return float(np.mean(2 * there / (1 + there))) if len(there) else 0.0
+    present = shares[shares > 0]
+    return float(np.mean(2 * present / (1 + present))) if len(present) else 0.0
 
 
 def knows_nothing(mean_dice: float, pixels: np.ndarray) -> str:

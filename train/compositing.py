@@ -1,8 +1,8 @@
-"""Scenes made of pictures with soft masks: framed anew, pasted onto each other, and seen through a bad camera.
+"""Training scenes composed of pictures with soft masks: reframed, pasted onto each other, degraded like a bad camera.
 
-A few hundred photos hold few rooms and few people, but any of the people may stand in any of the rooms. Everything is
-drawn from one NumPy generator a scene, so a scene depends on its number alone, and all of it is a handful of OpenCV's
-operations on 8-bit pixels: about a millisecond at 256x256, a fraction of what the network takes to learn from it.
+A few hundred photos show few rooms and few people, but any person can be placed in any room. Each scene has its own
+NumPy generator, so it depends only on its number, and takes a handful of OpenCV operations on 8-bit pixels: about a
+millisecond at 256x256, a fraction of a training step.
 """
 
 from __future__ import annotations
@@ -10,39 +10,51 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
 
 import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
 from train.augment import Augmentation
+from train.pixel_effects import (
+    blended,
+    blurred,
+    box_or_oval,
+    colour_matrix,
+    compressed,
+    mirrored,
+    noisy,
+    table_of,
+    tinted,
+    wall,
+)
 
-FAR, NEAR = 0.3, 1.5  # the larger side of somebody who is framed, as a share of the scene's
-BEYOND = 0.03  # of the picture: a view goes no further past its edge, where it is mirrored
-TRIES = 12  # at finding a part of a picture with nobody in it
-FIRM = 3.0  # how much steeper a soft mask becomes before somebody is cut out by it
-BEHIND = 0.7  # of the things are behind all people
-SEEN = 0.6  # of the people: a thing that would hide more of them is left away
-NOBODY = 16  # of 255: a share of person below it doesn't make a picture's part inhabited
-CUT_OFF = 0.97  # somebody whose box ends below goes on beyond the picture
-GREY_LEVELS = 6  # a picture whose channels differ by no more, on average, is a greyscale one
+FAR, NEAR = 0.3, 1.5  # the longer side of the framed people, as a share of the scene's side
+BEYOND = 0.03  # of the picture: how far a view may reach past its edge, where it is mirrored
+TRIES = 12  # attempts to find a part of a picture without people
+FIRM = 3.0  # how much steeper a soft mask is made before people are cut out with it
+FIRMER = np.clip((np.arange(256) - 127.5) * FIRM + 127.5, 0, 255).round().astype(np.uint8)
+BEHIND = 0.7  # share of objects that are behind all people
+SEEN = 0.6  # least share of the people that stays visible: an object that would hide more is dropped
+NOBODY = 16  # of 255: parts of a picture whose person share is below this count as empty
+CUT_OFF = 0.97  # people whose box ends below this are cut off by the picture's edge
+GREY_LEVELS = 6  # a picture whose channels differ by no more than this on average is greyscale
 
 
 @dataclass(frozen=True)
 class Scenery:
-    """How often what is done to a scene; each is a probability.
+    """Probabilities of what is done to a scene.
 
     Attributes:
-        frame: The view is chosen by where the people are, from far away to cropped by the edge.
-        paste: People of another picture are pasted in.
-        empty: A part of a picture with nobody in it.
-        decoys: Things that are nobody, framed boxes and ovals, stand behind or before the people.
-        plain: A pasted or empty scene has a wall of smooth colours for its background.
-        tint: The people and the background of a greyscale picture get colours, each its own.
-        dark: Low light: darker, flatter, and with more noise.
-        blur: Out of focus, in motion, or of low resolution.
-        jpeg: Compressed with loss.
+        frame: The view is chosen around the people, from far away to cropped by the edge.
+        paste: People from another picture are pasted in.
+        empty: A part of a picture without people.
+        decoys: Objects that aren't people, framed boxes and ovals, are put behind or in front of the people.
+        plain: A pasted or empty scene gets a wall of smooth colours as its background.
+        tint: The people and the background of a greyscale picture are each given a colour.
+        dark: Low light: darker, lower contrast, and more noise.
+        blur: Out of focus, motion blur, or low resolution.
+        jpeg: JPEG compression.
     """
 
     frame: float = 0.6
@@ -63,13 +75,13 @@ class Scenery:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture and who is in it.
+    """A picture and the people in it.
 
     Attributes:
         image: RGB uint8 (side, side, 3).
         share: How much of each pixel is person, uint8 (side, side), 255 for all.
-        box: Left, top, right and bottom of the people as shares of the side; None where nobody is.
-        is_grey: It has no colours.
+        box: Left, top, right and bottom of the people as shares of the side; None without people.
+        is_grey: Whether it is greyscale.
     """
 
     image: np.ndarray
@@ -79,7 +91,7 @@ class Picture:
 
     @classmethod
     def of(cls, image: np.ndarray, share: np.ndarray) -> Picture:
-        """Looks where the people are, and for colours."""
+        """Finds the people's box, and whether the picture has colours."""
         is_grey = bool(np.ptp(image[::8, ::8].astype(np.int16), axis=2).mean() <= GREY_LEVELS)
         inside = share > 127
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -92,14 +104,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Compositor:
-    """Makes scenes.
+    """Composes scenes.
 
     Attributes:
         size: Width and height of a scene in pixels.
-        variation: Geometry and colours, as `train.augment` has them.
-        scenery: The rest.
-        draw: Draws a picture.
-        draw_someone: Draws one in which somebody can be cut out.
+        variation: Geometry and colours, as in `train.augment`.
+        scenery: Everything else.
+        draw: Draws a random picture.
+        draw_someone: Draws a random picture with people that can be cut out.
     """
 
     size: int
@@ -114,12 +126,12 @@ class Compositor:
         return self.through_a_camera(image, rng), share
 
     def twice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Two pictures of a scene, a camera's next frame beside the first, and the share of both."""
+        """Two pictures of a scene, like two consecutive frames of a camera, and the share of both."""
         image, share = self.scene(rng)
         return self.through_a_camera(image, rng), self.next_frame(image, rng), share
 
     def next_frame(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The same picture up to a fraction of a pixel, a little light, noise and compression."""
+        """The picture moved by a fraction of a pixel, with slightly different light, noise and compression."""
         moved = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, rng.uniform(-0.5, 0.5)]])
         image = cv2.warpAffine(image, moved, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE)
         image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.97, 1.03), beta=rng.uniform(-3, 3))
@@ -127,7 +139,7 @@ class Compositor:
         return compressed(image, int(rng.integers(50, 95))) if rng.random() < 0.5 else image
 
     def scene(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A scene before a camera sees it, as `__call__` returns it."""
+        """A scene before the camera's degradations; as `__call__` returns it."""
         kind = rng.random()
         if kind < self.scenery.empty:
             image, share = self.background(rng)
@@ -140,7 +152,7 @@ class Compositor:
         return image, share
 
     def background(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A wall, or a part of a picture with nobody in it; if none is found soon, a picture as it is."""
+        """A wall, or a part of a picture without people; if none is found in `TRIES` attempts, a whole picture."""
         if rng.random() < self.scenery.plain:
             return wall(self.size, rng), np.zeros((self.size, self.size), np.uint8)
         picture = self.draw(rng)
@@ -157,7 +169,7 @@ class Compositor:
         return self.seen(picture, rng)
 
     def pasted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Somebody before another picture, whose own people stay where they aren't covered."""
+        """People in front of another picture, whose own people stay where they aren't covered."""
         behind, others = self.background(rng) if rng.random() < 0.5 else self.seen(self.draw(rng), rng)
         someone = self.draw_someone(rng)
         image, share = self.seen(someone, rng, alone=True)
@@ -167,7 +179,7 @@ class Compositor:
     def among_things(
         self, image: np.ndarray, share: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scene with one to three things in it, behind the people or hiding some of them, but never most."""
+        """The scene with one to three objects, behind the people or hiding some of them, but never most."""
         people = cv2.countNonZero(cv2.threshold(share, 127, 255, cv2.THRESH_BINARY)[1])
         for _ in range(int(rng.integers(1, 4))):
             surface, inhabited = self.background(rng)
@@ -184,7 +196,7 @@ class Compositor:
         return image, share
 
     def seen(self, picture: Picture, rng: np.random.Generator, *, alone: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """A view of a picture in other colours; `alone`: of its people, so that nothing is mirrored at its edge."""
+        """A view of a picture with varied colours; with `alone`, of its people only, without mirroring at the edge."""
         framed = picture.box is not None and (alone or rng.random() < self.scenery.frame)
         if framed:
             matrix = frame_people(picture.box, self.variation, rng, at_edge=alone)
@@ -203,7 +215,7 @@ class Compositor:
         return self.coloured(image, rng), share
 
     def coloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Hue, saturation, brightness and contrast, as far as the variation goes."""
+        """Varies hue, saturation, brightness and contrast."""
         how = self.variation
         saturation = 0.0 if rng.random() < how.grey else 1 + rng.uniform(-1, 1) * how.saturation
         turn = rng.uniform(-1, 1) * how.hue * 2 * math.pi
@@ -214,7 +226,7 @@ class Compositor:
         return cv2.LUT(image, table_of(gamma, contrast * balance, brightness))
 
     def through_a_camera(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Low light, blur, noise and JPEG."""
+        """Adds low light, blur, noise and JPEG artefacts."""
         dark = rng.random() < self.scenery.dark
         if dark:
             image = cv2.LUT(image, table_of(rng.uniform(1.0, 1.6), np.full(3, rng.uniform(0.3, 0.8)), around=0.0))
@@ -227,15 +239,8 @@ class Compositor:
         return image
 
 
-def compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """The picture after JPEG of this quality."""
-    content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded: np.ndarray = cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[assignment]
-    return decoded
-
-
 def any_view(how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a picture, or more than all of it; (3, 3) from the scene to the picture, both of side 1."""
+    """A random view that may reach past the picture's edge; (3, 3) from the scene to the picture, both of side 1."""
     draw = rng.uniform(-1, 1)
     zoom = math.exp(draw * math.log1p(how.zoom_in if draw > 0 else how.zoom_out))
     reach = max(0.0, (1 - 1 / zoom) / 2)
@@ -246,13 +251,13 @@ def any_view(how: Augmentation, rng: np.random.Generator) -> np.ndarray:
 def frame_people(
     box: tuple[float, float, float, float] | None, how: Augmentation, rng: np.random.Generator, *, at_edge: bool
 ) -> np.ndarray:
-    """A view of some people; with `at_edge`, who is cut off by the picture's lower edge stays so by the scene's."""
+    """A view of the people; with `at_edge`, people cut off by the picture's lower edge stay at the scene's."""
     left, top, right, bottom = box or (0.0, 0.0, 1.0, 1.0)
     wanted = math.exp(rng.uniform(math.log(FAR), math.log(NEAR)))
     span = max(right - left, bottom - top) / wanted  # of the picture that is seen
     if not at_edge:
         span = min(max(span, 1 / (1 + 2 * how.zoom_in)), 1 + how.zoom_out)
-    # Somebody larger than the view is moved about in it; somebody smaller, in what is free.
+    # People larger than the view are shifted within it; smaller ones within the free space.
     free_x, free_y = abs(span - (right - left)) / 2, abs(span - (bottom - top)) / 2
     centre_x = (left + right) / 2 + rng.uniform(-1, 1) * (free_x + how.shift_x * span)
     centre_y = (top + bottom) / 2 + rng.uniform(-1, 1) * (free_y + how.shift_y * span)
@@ -264,7 +269,7 @@ def frame_people(
 
 
 def _within(centre: float, span: float) -> float:
-    """The view's centre, moved so that it doesn't leave the picture, or the picture it, by much."""
+    """The view's centre, moved so that view and picture cover each other as far as possible."""
     nearest, farthest = sorted((span / 2, 1 - span / 2))
     return float(np.clip(centre, nearest - BEYOND, farthest + BEYOND))
 
@@ -280,100 +285,3 @@ def _view(span: float, centre: tuple[float, float], how: Augmentation, rng: np.r
     matrix[:2, :2] = linear
     matrix[:2, 2] = np.array(centre) - linear @ (0.5, 0.5)
     return matrix
-
-
-def mirrored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Left and right swapped, every other time."""
-    return cv2.flip(image, 1) if rng.random() < 0.5 else image
-
-
-def wall(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth colours, RGB uint8 (size, size, 3)."""
-    base = rng.uniform(20, 235, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(20, 235))
-    points = np.clip(base + rng.normal(0, rng.uniform(3, 40), (3, 3, 3)), 0, 255).astype(np.uint8)
-    return cv2.resize(points, (size, size), interpolation=cv2.INTER_CUBIC)
-
-
-def box_or_oval(surface: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Where a thing is, uint8 (h, w), 255 inside; and its surface, some with a frame around it."""
-    size = len(surface)
-    centre, sides = rng.uniform(-0.05, 1.05, 2) * size, np.exp(rng.uniform(math.log(0.08), math.log(0.7), 2)) * size
-    outline = ((float(centre[0]), float(centre[1])), (float(sides[0]), float(sides[1])), float(rng.normal(0, 12)))
-    corners = cv2.boxPoints(outline) + rng.normal(0, 0.06, (4, 2)) * sides.min()
-    points = corners.round().astype(np.int32)
-    thing: Any = np.zeros((size, size), np.uint8)
-    if rng.random() < 0.25:
-        cv2.ellipse(thing, outline, 255, -1)
-    else:
-        cv2.fillPoly(thing, [points], 255)
-        if rng.random() < 0.5:
-            shade = [int(level) for level in np.clip(rng.uniform(0, 160) + rng.normal(0, 12, 3), 0, 255)]
-            surface = surface.copy()
-            cv2.polylines(surface, [points], True, shade, max(1, round(size * rng.uniform(0.01, 0.12))))
-    return cv2.blur(thing, (3, 3)), surface
-
-
-def tinted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Its brightness in one hue, warm more often than not."""
-    warm = np.array([0.9, 1.05, 1.3]) if rng.random() < 0.6 else np.exp(rng.uniform(-0.3, 0.3, 3))
-    exponents = warm * np.exp(rng.uniform(-0.15, 0.15, 3))
-    levels = np.arange(256)[:, np.newaxis] / 255
-    return cv2.LUT(image, np.round(255 * levels**exponents).astype(np.uint8)[np.newaxis])
-
-
-def colour_matrix(saturation: float, turn: float) -> np.ndarray:
-    """(3, 3): RGB to RGB with another saturation and a turned hue, at the same brightness (ITU-R BT.601)."""
-    to_yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-    cos, sin = saturation * math.cos(turn), saturation * math.sin(turn)
-    turned = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    return np.linalg.inv(to_yiq) @ turned @ to_yiq
-
-
-def table_of(gamma: float, gain: np.ndarray, offset: float = 0.0, around: float = 0.5) -> np.ndarray:
-    """uint8 (1, 256, 3) for `cv2.LUT`: gamma, a gain of each channel around a level, an offset; 1 is white."""
-    levels = (np.arange(256)[:, np.newaxis] / 255) ** gamma
-    values = (levels - around) * gain + around + offset
-    return np.clip(255 * values, 0, 255).round().astype(np.uint8)[np.newaxis]
-
-
-def blended(front: np.ndarray, back: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`front` where alpha, uint8 (h, w), is 255, `back` where it is 0; both uint8 (h, w, 3)."""
-    weight = cv2.merge([alpha] * 3)
-    shown, hidden = cv2.multiply(front, weight, scale=1 / 255), cv2.multiply(back, 255 - weight, scale=1 / 255)
-    return cv2.add(shown, hidden)
-
-
-def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus, moved, or of low resolution; as far at any size, as a share of it."""
-    size = len(image)
-    kind = rng.integers(3)
-    if kind == 0:
-        return cv2.GaussianBlur(image, (0, 0), max(0.3, rng.uniform(0.0, 0.008) * size))
-    if kind == 1:
-        length = rng.uniform(0.0, 0.03) * size
-        angle = rng.uniform(0, math.pi)
-        reach = max(1, math.ceil(length / 2))
-        kernel: Any = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-        step = (math.cos(angle) * length / 2, math.sin(angle) * length / 2)
-        ends = [(round(reach + sign * step[0]), round(reach + sign * step[1])) for sign in (-1, 1)]
-        cv2.line(kernel, ends[0], ends[1], 1.0)
-        return cv2.filter2D(image, -1, kernel / kernel.sum())
-    small = max(8, round(size * rng.uniform(0.3, 0.9)))
-    return cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size))
-
-
-def noisy(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """With noise of this standard deviation, as a share of full white, finer or coarser, coloured or not."""
-    grain = 2 if rng.random() < 0.3 else 1
-    height, width = (-(-side // grain) for side in image.shape[:2])
-    top, left = (int(rng.integers(len(NOISE) - side)) for side in (height, width))
-    noise: Any = NOISE[top : top + height, left : left + width]
-    if grain > 1:
-        noise = cv2.resize(noise, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
-        noise = cv2.merge([noise[..., 0]] * 3)
-    return cv2.add(image, noise * np.float32(deviation * 255), dtype=cv2.CV_8U)
-
-
-NOISE = np.random.default_rng(0).standard_normal((640, 640, 3), np.float32)  # drawing it anew would take longer
-FIRMER = np.clip((np.arange(256) - 127.5) * FIRM + 127.5, 0, 255).round().astype(np.uint8)

@@ -38,7 +38,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     values: dict[str, Any],
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
-    classes: Annotated[str | None, typer.Option(help="Names, where the data folder has no labels.txt: cat,dog")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.")
+    ] = None,
     group: Annotated[
         str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
     ] = "similar",
@@ -53,14 +55,14 @@ def main(
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
-            help="Learn from scenes of these pictures with soft masks instead; once or several times.",
+            help="Learn from scenes composed of these pictures with soft masks; may be given more than once.",
         ),
     ] = None,
     places: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
-            help="With --scenes: pictures without people (images/, no masks); once or several times.",
+            help="With --scenes: pictures without people (images/, no masks); may be given more than once.",
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,

@@ -261,12 +261,14 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def main(
-    annotations: Annotated[Path, typer.Argument(help="Of VIA, COCO, LabelMe, CVAT, YOLO, or a folder of masks.")],
+    annotations: Annotated[
+        Path, typer.Argument(help="Annotations from VIA, COCO, LabelMe, CVAT or YOLO, or a folder of masks.")
+    ],
     photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
     out: Annotated[Path, typer.Option(help="The data folder to make.")],
     attribute: Annotated[str | None, typer.Option(help="Region attribute with the class.")] = None,
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions that name none, or of white in masks.")] = "",
+    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
     colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
     other: Annotated[
         Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")

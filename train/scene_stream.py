@@ -202,8 +202,8 @@ class PictureSampler:
 
     def __init__(self, folders: Sequence[Sequence[Picture]], weights: Sequence[float]):
         self.folders = [folder for folder in folders if folder]
-        there = np.array([weight for folder, weight in zip(folders, weights, strict=True) if folder])
-        self.until = np.cumsum(there / there.sum())
+        used = np.array([weight for folder, weight in zip(folders, weights, strict=True) if folder])
+        self.until = np.cumsum(used / used.sum())
 
     def __call__(self, rng: np.random.Generator) -> Picture:
         """A picture."""

@@ -116,8 +116,8 @@ def missing_classes(
     """The classes, by number, that each part lacks; only parts that lack some."""
     found = {}
     for part, examples in parts.items():
-        there = frozenset().union(*(present[example] for example in examples))
-        if lacking := [index for index in range(1, classes) if index not in there]:
+        in_part = frozenset().union(*(present[example] for example in examples))
+        if lacking := [index for index in range(1, classes) if index not in in_part]:
             found[part] = lacking
     return found
 

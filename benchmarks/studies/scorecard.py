@@ -65,16 +65,16 @@ def groups_of(examples: Sequence[Example]) -> list[Group]:
         tones.append(typology_angle(frame, mask == 1))
     share, tone = np.array(shares), np.array(tones)
     thirds = np.argsort(np.argsort(light)) * 3 // len(examples)
-    some = share >= 0.1
+    visible = share >= 0.1
     found = [(f"people fill >= {least:.0%}", share >= least) for least in (0.2, 0.1)] + [("all photos", share >= 0)]
     found += [
-        (f"{name}, >= 10 %", some & (thirds == third)) for third, name in enumerate(("dark", "middling", "bright"))
+        (f"{name}, >= 10 %", visible & (thirds == third)) for third, name in enumerate(("dark", "middling", "bright"))
     ]
     found += [
-        ("lighter skin, >= 10 %", some & (tone > ITA_LIGHT)),
-        ("medium skin, >= 10 %", some & (tone <= ITA_LIGHT) & (tone >= ITA_DARK)),
-        ("darker skin, >= 10 %", some & (tone < ITA_DARK)),
-        ("skin not seen, >= 10 %", some & np.isnan(tone)),
+        ("lighter skin, >= 10 %", visible & (tone > ITA_LIGHT)),
+        ("medium skin, >= 10 %", visible & (tone <= ITA_LIGHT) & (tone >= ITA_DARK)),
+        ("darker skin, >= 10 %", visible & (tone < ITA_DARK)),
+        ("skin not seen, >= 10 %", visible & np.isnan(tone)),
     ]
     return [Group(name, np.flatnonzero(chosen)) for name, chosen in found if chosen.any()]
 

@@ -109,12 +109,12 @@ def main(
 ) -> None:
     """Flicker, and Dice where the picture moves, for several settings of smoothing."""
     with exit_codes():
-        segment, other = Segmenter(model), Segmenter(reference) if reference else None
+        segment, compared = Segmenter(model), Segmenter(reference) if reference else None
         typer.echo(f"{platform.machine()}, model {segment.card.name} (sha256 {segment.file.sha256[:12]})")
-        if other:
-            typer.echo(f"reference {other.card.name} (sha256 {other.file.sha256[:12]})")
+        if compared:
+            typer.echo(f"reference {compared.card.name} (sha256 {compared.file.sha256[:12]})")
         for clip in clips:
-            settings, frames, share = measure(clip, segment, other)
+            settings, frames, share = measure(clip, segment, compared)
             typer.echo(
                 f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is taken"
             )

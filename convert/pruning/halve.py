@@ -45,18 +45,18 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
         )
     tensors: dict[str, Any] = {}
     for layer, sources in connections(model):
-        given = [tensors[source] for source in sources]
-        if not given:
+        inputs = [tensors[source] for source in sources]
+        if not inputs:
             tensors[layer.name] = keras.Input(layer.batch_shape[1:], name=layer.name)
         elif layer.name.startswith(FINEST):
-            tensors[layer.name] = given[-1]
+            tensors[layer.name] = inputs[-1]
         else:
             config = layer.get_config()
             if layer.name == "down0_a_conv":
                 config["strides"] = (2, 2)
             if layer.name == "logits":
                 config["kernel_initializer"] = keras.initializers.GlorotUniform(seed)
-            tensors[layer.name] = type(layer).from_config(config)(given[0] if len(given) == 1 else given)
+            tensors[layer.name] = type(layer).from_config(config)(inputs[0] if len(inputs) == 1 else inputs)
     halved = keras.Model(tensors[model.operations[0].name], tensors["logits"], name=model.name)
     for layer in halved.layers:
         inherited = model.get_layer(layer.name).get_weights()

@@ -12,8 +12,8 @@ from convert.pruning.cost import LayerCost, layer_costs, parameters
 
 def channels_of(before: keras.Model, after: keras.Model) -> dict[str, list[int]]:
     """Channels that leave each convolution, before and after."""
-    left = {cost.name: cost.channels for cost in _convolutions(after)}
-    return {cost.name: [cost.channels, left.get(cost.name, 0)] for cost in _convolutions(before)}
+    remaining = {cost.name: cost.channels for cost in _convolutions(after)}
+    return {cost.name: [cost.channels, remaining.get(cost.name, 0)] for cost in _convolutions(before)}
 
 
 def table(before: keras.Model, after: keras.Model, layer_ms: Mapping[str, float] | None = None) -> str:
@@ -30,12 +30,12 @@ def table(before: keras.Model, after: keras.Model, layer_ms: Mapping[str, float]
     old, new = layer_costs(before), layer_costs(after)
     total = max(1, sum(cost.macs for cost in new))
     whole = sum(layer_ms.values()) if layer_ms else 0.0
-    left = {cost.name: cost for cost in _convolutions(after)}
-    for one in _convolutions(before):
-        other = left.get(one.name, LayerCost(one.name, one.kind, 0, 0, 0))
-        line = f"{one.name:<22}{f'{one.channels} → {other.channels}':>14}{_mmacs(one.macs, other.macs):>22}"
-        line += f"{other.macs / total:15.1%}"
-        lines.append(line + (f"{layer_ms.get(one.name, 0.0) / whole:9.1%}" if layer_ms else ""))
+    remaining = {cost.name: cost for cost in _convolutions(after)}
+    for layer in _convolutions(before):
+        pruned = remaining.get(layer.name, LayerCost(layer.name, layer.kind, 0, 0, 0))
+        line = f"{layer.name:<22}{f'{layer.channels} → {pruned.channels}':>14}{_mmacs(layer.macs, pruned.macs):>22}"
+        line += f"{pruned.macs / total:15.1%}"
+        lines.append(line + (f"{layer_ms.get(layer.name, 0.0) / whole:9.1%}" if layer_ms else ""))
     if layer_ms:
         rest = whole - sum(layer_ms.get(cost.name, 0.0) for cost in new)
         lines.append(f"{'everything else':<22}{'':51}{rest / whole:9.1%}")

@@ -86,8 +86,8 @@ class QuantDepthwiseConv2D(layers.DepthwiseConv2D):
     def call(self, inputs: Any) -> Any:
         """As DepthwiseConv2D."""
         kernel = fake_quant_kernel(self.kernel, (2, 3))
-        some = {"strides": self.strides, "padding": self.padding, "dilation_rate": self.dilation_rate}
-        return _finish(self, ops.depthwise_conv(inputs, kernel, data_format=self.data_format, **some))
+        options = {"strides": self.strides, "padding": self.padding, "dilation_rate": self.dilation_rate}
+        return _finish(self, ops.depthwise_conv(inputs, kernel, data_format=self.data_format, **options))
 
 
 @keras.saving.register_keras_serializable("seg_edge")
@@ -97,9 +97,9 @@ class QuantConv2DTranspose(layers.Conv2DTranspose):
     def call(self, inputs: Any) -> Any:
         """As Conv2DTranspose."""
         kernel = fake_quant_kernel(self.kernel, (2,))
-        some = {"strides": list(self.strides), "padding": self.padding, "dilation_rate": self.dilation_rate}
+        options = {"strides": list(self.strides), "padding": self.padding, "dilation_rate": self.dilation_rate}
         made = ops.conv_transpose(
-            inputs, kernel, output_padding=self.output_padding, data_format=self.data_format, **some
+            inputs, kernel, output_padding=self.output_padding, data_format=self.data_format, **options
         )
         return _finish(self, made)
 

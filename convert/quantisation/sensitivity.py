@@ -74,8 +74,8 @@ def sensitivities(
     for layer, what in [*((name, "weights") for name in kernel_names(folded)), *((name, "output") for name in ranges)]:
         if layer == IMAGE:  # photos hold whole pixel values already
             continue
-        kernels, some = ((layer,), {}) if what == "weights" else ((), {layer: ranges[layer]})
-        logits = _logits(with_fake_quant(folded, some, kernels), images)
+        kernels, activations = ((layer,), {}) if what == "weights" else ((), {layer: ranges[layer]})
+        logits = _logits(with_fake_quant(folded, activations, kernels), images)
         found.append((layer, what, float(np.mean((logits - reference) ** 2)), _dice(logits, masks, classes)))
     signal, noises = float(np.mean(reference**2)), sum(noise for *_, noise, _ in found)
     rows = [

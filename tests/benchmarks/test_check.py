@@ -137,7 +137,7 @@ def test_where_nothing_could_be_found_nothing_is_lost() -> None:
     assert [comparison.failed for comparison in found] == [False, False]
 
 
-def test_other_photos_are_not_compared_and_that_is_said() -> None:
+def test_other_photos_are_not_compared_with_a_note() -> None:
     found, notes = check.compare(scored(0.9, 0.8), scored(0.1, 0.1, "other").values())
     assert not found
     assert "other photos" in notes[0]
@@ -146,12 +146,13 @@ def test_other_photos_are_not_compared_and_that_is_said() -> None:
     assert "no score" in notes[0]
 
 
-def record(folder: Path, suites: Path) -> Path:
-    """Measures the suite's models and writes the machine's history, as `make bench` does."""
-    found, _ = read_suites(suites, folder / "work")
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[Round]]:
+    """What `make bench` measures of the suite's models: the document and its rounds."""
+    folder = tmp_path_factory.mktemp("measured")
+    found, _ = read_suites(drawn_suite(folder), folder / "work")
     models = [reference(), *found[0].candidates]
     rounds = measure_rounds(models, drawn_frame(), [1], 3, 5)
-    remembered[:] = rounds
     document = make_document(
         commit="abc",
         machine=describe_machine(),
@@ -161,7 +162,14 @@ def record(folder: Path, suites: Path) -> Path:
         latency=latency(rounds, "reference"),
         accuracy=[measure_accuracy("drawn", found[0].candidates, found[0].examples, found[0].classes)],
     )
-    path = folder / "history" / f"{document['machine']['key']}.csv"
+    return document, rounds
+
+
+@pytest.fixture
+def recorded(measured: tuple[dict[str, Any], list[Round]], tmp_path: Path) -> Path:
+    """The machine's history with these figures, as `make bench` writes it."""
+    document, remembered[:] = measured
+    path = tmp_path / "history" / f"{document['machine']['key']}.csv"
     history.append(path, history.rows(document))
     return path
 
@@ -187,6 +195,11 @@ def suite_file(folder: Path) -> Path:
     return path
 
 
+def drawn_suite(folder: Path) -> Path:
+    (folder / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
+    return suite_file(folder)
+
+
 def run(suites: Path, folder: Path) -> Result:
     app = typer.Typer()
     app.command()(check.main)
@@ -197,8 +210,7 @@ def run(suites: Path, folder: Path) -> Result:
 @pytest.fixture
 def suites(tmp_path: Path) -> Path:
     """A suite of the drawn pictures with one model called `m`, in `m.tflite`."""
-    (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
-    return suite_file(tmp_path)
+    return drawn_suite(tmp_path)
 
 
 @pytest.fixture
@@ -216,10 +228,8 @@ def timed_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 remembered: list[Round] = []
 
 
-def test_a_slowed_model_is_caught_and_an_unchanged_one_is_not(
-    suites: Path, tmp_path: Path, timed_as_before: None
-) -> None:
-    record(tmp_path, suites)
+@pytest.mark.usefixtures("timed_as_before", "recorded")
+def test_a_slowed_model_is_caught_and_an_unchanged_one_is_not(suites: Path, tmp_path: Path) -> None:
     done = run(suites, tmp_path)
     assert done.exit_code == 0, done.output
     assert "Against abc" in done.output
@@ -272,8 +282,9 @@ def test_without_a_history_it_says_what_to_do(suites: Path, tmp_path: Path) -> N
     assert len(done.output.splitlines()) == 1
 
 
-def test_a_model_that_is_new_or_gone_is_said(suites: Path, tmp_path: Path, timed_as_before: None) -> None:
-    path = record(tmp_path, suites)
+@pytest.mark.usefixtures("timed_as_before")
+def test_a_new_or_missing_model_is_noted(suites: Path, tmp_path: Path, recorded: Path) -> None:
+    path = recorded
     history.append(path, [row.model_copy(update={"model": "gone"}) for row in history.read(path) if row.model == "m"])
     (tmp_path / "new.tflite").write_bytes((tmp_path / "m.tflite").read_bytes())
     suites.write_text(suites.read_text().replace('["m.tflite"]', '["m.tflite", "new.tflite"]'))
@@ -283,8 +294,8 @@ def test_a_model_that_is_new_or_gone_is_said(suites: Path, tmp_path: Path, timed
     assert "note: new: not in the history" in done.output
 
 
-def test_the_history_gives_back_what_was_added(suites: Path, tmp_path: Path) -> None:
-    path = record(tmp_path, suites)
+def test_the_history_gives_back_what_was_added(suites: Path, tmp_path: Path, recorded: Path) -> None:
+    path = recorded
     once = history.read(path)
     history.append(path, once)
     assert history.read(path) == once * 2

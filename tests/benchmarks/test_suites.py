@@ -55,7 +55,7 @@ def test_photos_of_the_wanted_part_only(write, tmp_path: Path) -> None:
     assert names('part = "test"\nsplit = "split.json"') == ["1", "2"]
 
 
-def test_what_is_not_there_is_said_and_the_rest_is_kept(write, tmp_path: Path) -> None:
+def test_missing_data_are_reported_and_the_rest_is_kept(write, tmp_path: Path) -> None:
     text = squares('clips = "clips"', '"carded.tflite", { name = "full", file = "full.keras", role = "full" }')
     (suite,), missing = read_suites(write(text + '[[suite]]\nname = "far"\ndata = "far"\n'), tmp_path / "work")
     assert suite.name == "squares"

@@ -76,7 +76,7 @@ def test_the_report_has_every_step(compressed: Path) -> None:
     assert cv2.imread(str(compressed / "pareto.png")).shape[1] > 600
 
 
-def test_what_is_done_isn_t_done_again(trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_steps_are_not_repeated(trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("this step was done")
 
@@ -95,7 +95,7 @@ def test_what_is_done_isn_t_done_again(trained: Trained, compressed: Path, monke
         (("--size", "32"), "pruned/model.keras was made with another size_wh"),
     ],
 )
-def test_a_result_of_other_options_isn_t_taken_for_this_one_s(
+def test_a_result_of_other_options_is_not_reused(
     trained: Trained, compressed: Path, more: tuple[str, ...], says: str
 ) -> None:
     done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop", *more))
@@ -103,7 +103,7 @@ def test_a_result_of_other_options_isn_t_taken_for_this_one_s(
     assert says in done.stderr
 
 
-def test_a_new_network_has_the_full_one_s_size(
+def test_a_new_network_has_the_full_models_size(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
@@ -120,9 +120,7 @@ def test_a_new_network_has_the_full_one_s_size(
     assert sizes == [64, 32]
 
 
-def test_a_result_of_another_model_isn_t_taken_for_this_one_s(
-    trained: Trained, compressed: Path, tmp_path: Path
-) -> None:
+def test_a_result_of_another_model_is_not_reused(trained: Trained, compressed: Path, tmp_path: Path) -> None:
     data, run = trained
     other = tmp_path / "other" / "model.keras"
     other.parent.mkdir()
@@ -136,7 +134,7 @@ def test_a_result_of_another_model_isn_t_taken_for_this_one_s(
     assert "was made of another file than" in done.stderr
 
 
-def test_what_lost_too_much_is_refused_with_the_report_to_see_why(
+def test_too_great_a_loss_is_refused_with_a_report(
     trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (compressed / "table.txt").unlink()
@@ -175,7 +173,7 @@ def test_wrong_use(trained: Trained, tmp_path: Path, more: tuple[str, ...], says
     assert says in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_the_front_of_the_plot_is_what_nothing_beats() -> None:
+def test_the_pareto_front_holds_what_nothing_beats() -> None:
     ms, scores = [10, 5, 5, 1], [0.9, 0.9, 0.8, 0.5]
     beaten = [any(_beats(ms, scores, one, other) for one in range(4)) for other in range(4)]
     assert beaten == [True, False, True, False]

@@ -49,7 +49,7 @@ def logits_of(shape: tuple[int, ...], seed: int = 0) -> tf.Tensor:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
-def test_who_says_what_the_teacher_says_has_nothing_to_lose(temperature: float) -> None:
+def test_the_soft_label_loss_is_zero_for_the_teachers_own_logits(temperature: float) -> None:
     logits = logits_of((2, 8, 8, 3))
     assert float(soft_label_loss(tf.nn.softmax(logits), logits, temperature)) == pytest.approx(0, abs=1e-3)
     assert float(soft_label_loss(tf.nn.softmax(logits), logits + 7, temperature)) == pytest.approx(0, abs=1e-3)
@@ -62,7 +62,7 @@ def test_soft_labels_at_temperature_one_are_the_divergence_of_kullback_and_leibl
     assert float(soft_label_loss(theirs, ours, 1.0)) == pytest.approx(float(expected), rel=1e-3)
 
 
-def test_a_teacher_with_a_larger_answer_is_heard_too() -> None:
+def test_a_teacher_with_a_larger_output_teaches_too() -> None:
     block = logits_of((1, 4, 4, 3))
     larger = tf.nn.softmax(tf.image.resize(block, (8, 8), method="nearest"))
     assert float(soft_label_loss(larger, block, 1.0)) < 0.3 * float(soft_label_loss(larger, -block, 1.0))
@@ -92,9 +92,7 @@ def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Data
     assert made["parent"] is None
 
 
-def test_a_student_of_one_s_own_keeps_its_shape_and_its_parent(
-    trained: Trained, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_given_student_keeps_its_shape_and_its_parent(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     student = TrainedModel.load(run / "model.keras")
     teacher = Teacher.of(student, dataset.classes)
@@ -125,14 +123,14 @@ def test_each_view_comes_with_the_teacher_s_answer_to_it(
 ) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    images, told = next(iter(task.training_batches(0)))
-    for image, answer in zip(images.numpy(), told["teacher"].numpy(), strict=True):
+    images, targets = next(iter(task.training_batches(0)))
+    for image, answer in zip(images.numpy(), targets["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
         np.testing.assert_allclose(teacher(frame)[0], answer, atol=2e-3)
-    assert told["hint"].shape == (2, 16, 16)
+    assert targets["hint"].shape == (2, 16, 16)
 
 
-def test_a_stream_goes_on_where_it_was(task: DistillationTask) -> None:
+def test_a_stream_resumes_where_it_stopped(task: DistillationTask) -> None:
     whole = [images.numpy() for images, _ in task.training_batches(0).take(4)]
     rest = [images.numpy() for images, _ in task.training_batches(2).take(2)]
     np.testing.assert_array_equal(whole[2:], rest)
@@ -184,7 +182,7 @@ def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, datas
     assert task.about["distillation"]["unlabelled photos"] == 1
 
 
-def test_a_held_out_photo_is_no_unlabelled_one(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_held_out_photo_is_refused_as_unlabelled(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
     copied = tmp_path / "innocent.jpg"
@@ -209,7 +207,7 @@ def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> Non
         (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
     ],
 )
-def test_a_teacher_that_can_t_be_is_refused(
+def test_an_unsuitable_teacher_is_refused(
     trained: Trained, dataset: Dataset, model: Path | None, hint: str, says: str
 ) -> None:
     _, run = trained
@@ -218,7 +216,7 @@ def test_a_teacher_that_can_t_be_is_refused(
 
 
 @pytest.mark.parametrize("values", [{"weight": 1.5}, {"temperature": 0.0}, {"views": 0}])
-def test_values_that_make_no_sense_are_refused(values: dict) -> None:
+def test_invalid_values_are_refused(values: dict) -> None:
     with pytest.raises(UsageError, match="got"):
         DistillConfig(**values)
 

@@ -189,7 +189,7 @@ def test_it_rounds_in_float32_whatever_the_policy() -> None:
         keras.mixed_precision.set_global_policy("float32")
 
 
-def test_a_graph_is_saved_learns_and_is_taken_apart(tmp_path: Path) -> None:
+def test_a_graph_is_saved_trained_and_stripped(tmp_path: Path) -> None:
     _, folded, found, _ = quantised(separable)
     before = {**found, "logits": (found["logits"][0] / 2, found["logits"][1] / 2)}  # what is clipped moves the range
     model = with_fake_quant(folded, before)

@@ -46,7 +46,7 @@ def test_taylor_is_the_loss_s_slope_when_the_channel_fades(maker: str, gate: str
     assert score_of(scores, model, maker, 1) == pytest.approx(np.mean(np.square(slopes)), rel=0.01)
 
 
-def test_taylor_leaves_the_model_as_it_was_and_takes_another_loss() -> None:
+def test_taylor_leaves_the_model_unchanged_and_takes_another_loss() -> None:
     model = small("add", 2)
     before = model.get_weights()
     channels = find_channels(model)

@@ -89,7 +89,7 @@ def test_a_budget_that_the_model_holds_already_removes_nothing() -> None:
     assert choose(model, channels, scores, "taylor", budget=mmac(model), unit="mmac").all()
 
 
-def test_a_budget_that_can_t_be_met_is_refused_with_the_least_that_can() -> None:
+def test_an_impossible_budget_is_refused_with_the_least_possible() -> None:
     model = wide()
     channels = find_channels(model)
     with pytest.raises(ModelError, match="can't be met: with at least 4 channels") as caught:
@@ -181,7 +181,7 @@ def test_pruned_in_steps_and_trained_between(trained: Trained, tmp_path: Path) -
     assert "--force" in refused.stderr
 
 
-def test_a_result_is_replaced_only_when_told(trained: Trained, tmp_path: Path) -> None:
+def test_a_result_is_replaced_only_by_force(trained: Trained, tmp_path: Path) -> None:
     more = ["--budget-params", "4000", "--criterion", "random"]
     assert run(trained, tmp_path, *more).exit_code == 0
     before = (tmp_path / "model.keras").read_bytes()
@@ -221,7 +221,7 @@ def test_a_run_that_was_interrupted_goes_on(trained: Trained, tmp_path: Path, mo
         (["--budget-mmac", "1", "--criterion", "size"], 2, "taylor"),
     ],
 )
-def test_what_makes_no_sense_gets_a_sentence(
+def test_bad_options_are_refused_in_a_sentence(
     trained: Trained, tmp_path: Path, more: list[str], code: int, says: str
 ) -> None:
     done = run(trained, tmp_path / "run", "--photos", "2", *more)

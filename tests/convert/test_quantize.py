@@ -115,11 +115,11 @@ def test_only_the_train_part_calibrates(conversion: Conversion, trained: Trained
     assert set(conversion.calibrated_on) <= {example.name for example in parts["train"]}
 
 
-def test_an_ordinary_conversion_says_nothing_that_sounds_like_a_defect(conversion: Conversion) -> None:
+def test_an_ordinary_conversion_prints_no_alarming_messages(conversion: Conversion) -> None:
     assert "XNNPACK" not in conversion.said
 
 
-def test_a_file_that_is_there_is_kept_unless_forced(trained: Trained, tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_unless_forced(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     out = tmp_path / "a.tflite"
     out.write_bytes(b"precious")
@@ -164,7 +164,7 @@ def test_a_model_that_lost_accuracy_is_refused_with_its_layers_and_what_to_try(
         assert way in done.stderr
 
 
-def test_only_what_can_be_done_is_suggested() -> None:
+def test_only_possible_remedies_are_suggested() -> None:
     def ways(blamed: str, method: Method, *, more_photos: bool) -> str:
         return quantize_module._refused(Path("a.keras"), "it lost", blamed, method, more_photos=more_photos)
 
@@ -288,7 +288,7 @@ def test_earlier_steps_and_an_accepted_drop_are_in_the_card(
         ({"kind": "float16", "qat": 3}, "for int8"),
     ],
 )
-def test_methods_that_make_no_sense_are_refused(values: dict, says: str) -> None:
+def test_invalid_methods_are_refused(values: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         Method(**values)
 

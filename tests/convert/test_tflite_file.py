@@ -91,7 +91,7 @@ def test_parameters_are_the_models_own(model: keras.Model, content: bytes) -> No
     assert next(one for one in listed if one.kind == "TRANSPOSE_CONV").shape == (1, 32, 32, 2)
 
 
-def test_float16_weights_belong_to_who_uses_them(content: bytes, half: bytes) -> None:
+def test_float16_weights_count_for_the_operator_that_reads_them(content: bytes, half: bytes) -> None:
     listed = [one for one in operators(half) if not one.folded]
     assert "DEQUANTIZE" not in {one.kind for one in listed}
     assert all(one.parameters == 0 for one in operators(half) if one.folded)

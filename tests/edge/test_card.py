@@ -95,7 +95,7 @@ def test_the_interpreter_does_not_mind_the_card() -> None:
     assert (bare.input, bare.output) == (carded.input, carded.output)
 
 
-def test_no_card_is_none() -> None:
+def test_a_file_without_a_card_gives_none() -> None:
     assert read_card(MODEL, "m") is None
     assert strip_card(MODEL) == MODEL
     assert read_card(with_files({"labels.txt": b"a\nb\n"}), "m") is None

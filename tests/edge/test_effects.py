@@ -129,7 +129,7 @@ def one_class(labels: np.ndarray) -> Segmentation:
 
 
 @pytest.mark.parametrize("segmentation", [SHARP, one_class((SHARP.labels == 1).astype(np.uint8))], ids=["two", "one"])
-def test_overlay_tints_the_classes_and_nothing_else(segmentation: Segmentation) -> None:
+def test_overlay_tints_only_the_classes(segmentation: Segmentation) -> None:
     picture = render(FRAME, segmentation)
     np.testing.assert_array_equal(picture, render(FRAME, segmentation, "overlay"))
     alpha = segmentation.alpha()
@@ -373,7 +373,7 @@ def test_paste_is_the_mixture() -> None:
     np.testing.assert_allclose(picture, above * weight + below * (1 - weight), atol=0.51)
 
 
-def test_a_flattened_cutout_stands_before_green() -> None:
+def test_a_flattened_cutout_is_shown_over_green() -> None:
     cutout = render(FRAME, SHARP, "cutout")
     picture = flatten(cutout)
     assert (picture.shape, picture.dtype) == (FRAME.shape, np.uint8)

@@ -150,7 +150,7 @@ def test_person_is_bundled_and_the_default() -> None:
     assert "person" in bundled_models()
 
 
-def test_nothing_else_lies_in_the_package() -> None:
+def test_the_package_holds_nothing_else() -> None:
     files = {path.stem for path in models.FOLDER.glob("*.tflite")}
     assert files == set(bundled_models())
 

@@ -271,7 +271,7 @@ def test_by_class_and_then_the_largest_first() -> None:
 
 
 @pytest.mark.parametrize(("min_area", "areas"), [(16, [100, 16]), (17, [100]), (101, [])])
-def test_specks_are_left_out(min_area: int, areas: list[int]) -> None:
+def test_specks_are_dropped(min_area: int, areas: list[int]) -> None:
     labels = canvas((0, 0, 10, 10, 1), (30, 30, 34, 34, 1))
     assert [polygon.area for polygon in find_polygons(labels, NAMES, min_area)] == areas
 

@@ -60,7 +60,7 @@ def test_no_two_faces_give_different_pictures_but_for_coarse_colours() -> None:
     np.testing.assert_array_equal(render(face, segmentation, "anonymize"), render(frame, segmentation, "anonymize"))
 
 
-def test_nobody_there_is_the_frame_itself() -> None:
+def test_without_people_the_frame_is_unchanged() -> None:
     frame = tiny.noise((50, 60))
     picture = render(frame, answer((50, 60), share=0.001), "anonymize")
     np.testing.assert_array_equal(picture, frame)

@@ -63,7 +63,7 @@ def test_small_regions_are_dropped(channels: int, min_area: float, count: int) -
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_holes_are_filled_and_nothing_else(channels: int) -> None:
+def test_only_holes_are_filled(channels: int) -> None:
     whole, holed = scene(channels), scene(channels, hole=True)
     filled = select_regions(holed, EffectSettings(fill_holes=True))
     assert (holed.labels != whole.labels).any()

@@ -266,7 +266,7 @@ class Fickle(Oracle):
         return np.full((1, 8, 16, 1), self.answers[(self.calls - 1) % 4], np.float32)
 
 
-def test_smooth_steadies_what_stands_still_until_reset() -> None:
+def test_smoothing_steadies_still_parts_until_reset() -> None:
     card = ModelCard("oracle", make_classes(["background", "thing"]), (16, 8))
     frame = tiny.noise((32, 64))
     plain, steady = Segmenter.from_backend(Fickle(), card), Segmenter.from_backend(Fickle(), card, smooth=1)
@@ -342,7 +342,7 @@ def mediapipe_selfie() -> Path:
     pytest.skip("mediapipe is installed without selfie_segmentation.tflite: try 0.10.21")
 
 
-def test_somebody_elses_model_runs_without_a_card() -> None:
+def test_a_model_without_a_card_runs() -> None:
     picture = cv2.imread(str(tiny.GRACE_HOPPER))
     segment = Segmenter(mediapipe_selfie())
     assert segment.file.card is None

@@ -74,7 +74,7 @@ def test_zero_changes_nothing() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 128, 129, 256])
 @pytest.mark.parametrize(("dtype", "scale", "zero_point"), KINDS)
-def test_any_kind_of_scores_comes_back_as_it_was(channels: int, dtype: Any, scale: float, zero_point: int) -> None:
+def test_every_kind_of_scores_keeps_its_type(channels: int, dtype: Any, scale: float, zero_point: int) -> None:
     generator = np.random.default_rng(1)
     spec = TensorSpec("scores", (1, 12, 20, channels), dtype, scale, zero_point)
     low, high = (-5, 5) if dtype == np.float32 else (np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
@@ -197,7 +197,7 @@ def test_a_slow_fade_is_followed(smooth: float) -> None:
 
 
 @pytest.mark.parametrize("smooth", SETTINGS)
-def test_a_cut_starts_anew(smooth: float) -> None:
+def test_a_cut_resets_the_smoothing(smooth: float) -> None:
     steadier = TemporalSmoother(smooth)
     for _ in range(30):
         steadier(scores_of(square_at(5)), textured(1))
@@ -207,7 +207,7 @@ def test_a_cut_starts_anew(smooth: float) -> None:
 
 
 @pytest.mark.parametrize("change", ["reset", "channels", "size"])
-def test_another_stream_starts_anew(change: str) -> None:
+def test_another_stream_resets_the_smoothing(change: str) -> None:
     steadier, picture = TemporalSmoother(1), textured()
     for _ in range(10):
         steadier(scores_of(square_at(5)), picture)

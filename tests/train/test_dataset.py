@@ -274,7 +274,7 @@ def test_too_few_photos_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("holdout", [0, 0.5, -0.1, float("nan")])
-def test_a_holdout_that_can_t_be_is_refused(made: Path, holdout: float) -> None:
+def test_an_invalid_holdout_is_refused(made: Path, holdout: float) -> None:
     refuse(made, "--holdout is above 0 and below 0.5", UsageError, holdout=holdout)
 
 
@@ -330,7 +330,7 @@ def test_batches(made: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [1, 3, 4, 5, 9, 13])
-def test_skipped_batches_leave_the_rest_as_it_was(made: Path, skip: int) -> None:
+def test_skipping_batches_leaves_the_rest_unchanged(made: Path, skip: int) -> None:
     dataset = open_dataset(made)
     assert len(dataset.parts["train"]) % 4  # so that batches reach across the ends of epochs
     whole, rest = stream(dataset, 16), stream(dataset, 16 - skip, skip_batches=skip)

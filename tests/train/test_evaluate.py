@@ -23,7 +23,7 @@ app = typer.Typer()
 app.command()(main)
 
 
-def test_a_trained_model_scores_what_its_training_said(trained: Trained) -> None:
+def test_a_trained_model_scores_what_its_run_recorded(trained: Trained) -> None:
     data, run = trained
     dataset = open_split(data, run / "split.json")
     scores = score(keras_segmenter(load_keras(run / "model.keras"), dataset.classes), dataset.parts["val"])
@@ -71,7 +71,7 @@ def test_the_command_writes_figures_and_pictures(trained: Trained, tmp_path: Pat
         (["MODEL", "--data", "DATA", "--split", "nothing.json"], "nothing.json: no such file"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(trained: Trained, arguments: list[str], says: str) -> None:
+def test_missing_files_are_reported_in_one_line(trained: Trained, arguments: list[str], says: str) -> None:
     data, run = trained
     names = {"DATA": str(data), "MODEL": str(run / "model.keras"), "SPLIT": str(run / "split.json")}
     done = CliRunner().invoke(app, [names.get(argument, argument) for argument in arguments])

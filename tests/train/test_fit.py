@@ -200,7 +200,7 @@ def test_the_run_folder(runs: Runs) -> None:
     assert np.mean(list(each.values())) == pytest.approx(run["scores"]["val_dice"], abs=1e-5)
 
 
-def test_the_kept_model_has_the_score_it_is_said_to_have(runs: Runs) -> None:
+def test_the_kept_model_has_the_recorded_score(runs: Runs) -> None:
     model = keras.saving.load_model(runs.whole / "model.keras", compile=False)
     with zipfile.ZipFile(runs.whole / "model.keras") as archive, archive.open("model.weights.h5") as weights:
         assert not any("optimizer" in name for name in h5py.File(weights))  # it would be three times the weights
@@ -218,7 +218,7 @@ def test_it_learns(runs: Runs) -> None:
     assert float(log[-1]["loss"]) < 0.95 * float(log[0]["loss"])
 
 
-def test_it_says_a_line_an_epoch(runs: Runs) -> None:
+def test_it_prints_a_line_an_epoch(runs: Runs) -> None:
     lines, hint = runs.output.splitlines(), would_go_on(runs.whole)
     assert lines[0].startswith("red, green, blue: 17 train, 3 val, 4 test photos; recipe default")
     assert [line.split()[1] for line in lines if line.startswith("epoch ")] == [
@@ -231,12 +231,12 @@ def test_it_says_a_line_an_epoch(runs: Runs) -> None:
     assert "Traceback" not in runs.errors
 
 
-def test_it_says_nothing_else(runs: Runs) -> None:
+def test_it_prints_nothing_else(runs: Runs) -> None:
     lines = [line for line in runs.errors.splitlines() if not line.startswith("warning: the model knows nothing")]
     assert not lines
 
 
-def test_a_run_is_not_overwritten_unless_told(runs: Runs, command: Callable) -> None:
+def test_a_run_is_not_overwritten_unless_forced(runs: Runs, command: Callable) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.whole.rglob("*")}
     tiny = ("--data", runs.data, "--out", runs.whole, *TINY, "--epochs", EPOCHS)
     expected = f"error: {runs.whole} holds a run already; --resume continues it, --force replaces it."
@@ -283,7 +283,7 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--learning-rate", "fast", "Invalid value for '--learning-rate': Input should be a valid number"),
     ],
 )
-def test_values_that_can_t_be_are_refused(
+def test_invalid_values_are_refused(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str, message: str
 ) -> None:
     code, said = command("--data", data, "--out", tmp_path / "run", option, value)
@@ -305,7 +305,7 @@ def test_values_that_can_t_be_are_refused(
         ("--stem-stride", "0"),
     ],
 )
-def test_a_value_that_can_t_be_is_refused_by_its_name(
+def test_an_invalid_value_is_refused_by_name(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str
 ) -> None:
     out = tmp_path / "run"
@@ -321,7 +321,7 @@ def test_a_refused_recipe_leaves_no_run_behind(data: Path, tmp_path: Path, comma
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_is_none_is_one_line(tmp_path: Path, command: Callable) -> None:
+def test_a_missing_folder_is_one_line(tmp_path: Path, command: Callable) -> None:
     code, said = command("--data", tmp_path / "none", "--out", tmp_path / "run")
     assert (code, len(said.splitlines())) == (1, 1)
     assert said.startswith(f"error: {tmp_path / 'none'}: a data folder holds images/ and masks/")
@@ -382,7 +382,7 @@ def mixed_precision() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("mixed_precision")
-def test_a_training_under_mixed_precision_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
+def test_a_training_under_mixed_precision_resumes_exactly(data: Path, tmp_path: Path) -> None:
     recipe, dataset = RECIPES["default"]().replace(size=32, widths=(4, 8), ema=0.9), open_dataset(data)
     (model, checkpoint), (resumed, continued) = (built(dataset, recipe, tmp_path) for _ in range(2))
     model.optimizer.dynamic_scale.assign(1e30)  # so the step overflows: it is not counted, and the scale is halved
@@ -466,7 +466,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert given["xla"] is False
 
 
-def test_dropout_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
+def test_dropout_resumes_exactly(data: Path, tmp_path: Path) -> None:
     recipe = RECIPES["default"]().replace(size=32, widths=(4, 8), batch=4, dropout=0.5)
     dataset, random = open_dataset(data), np.random.default_rng(0)
     photos = random.random((4, 32, 32, 3), np.float32)

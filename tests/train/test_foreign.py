@@ -156,7 +156,7 @@ def test_other_graphs_are_refused(build: object, message: str) -> None:
         flatten(model_of(build), None, "m")
 
 
-def test_files_that_can_t_be_read_are_refused_by_what_is_in_them(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_by_their_content(tmp_path: Path) -> None:
     model_of(lambda x: small(layers.Lambda(lambda t: t * 2, name="doubled")(x))).save(tmp_path / "lambda.keras")
     with pytest.raises(ModelError, match="'doubled' is a Lambda"):
         read_keras(tmp_path / "lambda.keras")

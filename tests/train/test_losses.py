@@ -77,7 +77,7 @@ def test_class_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0), (1.0, -1.0), (0.0, 0.0), ()])
-def test_weights_that_can_t_be_are_refused(name: str, weights: tuple[float, ...]) -> None:
+def test_invalid_weights_are_refused(name: str, weights: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="class weights are 2 numbers, none negative"):
         LOSSES[name](2, weights)
 
@@ -182,7 +182,7 @@ def test_absent_classes_are_left_out_and_invented_ones_count_0() -> None:
     assert dice(2, (np.zeros((1, 4, 4), np.uint8), right[..., :2] * (1, 0)))[0] == 0.0
 
 
-def test_the_metric_starts_anew() -> None:
+def test_the_metric_resets() -> None:
     labels, logits = random_batch()
     metric = DiceCoefficient(3)
     metric.update_state(tf.constant(labels), tf.constant(logits))

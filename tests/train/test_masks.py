@@ -194,7 +194,7 @@ def test_classes_take_the_order_asked_for(cls: Class) -> None:
     assert (cls.mask("a.png")[4, 4], cls.mask("a.png")[12, 12]) == (2, 1)
 
 
-def test_classes_that_can_t_be_are_refused(cls: Class) -> None:
+def test_invalid_classes_are_refused(cls: Class) -> None:
     cls.photo("a.jpg", ("a", SQUARE), ("b", SQUARE))
     assert cls.refuse(classes=["a"]) == "Annotated, but not among --classes: b."
     assert "twice" in cls.refuse(classes=["a", "b", "a"])
@@ -265,7 +265,7 @@ def test_what_is_round_may_reach_beyond_the_photo(cls: Class, shape: dict[str, o
     assert cls.refuse(force=True).startswith("Polygons lie outside the photo: ")
 
 
-def test_everything_wrong_with_the_photos_is_said_at_once(cls: Class) -> None:
+def test_all_problems_of_the_photos_are_reported_at_once(cls: Class) -> None:
     for name in ("gone.jpg", "gone too.jpg"):
         cls.annotate(name, ("a", SQUARE))
     cls.photo("same.jpg", ("a", SQUARE))

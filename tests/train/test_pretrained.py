@@ -91,7 +91,7 @@ def test_the_encoder_still_knows_what_imagenet_taught_it(portrait: np.ndarray) -
     assert int(scores.argmax()) == MILITARY_UNIFORM
 
 
-def test_each_layer_gives_what_is_computed_apart(portrait: np.ndarray) -> None:
+def test_each_layer_matches_numpy(portrait: np.ndarray) -> None:
     """Stem and the first two blocks, on 8-bit levels scaled as the pretrained network takes them, without Keras."""
     model, tensors = lite0_unet((224, 224), 2), lite0_weights()
     names = ("stem_relu", "block0_project_norm", "block1_expand_relu", "block1_depthwise_relu", "block1_project_norm")

@@ -55,7 +55,7 @@ def test_the_shares_stay_on_the_people(scenery: Scenery) -> None:
     assert agree / everyone > 0.95
 
 
-def test_people_stay_where_nobody_is_pasted_over_them() -> None:
+def test_people_stay_visible_where_nothing_is_pasted_over_them() -> None:
     both = disc((40, 40, 220))
     pasted = Compositor(64, STILL, replace(NOTHING, paste=1.0), lambda _: both, lambda _: disc())
     pixels = [pasted(np.random.default_rng(number)) for number in range(30)]
@@ -70,7 +70,7 @@ def test_an_empty_scene_is_empty_and_a_part_of_a_picture() -> None:
         assert not is_red(image).any()
 
 
-def test_who_is_cut_off_by_a_pictures_lower_edge_stays_so() -> None:
+def test_people_cut_off_by_the_lower_edge_stay_there() -> None:
     how = replace(STILL, rotate_degrees=0.0, stretch=0.0)
     for number in range(50):
         matrix = frame_people((0.3, 0.4, 0.7, 1.0), how, np.random.default_rng(number), at_edge=True)
@@ -214,7 +214,7 @@ def test_the_recipe_says_what_scenes_were(soft: Path, dataset: Dataset, tmp_path
     assert [(one["folder"], one["weight"]) for one in run["scenes"]] == [("soft", 2.0)]
 
 
-def test_things_are_nobody_and_hide_the_people_at_most_in_part() -> None:
+def test_objects_are_background_and_hide_people_only_in_part() -> None:
     plain, among = composer(NOTHING), composer(replace(NOTHING, decoys=1.0))
     changed = hidden = 0
     for number in range(40):
@@ -255,7 +255,7 @@ def test_consistency_costs_nothing_where_the_views_agree(soft: Path, dataset: Da
         assert float(with_it - without) == pytest.approx(extra, abs=1e-5)
 
 
-def test_places_are_scenes_with_nobody_in_them(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_places_are_scenes_without_people(soft: Path, dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "room.png"), np.full((48, 64, 3), (10, 200, 30), np.uint8))
     recipe = small(paste=0.0, empty=0.0)

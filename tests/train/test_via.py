@@ -342,12 +342,12 @@ def test_a_polygon_larger_than_csv_s_own_limit_is_read(tmp_path: Path) -> None:
         (HEADER + '\na.jpg,1,{},1,0,"' + '{""a"":' * 100_000 + '",{}', "nested too deeply"),
     ],
 )
-def test_what_is_not_an_export_is_said_to_be_none(tmp_path: Path, text: str, message: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_via(write(tmp_path, text))
 
 
-def test_a_file_that_can_t_be_read_is_said_so(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Can't read"):
         read_via(tmp_path / "none.csv")
     with pytest.raises(DataError, match="Can't read"):

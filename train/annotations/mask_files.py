@@ -124,18 +124,18 @@ def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Col
     if values.ndim == 3 or (names.colours and is_binary and not names.only and not names.numbers):
         rgb = values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
         return _by_colour(rgb, names)
-    there = [int(value) for value in np.unique(values) if value]
+    present = [int(value) for value in np.unique(values) if value]
     if is_binary:
-        if there and not names.only and len(names.numbers) != 2:
+        if present and not names.only and len(names.numbers) != 2:
             raise BrokenRowError("it is black and white, one class; name it with --label")
-        return {DOES_NOT_COUNT: names.only or names.numbers[1]} if there else {}
+        return {DOES_NOT_COUNT: names.only or names.numbers[1]} if present else {}
     found: dict[int | Colour, str] = {}
-    for value in there:
+    for value in present:
         if value == DOES_NOT_COUNT:
             found[value] = "void"
         elif value < len(names.numbers):
             found[value] = names.numbers[value]
-        elif names.only and there in ([1], [1, DOES_NOT_COUNT]):
+        elif names.only and present in ([1], [1, DOES_NOT_COUNT]):
             found[value] = names.only
         else:
             raise BrokenRowError(

@@ -15,7 +15,7 @@ Scale = Annotated[
 ]
 Offset = Annotated[float | None, typer.Option("--input-offset", help="See --input-scale.")]
 Size = Annotated[
-    str, typer.Option("--input-size", help="Its input size, where it has none of its own: 256, or 320x192.")
+    str, typer.Option("--input-size", help="Its input size, if the file doesn't fix one: 256, or 320x192.")
 ]
 
 

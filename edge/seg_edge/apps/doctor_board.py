@@ -140,8 +140,8 @@ def check_throttling(machine: Machine) -> Answer:
     if board.governor == "powersave" and "pstate" not in board.clock_driver:
         folder = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         return "note", rest, f"echo ondemand | sudo tee {folder}", data
-    told = "" if board.throttle_bits is None else "not throttled since boot; "
-    return "ok", told + rest, "", data
+    history = "" if board.throttle_bits is None else "not throttled since boot; "
+    return "ok", history + rest, "", data
 
 
 def check_threads(machine: Machine) -> Answer:

@@ -54,7 +54,7 @@ class ImageOptions:
         picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
-        force: Replace results that are there.
+        force: Replace existing results.
         skip_existing: Leave out photos whose results are all there.
         keep_metadata: Keep date, camera, exposure, description, author and copyright; see `seg_edge.photo.metadata`.
         collect_coco: Keep each photo's outlines in `PhotoResult.coco`.
@@ -235,7 +235,7 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
         if options.skip_existing and len(there) == len(job.outputs):
             return replace(result, skipped=DONE_BEFORE)
         if there and not options.force and not options.skip_existing:
-            message = f"{one_line_name(job.photo)}: {there[0]} is there already; --force replaces it."
+            message = f"{one_line_name(job.photo)}: {there[0]} already exists; --force replaces it."
             return replace(result, error=message, blocked=True)
         with _timed(result, "decode"):
             photo = _load(job)

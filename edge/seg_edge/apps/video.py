@@ -129,7 +129,7 @@ def _check(video: Path, out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} is the video itself; give another name.")
     check_writable(out)
     if out.exists() and not force:
-        raise OutputError(f"{out} is there already; --force replaces it.")
+        raise OutputError(f"{out} already exists; --force replaces it.")
 
 
 def _open_film(

@@ -162,7 +162,7 @@ class Pipeline:
                 self._answers.put(
                     SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())
                 )
-        except Exception as error:  # raised again in `exhausted`
+        except Exception as error:  # raised again where the answers are taken
             self._failure = error
         finally:
             self._answers.end()

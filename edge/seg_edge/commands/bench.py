@@ -89,15 +89,21 @@ def bench(
             console.print(table)
     for scored in document["accuracy"]:
         if scored["part"] == "all":
-            line.log(f"note: all photos of {scored['data']} were scored; what a model learnt from, it knows too well")
+            line.log(
+                f"note: all photos of {scored['data']} were scored; photos that a model was trained on score too well"
+            )
     watch = document["watch"]
     for note in watch["notes"]:
         line.log(f"note: {note}")
     if not watch["valid"]:
-        fail(f"these figures don't count: {'; '.join(watch['reasons'])}. Cool it, or give it a stronger supply.", 1)
+        fail(
+            f"these figures are not reliable: {'; '.join(watch['reasons'])}. "
+            "Cool the board, or use a stronger power supply.",
+            1,
+        )
 
 
 def _threads(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", text) or max(int(count) for count in text.split(",")) > MAX_THREADS:
-        raise UsageError(f"--threads {text} is no list of numbers up to {MAX_THREADS}; write it as 1,2,4.")
+        raise UsageError(f"--threads {text} is not a list of numbers up to {MAX_THREADS}; write it as 1,2,4.")
     return tuple(sorted({int(count) for count in text.split(",")}))

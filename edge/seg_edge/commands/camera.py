@@ -75,9 +75,11 @@ def camera(
         ),
     ] = None,
     rotate: Annotated[
-        Rotate, typer.Option(help="Turn the picture clockwise by so many degrees.", rich_help_panel=INPUT_PANEL)
+        Rotate, typer.Option(help="Degrees to turn the picture clockwise.", rich_help_panel=INPUT_PANEL)
     ] = Rotate.none,
-    flip: Annotated[bool, typer.Option("--flip", help="Exchange top and bottom.", rich_help_panel=INPUT_PANEL)] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Flip the picture vertically.", rich_help_panel=INPUT_PANEL)
+    ] = False,
     effect: EffectOption = Effect.overlay,
     background: BackgroundOption = None,
     blur_strength: BlurStrengthOption = 1.0,
@@ -114,7 +116,7 @@ def camera(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="Another name that the page answers to.", rich_help_panel=VIEW_PANEL),
+        typer.Option(metavar="HOST", help="Another host name that the page answers to.", rich_help_panel=VIEW_PANEL),
     ] = None,
     record: Annotated[
         Path | None,
@@ -127,14 +129,16 @@ def camera(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Record in pieces of so long: 30s, 10m, 1h.",
+            help="Split the recording into files of this length: 30s, 10m, 1h.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     keep: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Delete the oldest pieces beyond so much: 500MB, 20GB.", rich_help_panel=OUTPUT_PANEL
+            metavar="SIZE",
+            help="Delete the oldest of these files when together they exceed this: 500MB, 20GB.",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     virtual_camera: Annotated[
@@ -179,7 +183,7 @@ def camera(
     model: ModelOption = DEFAULT_MODEL,
     threads: ThreadsOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a recording that is there.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--force", help="Replace an existing recording.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
 ) -> None:
     """Segment live, until you press q in the window or Ctrl-C."""
@@ -233,14 +237,14 @@ def camera(
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
     if not match:
-        raise UsageError(f"--size {text} is no size; write it as 640x480.")
+        raise UsageError(f"--size {text} is not a size; write it as 640x480.")
     return int(match[1]), int(match[2])
 
 
 def _measure(option: str, text: str, units: dict[str, int], example: str) -> float:
     match = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(units)})", text)
     if not match or not float(match[1]):
-        raise UsageError(f"{option} {text} is no amount; write it as {example}, with one of {', '.join(units)}.")
+        raise UsageError(f"{option} {text} is not an amount; write it as {example}, with one of {', '.join(units)}.")
     return float(match[1]) * units[match[2]]
 
 

@@ -63,7 +63,7 @@ def image(
         ),
     ] = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive", help="Go into folders' folders too.", rich_help_panel=INPUT_PANEL)
+        bool, typer.Option("--recursive", help="Include subfolders.", rich_help_panel=INPUT_PANEL)
     ] = False,
     effect: EffectOption = Effect.overlay,
     background: BackgroundOption = None,
@@ -82,7 +82,11 @@ def image(
     ] = None,
     picture_format: Annotated[
         PictureFormat | None,
-        typer.Option("--format", help="By default jpeg, or png where jpeg won't do.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option(
+            "--format",
+            help="By default jpeg, or png if the result has transparency or sharp edges.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Also write the label map, an 8-bit PNG.", rich_help_panel=OUTPUT_PANEL)
@@ -104,17 +108,17 @@ def image(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--force", help="Replace existing results.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     skip_existing: Annotated[
         bool,
-        typer.Option("--skip-existing", help="Leave out photos that have their results.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--skip-existing", help="Skip photos that have results already.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     memory: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Megabytes that photos in work may take together; by default most of what is free.",
+            help="Memory for photos being processed, in megabytes; by default most of what is free.",
             metavar="MB",
             rich_help_panel=OUTPUT_PANEL,
         ),
@@ -199,7 +203,7 @@ def _check_coco(coco: Path, options: ImageOptions) -> None:
     if options.skip_existing:
         raise UsageError("--coco would lack the photos that --skip-existing leaves out; give one of the two.")
     if coco.exists() and not options.force:
-        raise OutputError(f"{coco}: is there already; --force replaces it.")
+        raise OutputError(f"{coco} already exists; --force replaces it.")
     check_writable(coco)
 
 

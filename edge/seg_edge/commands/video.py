@@ -68,7 +68,7 @@ def video(
     model: ModelOption = DEFAULT_MODEL,
     threads: ThreadsOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that is there.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--force", help="Replace an existing file.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
 ) -> None:
     """Segment every frame of a video file; sound, subtitles, chapters and title are kept."""

@@ -28,7 +28,7 @@ MOST_TILES = 6  # of a long photo: more would cost more than docs/serve.md promi
 
 
 class Output(StrEnum):
-    """What is made of a photo."""
+    """The kinds of result."""
 
     json = "json"
     labels = "labels"
@@ -56,7 +56,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back to who asked.
+    """The response to a photo.
 
     Attributes:
         content: In the output's media type.

@@ -1,4 +1,4 @@
-"""The HTTP API: `POST /v1/segment`, the models, health and metrics, and the page beside them."""
+"""The HTTP API: `POST /v1/segment`, the models, health and metrics, and the page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from seg_edge.system.port import AllowedHosts
 
 SEGMENT = "/v1/segment"
 AGAIN = {"Retry-After": "1"}
-LINGER_S = 5.0  # for how long the rest of a refused upload is read
+LINGER_S = 5.0  # how long the rest of a refused upload is read
 
 
 def make_app(
@@ -50,10 +50,10 @@ def make_app(
     """The whole application.
 
     Args:
-        settings: Its bounds.
+        settings: Its limits.
         model_sets: The models by name, the default first, once for each worker.
-        names: The server's own names.
-        transfers: Where requests under way are counted.
+        names: The server's own host names.
+        transfers: Counts the requests in progress.
     """
     if transfers is None:
         transfers = Transfers(settings.max_held_bytes)
@@ -82,8 +82,8 @@ def make_app(
     @app.post(SEGMENT, response_class=Response, responses=RESPONSES, openapi_extra=PHOTO_BODY)
     async def segment(
         request: Request,
-        output: Output = Query(Output.json, description="What to make of the photo."),
-        model: str = Query(default, description="Which model.", json_schema_extra={"enum": list(segmenters)}),
+        output: Output = Query(Output.json, description="The kind of result."),
+        model: str = Query(default, description="The model's name.", json_schema_extra={"enum": list(segmenters)}),
     ) -> Response:
         """Segment one photo: JPEG, PNG or WebP, turned upright by its EXIF data.
 
@@ -115,7 +115,7 @@ def make_app(
 
     @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
     async def models() -> Response:
-        """What is served: each model's card, tensors and file, and the limits of a photo."""
+        """The served models, each with its card, tensors and file, and the limits on photos."""
         return Response(listing, media_type="application/json")
 
     @app.get("/v1/models/{sha256}.tflite", response_class=Response, include_in_schema=False)
@@ -127,7 +127,7 @@ def make_app(
 
     @app.get("/healthz", responses={200: {"model": Health}})
     async def healthz() -> Health:
-        """That the server lives."""
+        """Answers while the server is up."""
         return Health(ok=True)
 
     @app.get(
@@ -149,7 +149,7 @@ def make_app(
 
 
 def _client_of(request: Request, settings: ServeSettings) -> str:
-    """Whose request it is; behind a proxy that has a name here, whom that names last."""
+    """The client's address; behind a proxy named with `--name`, the one the proxy added last."""
     forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     if settings.names and forwarded:
         return forwarded
@@ -157,7 +157,7 @@ def _client_of(request: Request, settings: ServeSettings) -> str:
 
 
 async def _receive(request: Request, settings: ServeSettings, transfer: Transfer) -> bytearray:
-    """The body of a request, as far as it is allowed."""
+    """The body of a request, within the limits."""
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
     too_large = UnreadProblem(
@@ -181,7 +181,7 @@ async def _receive(request: Request, settings: ServeSettings, transfer: Transfer
 
 
 async def _while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """What work gives, for as long as the client waits for it: a photo that is still in the queue leaves it else."""
+    """The work's result; if the client disconnects first, a photo that is still queued leaves the queue."""
 
     async def leave() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -199,10 +199,10 @@ async def _while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> A
 
 
 async def _discard(request: Request) -> None:
-    """Reads on for a while and keeps nothing: most clients look for an answer only when all is sent."""
-    if "expect" in request.headers:  # this one waits for our word before it sends
+    """Reads on for a while and discards it: most clients read the response only after sending everything."""
+    if "expect" in request.headers:  # this client waits for permission before it sends
         return
-    # RuntimeError: there is no rest.
+    # RuntimeError: there is nothing left to read.
     with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(LINGER_S):
             async for _ in request.stream():
@@ -210,20 +210,20 @@ async def _discard(request: Request) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Every refusal in the same form."""
+    """Turns every refusal into the same form."""
     if isinstance(error, Problem):
         return error.response()
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         return Problem(422, f"The parameter {first['loc'][-1]} is wrong: {first['msg']}.").response()
     assert isinstance(error, HTTPException)
-    said = {404: "There is nothing under this address; /openapi.json lists what there is."}
-    detail = said.get(error.status_code, f"{HTTPStatus(error.status_code).description or error.detail}.")
+    details = {404: "There is nothing at this address; /openapi.json lists what there is."}
+    detail = details.get(error.status_code, f"{HTTPStatus(error.status_code).description or error.detail}.")
     return Problem(error.status_code, detail, error.headers).response()
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    """A defect of ours, which uvicorn tells the log: told to the client without its reasons."""
+    """An internal error; uvicorn logs it, and the client learns no details."""
     return Problem(500, "The server failed; its log says why.").response()
 
 
@@ -248,7 +248,7 @@ def _list_models(segmenters: Mapping[str, Segmenter], settings: ServeSettings) -
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for what JSON has no number for, and browsers refuse the whole document for."""
+    """The value with NaN and infinity as null: JSON has no such numbers, and browsers would refuse the document."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Answers in pieces, so that one nobody reads holds a piece of memory for its connection, and no more."""
+"""Responses sent in chunks, so that a client that doesn't read holds one chunk in memory, not the whole response."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CHUNK_BYTES = 65_536
 
 
 class ChunkedResponse(Response):
-    """A response whose content is handed on as the client takes it.
+    """A response whose content is sent as fast as the client reads it.
 
     Args:
         content: All of it.
-        done: Called when it was taken, or the client has gone.
+        done: Called once it was sent, or the client has disconnected.
         others: As of `Response`.
     """
 

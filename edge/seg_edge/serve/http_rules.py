@@ -1,4 +1,4 @@
-"""What HTTP/1.1 asks of a server and neither uvicorn nor FastAPI does (RFC 9110 and 9112)."""
+"""Requirements of HTTP/1.1 that neither uvicorn nor FastAPI fulfils (RFC 9110 and 9112)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seg_edge.serve.problem import Problem
 
 
 def with_http_rules(app: ASGIApp) -> ASGIApp:
-    """The application with HEAD, with absolute targets, and without requests whose end could be read in two ways."""
+    """Adds HEAD and absolute request targets to the application, and refuses requests with ambiguous length."""
 
     async def ruled(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +36,7 @@ def with_http_rules(app: ASGIApp) -> ASGIApp:
 
 
 def _relative(scope: Scope) -> Scope:
-    """The same request for the path and host in its target, whatever its Host header says (RFC 9112, 3.2.2)."""
+    """The request with path and host taken from its target instead of its Host header (RFC 9112, 3.2.2)."""
     raw = scope.get("raw_path") or scope["path"].encode()
     authority, _, rest = raw.partition(b"://")[2].partition(b"/")
     headers = [(name, value) for name, value in scope["headers"] if name != b"host"]

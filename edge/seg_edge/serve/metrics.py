@@ -1,4 +1,4 @@
-"""What the server did, for Prometheus."""
+"""The server's figures for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1
 
 
 class Metrics:
-    """The numbers of one server.
+    """The metrics of one server.
 
     Args:
-        path: The requests to it are counted and timed.
-        inside: How many photos wait or are worked on now.
-        transfers: How many requests are under way now, those that still arrive or leave among them.
+        path: Requests to this path are counted and timed.
+        inside: Returns how many photos are waiting or being segmented.
+        transfers: Returns how many requests are in progress, including uploads and downloads.
     """
 
     def __init__(self, path: str, inside: Callable[[], float], transfers: Callable[[], float]) -> None:
@@ -27,11 +27,11 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._path = path
         self._requests = Counter(
-            "seg_edge_requests", "Photos that were asked for, by HTTP status.", ["status"], registry=self.registry
+            "seg_edge_requests", "Photo requests, by HTTP status.", ["status"], registry=self.registry
         )
         self._seconds = Histogram(
             "seg_edge_request_seconds",
-            "From a request's head to its answer's end.",
+            "From request header to end of response.",
             registry=self.registry,
             buckets=SECONDS,
         )
@@ -42,9 +42,11 @@ class Metrics:
             registry=self.registry,
             buckets=STAGE_SECONDS,
         )
-        Gauge("seg_edge_requests_inside", "Photos waiting or worked on.", registry=self.registry).set_function(inside)
+        Gauge("seg_edge_requests_inside", "Photos waiting or being segmented.", registry=self.registry).set_function(
+            inside
+        )
         Gauge(
-            "seg_edge_transfers", "Requests from their head until their answer is taken.", registry=self.registry
+            "seg_edge_transfers", "Requests in progress, from header to end of response.", registry=self.registry
         ).set_function(transfers)
 
     def stages(self, timing_ms: Mapping[str, float]) -> None:
@@ -53,7 +55,7 @@ class Metrics:
             self._stages.labels(stage).observe(elapsed / 1000)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The application, with its requests counted and timed."""
+        """Wraps the application to count and time its requests."""
 
         async def metered(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"] != self._path:

@@ -12,12 +12,12 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A request that is not answered as asked.
+    """A request that is refused.
 
     Attributes:
         status: The HTTP status.
         detail: What was wrong and what to do, in a sentence.
-        headers: To send along.
+        headers: Additional response headers.
     """
 
     unread = False
@@ -27,7 +27,7 @@ class Problem(Exception):
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
 
     def response(self) -> Response:
-        """It as an answer; where the request was not read to its end, the connection ends with it."""
+        """The problem as a response; it closes the connection if the request was not read to its end."""
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         headers = {"Connection": "close", **self.headers} if self.unread or self.status == 408 else self.headers
@@ -35,6 +35,6 @@ class Problem(Exception):
 
 
 class UnreadProblem(Problem):
-    """One that was found before the request's body was read."""
+    """A problem found before the request's body was read."""
 
     unread = True

@@ -1,4 +1,4 @@
-"""What the API takes and gives, for its OpenAPI document."""
+"""Schemas of the API's requests and responses, for its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -60,27 +60,27 @@ class Tensor(BaseModel):
 
 
 class Model(BaseModel):
-    """A model that is served."""
+    """A served model."""
 
     name: str
     sha256: str
     bytes: int
     url: str = Field(description="Where its file is.")
-    has_card: bool = Field(description="False where the file carries no card, and the one here was made up.")
+    has_card: bool = Field(description="False if the file has no card; the one shown here is then a default.")
     input: Tensor
     output: Tensor
     card: dict[str, Any] = Field(description="Classes, colours, normalisation, scores, parentage, licence.")
 
 
 class Limits(BaseModel):
-    """Over which a photo is refused."""
+    """The largest photo that is accepted."""
 
     bytes: int
     pixels: int
 
 
 class Models(BaseModel):
-    """What is served; the first model is the default."""
+    """The served models; the first is the default."""
 
     models: list[Model]
     limits: Limits
@@ -88,6 +88,6 @@ class Models(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server lives."""
+    """The server is up."""
 
     ok: bool

@@ -1,4 +1,4 @@
-"""Who is answered, and what browsers are told to keep to: around the whole application."""
+"""Access control and security headers, around the whole application."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from seg_edge.serve.problem import Problem
 from seg_edge.system.port import AllowedHosts
 
-# What a stranger may have without the token: the page itself, which asks for it, and that the server lives.
+# Available without the token: the page itself, which asks for it, and the health check.
 PROTECTED = ("/v1/", "/metrics", "/openapi.json")
-# `wasm-unsafe-eval` compiles WebAssembly and nothing else; pictures of the user are blobs.
+# `wasm-unsafe-eval` allows compiling WebAssembly and nothing else; the user's pictures are blobs.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -20,7 +20,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    # These two isolate the page, without which browsers give no threads to WebAssembly.
+    # These two isolate the page; browsers require that for WebAssembly threads.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -31,12 +31,12 @@ HEADERS = {
 
 
 class SecurityMiddleware:
-    """Refuses requests under other names, from other sites and without the token; adds `HEADERS` to every answer.
+    """Refuses requests for other host names, from other sites and without the token; adds `HEADERS` to every response.
 
     Args:
-        app: What is guarded.
-        names: The server's own.
-        token: What requests must bring as `Authorization: Bearer`, or empty.
+        app: The application to protect.
+        names: The server's own host names.
+        token: The token that requests must send as `Authorization: Bearer`, or empty.
     """
 
     def __init__(self, app: ASGIApp, names: AllowedHosts, token: str) -> None:
@@ -68,16 +68,16 @@ class SecurityMiddleware:
         if len(hosts) != 1:
             raise Problem(400, "One Host header was expected.")
         if hosts[0] not in self._names:
-            raise Problem(403, "This is no name of the server's machine; ask for its address.")
+            raise Problem(403, "The server doesn't answer to this host name; use its address.")
         origin = headers.get("origin")
         is_own = origin is None or origin.partition("://")[2].lower() == hosts[0].strip().lower()
         if method not in ("GET", "HEAD") and not is_own:
-            raise Problem(403, "Only the server's own page, and programs, may send photos.")
+            raise Problem(403, "Only the server's own page and programs may send photos.")
         if self._token and path.startswith(PROTECTED):
             scheme, _, given = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), self._token.encode()):
                 raise Problem(
                     401,
-                    "The server's token is needed, as the header 'Authorization: Bearer TOKEN'.",
+                    "The server requires its token, in the header 'Authorization: Bearer TOKEN'.",
                     {"WWW-Authenticate": "Bearer"},
                 )

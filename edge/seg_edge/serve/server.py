@@ -30,14 +30,14 @@ HEAD_BYTES = 16_384
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which at its end first says so to those who still send or wait."""
+    """uvicorn, which on shutdown first answers the clients that are still sending or waiting."""
 
     def __init__(self, config: uvicorn.Config, transfers: Transfers) -> None:
         super().__init__(config)
         self._transfers = transfers
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends it within `SHUTDOWN_S`."""
+        """Shuts down within `SHUTDOWN_S`."""
         self._transfers.close(SHUTDOWN_S / 2)
         await super().shutdown(sockets)
 
@@ -47,7 +47,7 @@ def load_models(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
 
     Raises:
         ModelError: One can't be used.
-        UsageError: Two have one name.
+        UsageError: Two have the same name.
     """
     models = settings.models or tuple(bundled_models())
     model_sets: list[Mapping[str, Segmenter]] = []
@@ -61,20 +61,20 @@ def load_models(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
 
 
 def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
-    """Answers until SIGINT or SIGTERM; requests under way are answered before it ends.
+    """Serves until SIGINT or SIGTERM; requests in progress are still answered.
 
     Raises:
-        UsageError: Other machines could ask, and there is no token; or the address is none of this machine's.
+        UsageError: Other machines could connect and there is no token; or this machine doesn't have the address.
         OutputError: The port is taken.
         ModelError: A model can't be used.
     """
     keep_freed_memory()
-    cv2.setNumThreads(1)  # each worker has one core, and shares none
+    cv2.setNumThreads(1)  # one core per worker
     with open_port(settings.host, settings.port, backlog=128) as listening:
         names = AllowedHosts(settings.host, listening.getsockname(), settings.names)
         settings.check_reach(names.loopback)
         model_sets = load_models(settings)
-        notes: list[str] = []  # told after the address, which programs read first
+        notes: list[str] = []  # after the address line, which programs read first
         if not settings.models:
             settings = replace(settings, default=default_photo_model(1, notes.append))
         transfers = Transfers(settings.max_held_bytes)
@@ -83,7 +83,7 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
             http=Connection,
             ws="none",
             log_config=None,
-            log_level="error",  # below that, anybody could write a line a request
+            log_level="error",  # at lower levels every request could write a line
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -97,15 +97,15 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
             log(line)
         if not site.is_built():
             log("the page was not built: there is the API alone ('make web' builds the page)")
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after shutdown
             Server(config, transfers).run(sockets=[listening])
     if any(thread.name.startswith("segment") for thread in threading.enumerate()):
-        os._exit(0)  # Python would wait for a photo that is still worked on, and a thread can't be stopped
+        os._exit(0)  # Python would wait for a photo in progress, and a thread can't be stopped
 
 
 def _announce(settings: ServeSettings, listening: socket.socket, log: Callable[[str], None]) -> None:
-    """Says where the page is, to phones by a QR code."""
-    # Where it isn't a person who reads this, it is a journal, which others may read.
+    """Prints the page's address, and a QR code for phones."""
+    # If stderr is no terminal it may be a journal that others can read.
     is_person = sys.stderr.isatty()
     shown = quote(settings.token, safe="") if is_person else "<SEG_EDGE_TOKEN>"
     urls = [f"{url}{f'#token={shown}' if settings.token else ''}" for url in urls_of(settings.host, listening)]

@@ -1,4 +1,4 @@
-"""What a server was told, checked once."""
+"""The server's settings, checked once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ MIN_TOKEN = 16
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Everything `seg-edge serve` was asked for; see its options.
+    """The settings of `seg-edge serve`; see its options.
 
     Attributes:
         models: Names or files; empty for all that are bundled.
-        default: Name of the model for a request that names none; empty for the first.
+        default: Name of the model for requests that name none; empty for the first.
         host: Name or address to listen on.
-        port: 0 takes a free one.
-        names: What else it is called, by a proxy before it.
-        token: What a request must bring; empty for none.
+        port: 0 picks a free one.
+        names: Further host names, used by a proxy in front of the server.
+        token: The token that requests must send; empty for none.
         workers: Photos segmented at once, each by an interpreter of one thread; 0 for as many as there are cores.
-        queue: Photos that may wait beside those.
-        max_bytes: Of one upload.
-        max_pixels: Of one photo.
-        seconds: Until a photo is there, longer if it is large, and then until it is answered.
-        on_server: Whether the page offers to upload, beside segmenting in the browser.
-        command: How the server was started, for messages that say how to start it better.
+        queue: Photos that may wait for a worker.
+        max_bytes: Largest upload.
+        max_pixels: Largest photo.
+        seconds: Time for a photo to arrive, longer for a large one, and then to be answered.
+        on_server: Whether the page also offers uploading, besides segmenting in the browser.
+        command: How the server was started, for messages that suggest a better command.
     """
 
     models: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class ServeSettings:
     command: str = "seg-edge serve"
 
     def __post_init__(self) -> None:
-        # What RFC 6750 lets a bearer token be made of.
+        # The characters that RFC 6750 allows in a bearer token.
         if self.token and not re.fullmatch(rf"[A-Za-z0-9._~+/-]{{{MIN_TOKEN},200}}=*", self.token):
             raise UsageError(
                 f"the token must have {MIN_TOKEN} to 200 letters, digits or signs of - . _ ~ + / "
@@ -55,11 +55,11 @@ class ServeSettings:
             )
         for name in self.names:
             if not re.fullmatch(r"[A-Za-z0-9.-]+", name):
-                raise UsageError(f"--name {name!r} is no host's name; give it without https:// and port.")
+                raise UsageError(f"--name {name!r} is not a host name; give it without https:// and port.")
 
     @property
     def max_held_bytes(self) -> int:
-        """Of photos and answers in memory at once."""
+        """Limit on photos and responses in memory at once."""
         return 16 * self.max_bytes
 
     @property
@@ -68,10 +68,10 @@ class ServeSettings:
         return self.workers or available_cores()
 
     def check_reach(self, loopback: bool) -> None:
-        """Refuses to be reached from other machines without a token.
+        """Refuses to listen to other machines without a token.
 
         Raises:
-            UsageError: With a command that would do.
+            UsageError: With a command that works.
         """
         if self.token or (loopback and not self.names):
             return

@@ -1,4 +1,4 @@
-"""The page's files, as `make web` left them: gzipped, with names that hold their hashes, served as they lie there."""
+"""Serves the page's files as `make web` built them: gzipped, with hashes in their names."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ newer:</p>
 
 
 def is_built() -> bool:
-    """Whether there is a page."""
+    """Whether the page was built."""
     return (FOLDER / "index.html.gz").is_file()
 
 
 def routes() -> list[Route]:
-    """A route for every file there is; where there are none, one to a page that says how to get them."""
+    """A route for every file of the page; without a page, one route that explains how to build it."""
     if not is_built():
         return [Route("/", lambda request: Response(NOT_BUILT, media_type=MEDIA_TYPES[".html"]))]
     packed = {FOLDER / "wasm.json", FOLDER / "wasm.xz"}
@@ -61,9 +61,9 @@ def routes() -> list[Route]:
 
 
 def _packed_routes() -> list[Route]:
-    """Routes for the engine's builds, which lie one after the other in `wasm.xz`: what they share is there once.
+    """Routes for the engine's builds, which are compressed together in `wasm.xz`, as they share most of their content.
 
-    One is unpacked when it is first asked for, and is then held gzipped: 2.9 MB each, and while unpacking 17 MB more.
+    A build is unpacked on its first request, then kept gzipped: 2.9 MB each, and 17 MB more while unpacking.
     """
     index, lock = FOLDER / "wasm.json", threading.Lock()
     sizes: dict[str, int] = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
@@ -117,7 +117,7 @@ def _route(name: str) -> Route:
 
 
 def _send(opened: Callable[[], BinaryIO | gzip.GzipFile], headers: dict[str, str], media_type: str) -> Response:
-    """A file in pieces, each read when the client has taken those before."""
+    """A file in chunks, each read once the client has taken the previous one."""
 
     def pieces() -> Iterator[bytes]:
         with opened() as file:

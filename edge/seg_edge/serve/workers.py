@@ -1,7 +1,7 @@
-"""Photos side by side: an interpreter of one thread for each core, a bounded number of photos.
+"""Photos in parallel: one single-threaded interpreter for each core, and a limited number of photos.
 
-A small model gains nothing from batches and little from threads, so each photo has a core for itself. The work is done
-by threads, not processes: OpenCV and LiteRT release Python's lock, and models and metrics are there once.
+A small model gains nothing from batches and little from threads, so each photo has a core to itself. The workers are
+threads, not processes: OpenCV and LiteRT release Python's lock, and models and metrics are in memory only once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Models = Mapping[str, Segmenter]
 
 
 class RequestSlot:
-    """Room for one photo, from when it is there until nothing is done for it any more."""
+    """Room for one photo, from its arrival until no thread works on it any more."""
 
     def __init__(self, free: Callable[[], None]) -> None:
         self._free: Callable[[], None] | None = free
         self.work: Future | None = None
 
     def leave(self) -> None:
-        """Gives the room to others, if need be when its thread is done: a thread can't be stopped."""
+        """Frees the slot, at once or when its thread has finished: a thread can't be stopped."""
         free, self._free = self._free, None
         if free is None:
             return
@@ -39,21 +39,21 @@ class RequestSlot:
         loop = asyncio.get_running_loop()
 
         def later(_: Future) -> None:
-            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the server has shut down meanwhile
                 loop.call_soon_threadsafe(free)
 
         self.work.add_done_callback(later)
 
 
 class Workers:
-    """Runs tasks on Segmenters, each on one at a time. To be used from one event loop.
+    """Runs tasks on Segmenters, one task at a time on each. To be used from one event loop.
 
     Args:
         model_sets: The models by name, once for each worker.
-        waiting: Photos that may wait beside those that are worked on.
+        waiting: Photos that may wait for a worker.
 
     Attributes:
-        inside: Photos that have a slot now.
+        inside: Photos that hold a slot now.
     """
 
     def __init__(self, model_sets: list[Models], waiting: int) -> None:
@@ -68,10 +68,10 @@ class Workers:
         """Takes a slot.
 
         Raises:
-            Problem: 429, there is none.
+            Problem: 429, there is none left.
         """
         if self.inside >= self.slots:
-            raise Problem(429, f"{self.slots} photos wait already; try again in a second.", {"Retry-After": "1"})
+            raise Problem(429, f"{self.slots} photos are waiting already; try again in a second.", {"Retry-After": "1"})
         self.inside += 1
         slot = RequestSlot(self._leave)
         try:
@@ -83,7 +83,7 @@ class Workers:
         self.inside -= 1
 
     async def run(self, slot: RequestSlot, task: Callable[[Models], Made]) -> Made:
-        """What the task makes of a worker's models, when one is free."""
+        """Runs the task with a worker's models, once a worker is free; returns its result."""
 
         def work() -> Made:
             models = self._idle.get()
@@ -94,11 +94,11 @@ class Workers:
 
         slot.work = self._pool.submit(work)
         made = asyncio.wrap_future(slot.work)
-        # After the deadline nobody asks for its exception, and asyncio would report that.
+        # After the deadline nobody retrieves its exception, which asyncio would report.
         made.add_done_callback(lambda future: future.cancelled() or future.exception())
-        # Shielded, as a future of a thread that is at work can't be cancelled; `RequestSlot.leave` waits for it.
+        # Shielded, as a running thread's future can't be cancelled; `RequestSlot.leave` waits for it.
         return await asyncio.shield(made)
 
     def close(self) -> None:
-        """Runs nothing more; what is running can't be stopped."""
+        """Starts nothing more; what is running can't be stopped."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -134,8 +134,8 @@ def _why_x11_refuses(machine: Machine, only_x11: bool) -> str:
         return f"{display} doesn't answer"
     except OSError:
         return ""
-    said = " ".join(answer.stderr.split())
+    message = " ".join(answer.stderr.split())
     if answer.returncode == 3:
-        return f"{display} refuses: {said}" if said else f"nothing answers at {display}"
+        return f"{display} refuses: {message}" if message else f"nothing answers at {display}"
     # Qt can't do without its plugin; without the system's libxcb there was just no way to ask.
-    return said if only_x11 and said.startswith("library: ") else ""
+    return message if only_x11 and message.startswith("library: ") else ""

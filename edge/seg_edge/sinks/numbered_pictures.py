@@ -49,7 +49,7 @@ class NumberedPictures:
 
     def _refuse(self, path: Path) -> None:
         if path.exists() and not self._force:
-            raise OutputError(f"{path} is there already; --force replaces it.")
+            raise OutputError(f"{path} already exists; --force replaces it.")
 
     def close(self) -> None:
         """Nothing is held back."""

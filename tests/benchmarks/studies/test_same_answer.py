@@ -92,7 +92,7 @@ def test_without_xnnpack_nothing_is_concluded(reference: Answer) -> None:
         check_delegated(platform, Answer(reports, reference.scores))
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_tools_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(arm64_root, "SEARCH", str(tmp_path))
     done = call(TWO_UINT8, "--root", tmp_path / "root")
     assert done.exit_code == 1

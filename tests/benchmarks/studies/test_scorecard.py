@@ -54,7 +54,7 @@ def test_the_tone_of_skin(bgr: tuple[int, int, int], low: float, high: float) ->
     assert math.isnan(typology_angle(frame, ~person))
 
 
-def test_a_place_without_anybody_is_beside_all_people(data: Path) -> None:
+def test_an_empty_place_counts_apart_from_photos_of_people(data: Path) -> None:
     examples = find_examples(data)
     places = empty_places(examples)
     assert [place.shape[:2] for place in places] == [(200, 240), (160, 240), (120, 240)]
@@ -91,7 +91,7 @@ def test_two_models_side_by_side(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert page.read_text() == f"# Before\n<!-- scorecard: by a command -->\n{table}\n<!-- /scorecard -->\nAfter\n"
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["scorecard.py", str(TWO_UINT8), "--data", str(tmp_path)])
         with pytest.raises(SystemExit) as left:

@@ -95,7 +95,7 @@ def gone(pids: list[int]) -> bool:
     return False
 
 
-def test_so_many_frames_with_statistics_as_documented(tmp_path: Path, cameras: list[Camera]) -> None:
+def test_a_number_of_frames_and_the_documented_statistics(tmp_path: Path, cameras: list[Camera]) -> None:
     camera = Camera(tmp_path, "--view", "none", "--frames", 20)
     cameras.append(camera)
     assert camera.end() == 0
@@ -259,7 +259,7 @@ def test_sigusr1_takes_a_snapshot(tmp_path: Path, model: str, cameras: list[Came
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
-def test_closed_standard_streams_are_no_reason_to_fail(
+def test_closed_standard_streams_do_no_harm(
     tmp_path: Path, model: str, cameras: list[Camera], closed: tuple[int, ...]
 ) -> None:
     def close() -> None:
@@ -272,7 +272,7 @@ def test_closed_standard_streams_are_no_reason_to_fail(
     assert camera.results()["frames"]["published"] == 3
 
 
-def test_a_log_that_is_full_is_no_reason_to_stop(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+def test_a_full_log_does_not_stop_the_camera(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
     def full() -> None:
         os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
 
@@ -308,7 +308,7 @@ def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model
     assert len(list(tmp_path.glob("clip-2*.ts"))) == 2
 
 
-def test_systemd_is_not_told_that_all_is_well_when_a_frame_never_gets_done(
+def test_systemd_gets_no_watchdog_ping_when_a_frame_never_finishes(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[float] = []

@@ -71,7 +71,7 @@ def test_failures_are_each_photo_s_own_and_order_is_kept(segmenter: Segmenter, t
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{i}.overlay.jpg" for i in (0, 2, 3, 5)]
 
 
-def test_results_are_not_replaced_unless_told(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_results_are_not_replaced_unless_forced(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", bright_square())
     earlier = tmp_path / "a.overlay.jpg"
     earlier.write_bytes(b"precious")
@@ -270,7 +270,7 @@ def test_options_that_contradict_each_other(wanted: dict, message: str) -> None:
         options(None, **wanted)
 
 
-def test_a_picture_too_long_for_its_format_is_said(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_picture_too_long_for_its_format_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "wide.png", np.zeros((2, 66_000, 3), np.uint8))
     for picture_format, limit in (("jpeg", "65500"), ("webp", "16383")):
         wanted = options(None, "blur", picture_format=picture_format)
@@ -290,7 +290,7 @@ def test_an_unwritable_place_leaves_nothing_behind(segmenter: Segmenter, tmp_pat
     assert not list(tmp_path.glob("**/.*.tmp"))
 
 
-def test_a_frame_that_can_t_be_segmented_is_its_photo_s_failure(
+def test_a_frame_that_can_t_be_segmented_fails_only_its_photo(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [save(tmp_path / f"{index}.png", bright_square((40 + index, 60))) for index in range(3)]

@@ -99,7 +99,7 @@ def test_an_odd_size(tmp_path: Path, segmenter: Segmenter) -> None:
     assert abs(frames[0].shape[1] - 97) <= 1
 
 
-def test_what_is_there_is_kept_unless_told_otherwise(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
+def test_an_existing_file_is_kept_unless_forced(clip: Path, tmp_path: Path, segmenter: Segmenter) -> None:
     out = tmp_path / "out.mp4"
     out.write_text("precious")
     with pytest.raises(OutputError, match="--force"):
@@ -332,7 +332,7 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     folder = tmp_path / "new"
     segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
-    with pytest.raises(OutputError, match=r"f0001\.jpg is there already"):
+    with pytest.raises(OutputError, match=r"f0001\.jpg already exists"):
         segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
     segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(tmp_path / "out.mp4")
@@ -388,7 +388,7 @@ def test_subtitles_are_kept_in_the_containers_own_form(
     assert said == ["Hello, you", "Wörld"]
 
 
-def test_subtitles_that_a_container_can_not_hold_are_told_of(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_subtitles_that_the_container_can_not_hold_are_reported(tmp_path: Path, segmenter: Segmenter) -> None:
     out = tmp_path / "out.ts"
     outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
     assert "1 subtitle left out, as .ts can't hold them" in outcome.sound

@@ -19,7 +19,7 @@ def test_messages_arrive_whole_and_in_order_both_ways() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05])
-def test_nothing_in_time_is_told(seconds: float) -> None:
+def test_no_message_in_time_raises(seconds: float) -> None:
     ours, theirs = channel_pair()
     with pytest.raises(TimeoutError):
         ours.receive(seconds)
@@ -27,7 +27,7 @@ def test_nothing_in_time_is_told(seconds: float) -> None:
     assert ours.receive(seconds) == 1
 
 
-def test_a_message_wakes_who_waits() -> None:
+def test_a_message_wakes_the_receiver() -> None:
     ours, theirs = channel_pair()
     threading.Timer(0.1, theirs.send, ("now",)).start()
     began = time.monotonic()
@@ -47,7 +47,7 @@ def test_the_other_end_s_closing_is_noticed_after_what_it_sent() -> None:
         ours.send("nobody")
 
 
-def test_last_words_are_heard_even_if_the_other_end_left_something_unread() -> None:
+def test_last_messages_arrive_even_if_the_other_end_left_some_unread() -> None:
     ours, theirs = channel_pair()
     ours.send("unread")
     theirs.send("last")

@@ -31,7 +31,7 @@ def drain(pipeline: Pipeline) -> None:
         pipeline.take(5)
 
 
-def test_the_newest_item_replaces_one_that_nobody_took() -> None:
+def test_the_newest_item_replaces_an_untaken_one() -> None:
     place: Mailbox[int] = Mailbox(keep_all=False)
     for number in range(5):
         place.put(number)

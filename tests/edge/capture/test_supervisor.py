@@ -100,7 +100,7 @@ def test_the_source_closes_its_device_after_a_reconnect_too(run: Run) -> None:
     assert (run.folder / "closed").exists()
 
 
-def test_a_camera_that_comes_and_goes_is_tried_ever_more_seldom_and_told_once(run: Run) -> None:
+def test_a_camera_that_comes_and_goes_is_retried_less_and_less_often_and_reported_once(run: Run) -> None:
     run.gets_frames()
     (run.folder / "frames").write_text("1")  # from the next opening on: one frame, and it is gone
     set_state(run.folder, "crashes")
@@ -112,7 +112,7 @@ def test_a_camera_that_comes_and_goes_is_tried_ever_more_seldom_and_told_once(ru
     assert len(run.news) <= 2
 
 
-def test_no_memory_for_a_new_process_is_no_reason_to_give_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_a_new_process_it_keeps_trying(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.gets_frames()
 
     def refuse(name: str) -> int:
@@ -165,7 +165,7 @@ def test_a_camera_that_fails_is_noticed_within_5_s_and_back_within_10(run: Run, 
     assert run.capture.failure is None
 
 
-def test_one_that_hangs_while_it_is_opened_again_is_given_up_and_tried_anew(run: Run) -> None:
+def test_a_camera_that_hangs_while_reopening_is_tried_again(run: Run) -> None:
     run.gets_frames()
     set_state(run.folder, "crashes")
     run.until(lambda: run.news, 5)

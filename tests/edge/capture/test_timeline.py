@@ -17,7 +17,7 @@ def test_a_percentile_is_within_half_a_percent_of_numpy_s(values: list[float], p
     assert histogram.percentile(percent) == pytest.approx(exact, rel=0.0051)
 
 
-def test_what_lies_outside_counts_as_the_nearest() -> None:
+def test_values_out_of_range_count_in_the_nearest_bin() -> None:
     histogram = Histogram()
     for value in (-1.0, 0.0, 1e12):
         histogram.add(value)

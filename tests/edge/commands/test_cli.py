@@ -172,7 +172,7 @@ def test_wrong_usage_is_2_and_failure_is_1(run, arguments: list[str], code: int,
     assert out == ""
 
 
-def test_an_empty_folder_is_said(run, tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(run, tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     code, out, err = run("image", tmp_path / "holiday", "--json")
     assert code == 1
@@ -181,7 +181,7 @@ def test_an_empty_folder_is_said(run, tmp_path: Path) -> None:
     assert json.loads(out)["photo"] == str(tmp_path / "holiday")
 
 
-def test_a_damaged_model_is_said_in_one_line(run, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_reported_in_one_line(run, folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(TWO_UINT8.read_bytes()[:700])
     code, _, err = run("image", folder, "--model", broken)

@@ -96,7 +96,7 @@ def test_another_size_is_another_stream() -> None:
     assert meter.score is None
 
 
-def test_a_real_answer_is_taken_and_left_as_it_was() -> None:
+def test_a_real_answer_is_accepted_and_not_changed() -> None:
     segment, meter = Segmenter(tiny.TWO_UINT8, threads=1), FlickerMeter()
     first = segment(tiny.bright_square())
     labels, pixels = first.labels.copy(), first.pixels.copy()

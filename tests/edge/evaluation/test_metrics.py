@@ -58,7 +58,7 @@ def test_the_mean_leaves_out_the_background_and_the_absent() -> None:
 
 
 @given(MAPS, st.integers(0, 2))
-def test_what_is_said_of_ignored_pixels_does_not_matter(maps: tuple[np.ndarray, np.ndarray], instead: int) -> None:
+def test_predictions_on_ignored_pixels_do_not_count(maps: tuple[np.ndarray, np.ndarray], instead: int) -> None:
     truth, found = maps
     other = np.where(truth == IGNORE, instead, found).astype(np.uint8)
     np.testing.assert_array_equal(confusion_matrix(truth, found, 3), confusion_matrix(truth, other, 3))

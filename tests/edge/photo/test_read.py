@@ -406,7 +406,7 @@ def test_nonsense_orientation_is_upright(orientation: int, save: Callable[..., P
     assert_photo(read_photo(path), PICTURE)
 
 
-def test_broken_exif_is_no_reason_to_refuse(save: Callable[..., Path]) -> None:
+def test_broken_exif_is_ignored(save: Callable[..., Path]) -> None:
     segment = jpeg_segment(0xE1, b"Exif\0\0" + exif(6)[:12])
     path = save(jpeg_with(LOSSY["jpg"], segment))
     assert read_header(path).orientation == 1

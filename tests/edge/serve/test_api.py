@@ -203,7 +203,7 @@ def test_a_jpeg_of_endless_scans_is_refused(client: TestClient) -> None:
     assert "more scans" in answer.json()["detail"]
 
 
-def test_a_side_too_long_for_a_jpeg_is_said(client: TestClient) -> None:
+def test_a_side_too_long_for_a_jpeg_is_refused(client: TestClient) -> None:
     content = cv2.imencode(".png", np.zeros((2, 65_501, 3), np.uint8))[1].tobytes()
     answer = client.post("/v1/segment?output=overlay", content=content)
     assert answer.status_code == 422
@@ -235,7 +235,7 @@ def test_a_wrong_parameter_says_what_there_is(client: TestClient, path: str) -> 
     assert any(name in answer.json()["detail"] for name in ("labels", "bright"))
 
 
-def test_a_form_is_told_how_to_send(client: TestClient) -> None:
+def test_a_form_is_answered_with_how_to_send(client: TestClient) -> None:
     answer = client.post("/v1/segment", files={"photo": PNG})
     assert answer.status_code == 415
     assert "--data-binary" in answer.json()["detail"]

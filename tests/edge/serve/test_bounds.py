@@ -85,7 +85,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
     assert "80x60" in answer.json()["detail"]
 
 
-def test_beside_the_workers_a_bounded_number_waits(make_client: MakeClient, gate: Gate) -> None:
+def test_a_limited_number_waits_for_the_workers(make_client: MakeClient, gate: Gate) -> None:
     client = make_client(workers=2, queue=3)
     with ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(5)]
@@ -102,7 +102,7 @@ def test_beside_the_workers_a_bounded_number_waits(make_client: MakeClient, gate
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
-def test_a_request_that_takes_too_long_is_told_and_keeps_its_place_until_it_ends(
+def test_a_request_that_takes_too_long_is_answered_and_holds_its_slot_until_done(
     make_client: MakeClient, gate: Gate
 ) -> None:
     client = make_client(workers=1, queue=1, seconds=0.3)
@@ -117,7 +117,7 @@ def test_a_request_that_takes_too_long_is_told_and_keeps_its_place_until_it_ends
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
-def test_who_has_gone_does_not_stay_in_the_queue(make_client: MakeClient, gate: Gate) -> None:
+def test_a_client_that_disconnects_leaves_the_queue(make_client: MakeClient, gate: Gate) -> None:
     client = make_client(workers=1, queue=1)
     messages = [{"type": "http.request", "body": PNG}, {"type": "http.disconnect"}]
     scope = {"type": "http", "method": "POST", "path": "/v1/segment", "raw_path": b"/v1/segment", "query_string": b""}
@@ -208,7 +208,7 @@ def test_half_a_request_ends(hasty: int, said: bytes) -> None:
     talk(hasty, said, seconds=60)  # raises if the server never hangs up
 
 
-def test_an_endless_body_that_nobody_reads_ends(hasty: int) -> None:
+def test_an_endless_unread_body_ends(hasty: int) -> None:
     with socket.create_connection(("127.0.0.1", hasty), timeout=60) as client:
         client.sendall(UNREAD)
 
@@ -221,7 +221,7 @@ def test_an_endless_body_that_nobody_reads_ends(hasty: int) -> None:
             send_for_ever()
 
 
-def test_an_answer_that_is_not_taken_holds_up_nobody_and_ends(hasty: int) -> None:
+def test_an_unread_response_blocks_nobody_and_ends(hasty: int) -> None:
     photo = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
     request = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     with socket.socket() as client:
@@ -324,7 +324,7 @@ def test_memory_stays_flat(start: Callable[..., Server]) -> None:
 HEAD = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
-def test_idle_uploads_lock_nobody_out(start: Callable[..., Server], models: tuple[str, str]) -> None:
+def test_idle_uploads_do_not_block_others(start: Callable[..., Server], models: tuple[str, str]) -> None:
     running = start("--model", models[0], "--workers", "1", "--queue", "0")
     with ExitStack() as stack:
         idle = [
@@ -359,7 +359,7 @@ def test_a_class_on_a_slow_network_gets_its_masks(start: Callable[..., Server], 
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_an_upload_that_is_not_done_is_told_of_the_end(
+def test_an_unfinished_upload_is_answered_on_shutdown(
     start: Callable[..., Server], models: tuple[str, str], sign: signal.Signals
 ) -> None:
     running = start("--model", models[0], "--workers", "1")

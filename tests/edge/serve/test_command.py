@@ -50,7 +50,7 @@ def test_other_machines_are_not_let_in_without_a_token() -> None:
         (["--token", "short"], 2, "the token must have 16"),
     ],
 )
-def test_what_it_can_not_do_is_said_in_one_line(arguments: list[str], code: int, said: str) -> None:
+def test_bad_options_are_refused_in_one_line(arguments: list[str], code: int, said: str) -> None:
     done = run(*arguments, "--workers", "1")
     assert done.returncode == code
     assert said in done.stderr
@@ -72,7 +72,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert all(re.match("[a-z0-9-]+", name)[0] in done.stderr for name in extra)
 
 
-def test_a_port_that_is_taken_is_said(start: Callable[..., Server], models: tuple[str, str]) -> None:
+def test_a_taken_port_is_reported(start: Callable[..., Server], models: tuple[str, str]) -> None:
     running = start("--model", models[0], "--workers", "1")
     done = run("--port", str(running.port), "--model", models[0])
     assert done.returncode == 1
@@ -88,7 +88,7 @@ def test_with_a_token_it_listens_to_the_network(start: Callable[..., Server], mo
         assert connection.getresponse().status == status
 
 
-def test_what_is_lost_of_no_command_is_said_again() -> None:
+def test_the_suggested_command_keeps_all_options() -> None:
     done = run("--host", "0.0.0.0", "--port", "9001", "--model", "person")
     assert re.search(
         "SEG_EDGE_TOKEN=[A-Za-z0-9_-]{20,} seg-edge serve --host 0.0.0.0 --port 9001 --model person", done.stderr
@@ -108,7 +108,7 @@ def test_the_address_it_says_is_one_that_answers(
         assert connection.getresponse().status == 200
 
 
-def test_the_token_is_told_to_a_terminal_alone_and_as_an_address_takes_it(models: tuple[str, str]) -> None:
+def test_the_token_is_shown_only_on_a_terminal_and_url_encoded(models: tuple[str, str]) -> None:
     token = "a+token/of~some-length=="
     command = [
         sys.executable,
@@ -136,7 +136,7 @@ def test_the_token_is_told_to_a_terminal_alone_and_as_an_address_takes_it(models
     assert told[1].endswith("/#token=<SEG_EDGE_TOKEN>")
 
 
-def test_its_tests_are_left_out_where_the_extra_is_not_installed() -> None:
+def test_its_tests_are_skipped_without_the_extra() -> None:
     code = "import sys, pytest; sys.modules['fastapi'] = None; sys.exit(pytest.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "-q", "--collect-only", "-p", "no:cacheprovider", "tests/edge/serve"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -292,7 +292,7 @@ def test_a_photo_s_own_transparency_is_kept_as_in_python(
             assert difference.mean() < 2
 
 
-def test_a_picture_of_one_s_own_is_put_behind(visit: Callable[..., Page], server: Server) -> None:
+def test_your_own_picture_becomes_the_background(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     frame, behind = cv2.imread(str(GRACE_HOPPER)), np.zeros((90, 160, 3), np.uint8)
     behind[:, :80], behind[:, 80:] = (200, 20, 20), (20, 20, 200)
@@ -307,7 +307,7 @@ def test_a_picture_of_one_s_own_is_put_behind(visit: Callable[..., Page], server
     assert np.abs(picture.astype(int) - expected).mean() < 1.5
 
 
-def test_nobody_is_said_in_words(visit: Callable[..., Page], server: Server) -> None:
+def test_an_empty_result_is_stated_in_words(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     page.choose("wall.png", png(np.full((200, 300, 3), 120, np.uint8)))
     page.says("Nobody was found in this photo.")
@@ -329,7 +329,7 @@ def test_it_speaks_the_browser_s_language(
     assert page.page.evaluate("document.documentElement.lang") == (locale[:2] if locale != "ja" else "en")
 
 
-def test_a_model_of_one_s_own_is_opened_and_never_sent(
+def test_your_own_model_is_opened_and_never_sent(
     visit: Callable[..., Page], plain_server: Server, models: tuple[str, str], tmp_path: Path
 ) -> None:
     page = visit(plain_server.url).open()
@@ -408,7 +408,7 @@ def test_a_new_build_keeps_what_lasts_and_nothing_of_other_programs(
     assert page.page.evaluate("async (address) => (await fetch(address)).status", foreign) == 404
 
 
-def test_a_full_disk_keeps_nobody_from_the_page(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_the_page_works_with_a_full_disk(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url).open()
     page.expect(page.page.locator("html[data-offline=ready]")).to_be_attached()
     page.page.evaluate("async () => Promise.all((await caches.keys()).map((name) => caches.delete(name)))")
@@ -467,7 +467,7 @@ def test_a_webcam_opened_again_is_read_once(visit: Callable[..., Page], plain_se
     assert page.page.evaluate("most") == 1
 
 
-def test_a_webcam_that_goes_is_told_and_closed(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_a_lost_webcam_is_reported_and_closed(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url).open()
     button = page.page.get_by_role("button", name="Camera", exact=True)
     button.click()
@@ -657,7 +657,7 @@ def test_what_could_not_be_loaded_is_tried_again(visit: Callable[..., Page], pla
         page.cut("photo.png", png(noise((40, 60))))
 
 
-def test_a_worker_that_died_is_told_each_time(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_a_dead_worker_is_reported_each_time(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     page.page.route("**/worker-*.js", lambda route: route.fulfill(body="throw 1", content_type="text/javascript"))
     page.page.goto(page.url)
@@ -666,7 +666,7 @@ def test_a_worker_that_died_is_told_each_time(visit: Callable[..., Page], plain_
     page.complains("The model could not be run. Load the page again.")
 
 
-def test_the_loading_is_said_once(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_loading_is_announced_once(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     page.context.add_init_script("""
       window.said = [];
@@ -708,7 +708,7 @@ def test_a_photo_too_large_for_a_phone_s_canvas_is_scaled_down(
     assert labels.shape[1] / labels.shape[0] == pytest.approx(1.25, abs=0.01)
 
 
-def test_an_old_browser_is_told(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_an_old_browser_gets_a_message(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     page.page.route(
         "**/worker-*.js",

@@ -73,7 +73,7 @@ ODD = [(256, 256), (255, 256), (100, 1000), (2000, 100), (1, 1), (3, 2), (1023, 
 
 
 @pytest.mark.parametrize("size_wh", PHOTOS + ODD)
-def test_photos_reach_the_model_alike(in_javascript: Resize, size_wh: tuple[int, int]) -> None:
+def test_page_and_python_resize_photos_equally(in_javascript: Resize, size_wh: tuple[int, int]) -> None:
     frame = noise(size_wh[::-1])
     assert np.array_equal(in_javascript(frame, (256, 256)), to_input(frame, (256, 256)))
 
@@ -83,7 +83,7 @@ sides = st.integers(1, 400)
 
 @given(width=sides, height=sides, target=st.tuples(st.integers(1, 96), st.integers(1, 96)), seed=st.integers(0, 99))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_size_reaches_every_model_alike(
+def test_page_and_python_resize_every_size_equally(
     in_javascript: Resize, width: int, height: int, target: tuple[int, int], seed: int
 ) -> None:
     frame = noise((height, width), seed)
@@ -92,7 +92,7 @@ def test_every_size_reaches_every_model_alike(
 
 @given(width=st.integers(1, 140), height=st.integers(1, 140), target=st.tuples(sides, sides), seed=st.integers(0, 99))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_scores_are_stretched_alike(
+def test_page_and_python_upsample_scores_equally(
     in_javascript: Resize, width: int, height: int, target: tuple[int, int], seed: int
 ) -> None:
     scores = noise((height, width), seed)[..., 0].copy()

@@ -83,7 +83,7 @@ def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
     command = "seg-edge serve --port 9000 --name seg.example.org"
     with pytest.raises(UsageError, match=f"SEG_EDGE_TOKEN=[A-Za-z0-9_-]{{20,}} {command}"):
         ServeSettings(names=("seg.example.org",), command=command).check_reach(loopback=True)
-    with pytest.raises(UsageError, match="no host's name"):
+    with pytest.raises(UsageError, match="not a host name"):
         ServeSettings(names=("https://seg.example.org/",), token=TOKEN)
 
 

@@ -78,7 +78,7 @@ def locked_display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
         yield display, cookies
 
 
-def test_a_display_that_lets_nobody_in_without_its_cookie(locked_display: tuple[str, Path]) -> None:
+def test_a_display_that_needs_its_cookie(locked_display: tuple[str, Path]) -> None:
     display, cookies = locked_display
     answer = open_window(DISPLAY=display, XAUTHORITY=os.devnull)
     assert answer.returncode == 1

@@ -257,7 +257,7 @@ def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
         assert 5 <= len(encoded) <= 6  # the one from before they came, and five
 
 
-def test_clients_that_do_not_read_or_vanish_slow_nobody(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_that_stall_or_vanish_do_not_slow_others(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < (http_handler.Handler.timeout or 0) <= 30
     monkeypatch.setattr(http_handler.Handler, "timeout", 1.0)
     stuck = []
@@ -383,7 +383,7 @@ def test_every_answer_has_the_headers_that_keep_others_out(view: HttpView, path:
     connection.close()
 
 
-def test_the_page_needs_nothing_else_and_its_policy_fits_it(view: HttpView) -> None:
+def test_the_page_is_self_contained_and_matches_its_policy(view: HttpView) -> None:
     response, content = ask(view, "/")
     page, policy = content.decode(), response.getheader("Content-Security-Policy", "")
     assert response.getheader("Content-Type") == "text/html; charset=utf-8"
@@ -509,7 +509,7 @@ def test_a_program_that_ends_without_closing_still_ends() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_picture_that_cannot_be_encoded_is_said(view: HttpView) -> None:
+def test_a_picture_that_cannot_be_encoded_is_reported(view: HttpView) -> None:
     with streaming(view) as stream:
         next_picture(stream)
         view.publish(make_output_frame(1, (1, 70_000)))  # a JPEG's sides have 16 bits

@@ -157,7 +157,7 @@ def test_a_program_whose_reader_goes_ends_without_a_word() -> None:
             program.kill()
 
 
-def test_a_full_disk_is_said() -> None:
+def test_a_full_disk_is_reported() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     with open("/dev/full", "wb", buffering=0) as stream:

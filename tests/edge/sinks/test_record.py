@@ -129,7 +129,7 @@ def publish_slowly(sink: Record) -> None:
         threading.Event().wait(0.01)
 
 
-def test_what_fails_on_the_thread_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_on_the_thread_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(film: VideoFile, frame: np.ndarray, at_s: float) -> None:
         raise OutputError(f"{film.path}: the disk is full.")
 
@@ -219,7 +219,7 @@ def test_pieces_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
     assert b"moof" not in content
 
 
-def test_names_of_pieces_and_which_are_deleted(tmp_path: Path) -> None:
+def test_segments_are_named_and_the_oldest_deleted(tmp_path: Path) -> None:
     pieces = Pieces(tmp_path / "cam.mp4", keep_bytes=250)
     assert re.fullmatch(r"cam-\d{8}-\d{6}\.mp4", pieces.next_path().name)
     others = [tmp_path / name for name in ("cam.mp4", "cam-holiday plan.mp4", "cam-20260101-000000.txt")]

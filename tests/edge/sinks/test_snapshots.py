@@ -96,7 +96,7 @@ def test_a_slow_card_does_not_stop_the_camera(
     assert len(saved) == 2
 
 
-def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path, controls: Controls) -> None:
+def test_a_failed_write_is_reported_and_leaves_nothing(tmp_path: Path, controls: Controls) -> None:
     file = tmp_path / "file"
     file.write_text("not a folder")
     saved: list[Path] = []
@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path, contr
     assert not saved
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_nothing(
     tmp_path: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, content: bytes) -> int:

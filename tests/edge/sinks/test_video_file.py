@@ -63,7 +63,7 @@ def test_colours_stay_in_order(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_of_an_odd_side_the_last_row_or_column_is_left_out(tmp_path: Path, suffix: str) -> None:
+def test_an_odd_side_loses_its_last_row_or_column(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"odd{suffix}"
     with VideoFile(path, (65, 49), 30) as film:
         film.write(grey(100, (65, 49)))

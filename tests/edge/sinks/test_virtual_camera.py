@@ -150,7 +150,7 @@ def test_without_the_package_it_says_what_to_install(fake: type[FakeCamera], mon
         VirtualCamera("/dev/null", (64, 48), 30.0)
 
 
-def test_a_device_that_is_busy_is_said(fake: type[FakeCamera]) -> None:
+def test_a_busy_device_is_reported(fake: type[FakeCamera]) -> None:
     fake.refusal = "'v4l2loopback' backend: Device could not be configured: Device or resource busy"
     with pytest.raises(OutputError, match=r"/dev/null: can't be opened .*busy"):
         VirtualCamera("/dev/null", (64, 48), 30.0)

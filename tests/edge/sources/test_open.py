@@ -71,7 +71,7 @@ def test_what_a_name_means(name: str, backend: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("backends")
-def test_controls_reach_a_camera_module_and_nothing_else() -> None:
+def test_only_a_camera_module_takes_controls() -> None:
     controls = {"ExposureTime": 8000}
     request = SourceRequest("picamera2", (32, 24), controls=controls)
     assert open_source(request) == ("Picamera2Source", "picamera2", "ExposureTime")
@@ -80,7 +80,7 @@ def test_controls_reach_a_camera_module_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "missing.mp4", "-1", "picamera", "picamera2:x", "a\nb"])
-def test_a_name_that_means_nothing_is_refused_with_what_could_be_said(name: str) -> None:
+def test_an_unknown_name_is_refused_with_what_is_possible(name: str) -> None:
     with pytest.raises(SourceError, match="picamera2, a camera's number, /dev/videoN, a video") as raised:
         open_source(SourceRequest(name, (32, 24)))
     assert "\n" not in str(raised.value)

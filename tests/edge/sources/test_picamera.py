@@ -404,7 +404,7 @@ def test_when_it_was_captured(clock: int) -> None:
     assert picamera._captured(time.clock_gettime_ns(clock) - 2 * 10**9) == pytest.approx(now - 2, abs=1)
 
 
-def test_a_clock_that_sleep_has_set_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamps_by_a_clock_that_counts_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = {time.CLOCK_MONOTONIC: 1000 * 10**9, time.CLOCK_BOOTTIME: 5000 * 10**9}
     monkeypatch.setattr(time, "clock_gettime_ns", clocks.__getitem__)
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)

@@ -35,7 +35,7 @@ def test_it_says_that_it_is_no_camera(source: SyntheticSource) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 130, 560])
-def test_the_word_stands_in_the_corner(source: SyntheticSource, index: int) -> None:
+def test_the_corner_says_synthetic(source: SyntheticSource, index: int) -> None:
     corner = source.frame(index)[-24:, :70].astype(int)
     assert (corner > np.median(corner) + 50).any(axis=2).sum() > 60
 

@@ -319,7 +319,7 @@ def test_a_clip_so_short_that_the_decoder_holds_all_of_it_back(tmp_path: Path, f
     assert np.allclose(times(list(opened(path))), [0.0, 0.3, 0.7][:frames], atol=0.001)
 
 
-def test_what_is_transparent_lies_over_white(tmp_path: Path) -> None:
+def test_transparency_is_shown_over_white(tmp_path: Path) -> None:
     picture = np.full((240, 320, 4), (200, 40, 40, 255), np.uint8)
     picture[:, 160:, 3] = 0
     with VideoFile(tmp_path / "clip.mov", (320, 240), 10, transparent=True) as film:

@@ -41,7 +41,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.tar.gz", "ä ö.JPG", "-a.png"])
-def test_the_temporary_lies_beside_and_keeps_the_suffix(tmp_path: Path, name: str) -> None:
+def test_the_temporary_file_is_in_the_same_folder_with_the_same_suffix(tmp_path: Path, name: str) -> None:
     with atomic_write(tmp_path / name) as place:
         assert (place.parent, place.suffix) == (tmp_path, Path(name).suffix)
         assert place.name.startswith(".")
@@ -71,7 +71,7 @@ def test_an_error_in_the_block_passes_and_leaves_what_was_there(
     assert earlier is None or path.read_bytes() == earlier
 
 
-def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"precious")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a name nobody knows")

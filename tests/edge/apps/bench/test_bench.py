@@ -88,7 +88,7 @@ def test_tables_for_a_person(tmp_path: Path) -> None:
         assert words in out
 
 
-def test_photos_that_a_model_learnt_from_are_left_out_or_that_is_said(labelled: Path, tmp_path: Path) -> None:
+def test_training_photos_are_left_out_or_noted(labelled: Path, tmp_path: Path) -> None:
     options = ["--model", carded(TWO_UINT8, tmp_path), "--data", labelled, "--rounds", 1, "--runs", 1, "--threads", 1]
     (tmp_path / "split.json").write_text('{"parts": {"test": ["1", "6"]}}')
     _, out, err = bench(*options, "--split", tmp_path / "split.json", "--json")
@@ -115,7 +115,7 @@ def test_a_throttled_board_gives_no_result(monkeypatch: pytest.MonkeyPatch, tmp_
     assert code == 1
     assert json.loads(out)["watch"]["valid"] is False
     assert "under-voltage" in err
-    assert "don't count" in err
+    assert "not reliable" in err
 
 
 def test_what_is_wrong_is_one_sentence(labelled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_a_cpu_that_counts_its_own_throttling(board: Board) -> None:
     assert "rose by 2" in watch.verdict()["reasons"][0]
 
 
-def test_heat_other_programs_and_a_saving_governor_are_told(board: Board) -> None:
+def test_heat_load_and_a_powersave_governor_are_reported(board: Board) -> None:
     board.write("proc/loadavg", "1.70 0.20 0.30 1/99 1234")
     board.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave")
     watch = Watch(board.machine)
@@ -117,7 +117,7 @@ def test_what_is_over_in_a_moment_is_seen_too(board: Board, monkeypatch: pytest.
     assert threading.active_count() == threads
 
 
-def test_a_raspberry_pi_that_does_not_say_is_told(tmp_path: Path) -> None:
+def test_a_raspberry_pi_without_throttle_state_is_noted(tmp_path: Path) -> None:
     def missing(command: list[str], **_: Any) -> Any:
         raise FileNotFoundError(command[0])
 
@@ -145,7 +145,7 @@ def test_watts_of_a_pc_are_joules_by_seconds(board: Board, monkeypatch: pytest.M
     assert watch.verdict()["watts"] == 15.0
 
 
-def test_a_counter_that_began_anew_tells_nothing(board: Board) -> None:
+def test_a_counter_that_was_reset_is_ignored(board: Board) -> None:
     board.write("sys/class/powercap/intel-rapl:0/energy_uj", 9_000_000)
     watch = Watch(board.machine)
     board.write("sys/class/powercap/intel-rapl:0/energy_uj", 5)
