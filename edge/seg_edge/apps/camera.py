@@ -21,6 +21,7 @@ from seg_edge.capture.supervisor import OPENER
 from seg_edge.effects import EffectSettings, flatten, render
 from seg_edge.errors import OutputError
 from seg_edge.json_text import json_text
+from seg_edge.lookahead import Lookahead
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
@@ -56,6 +57,7 @@ class CameraSettings:
         segment_s: Record in pieces of so many seconds.
         keep_bytes: Delete the oldest pieces beyond so much.
         view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
+        lookahead: Steady masks with so many following frames too, which every frame waits for.
         seconds: End after so long, counted from the start.
         frames: End after so many published frames.
         as_json: One JSON object a frame on standard output.
@@ -83,6 +85,7 @@ class CameraSettings:
     as_json: bool = False
     snapshots: Path = Path()
     smooth: float = DEFAULT_SMOOTH
+    lookahead: int = 0
     seconds: float | None = None
     frames: int | None = None
     stats: Path | None = None
@@ -121,7 +124,8 @@ def run_camera(
         OutputError: A sink can't be opened, or the stats can't be written.
     """
     keep_freed_memory()
-    segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
+    segmenter = Segmenter(settings.model, settings.threads, 0.0 if settings.lookahead else settings.smooth)
+    lookahead = Lookahead(settings.lookahead, settings.smooth) if settings.lookahead else None
     request = SourceRequest(
         settings.source,
         segmenter.card.input_size_wh,
@@ -137,10 +141,13 @@ def run_camera(
     try:
         with contextlib.ExitStack() as stack:
             # Until it is open, Ctrl-C is the ordinary one.
-            pipeline = Pipeline(request, segmenter, log, opener, settings.effects)
+            pipeline = Pipeline(request, segmenter, log, opener, settings.effects, lookahead)
             stack.callback(pipeline.close)
             stack.enter_context(_stopped_by_signals(controls))
             log(f"camera: {pipeline.info.description}")
+            if lookahead:
+                late_ms = lookahead.frames / (pipeline.info.fps or 30.0) * 1000
+                log(f"--lookahead: every picture is shown {lookahead.frames} frames, about {late_ms:.0f} ms, later")
             backdrop = Backdrop(settings.effects, pipeline.info.size_wh[::-1], settings.backdrop)
             stack.callback(backdrop.close)
             sinks = SinkGroup(controls, log)

@@ -20,6 +20,7 @@ from seg_edge.commands.options import (
     Effect,
     EffectOption,
     FillHolesOption,
+    LookaheadOption,
     MinAreaOption,
     ModelOption,
     Only,
@@ -158,6 +159,7 @@ def camera(
         ),
     ] = Path(),
     smooth: SmoothOption = None,
+    lookahead: LookaheadOption = 0,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many seconds.", rich_help_panel=INPUT_PANEL)
     ] = None,
@@ -204,6 +206,7 @@ def camera(
         as_json=as_json,
         snapshots=snapshots,
         smooth=DEFAULT_SMOOTH if smooth is None else smooth,
+        lookahead=lookahead,
         seconds=seconds,
         frames=frames,
         stats=stats,
