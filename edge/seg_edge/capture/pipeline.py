@@ -97,6 +97,10 @@ class Pipeline:
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
 
+    def want(self, wanted: bool) -> None:
+        """Whether frames are wanted; the camera rests meanwhile, and is opened again. For sources without an end."""
+        self._capture.want(wanted)
+
     @property
     def info(self) -> SourceInfo:
         """What was opened."""

@@ -6,11 +6,13 @@ import io
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import pytest
 
 from seg_edge.effects import EFFECTS
+from seg_edge.sinks import mqtt
 from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.json_lines import JsonLines
 from seg_edge.sinks.record import Record
@@ -58,7 +60,28 @@ def open_snapshots(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyP
     return Snapshots(folder / "new", controls, lambda path: None), lambda: len(list(folder.rglob("*.jpg"))) == 1
 
 
+class FakeBroker:
+    """As much of paho's client as a sink uses; `test_mqtt.py` has a real broker."""
+
+    def __init__(self, *_: object) -> None:
+        self.topics: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return lambda *given, **named: Mock()
+
+    def publish(self, topic: str, *_: object, **named: object) -> Mock:
+        self.topics.append(topic)
+        return Mock()
+
+
+def open_mqtt(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    monkeypatch.setattr(mqtt, "_import_paho", lambda: Mock(Client=FakeBroker))
+    sink = mqtt.Mqtt("mqtt://broker", "door", CLASSES, print)
+    return sink, lambda: "seg-edge/door/state" in sink._client.topics
+
+
 KINDS: dict[str, Open] = {
+    "--mqtt": open_mqtt,
     "--record": open_record,
     "--virtual-camera": open_virtual_camera,
     "--json": open_json_lines,
