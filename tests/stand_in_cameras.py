@@ -14,6 +14,7 @@ import struct
 import subprocess
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,9 @@ class HttpCamera:
 
     def _serve(self, client: BaseHTTPRequestHandler) -> None:
         self.clients += 1
+        if client.path.startswith("/snap.jpg"):
+            self._send_one(client)
+            return
         if not client.path.startswith("/cam.mjpg"):
             client.send_error(404)
             return
@@ -105,6 +109,23 @@ class HttpCamera:
             if self.mode == "send" and number > last:
                 last = number
                 self._send(client, number)
+
+    def _send_one(self, client: BaseHTTPRequestHandler) -> None:
+        authorized = client.headers.get("Authorization") == f"Basic {b64encode(b'me:pass word').decode()}"
+        if self.mode == "locked" and not authorized:
+            client.send_response(401)
+            client.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            client.end_headers()
+            return
+        jpeg = cv2.imencode(".jpg", numbered(self.clients, self.size_wh))[1].tobytes()
+        if self.broken:
+            self.broken -= 1
+            jpeg = jpeg[: len(jpeg) // 2]
+        client.send_response(200)
+        client.send_header("Content-Type", "image/jpeg")
+        client.send_header("Content-Length", str(len(jpeg)))
+        client.end_headers()
+        client.wfile.write(jpeg)
 
     def _send(self, client: BaseHTTPRequestHandler, number: int) -> None:
         jpeg = cv2.imencode(".jpg", numbered(number, self.size_wh))[1].tobytes()

@@ -27,20 +27,24 @@ from seg_edge import Segmentation, Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.flicker import FlickerMeter
 from seg_edge.evaluation.metrics import confusion_matrix, dice, mean_foreground
+from seg_edge.lookahead import Lookahead
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
 SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
+AHEAD = (2, 4, 8)
 RECENT = 6  # frames, 0.2 s: what trails for longer is seen on the frames before
 MOVED = 10  # levels of 255 between blurred frames
 NEAR = np.ones((31, 31), np.uint8)  # 15 pixels to each side
 
 
 class Setting:
-    """One value of `smooth`, and its scores."""
+    """One value of `smooth`, with or without a look ahead, and its scores."""
 
-    def __init__(self, smooth: float, references: list[str], classes: int):
-        self.smooth, self.classes = smooth, classes
+    def __init__(self, smooth: float, references: list[str], classes: int, ahead: int = 0):
+        self.smooth, self.classes, self.ahead = smooth, classes, ahead
+        self.lookahead = Lookahead(ahead, smooth) if ahead else None
+        self.waiting: deque[tuple[dict[str, np.ndarray], np.ndarray]] = deque()
         self.smoother, self.meter = TemporalSmoother(smooth), FlickerMeter()
         self.matrices = {name: np.zeros((classes, classes), np.int64) for name in references}
         self.smoothing_ms: list[float] = []
@@ -48,14 +52,28 @@ class Setting:
 
     def add(self, answer: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
         """Takes one frame: the unsmoothed answer, labels to compare with, and where to compare, bool (h, w)."""
+        self.waiting.append((references, moved))
         began = time.perf_counter()
+        if self.lookahead:
+            ahead = self.lookahead.add(answer)
+            self.smoothing_ms.append((time.perf_counter() - began) * 1000)
+            if ahead is not None:
+                self._score(ahead)
+            return
         scores = self.smoother(answer.score_map, answer.pixels)
-        smoothed = time.perf_counter()
-        steady = replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape))  # type: ignore[arg-type]
-        labelled = time.perf_counter()
+        self.smoothing_ms.append((time.perf_counter() - began) * 1000)
+        self._score(replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape)))  # type: ignore[arg-type]
+
+    def finish(self) -> None:
+        """Takes the frames that still wait."""
+        for answer in self.lookahead.rest() if self.lookahead else ():
+            self._score(answer)
+
+    def _score(self, steady: Segmentation) -> None:
+        references, moved = self.waiting.popleft()
+        began = time.perf_counter()
         self.meter.add(steady)
-        self.smoothing_ms.append((smoothed - began) * 1000)
-        self.meter_ms.append((time.perf_counter() - labelled) * 1000)
+        self.meter_ms.append((time.perf_counter() - began) * 1000)
         for name, labels in references.items():
             self.matrices[name] += confusion_matrix(labels[moved], steady.labels[moved], self.classes)
 
@@ -90,6 +108,7 @@ def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[li
     own = f"{segment.card.name}, mirrored mean"
     names = [own, *([other.card.name] if other else [])]
     settings = [Setting(smooth, names, len(segment.classes)) for smooth in SETTINGS]
+    settings += [Setting(DEFAULT_SMOOTH, names, len(segment.classes), ahead) for ahead in AHEAD]
     motion, shares = Motion(), []
     for frame in read_frames(clip):
         answer, moved = segment(frame), motion.add(frame)
@@ -97,6 +116,8 @@ def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[li
         for setting in settings:
             setting.add(answer, references, moved)
         shares.append(float(moved.mean()))
+    for setting in settings:
+        setting.finish()
     return settings, len(shares), statistics.mean(shares)
 
 
@@ -136,7 +157,8 @@ def row(setting: Setting, unsmoothed: float | None) -> list[str]:
     ratio = "-" if score is None or not unsmoothed else f"{score / unsmoothed:.2f}"
     scores = [f"{mean_foreground(dice(matrix)):.4f}" for matrix in setting.matrices.values()]
     times = [f"{statistics.median(times):.2f}" for times in (setting.smoothing_ms, setting.meter_ms)]
-    return [f"{setting.smooth:g}", flicker, ratio, *scores, *times]
+    ahead = f", {setting.ahead} ahead" if setting.ahead else ""
+    return [f"{setting.smooth:g}{ahead}", flicker, ratio, *scores, *times]
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class TemporalSmoother:
             raise UsageError(f"smooth is {smooth}; it must be from 0 (off) to 1 (steadiest).")
         self.smooth = smooth
         self._limit = LONGEST_MEMORY**smooth
-        self._memory: _Memory | None = None
+        self._memory: Memory | None = None
 
     def reset(self) -> None:
         """Forgets all, as for another stream."""
@@ -66,32 +66,64 @@ class TemporalSmoother:
         if not self.smooth:
             return scores
         stored = scores.stored
-        picture = cv2.blur(cv2.resize(pixels, stored.shape[1::-1], interpolation=cv2.INTER_AREA), (3, 3))
+        picture = small_picture(pixels, stored.shape)
         if self._memory is None or self._memory.scores_shape != stored.shape:
-            self._memory = _Memory(stored, picture)
+            self._memory = Memory(stored, picture)
             return scores
         steady = self._memory.take(stored, picture, self._limit)
         return ScoreMap(steady, scores.spec, scores.kind)
 
 
-class _Memory:
-    """What is remembered of scores (h, w, channels) and of the picture (h, w, 3), as float32 in their own units."""
+def small_picture(pixels: np.ndarray, scores_shape: tuple[int, ...]) -> np.ndarray:
+    """What the model saw at the size of its scores, a little blurred: uint8 (h, w, 3)."""
+    return cv2.blur(cv2.resize(pixels, scores_shape[1::-1], interpolation=cv2.INTER_AREA), (3, 3))
+
+
+def trust(change: np.ndarray) -> np.ndarray:
+    """How far what was seen at one time still holds at another: 1 where the picture stands still, 0 where it moved.
+
+    Args:
+        change: The difference of the two pictures in levels of 255, float32 (h, w * 3).
+
+    Returns:
+        float32 (h, w).
+    """
+    exposure = min(max(_median(change[::8, ::8]), -EXPOSURE), EXPOSURE)
+    moved = cv2.convertScaleAbs(change, beta=-exposure).reshape(change.shape[0], -1, 3)
+    # The grey of the colours' differences, unlike the difference of their greys, sees a change of hue alone.
+    return cv2.LUT(cv2.dilate(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), NEAR), TRUST)
+
+
+class Memory:
+    """What is remembered of scores (h, w, channels) and of the picture (h, w, 3), as float32 in their own units.
+
+    Attributes:
+        scores: Their mean, (h, w * channels).
+        picture: The mean picture, (h, w * 3).
+        frames: How many each pixel's mean is made of, (h, w).
+    """
 
     def __init__(self, scores: np.ndarray, picture: np.ndarray):
         self._scores, self._picture = _Mean(scores), _Mean(picture)
-        self._frames = np.ones(picture.shape[:2], np.float32)  # how many each pixel's mean is made of
-        self._weight = np.empty_like(self._frames)  # of the newest one
+        self.frames = np.ones(picture.shape[:2], np.float32)
+        self._weight = np.empty_like(self.frames)  # of the newest one
         self.scores_shape = scores.shape
+
+    @property
+    def scores(self) -> np.ndarray:
+        """See the class."""
+        return self._scores.mean
+
+    @property
+    def picture(self) -> np.ndarray:
+        """See the class."""
+        return self._picture.mean
 
     def take(self, scores: np.ndarray, picture: np.ndarray, limit: float) -> np.ndarray:
         """The scores' mean after this frame, in their dtype; `limit` is the longest memory in frames."""
         change = self._picture.compare(picture)
-        exposure = min(max(_median(change[::8, ::8]), -EXPOSURE), EXPOSURE)
-        moved = cv2.convertScaleAbs(change, beta=-exposure).reshape(picture.shape)
-        # The grey of the colours' differences, unlike the difference of their greys, sees a change of hue alone.
-        moved = cv2.dilate(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), NEAR)
-        frames = self._frames
-        frames *= cv2.LUT(moved, TRUST)
+        frames = self.frames
+        frames *= trust(change)
         frames += 1
         np.minimum(frames, limit, out=frames)
         np.reciprocal(frames, out=self._weight)
@@ -109,12 +141,12 @@ class _Mean:
 
     def __init__(self, first: np.ndarray):
         height, width, self._channels = first.shape
-        self._mean = first.reshape(height, width * self._channels).astype(np.float32)
-        self._room, self._change = np.empty_like(self._mean), np.empty_like(self._mean)
+        self.mean = first.reshape(height, width * self._channels).astype(np.float32)
+        self._room, self._change = np.empty_like(self.mean), np.empty_like(self.mean)
 
     def compare(self, new: np.ndarray) -> np.ndarray:
         """The new array less the mean, float32 (h, w * channels); valid until the next call of any method."""
-        return cv2.subtract(new.reshape(self._mean.shape), self._mean, dst=self._change, dtype=cv2.CV_32F)
+        return cv2.subtract(new.reshape(self.mean.shape), self.mean, dst=self._change, dtype=cv2.CV_32F)
 
     def follow(self, weight: np.ndarray) -> None:
         """Moves the mean by so much of what was last compared, float32 (h, w)."""
@@ -123,14 +155,14 @@ class _Mean:
         else:
             self._room[:] = np.repeat(weight, self._channels, axis=1)
         cv2.multiply(self._change, self._room, dst=self._change)
-        cv2.add(self._mean, self._change, dst=self._mean)
+        cv2.add(self.mean, self._change, dst=self.mean)
 
     def stored(self, dtype: np.dtype) -> np.ndarray:
         """The mean in a new array; rounded for integers, whose range it can't leave."""
         if dtype == np.float32:
-            cv2.patchNaNs(self._mean)  # a model's one NaN or infinity would stay in a mean for ever
-            return self._mean.copy()
-        return np.rint(self._mean, out=self._room).astype(dtype)
+            cv2.patchNaNs(self.mean)  # a model's one NaN or infinity would stay in a mean for ever
+            return self.mean.copy()
+        return np.rint(self.mean, out=self._room).astype(dtype)
 
 
 def _median(values: np.ndarray) -> float:

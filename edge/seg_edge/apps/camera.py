@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from seg_edge.apps.backdrop import Backdrop
+from seg_edge.apps.camera_settings import CameraSettings
+from seg_edge.apps.camera_sinks import choose_view, open_sinks
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
 from seg_edge.effects import EffectSettings, flatten, render
-from seg_edge.errors import OutputError
+from seg_edge.errors import OutputError, UsageError
 from seg_edge.json_text import json_text
-from seg_edge.models import DEFAULT_MODEL
+from seg_edge.lookahead import Lookahead
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.group import SinkGroup
+from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.record import Record
-from seg_edge.sinks.sink import Controls, OutputFrame, Sink
-from seg_edge.smooth import DEFAULT_SMOOTH
+from seg_edge.sinks.sink import Controls, OutputFrame
 from seg_edge.sources.names import shown_name
-from seg_edge.sources.source import SourceInfo, SourceRequest
-from seg_edge.system.board import Machine
-from seg_edge.system.files import check_writable, write_file
+from seg_edge.sources.source import SourceRequest
+from seg_edge.system.files import write_file
 from seg_edge.system.memory import keep_freed_memory
 from seg_edge.system.systemd import ServiceManager
 
@@ -39,61 +39,6 @@ STUCK_S = 10.0  # a frame that takes longer is not slow: systemd is no longer to
 STATUS_S = 1.0
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """Everything `seg-edge camera` was asked for; see its options.
-
-    Attributes:
-        controls: See `SourceRequest`.
-        effects: What is made of the picture.
-        backdrop: A video that plays as its background.
-        rotate: Turn the picture clockwise by so many degrees: 0, 90, 180 or 270.
-        flip: Exchange top and bottom, after that.
-        frame_origins: Web sites, such as `http://hass.local:8123`, that may show the page in a frame.
-        names: What else the page's machine is called, by a proxy before it.
-        segment_s: Record in pieces of so many seconds.
-        keep_bytes: Delete the oldest pieces beyond so much.
-        view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
-        seconds: End after so long, counted from the start.
-        frames: End after so many published frames.
-        as_json: One JSON object a frame on standard output.
-        collect: Keep photos to annotate, see `seg_edge.sinks.collect`.
-    """
-
-    source: str = "auto"
-    size_wh: tuple[int, int] | None = None
-    fps: float | None = None
-    controls: Mapping[str, object] = field(default_factory=dict)
-    effects: EffectSettings = field(default_factory=EffectSettings)
-    backdrop: Path | None = None
-    rotate: int = 0
-    flip: bool = False
-    mirror: bool = False
-    view: str = ""
-    host: str = "127.0.0.1"
-    port: int = 8000
-    frame_origins: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    record: Path | None = None
-    segment_s: float | None = None
-    keep_bytes: int | None = None
-    force: bool = False
-    virtual_camera: str | None = None
-    as_json: bool = False
-    snapshots: Path = Path()
-    collect: Path | None = None
-    smooth: float = DEFAULT_SMOOTH
-    seconds: float | None = None
-    frames: int | None = None
-    stats: Path | None = None
-    model: str = DEFAULT_MODEL
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.stats:
-            check_writable(self.stats)
 
 
 @dataclass(frozen=True)
@@ -123,7 +68,8 @@ def run_camera(
         OutputError: A sink can't be opened, or the stats can't be written.
     """
     keep_freed_memory()
-    segmenter = Segmenter(settings.model, settings.threads, settings.smooth)
+    segmenter = Segmenter(settings.model, settings.threads, 0.0 if settings.lookahead else settings.smooth)
+    lookahead = Lookahead(settings.lookahead, settings.smooth) if settings.lookahead else None
     request = SourceRequest(
         settings.source,
         segmenter.card.input_size_wh,
@@ -134,26 +80,33 @@ def run_camera(
         flip=settings.flip,
     )
     controls = Controls(settings.effects.effect, settings.mirror)
-    view = settings.view or _choose_view(log)
+    view = settings.view or choose_view(log)
     recordings: list[Path] = []
     try:
         with contextlib.ExitStack() as stack:
             # Until it is open, Ctrl-C is the ordinary one.
-            pipeline = Pipeline(request, segmenter, log, opener, settings.effects)
+            pipeline = Pipeline(request, segmenter, log, opener, settings.effects, lookahead)
             stack.callback(pipeline.close)
             stack.enter_context(_stopped_by_signals(controls))
             log(f"camera: {pipeline.info.description}")
+            if lookahead:
+                late_ms = lookahead.frames / (pipeline.info.fps or 30.0) * 1000
+                log(f"--lookahead: every picture is shown {lookahead.frames} frames, about {late_ms:.0f} ms, later")
             backdrop = Backdrop(settings.effects, pipeline.info.size_wh[::-1], settings.backdrop)
             stack.callback(backdrop.close)
+            if settings.on_demand and not pipeline.info.endless:
+                raise UsageError(f"{settings.source}: has an end; --on-demand is for cameras.")
             sinks = SinkGroup(controls, log)
             stack.callback(sinks.close)
-            for sink in _open_sinks(settings, view, pipeline.info, controls, segmenter, log):
+            page: HttpView | None = None
+            for sink in open_sinks(settings, view, pipeline.info, controls, segmenter, log):
                 sinks.add(sink)
+                page = sink if settings.on_demand and isinstance(sink, HttpView) else page
                 recordings += [sink.path] if isinstance(sink, Record) else []
             stats = RunStats()
             try:
                 with pipeline:
-                    _publish_all(settings, backdrop, pipeline, controls, sinks, stats, show_status)
+                    _publish_all(settings, backdrop, page, pipeline, controls, sinks, stats, show_status)
             finally:
                 document = stats.to_json(pipeline, segmenter)
                 if settings.stats:  # before the sinks are closed: a long recording takes its time
@@ -173,6 +126,7 @@ def run_camera(
 def _publish_all(
     settings: CameraSettings,
     backdrop: Backdrop,
+    page: HttpView | None,
     pipeline: Pipeline,
     controls: Controls,
     sinks: SinkGroup,
@@ -182,12 +136,17 @@ def _publish_all(
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
     first: float | None = None
+    wanted = True
     manager.ready()
     status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
     while not controls.stopped.is_set() and stats.published != settings.frames:
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             break
+        resting = page is not None and not wanted
+        if page is not None and page.wanted(resting) != wanted:
+            wanted = not wanted
+            pipeline.want(wanted)
         item = pipeline.take(IDLE_S)
         if item is not None:
             last = now
@@ -196,13 +155,13 @@ def _publish_all(
         elif pipeline.exhausted():
             break
         else:
-            sinks.idle(pipeline.trouble)
+            sinks.idle("Nobody watches: the camera rests." if resting else pipeline.trouble)
         if now >= next_status:
             next_status = now + STATUS_S
-            status = pipeline.trouble or _status(stats, pipeline)
+            status = "nobody watches: the camera rests" if resting else pipeline.trouble or _status(stats, pipeline)
             show_status(status)
         # A lost camera is being seen to, and a slow one is waited for; a frame that never gets done is neither.
-        if pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
+        if resting or pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
             manager.alive(status)
     manager.stopping()
 
@@ -224,65 +183,6 @@ def _publish(
 
 def _status(stats: RunStats, pipeline: Pipeline) -> str:
     return f"{stats.fps:.1f} frames/s, {stats.age_ms:.0f} ms old, {pipeline.dropped} dropped"
-
-
-def _choose_view(log: Log) -> str:
-    from seg_edge.sinks.display import look_for_windows
-
-    why_not = look_for_windows(Machine()).why_not
-    if not why_not:
-        return "window"
-    log(f"no window, as {why_not}; the picture is on a page")
-    return "http"
-
-
-def _open_sinks(
-    settings: CameraSettings,
-    view: str,
-    info: SourceInfo,
-    controls: Controls,
-    segmenter: Segmenter,
-    log: Log,
-) -> Iterator[Sink]:
-    """One after the other, so that those that are open are closed when one can't be."""
-    effects = settings.effects.effects()
-    fps = info.fps or 30.0
-    if settings.record:
-        yield _open_record(settings, settings.record, fps)
-    if settings.virtual_camera:
-        from seg_edge.sinks.virtual_camera import VirtualCamera
-
-        yield VirtualCamera(settings.virtual_camera, info.size_wh, fps)
-    if settings.as_json:
-        from seg_edge.sinks.json_lines import JsonLines
-
-        yield JsonLines(sys.stdout, controls)
-    if settings.collect:
-        from seg_edge.sinks.collect import Collect
-
-        yield Collect(settings.collect, log)
-    if view == "http":
-        from seg_edge.sinks.http.view import HttpView
-
-        page = HttpView(settings.host, settings.port, controls, effects, settings.frame_origins, settings.names)
-        log(f"open {page.url} in a browser")
-        yield page
-    if view == "window":
-        from seg_edge.sinks.window import Window
-
-        yield Window(controls, segmenter.classes, effects)
-    from seg_edge.sinks.snapshots import Snapshots
-
-    yield Snapshots(settings.snapshots, controls, lambda path: log(f"snapshot: {path}"))
-
-
-def _open_record(settings: CameraSettings, path: Path, fps: float) -> Sink:
-    from seg_edge.sinks.pieces import Pieces
-
-    if not settings.segment_s:
-        return Record(Path(time.strftime(str(path))), fps, settings.force)
-    pieces = Pieces(path, settings.keep_bytes)
-    return Record(pieces.next_path(), fps, settings.force, settings.segment_s, pieces.next_path, pieces.delete_oldest)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.effects import EffectSettings, render
 from seg_edge.errors import OutputError, SourceError, UsageError
+from seg_edge.lookahead import Lookahead
 from seg_edge.photo.find import PHOTO_SUFFIXES
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.carried import CarriedStreams
@@ -69,6 +70,7 @@ def segment_video(
     crf: int | None = None,
     fps: float | None = None,
     backdrop: Path | None = None,
+    lookahead: Lookahead | None = None,
 ) -> VideoOutcome:
     """Segments a video file; `out` is there when all of it is done, and not before.
 
@@ -82,6 +84,7 @@ def segment_video(
         crf: Quality as the codec counts it; None takes one at which the file is hardly larger than the video.
         fps: Of numbered pictures.
         backdrop: A video that plays as the background.
+        lookahead: Steadies masks from both sides; see `Pipeline`.
 
     Raises:
         SourceError: The video can't be read.
@@ -94,7 +97,7 @@ def segment_video(
     request = SourceRequest(str(video), segmenter.card.input_size_wh, fps=fps, live=False)
     stats = RunStats()
     with (
-        Pipeline(request, segmenter, log=lambda news: None, effects=settings) as pipeline,
+        Pipeline(request, segmenter, log=lambda news: None, effects=settings, lookahead=lookahead) as pipeline,
         closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as behind,
     ):
 

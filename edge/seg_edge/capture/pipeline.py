@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 from seg_edge.capture.supervisor import OPENER, Capture, CapturedFrame
 from seg_edge.effects import EffectSettings
+from seg_edge.lookahead import Lookahead
 from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
@@ -56,6 +58,7 @@ class Pipeline:
         log: Takes messages for the user, from any thread.
         opener: The function that opens the source; see `Capture`.
         effects: Which regions are kept.
+        lookahead: Steadies answers with those that follow, for which frames wait; the Segmenter must not smooth then.
 
     Raises:
         SourceError: The source can't be opened.
@@ -68,8 +71,9 @@ class Pipeline:
         log: Callable[[str], None],
         opener: str = OPENER,
         effects: EffectSettings = ALL_REGIONS,
+        lookahead: Lookahead | None = None,
     ):
-        self._segmenter, self._effects = segmenter, effects
+        self._segmenter, self._effects, self._lookahead = segmenter, effects, lookahead
         self._frames: Mailbox[CapturedFrame] = Mailbox(keep_all=not request.live)
         self._answers: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
         self._failure: Exception | None = None
@@ -92,6 +96,10 @@ class Pipeline:
         self._capture.close()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
+
+    def want(self, wanted: bool) -> None:
+        """Whether frames are wanted; the camera rests meanwhile, and is opened again. For sources without an end."""
+        self._capture.want(wanted)
 
     @property
     def info(self) -> SourceInfo:
@@ -154,22 +162,34 @@ class Pipeline:
         return True
 
     def _segment(self) -> None:
+        waiting: deque[tuple[CapturedFrame, float]] = deque()
         try:
             while (source_frame := self._frames.take()) is not None:
                 began = time.monotonic()
-                answer = select_regions(self._segmenter(source_frame.frame, source_frame.small), self._effects)
+                answer: Segmentation | None = self._segmenter(source_frame.frame, source_frame.small)
                 self.segmented += 1
-                self._answers.put(
-                    SegmentedFrame(source_frame, answer, _stages_ms(source_frame, began, answer), time.monotonic())
-                )
+                waiting.append((source_frame, began))
+                if self._lookahead is not None and answer is not None:
+                    answer = self._lookahead.add(answer)
+                if answer is not None:
+                    self._hand_on(*waiting.popleft(), answer)
+            for answer in self._lookahead.rest() if self._lookahead is not None else ():
+                self._hand_on(*waiting.popleft(), answer)
         except Exception as error:  # raised again where the answers are taken
             self._failure = error
         finally:
             self._answers.end()
 
+    def _hand_on(self, source_frame: CapturedFrame, began: float, answer: Segmentation) -> None:
+        answer = select_regions(answer, self._effects)
+        stages_ms = _stages_ms(source_frame, began, answer, self._lookahead is not None)
+        self._answers.put(SegmentedFrame(source_frame, answer, stages_ms, time.monotonic()))
 
-def _stages_ms(source_frame: CapturedFrame, began: float, answer: Segmentation) -> dict[str, float]:
+
+def _stages_ms(source_frame: CapturedFrame, began: float, answer: Segmentation, held_back: bool) -> dict[str, float]:
     capture_s = source_frame.arrived - source_frame.captured - source_frame.resize_s
     stages = {"capture": capture_s * 1000, "wait": (began - source_frame.arrived) * 1000, **answer.timing_ms}
+    if held_back:
+        stages["wait"] += max(0.0, (time.monotonic() - began) * 1000 - sum(answer.timing_ms.values()))
     stages["preprocess"] += source_frame.resize_s * 1000
     return stages

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg_edge.capture.process import STOP_S, CaptureProcess, Ended, Failed, FrameReady, slot_views
+from seg_edge.capture.process import LISTEN_S, STOP_S, CaptureProcess, Ended, Failed, FrameReady, slot_views
 from seg_edge.errors import SourceError
 from seg_edge.sources.source import SourceRequest
 from seg_edge.system.memory import peak_mb
@@ -89,7 +89,8 @@ class Capture:
         self.received = self.missed = self.reconnects = 0
         self.failure: Exception | None = None
         self.complaint = ""
-        self._closing = threading.Event()
+        self._closing, self._wanted = threading.Event(), threading.Event()
+        self._wanted.set()
         self._lost_at: float | None = None
         self.peak_mb = 0.0
         self._attempts = 0
@@ -110,6 +111,13 @@ class Capture:
     def start(self) -> None:
         """Starts to deliver frames."""
         self._thread.start()
+
+    def want(self, wanted: bool) -> None:
+        """Has the camera rest, its device given back, as long as nobody wants frames. For sources without an end."""
+        if wanted:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
 
     def close(self) -> None:
         """Ends the capture process, which releases the device; kills it if it doesn't end within a second."""
@@ -137,7 +145,9 @@ class Capture:
             while not self._closing.is_set():
                 try:
                     self._pump()
-                    break
+                    if self._wanted.is_set():
+                        break
+                    self._rest()
                 except SourceError as error:
                     if not self.info.endless:
                         self.failure = error
@@ -154,7 +164,7 @@ class Capture:
         """Delivers frames until the source ends; raises SourceError when it stalls, fails or dies."""
         self._process.begin()
         missed_before = self.missed
-        while not self._closing.is_set():
+        while self._wanted.is_set() and not self._closing.is_set():
             message = self._process.receive(self.stall_s, self._closing)
             if isinstance(message, FrameReady):
                 self.missed = missed_before + message.missed
@@ -166,6 +176,15 @@ class Capture:
             else:
                 self.complaint = message.complaint if isinstance(message, Ended) else ""
                 return
+
+    def _rest(self) -> None:
+        """Waits without a camera until frames are wanted; raises SourceError when it can't be opened again then."""
+        self._process.close()
+        while not self._wanted.wait(LISTEN_S):
+            if self._closing.is_set():
+                return
+        self._process = CaptureProcess(self._request, self._opener)
+        self.info = self._process.wait_until_open(self._reopen_s, self._closing)
 
     def _arrive(self, message: FrameReady) -> None:
         width, height = self._request.input_size_wh

@@ -20,6 +20,7 @@ from seg_edge.commands.options import (
     Effect,
     EffectOption,
     FillHolesOption,
+    LookaheadOption,
     MinAreaOption,
     ModelOption,
     Only,
@@ -118,6 +119,12 @@ def camera(
         list[str] | None,
         typer.Option(metavar="HOST", help="Another host name that the page answers to.", rich_help_panel=VIEW_PANEL),
     ] = None,
+    on_demand: Annotated[
+        bool,
+        typer.Option(
+            "--on-demand", help="Open the camera only while somebody looks at the page.", rich_help_panel=VIEW_PANEL
+        ),
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -153,6 +160,17 @@ def camera(
         bool,
         typer.Option("--json", help="Print areas and outlines, one JSON object a frame.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Also tell an MQTT broker, such as Home Assistant's, what is seen: mqtt://user:password@host.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    mqtt_name: Annotated[
+        str, typer.Option(help="What the camera is called there.", rich_help_panel=OUTPUT_PANEL, metavar="NAME")
+    ] = "seg-edge",
     snapshots: Annotated[
         Path,
         typer.Option(
@@ -170,6 +188,7 @@ def camera(
         ),
     ] = None,
     smooth: SmoothOption = None,
+    lookahead: LookaheadOption = 0,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many seconds.", rich_help_panel=INPUT_PANEL)
     ] = None,
@@ -214,9 +233,13 @@ def camera(
         force=force,
         virtual_camera=virtual_camera,
         as_json=as_json,
+        on_demand=on_demand,
+        mqtt=mqtt,
+        mqtt_name=mqtt_name,
         snapshots=snapshots,
         collect=collect,
         smooth=DEFAULT_SMOOTH if smooth is None else smooth,
+        lookahead=lookahead,
         seconds=seconds,
         frames=frames,
         stats=stats,

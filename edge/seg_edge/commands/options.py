@@ -60,6 +60,15 @@ SmoothOption = Annotated[
         show_default="0.5",
     ),
 ]
+LookaheadOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=15,
+        help="Steady masks with so many following frames too, live at the price of showing each so much later.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 
 
 EffectOption = Annotated[

@@ -18,6 +18,7 @@ from seg_edge.commands.options import (
     Effect,
     EffectOption,
     FillHolesOption,
+    LookaheadOption,
     MinAreaOption,
     ModelOption,
     Only,
@@ -61,6 +62,7 @@ def video(
         float | None, typer.Option(min=0.1, max=240, help="Rate of numbered pictures.", rich_help_panel=INPUT_PANEL)
     ] = None,
     smooth: SmoothOption = None,
+    lookahead: LookaheadOption = 0,
     stats: Annotated[
         Path | None,
         typer.Option(help="Write frame counts and timings to this JSON file.", rich_help_panel=OUTPUT_PANEL),
@@ -76,6 +78,7 @@ def video(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from seg_edge.apps.video import segment_video
+    from seg_edge.lookahead import Lookahead
     from seg_edge.segmenter import Segmenter
     from seg_edge.smooth import DEFAULT_SMOOTH
     from seg_edge.system.files import check_writable, write_file
@@ -84,7 +87,8 @@ def video(
         check_writable(stats)
     backdrop = moving_background(background)
     settings = effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes, backdrop)
-    segmenter = Segmenter(model, threads, DEFAULT_SMOOTH if smooth is None else smooth)
+    smooth = DEFAULT_SMOOTH if smooth is None else smooth
+    segmenter = Segmenter(model, threads, 0.0 if lookahead else smooth)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
@@ -102,6 +106,7 @@ def video(
                 crf,
                 fps,
                 backdrop,
+                Lookahead(lookahead, smooth) if lookahead else None,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None

@@ -5,8 +5,8 @@ To add a kind of sink:
 1. Write `sinks/NAME.py` with a class that has `name`, `publish`, `idle` and `close` as in `Sink`. Its constructor opens
    the device, or checks the path, and raises `OutputError` in one sentence if it can't. A file is created with the
    first frame. What takes long runs on a thread of its own.
-2. Give it an option in `commands/camera.py`, a field in `CameraSettings`, and open it in `_open_sinks`, both in
-   `apps/camera.py`, with an import inside that branch.
+2. Give it an option in `commands/camera.py`, a field in `apps/camera_settings.py`, and open it in
+   `apps/camera_sinks.py`, with an import inside that branch.
 3. Put it into `KINDS` of `tests/edge/sinks/test_sink_contract.py`, which holds it to everything said here.
 """
 

@@ -19,7 +19,7 @@ GIF_HZ = 100
 MPEG_RANGE, JPEG_RANGE = 1, 2  # AVColorRange of libavutil/pixfmt.h, as are the numbers below
 BT709, SMPTE170M = 1, 6
 # What is encoded while it is filmed: nothing is held back, and a player can start every two seconds.
-LIVE = {"libx264": {"preset": "superfast", "tune": "zerolatency"}}
+LIVE = {"libx264": {"preset": "superfast", "tune": "zerolatency", "x264-params": ""}}
 LIVE_KEY_S = 2
 # A kill costs a fragment at most: the index of a plain MP4 comes last.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}

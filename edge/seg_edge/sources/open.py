@@ -54,6 +54,11 @@ def _open(request: SourceRequest) -> Source:
         from seg_edge.sources.synthetic import SyntheticSource
 
         return SyntheticSource(request)
+    if is_url(name):
+        from seg_edge.sources.polled import PolledSource, is_one_picture
+
+        if is_one_picture(name):
+            return PolledSource(request)
     if camera_device(name) or is_url(name):
         from seg_edge.sources.opencv import OpenCVSource
 

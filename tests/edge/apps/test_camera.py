@@ -383,3 +383,48 @@ def test_ctrl_c_while_the_camera_is_still_being_opened(tmp_path: Path, model: st
     camera.end(signal.SIGINT, 6)
     assert "Traceback" not in camera.said()
     assert gone(children)
+
+
+def test_on_demand_the_camera_is_open_only_while_somebody_watches(
+    tmp_path: Path, model: str, cameras: list[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = "from seg_edge.sinks.http import feed; feed.LINGER_S = 0.5\n"
+    monkeypatch.setitem(globals(), "WITH_STAND_IN", start + WITH_STAND_IN)
+    options = ("--view", "http", "--port", 0, "--model", model, "--on-demand")
+    camera = Camera(tmp_path, *options, stand_in=True)
+    cameras.append(camera)
+    url = camera.wait_for(r"http://\S+")[0]
+
+    def pid() -> int:
+        return int((tmp_path / "pid").read_text())
+
+    first = pid()
+    assert gone([first]), "nobody watches"
+    with urllib.request.urlopen(f"{url}stats.json") as response:
+        assert "rests" in json.loads(response.read())["message"]
+    with urllib.request.urlopen(f"{url}healthz") as response:
+        assert response.status == 200
+    asked = time.monotonic()
+    with urllib.request.urlopen(f"{url}snapshot.jpg", timeout=30) as response:
+        assert response.read().startswith(b"\xff\xd8")
+    second = pid()
+    assert second != first
+    assert gone([second])
+    with urllib.request.urlopen(f"{url}stream.mjpg", timeout=30) as stream:
+        while len(re.findall(b"Content-Length", stream.read(200))) < 1 and time.monotonic() < asked + 60:
+            pass
+        deadline = time.monotonic() + 20
+        while pid() == second:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert camera.end(signal.SIGTERM) == 0
+    assert "lost" not in camera.said()
+    assert camera.results()["reconnects"] == 0
+
+
+@pytest.mark.parametrize("options", [("--view", "none"), ("--view", "http", "--record", "clip.mkv")])
+def test_on_demand_is_for_the_page_alone(tmp_path: Path, cameras: list[Camera], options: tuple[str, ...]) -> None:
+    camera = Camera(tmp_path, *options, "--on-demand", cwd=tmp_path)
+    cameras.append(camera)
+    assert camera.end() == 2
+    assert "--on-demand is for --view http alone" in camera.said()

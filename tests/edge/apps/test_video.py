@@ -392,3 +392,15 @@ def test_subtitles_that_the_container_can_not_hold_are_reported(tmp_path: Path, 
     out = tmp_path / "out.ts"
     outcome = segment_video(subtitled(tmp_path / "in.mkv"), out, segmenter, EffectSettings("overlay"), False)
     assert "1 subtitle left out, as .ts can't hold them" in outcome.sound
+
+
+def test_with_a_lookahead_every_frame_comes_with_its_own_mask(clip: Path, tmp_path: Path) -> None:
+    model, out, stats = carded(TWO_UINT8, tmp_path), tmp_path / "out.mp4", tmp_path / "stats.json"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(
+            ["video", str(clip), "--out", str(out), "--model", str(model), "--lookahead", "3", "--stats", str(stats)]
+        )
+    assert not stopped.value.code
+    frames, _ = read_clip(out)
+    assert np.allclose([frame[:6].mean() / 2 for frame in frames], range(FRAMES), atol=2)
+    assert json.loads(stats.read_text())["frames"]["published"] == FRAMES

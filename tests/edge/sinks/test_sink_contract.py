@@ -6,11 +6,13 @@ import io
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import pytest
 
 from seg_edge.effects import EFFECTS
+from seg_edge.sinks import mqtt
 from seg_edge.sinks.collect import Collect
 from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.json_lines import JsonLines
@@ -63,7 +65,28 @@ def open_collect(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPat
     return Collect(folder / "cat", lambda line: None), lambda: len(list(folder.glob("cat-*_001.jpg"))) == 1
 
 
+class FakeBroker:
+    """As much of paho's client as a sink uses; `test_mqtt.py` has a real broker."""
+
+    def __init__(self, *_: object) -> None:
+        self.topics: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return lambda *given, **named: Mock()
+
+    def publish(self, topic: str, *_: object, **named: object) -> Mock:
+        self.topics.append(topic)
+        return Mock()
+
+
+def open_mqtt(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    monkeypatch.setattr(mqtt, "_import_paho", lambda: Mock(Client=FakeBroker))
+    sink = mqtt.Mqtt("mqtt://broker", "door", CLASSES, print)
+    return sink, lambda: "seg-edge/door/state" in sink._client.topics
+
+
 KINDS: dict[str, Open] = {
+    "--mqtt": open_mqtt,
     "--record": open_record,
     "--virtual-camera": open_virtual_camera,
     "--json": open_json_lines,

@@ -30,14 +30,15 @@ def photos(folder: Path, count: int = 3) -> Path:
 KINDS: dict[str, Prepare] = {
     "file": lambda stack, path, monkeypatch: str(write_clip(path / "clip.avi")),
     "http": lambda stack, path, monkeypatch: stack.enter_context(HttpCamera(fps=60)).url,
+    "polled": lambda stack, path, monkeypatch: stack.enter_context(HttpCamera()).url.replace("cam.mjpg", "snap.jpg"),
     "rtsp": lambda stack, path, monkeypatch: stack.enter_context(rtsp_camera()),
     "photo": lambda stack, path, monkeypatch: str(photos(path / "photos") / "photo1.png"),
     "folder": lambda stack, path, monkeypatch: str(photos(path / "photos")),
     "synthetic": lambda stack, path, monkeypatch: "synthetic",
     "v4l2": lambda stack, path, monkeypatch: fake_webcam(monkeypatch),
 }
-ENDLESS = {"http", "rtsp", "photo", "synthetic", "v4l2"}
-FINITE = sorted(set(KINDS) - {"http", "rtsp", "synthetic", "v4l2"})
+ENDLESS = {"http", "polled", "rtsp", "photo", "synthetic", "v4l2"}
+FINITE = sorted(set(KINDS) - {"http", "polled", "rtsp", "synthetic", "v4l2"})
 
 
 @pytest.fixture

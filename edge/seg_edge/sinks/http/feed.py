@@ -19,6 +19,8 @@ JPEG_QUALITY = 80
 REPEAT = 1.0  # seconds after which a picture is sent again, so that clients don't give up, and the vanished are noticed
 HEALTHY = 10.0  # seconds without a frame after which the view is not well
 WAITING = "Waiting for the first picture."
+LINGER_S = 10.0  # the camera goes on so long after the last one has gone
+FRESH_S = 20.0  # whoever wants one picture waits so long for a camera that rested
 
 
 class Feed:
@@ -31,6 +33,7 @@ class Feed:
         item: The newest frame; None before the first.
         message: Why no frame comes; empty while they do.
         watchers: How many are inside `watching`.
+        resting: The camera waits until somebody watches, so the newest frame may be old.
     """
 
     def __init__(self) -> None:
@@ -44,6 +47,8 @@ class Feed:
         self._published = float("-inf")
         self._failure = ""
         self._closed = False
+        self._asked = float("-inf")
+        self.resting = False
 
     def publish(self, item: OutputFrame) -> None:
         """Makes a frame the newest.
@@ -69,8 +74,21 @@ class Feed:
                 self._changed.notify_all()
 
     def alive(self) -> bool:
-        """Whether a frame came of late."""
-        return time.monotonic() - self._published < HEALTHY
+        """Whether a frame came of late, or none needs to."""
+        return self.resting or time.monotonic() - self._published < HEALTHY
+
+    def wanted(self) -> bool:
+        """Whether somebody watches, or did of late."""
+        with self._changed:
+            return self.watchers > 0 or time.monotonic() - self._asked < LINGER_S
+
+    def fresh(self) -> tuple[int, bytes] | None:
+        """As `newer` for one picture, which is waited for where the camera rested."""
+        with self._changed:
+            self._asked = time.monotonic()
+            if self.resting:
+                self._changed.wait_for(lambda: self._closed or self._published > self._asked, FRESH_S)
+        return self.newer(-1)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -82,6 +100,7 @@ class Feed:
         finally:
             with self._changed:
                 self.watchers -= 1
+                self._asked = time.monotonic()
 
     def newer(self, than: int) -> tuple[int, bytes] | None:
         """Waits for what is to be shown after a serial.

@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(head.encode() + jpeg + f"\r\n--{BOUNDARY}\r\n".encode())
 
     def _snapshot(self) -> None:
-        shown = self.site.feed.newer(-1)
+        shown = self.site.feed.fresh()
         if shown is None:
             self.send_error(503)
         else:

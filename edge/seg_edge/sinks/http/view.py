@@ -68,6 +68,11 @@ class HttpView:
         """Shows why there is no frame: the page over the last picture, a picture of its own where there was none."""
         self._feed.idle(message)
 
+    def wanted(self, resting: bool) -> bool:
+        """Whether somebody watches, or did within 10 s; `resting` tells that the camera waits for that."""
+        self._feed.resting = resting
+        return self._feed.wanted()
+
     def close(self) -> None:
         """Ends every client and thread; waits up to 2 s for them. May be called twice."""
         self._feed.close()
