@@ -396,7 +396,7 @@ for (const input of document.querySelectorAll('input[name="where"]')) {
     if (strip.current) await show(strip.current);
   }));
 }
-divider.addEventListener("input", () => at("picture").style.setProperty("--cut", `${divider.value}%`));
+divider.addEventListener("input", () => at("picture").style.setProperty("--cut", String(divider.valueAsNumber / 100)));
 at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const given = at<HTMLInputElement>("token").value.trim();
