@@ -71,12 +71,17 @@ def _may_continue(earlier_text: str, about: dict[str, Any]) -> bool:
     )
 
 
+SAVE_EVERY_S = 20.0  # of small networks on few photos, saving takes longer than an epoch
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Logs each epoch, keeps the best model, or the last, and what is needed to continue.
 
-    The state to continue from is one file, renamed into place, which also says how many epochs it has seen: the
-    optimiser doesn't count the steps that overflow under loss scaling. The model and the state don't go through
-    `atomic_write`: under one name, what a kill leaves of these hundreds of megabytes is overwritten by the next save.
+    Model and state are written after the first and the last epoch, and between not more often than every
+    `SAVE_EVERY_S` seconds: a kill repeats what came since. The state to continue from is one file, renamed into place,
+    which also says how many epochs it has seen: the optimiser doesn't count the steps that overflow under loss scaling.
+    The model and the state don't go through `atomic_write`: under one name, what a kill leaves of these hundreds of
+    megabytes is overwritten by the next save.
 
     Args:
         out: The run folder.
@@ -105,7 +110,9 @@ class Checkpoint(keras.callbacks.Callback):
         )
         self.steps, self.dice, self.classes = steps, dice, classes
         self.rows: list[dict[str, float]] = []
-        self.began = time.monotonic()
+        self.began, self._saved_s = time.monotonic(), -math.inf
+        self._copy: keras.Model | None = None
+        self._is_newer = False  # than what is in the file
 
     @property
     def best_dice(self) -> float:
@@ -143,7 +150,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the model to keep, the log and the state, in this order: a kill between two repeats the epoch."""
+        """Writes the log, and if it is time the model to keep and the state, in this order: a kill repeats epochs."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(logs["loss"]):
             raise SegEdgeError(
@@ -151,7 +158,7 @@ class Checkpoint(keras.callbacks.Callback):
                 "start again with a smaller --learning-rate."
             )
         if self.keep == "last" or logs["val_dice"] > self.best_dice:
-            self._save_kept()
+            self._keep()
         values = map(float, self.dice.per_class()[1:])
         each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
         row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
@@ -160,24 +167,35 @@ class Checkpoint(keras.callbacks.Callback):
             writer = csv.DictWriter(stream, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if is_last or time.monotonic() - self._saved_s >= SAVE_EVERY_S:
+            self._save(epoch + 1)
+
+    def _save(self, epochs: int) -> None:
+        if self._copy and self._is_newer:
+            temporary = self.best.with_name("saving.keras")
+            self._copy.save(temporary)
+            temporary.replace(self.best)
+            self._is_newer = False
         temporary = self.last.with_name("saving.weights.h5")
         self.model.save_weights(temporary, overwrite=True)
         with h5py.File(temporary, "a") as file:
-            file.attrs["epochs"] = epoch + 1
+            file.attrs["epochs"] = epochs
         temporary.replace(self.last)
+        self._saved_s = time.monotonic()
 
-    def _save_kept(self) -> None:
-        model, temporary = self.model, self.best.with_name("saving.keras")
+    def _keep(self) -> None:
+        """Copies the averaged weights into a model without the optimiser, whose state is three times the weights."""
+        model = self.model
+        if self._copy is None:
+            uncompiled = keras.Model(self.kept.input, self.kept.output, name=self.kept.name)
+            self._copy = keras.models.clone_model(uncompiled, clone_function=_in_float32)  # as converters need it
         raw = [variable.numpy() for variable in model.trainable_variables]
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        # A copy without the optimiser, whose state is three times the weights, in float32, as converters need it.
-        uncompiled = keras.Model(self.kept.input, self.kept.output, name=self.kept.name)
-        copy = keras.models.clone_model(uncompiled, clone_function=_in_float32)
-        copy.set_weights(self.kept.get_weights())
-        copy.save(temporary)
+        self._copy.set_weights(self.kept.get_weights())
         for variable, value in zip(model.trainable_variables, raw, strict=True):
             variable.assign(value)
-        temporary.replace(self.best)
+        self._is_newer = True
 
 
 def _in_float32(layer: keras.Layer) -> keras.Layer:

@@ -29,8 +29,8 @@ from typer.testing import CliRunner  # noqa: E402
 
 from seg_edge.errors import OutputError  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
+from train import callbacks, training  # noqa: E402
 from train import fit as fit_script  # noqa: E402
-from train import training  # noqa: E402
 from train.advice import would_go_on  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.callbacks import Checkpoint, prepare_run  # noqa: E402
@@ -372,6 +372,30 @@ def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Che
     checkpoint = Checkpoint(out, model, 1, dice, dataset.classes)
     checkpoint.set_model(model)
     return model, checkpoint
+
+
+def test_quick_epochs_are_saved_now_and_then_and_the_best_is_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, dataset, now = RECIPES["default"]().replace(size=32, widths=(4, 8)), open_dataset(data), [0.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    model, checkpoint = built(dataset, recipe, tmp_path)
+    checkpoint.set_params({"epochs": 5})
+    logits = model.get_layer("logits")
+    done = []
+    for epoch, (seconds, val_dice) in enumerate([(0, 0.1), (5, 0.5), (10, 0.3), (21, 0.4), (22, 0.2)]):
+        now[0] = float(seconds)
+        logits.bias.assign([float(epoch)] * 4)
+        for variable in model.optimizer.variables:  # the averages follow at once
+            if "average" in variable.path and variable.shape == (4,):
+                variable.assign([float(epoch)] * 4)
+        checkpoint.on_epoch_end(epoch, {**EPOCH, "val_dice": val_dice})
+        with h5py.File(tmp_path / "last.weights.h5") as file:
+            kept = keras.saving.load_model(tmp_path / "model.keras", compile=False).get_layer("logits").bias.numpy()[0]
+            done.append((int(file.attrs["epochs"]), float(kept)))
+    assert [epochs for epochs, _ in done] == [1, 1, 1, 4, 5]
+    assert [kept for _, kept in done] == [0, 0, 0, 1, 1]
+    assert len(read_log(tmp_path)) == 5
 
 
 @pytest.fixture
