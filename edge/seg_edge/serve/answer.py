@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,12 +12,13 @@ import numpy as np
 
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
-from seg_edge.photo.read import load_photo_bytes
+from seg_edge.photo.read import Photo, load_photo_bytes
 from seg_edge.photo.write import encode_picture
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.problem import Problem
 from seg_edge.tiling import segment_tiled
+from seg_edge.timing import timed
 from seg_edge.transparency import find_seen, render_transparent
 
 # What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
@@ -73,28 +73,22 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
     Raises:
         Problem: 413 and 422, it is too large or can't be decoded; 503, there is too little memory.
     """
-    began = time.perf_counter()
+    timing_ms: dict[str, float] = {}
     try:
-        given = load_photo_bytes(np.frombuffer(photo, np.uint8), "the file", max_pixels, FORMATS)
+        with timed(timing_ms, "decode"):
+            given = load_photo_bytes(np.frombuffer(photo, np.uint8), "the file", max_pixels, FORMATS)
         if MEDIA_TYPES[output] == "image/jpeg" and max(given.frame.shape[:2]) > MAX_JPEG_SIDE:
             raise Problem(422, "A JPEG has at most 65,500 pixels a side; ask for a PNG: labels, mask or cutout.")
-        decoded = time.perf_counter()
         found = segment_tiled(segmenter, given.frame, most=MOST_TILES)
         found = find_seen(found, given.alpha, output.value)
-        segmented = time.perf_counter()
-        timing = {"decode": (decoded - began) * 1000, **found.timing_ms}
-        if output in (Output.json, Output.coco):
-            document = _describe(segmenter, found) if output == Output.json else _coco(found)
-            timing["encode"] = (time.perf_counter() - segmented) * 1000
-            if output == Output.json:
-                document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
-            return Answer(json.dumps(document).encode(), timing)
-        picture = found.labels
-        if output != Output.labels:
-            picture = render_transparent(given.frame, given.colour, given.alpha, found, output.value)
-        content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
-        timing["encode"] = (time.perf_counter() - segmented) * 1000
-        return Answer(content, timing)
+        timing_ms.update(found.timing_ms)
+        with timed(timing_ms, "encode"):
+            result = _result(segmenter, given, found, output)
+        if isinstance(result, bytes):
+            return Answer(result, timing_ms)
+        if output == Output.json:
+            result["timing_ms"] = {stage: round(value, 3) for stage, value in timing_ms.items()}
+        return Answer(json.dumps(result).encode(), timing_ms)
     except PhotoTooLargeError as error:
         raise Problem(413, _sentence(error)) from error
     except (PhotoError, OutputError) as error:
@@ -103,6 +97,18 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
         raise Problem(503, "There is not enough memory for this photo now; make it smaller.") from error
+
+
+def _result(segmenter: Segmenter, photo: Photo, found: Segmentation, output: Output) -> bytes | dict:
+    """An encoded picture, or a JSON document."""
+    if output == Output.json:
+        return _describe(segmenter, found)
+    if output == Output.coco:
+        return _coco(found)
+    picture = found.labels
+    if output != Output.labels:
+        picture = render_transparent(photo.frame, photo.colour, photo.alpha, found, output.value)
+    return encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
 
 
 def _sentence(error: Exception) -> str:
