@@ -63,10 +63,14 @@ def _open(request: SourceRequest) -> Source:
         from seg_edge.sources.opencv import OpenCVSource
 
         source = OpenCVSource(request)
-        if source.info.endless:
+        if source.info.endless and not source.stale:
             return source
         source.close()
-        return _open_video(request)
+        if not source.info.endless:
+            return _open_video(request)
+        from seg_edge.sources.stream import StreamSource
+
+        return StreamSource(request)
 
     from seg_edge.photo.find import PHOTO_SUFFIXES
 

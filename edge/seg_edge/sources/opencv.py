@@ -47,6 +47,10 @@ class OpenCVSource:
 
     Raises:
         SourceError: It can't be opened, or gives no picture.
+
+    Attributes:
+        info: What was opened.
+        stale: A stream's second picture is its first one, as if it stood still or couldn't be converted.
     """
 
     info: SourceInfo
@@ -56,7 +60,7 @@ class OpenCVSource:
             os.environ.setdefault(variable, value)
         self._request, self._name = request, shown_name(request.name)
         self._fit_wh = request.size_wh
-        self._stamped = self._closed = False
+        self._stamped = self._closed = self.stale = False
         self._last = 0.0
         self._held: SourceFrame | None = None
         self._capture = cv2.VideoCapture()
@@ -124,8 +128,11 @@ class OpenCVSource:
             return
         first = self._first("connects but gives no picture; check its path, and that the camera is on")
         size_wh = (first.shape[1], first.shape[0])
+        jpegs = self._number(cv2.CAP_PROP_FOURCC) == MJPG
+        # No camera gives one picture twice to the bit. OpenCV does for interlaced streams, which it can't convert.
+        self.stale = not jpegs and (second := self._read()) is not None and np.array_equal(second.frame, first)
         # JPEGs over HTTP carry no time; FFmpeg reports 25 fps for them.
-        fps = 0.0 if self._number(cv2.CAP_PROP_FOURCC) == MJPG else self._rate()
+        fps = 0.0 if jpegs else self._rate()
         self.info = SourceInfo(f"{self._name}, {_size(size_wh)}{f' at {fps:g} fps' if fps else ''}", size_wh, fps)
 
     def _first(self, otherwise: str) -> np.ndarray:

@@ -34,12 +34,12 @@ class Filters:
         self._av, self._aspect = av, aspect
         self._form: tuple[Any, ...] = ()
         self._graph: Any = None
-        self._interlaced = False
+        self.interlaced = False
 
     def push(self, frame: Any) -> Iterator[Any]:
         """The frames that are ready, bgr24, or bgra where they may be transparent; the deinterlacer holds one back."""
-        self._interlaced |= frame.interlaced_frame
-        form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self._interlaced)
+        self.interlaced |= frame.interlaced_frame
+        form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self.interlaced)
         if form != self._form:
             yield from self.flush()
             self._form, self._graph = form, self._build(frame)
@@ -64,7 +64,7 @@ class Filters:
         if self._av.library_versions["libavfilter"] >= (10,):  # earlier versions read it from each frame alone
             given += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
         steps = [f"buffer={given}"]
-        if self._interlaced:
+        if self.interlaced:
             steps.append("bwdif=mode=send_frame:deint=interlaced")
         steps += [_scale(frame, self._aspect), "setsar=1", *_turn(frame), f"format={_pixels(frame)}", "buffersink"]
         graph = self._av.filter.Graph()

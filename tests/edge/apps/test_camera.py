@@ -396,7 +396,9 @@ def test_on_demand_the_camera_is_open_only_while_somebody_watches(
     url = camera.wait_for(r"http://\S+")[0]
 
     def pid() -> int:
-        return int((tmp_path / "pid").read_text())
+        while not (text := (tmp_path / "pid").read_text()):  # it is being written
+            time.sleep(0.01)
+        return int(text)
 
     first = pid()
     assert gone([first]), "nobody watches"
