@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 
 from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, is_result, result_paths, result_stems
-from seg_edge.effects import EffectSettings, cover, render, with_alpha
+from seg_edge.effects import EffectSettings, draw
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
 from seg_edge.json_text import json_text
-from seg_edge.matte import paste
 from seg_edge.photo.find import FoundPhotos
 from seg_edge.photo.mark import mark_result
 from seg_edge.photo.metadata import keep_metadata
@@ -32,6 +31,7 @@ from seg_edge.photo.write import LOSSLESS, WEBP_QUALITY, encode_picture
 from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
+from seg_edge.strips import Drawing
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import available_bytes
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
@@ -281,21 +281,13 @@ def _segment(photo: Photo, segmenter: Segmenter, options: ImageOptions) -> Segme
     return replace(answer, labels=np.where(photo.alpha > 127, answer.labels, 0).astype(np.uint8))
 
 
-def _draw(photo: Photo, answer: Segmentation, settings: EffectSettings) -> np.ndarray:
-    """The picture, which is nowhere less transparent than the photo."""
-    if photo.alpha is None or not (settings.transparent or settings.effect == "replace"):
-        return render(photo.frame, answer, settings)
-    cutout = render(photo.colour, answer, settings if settings.transparent else EffectSettings("cutout"))
-    alpha = cv2.min(cv2.extractChannel(cutout, 3), photo.alpha)
-    colour = cv2.cvtColor(cutout, cv2.COLOR_BGRA2BGR)
-    if settings.transparent:
-        return with_alpha(colour, alpha)
-    if isinstance(settings.background, np.ndarray):
-        behind = cover(settings.background, answer.labels.shape).copy()  # type: ignore[arg-type]
-    else:
-        behind = np.full_like(colour, settings.background[::-1])  # type: ignore[index]
-    paste(behind, colour, alpha)
-    return behind
+def _draw(photo: Photo, answer: Segmentation, options: ImageOptions) -> Drawing | np.ndarray:
+    """The picture, which is nowhere less transparent than the photo. The photo's pixels may be gone afterwards."""
+    shows = options.settings.transparent or options.settings.effect == "replace"
+    frame = photo.colour if shows else photo.frame
+    drawing = draw(frame, answer, options.settings, photo.alpha if shows else None)
+    # Only a PNG is encoded a strip at a time.
+    return drawing if options.suffix == ".png" else drawing.whole(frame if drawing.shape == frame.shape else None)
 
 
 def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
@@ -316,7 +308,7 @@ def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segment
             )
             content = json_text(document).encode()
         else:
-            picture = answer.labels if kind == "labels" else _draw(photo, answer, options.settings)
+            picture = answer.labels if kind == "labels" else _draw(photo, answer, options)
             suffix = ".png" if kind == "labels" else options.suffix
             quality = LOSSLESS if options.settings.effect in SHARP else WEBP_QUALITY
             try:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 
 from seg_edge import __version__
 from seg_edge.photo.header import MADE_BY, parse_header
+from seg_edge.photo.png_encode import png_chunk
 
 _MARK = MADE_BY + __version__.encode()
 _XMP = (
@@ -32,17 +32,13 @@ def mark_result(content: bytes, exif: bytes = b"") -> bytes:
         segments = _segment(0xE1, b"Exif\0\0" + exif) if exif else b""
         return content[:at] + segments + _segment(0xFE, _MARK) + content[at:]
     if content.startswith(b"\x89PNG"):
-        chunks = _png_chunk(b"tEXt", b"Software\0" + _MARK) + (_png_chunk(b"eXIf", exif) if exif else b"")
+        chunks = png_chunk(b"tEXt", b"Software\0" + _MARK) + (png_chunk(b"eXIf", exif) if exif else b"")
         return content[:33] + chunks + content[33:]  # behind IHDR
     return _marked_webp(content, exif)
 
 
 def _segment(marker: int, payload: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
-
-
-def _png_chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
 def _marked_webp(content: bytes, exif: bytes) -> bytes:
