@@ -23,6 +23,7 @@ from seg_edge.effects import EffectSettings, draw
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
 from seg_edge.json_text import json_text
+from seg_edge.photo.colour import profile_space
 from seg_edge.photo.find import FoundPhotos
 from seg_edge.photo.mark import mark_result
 from seg_edge.photo.metadata import keep_metadata
@@ -33,13 +34,15 @@ from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
 from seg_edge.strips import Drawing
 from seg_edge.system.files import write_file
-from seg_edge.system.memory import available_bytes
+from seg_edge.system.memory import available_bytes, keep_freed_memory
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
 WORKERS = 3
-# What a photo takes while it is in work: 10 to 12 were measured, at 200 and 12 megapixels.
-BYTES_PER_PIXEL = 12
+# What a photo takes for each of its pixels while it is in work, a little more than was measured: OpenCV holds what it
+# decodes twice, PNG and TIFF may have 16 bits or transparency, HEIC, AVIF and inks go through another library.
+JPEG_BYTES, PROGRESSIVE_BYTES, OTHER_BYTES = 7, 10, 14
+WEBP_BYTES, SHARP_WEBP_BYTES = 4, 26  # beside it, for its encoder: with loss, and without or with transparency
 USABLE_SHARE = 0.8  # of the memory that is free when the command starts
 
 
@@ -192,12 +195,13 @@ def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
 def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
     """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
     inputs = {job.photo.absolute() for job in jobs}
+    keep_freed_memory()
     free = available_bytes()
     budget = options.memory_bytes or (int(free * USABLE_SHARE) if free else 1 << 30)
     pending: deque[tuple[Future[PhotoResult], int]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         for job in jobs:
-            needed = _bytes_needed(job)
+            needed = _bytes_needed(job, options)
             while pending and (len(pending) == WORKERS or sum(n for _, n in pending) + needed > budget):
                 yield pending.popleft()[0].result()
             if needed > budget:
@@ -212,13 +216,18 @@ def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: Imag
             yield pending.popleft()[0].result()
 
 
-def _bytes_needed(job: PhotoJob) -> int:
+def _bytes_needed(job: PhotoJob, options: ImageOptions) -> int:
     """An upper bound of what a photo takes while it is in work; 0 for what can't be read."""
     try:
         if job.content is not None:
             return 0  # there is no other photo to wait for
-        width, height = read_header(job.photo).size_wh
-        return width * height * BYTES_PER_PIXEL + job.photo.stat().st_size
+        header = read_header(job.photo)
+        plain = header.format == "JPEG" and profile_space(header.icc_profile) != "CMYK"
+        each = (PROGRESSIVE_BYTES if header.progressive else JPEG_BYTES) if plain else OTHER_BYTES
+        if options.suffix == ".webp":
+            sharp = options.settings.transparent or options.settings.effect in SHARP
+            each += SHARP_WEBP_BYTES if sharp else WEBP_BYTES
+        return header.size_wh[0] * header.size_wh[1] * each + job.photo.stat().st_size
     except (PhotoError, OSError):
         return 0
 
