@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-STRIP_PIXELS = 1 << 18
+STRIP_PIXELS = 1 << 19
 
 Rows = Callable[[slice], np.ndarray]  # draws a slice of rows: uint8 (n, width) or (n, width, channels)
 

@@ -6,6 +6,8 @@ photo at a time). No more photos are in work than there are threads, and no more
 
 from __future__ import annotations
 
+import base64
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -158,20 +160,37 @@ class PhotoResult:
     content: bytes = b""
 
     def to_json(self, segmenter: Segmenter) -> dict[str, Any]:
-        """The object that `seg-edge image --json` prints."""
+        """The object that `seg-edge image --json` prints.
+
+        A name that is not UTF-8 can't be told in JSON; `photo_base64` and `outputs_base64` then give its bytes.
+        """
+        document: dict[str, Any] = {"photo": str(self.photo), **_as_bytes("photo", self.photo)}
         if self.error:
-            return {"photo": str(self.photo), "error": self.error}
+            return {**document, "error": self.error}
         outputs = {kind: str(path) for kind, path in self.outputs.items()}
+        outputs_base64 = {kind: text for kind, path in self.outputs.items() for text in _as_bytes("", path).values()}
         if self.skipped:
-            return {"photo": str(self.photo), "skipped": self.skipped, "outputs": outputs}
-        return {
-            "photo": str(self.photo),
-            "size_wh": list(self.size_wh),
-            "classes": {name: round(share, 6) for name, share in self.areas.items()},
-            "outputs": outputs,
-            "timing_ms": {stage: round(value, 3) for stage, value in self.timing_ms.items()},
-            "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
-        }
+            document["skipped"] = self.skipped
+        else:
+            document["size_wh"] = list(self.size_wh)
+            document["classes"] = {name: round(share, 6) for name, share in self.areas.items()}
+        document["outputs"] = outputs
+        if outputs_base64:
+            document["outputs_base64"] = outputs_base64
+        if not self.skipped:
+            document["timing_ms"] = {stage: round(value, 3) for stage, value in self.timing_ms.items()}
+            document["model"] = {"name": segmenter.file.name, "sha256": segmenter.file.sha256}
+        return document
+
+
+def _as_bytes(kind: str, path: Path) -> dict[str, str]:
+    """The bytes of a name that is not UTF-8."""
+    name = os.fsencode(path)
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return {f"{kind}_base64": base64.b64encode(name).decode()}
+    return {}
 
 
 RESULT_OF_OURS = "seg-edge made it"

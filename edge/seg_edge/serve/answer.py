@@ -14,6 +14,7 @@ import numpy as np
 from seg_edge.effects import render
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
+from seg_edge.photo.mark import mark_result
 from seg_edge.photo.read import decode_photo
 from seg_edge.photo.write import encode_picture
 from seg_edge.segmentation import Segmentation
@@ -87,7 +88,7 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
                 document["timing_ms"] = {stage: round(value, 3) for stage, value in timing.items()}
             return Answer(json.dumps(document).encode(), timing)
         picture = found.labels if output == Output.labels else render(frame, found, output.value)
-        content = encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
+        content = mark_result(encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png"))
         timing["encode"] = (time.perf_counter() - segmented) * 1000
         return Answer(content, timing)
     except PhotoTooLargeError as error:
