@@ -57,6 +57,8 @@ def look_at(path: Path) -> Clip:
                 if isinstance(frame, av.AudioFrame):
                     clip.beep_s = _beep(frame) if clip.beep_s is None else clip.beep_s
                     continue
+                if not isinstance(frame, av.VideoFrame):
+                    continue
                 clip.frames += 1
                 bright = frame.to_ndarray(format="gray").mean() > BRIGHT
                 if bright and dark_before and clip.flash_s is None:

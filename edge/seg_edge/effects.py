@@ -1,14 +1,15 @@
 """Pictures of an answer: overlay, mask, matte, cut-out, background blurred or replaced, people hidden.
 
-To add an effect: write a function that takes the frame, the answer and the settings, enter it in `EFFECTS` at the end
-and in `seg_edge.commands.options.Effect`.
+To add an effect: write a function that takes what `draw` takes and returns one that draws some rows; enter it in
+`EFFECTS` at the end and in `seg_edge.commands.options.Effect`. What is drawn may replace the frame's own rows, from the
+top down: whatever an effect needs of other rows it takes before the first is drawn.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,10 +17,11 @@ import numpy as np
 
 from seg_edge.errors import UsageError
 from seg_edge.frame import as_frame
-from seg_edge.matte import foreground_colours, paste, soft_pixels, window_of
+from seg_edge.matte import Foreground, paste, soft_alpha, soft_pixels, window_of, with_alpha, with_margin
 from seg_edge.preprocess import check_frame, shrink
-from seg_edge.privacy import hide_people
+from seg_edge.privacy import without_people
 from seg_edge.segmentation import Segmentation
+from seg_edge.strips import Drawing, Rows, stretched
 
 OVERLAY_OPACITY = 0.5
 BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
@@ -27,7 +29,6 @@ BLUR_STRENGTHS = (0.1, 5.0)
 GREEN = (0, 177, 64)  # RGB: chroma key green, which programs that mix pictures look for
 TRANSPARENT = "transparent"
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": GREEN}
-STRIP_ROWS = 64  # pictures are drawn in strips that stay in the processor's cache
 
 Background = np.ndarray | tuple[int, int, int] | str | None
 
@@ -113,6 +114,27 @@ def parse_background(text: str) -> tuple[int, int, int] | str | Path:
     return COLOURS.get(text) or Path(text)
 
 
+def draw(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None = None
+) -> Drawing:
+    """What `render` gives, before it is drawn.
+
+    Args:
+        frame: BGR uint8 (height, width, 3), the one that was segmented.
+        segmentation: Its answer.
+        settings: What to make of it.
+        own_alpha: uint8 (height, width), the frame's own transparency, None where it has none. Cut-outs and replaced
+            backgrounds show nothing of it where that is 0.
+
+    Raises:
+        TypeError: The frame is not the one of the answer.
+    """
+    if frame.shape[:2] != segmentation.labels.shape:
+        raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
+    rows = EFFECTS[settings.effect](frame, segmentation, settings, own_alpha)
+    return Drawing((*frame.shape[:2], 4 if settings.transparent else 3), rows)
+
+
 def render(
     frame: np.ndarray,
     segmentation: Segmentation,
@@ -135,21 +157,7 @@ def render(
         UsageError: See `EffectSettings`.
     """
     settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
-    frame = as_frame(frame)
-    if frame.shape[:2] != segmentation.labels.shape:
-        raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
-    return EFFECTS[settings.effect](frame, segmentation, settings)
-
-
-def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Adds transparency, BGRA uint8 (h, w, 4); where nothing is seen there is no colour either."""
-    picture = np.zeros((*alpha.shape, 4), np.uint8)
-    window = window_of(alpha)
-    for rows in _strips(window[0]):
-        strip = (rows, window[1])
-        bgra = cv2.insertChannel(alpha[strip], cv2.cvtColor(bgr[strip], cv2.COLOR_BGR2BGRA), 3)
-        cv2.copyTo(bgra, alpha[strip], picture[strip])
-    return picture
+    return draw(as_frame(frame), segmentation, settings).whole()
 
 
 def flatten(picture: np.ndarray) -> np.ndarray:
@@ -181,14 +189,18 @@ def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     Returns:
         BGR uint8 (height, width, 3): `picture` itself if it fits.
     """
-    height, width = shape_hw
     if picture.shape[:2] == shape_hw:
         return picture
+    return Drawing((*shape_hw, 3), stretched(_crop(picture, shape_hw), shape_hw)).whole()
+
+
+def _crop(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+    """The largest part in the middle that has the proportions of (height, width)."""
+    height, width = shape_hw
     scale = max(height / picture.shape[0], width / picture.shape[1])
     crop_h, crop_w = max(1, round(height / scale)), max(1, round(width / scale))
     top, left = (picture.shape[0] - crop_h) // 2, (picture.shape[1] - crop_w) // 2
-    crop = picture[top : top + crop_h, left : left + crop_w]
-    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return picture[top : top + crop_h, left : left + crop_w]
 
 
 def colour_map(segmentation: Segmentation) -> np.ndarray:
@@ -199,80 +211,104 @@ def colour_map(segmentation: Segmentation) -> np.ndarray:
     return cv2.applyColorMap(segmentation.labels, table)
 
 
-def _strips(rows: slice) -> list[slice]:
-    return [slice(top, min(top + STRIP_ROWS, rows.stop)) for top in range(rows.start, rows.stop, STRIP_ROWS)]
-
-
-def _overlay(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
-    picture = frame.copy(order="C")
-    alpha, labels = segmentation.alpha(), segmentation.labels
-    window = window_of(alpha)
+def _overlay(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
+    labels = segmentation.labels
     tints = np.array([OVERLAY_OPACITY * np.array(info.colour[::-1]) for info in segmentation.classes])
-    for rows in _strips(window[0]):
-        strip = (rows, window[1])
-        darker = cv2.convertScaleAbs(frame[strip], None, 1 - OVERLAY_OPACITY)
+
+    def rows(rows: slice) -> np.ndarray:
+        alpha, strip = soft_alpha(labels, rows), frame[rows]
+        picture = strip.copy(order="C")
+        window = window_of(alpha)
+        darker = cv2.convertScaleAbs(strip[window], None, 1 - OVERLAY_OPACITY)
         for label, tint in enumerate(tints[1:], 1):
-            there = cv2.inRange(labels[strip], label, label)
-            cv2.add(darker, (*tint, 0), picture[strip], mask=there)  # type: ignore[call-overload]
-    soft = soft_pixels(alpha)
-    # The outer half of a soft edge is background; it takes the tint of the class beside it.
-    beside = cv2.dilate(labels[window], np.ones((3, 3), np.uint8))[soft[0] - window[0].start, soft[1] - window[1].start]
-    share = alpha[soft][:, np.newaxis] / 255
-    picture[soft] = np.round(frame[soft] * (1 - OVERLAY_OPACITY * share) + tints[beside] * share)
-    return picture
+            there = cv2.inRange(labels[rows][window], label, label)
+            cv2.add(darker, (*tint, 0), picture[window], mask=there)  # type: ignore[call-overload]
+        soft = soft_pixels(alpha)
+        if soft[0].size:
+            # The outer half of a soft edge is background; it takes the tint of the class beside it.
+            part, inner = with_margin(labels, rows)
+            beside = cv2.dilate(part, np.ones((3, 3), np.uint8))[inner][soft]
+            share = alpha[soft][:, np.newaxis] / 255
+            picture[soft] = np.round(strip[soft] * (1 - OVERLAY_OPACITY * share) + tints[beside] * share)
+        return picture
+
+    return rows
 
 
-def _mask(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
-    return colour_map(segmentation)
+def _mask(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
+    return lambda rows: colour_map(replace(segmentation, labels=segmentation.labels[rows]))
 
 
-def _matte(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
-    return cv2.cvtColor(segmentation.alpha(), cv2.COLOR_GRAY2BGR)
+def _matte(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
+    return lambda rows: cv2.cvtColor(soft_alpha(segmentation.labels, rows), cv2.COLOR_GRAY2BGR)
 
 
-def _cutout(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
-    alpha = segmentation.alpha()
-    picture = with_alpha(frame, alpha)
-    soft = soft_pixels(alpha)
-    picture[(*soft, slice(3))] = foreground_colours(frame, alpha, soft)
-    return picture
+def _cutout(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
+    foreground = Foreground(frame, segmentation.labels, own_alpha)
+    return lambda rows: with_alpha(*foreground.rows(rows))
 
 
-def _blur(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+def _blur(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
     # Blurred at up to an eighth of the size, where the same blur costs a 4,096th; the foreground is masked out first
     # so that it does not bleed into the background as a halo (normalised convolution, Knutsson and Westin, 1993).
-    alpha = segmentation.alpha()
     height, width = frame.shape[:2]
     sigma = BLUR_SHARE * settings.blur_strength * max(height, width)
     scale = min(8, max(1, int(sigma / 2)))
     size_wh = (max(1, width // scale), max(1, height // scale))
-    weight = 1 - cv2.resize(alpha, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    weight = np.maximum(weight, 1e-3)
+    alpha = cv2.resize(segmentation.alpha(), size_wh, interpolation=cv2.INTER_AREA)
+    weight = np.maximum(1 - alpha.astype(np.float32) / 255, 1e-3)
     small = (frame if scale == 1 else shrink(frame, size_wh)).astype(np.float32)
     sigma = max(0.5, sigma / scale)
     total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
     blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
-    picture = cv2.resize(np.clip(blurred, 0, 255).astype(np.uint8), (width, height))
-    paste(picture, frame, alpha)
-    return picture
+    behind = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
+
+    def rows(rows: slice) -> np.ndarray:
+        picture = behind(rows)
+        paste(picture, frame[rows], soft_alpha(segmentation.labels, rows))
+        return picture
+
+    return rows
 
 
-def _replace(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
+def _replace(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
     if isinstance(settings.background, str):
-        return _cutout(frame, segmentation, settings)
+        return _cutout(frame, segmentation, settings, own_alpha)
+    shape_hw = frame.shape[:2]
     if isinstance(settings.background, tuple):
-        picture = np.full_like(frame, settings.background[::-1], order="C")
+        behind: Rows = np.broadcast_to(np.array(settings.background[::-1], np.uint8), frame.shape).__getitem__
     else:
-        picture = cover(np.asarray(settings.background), frame.shape[:2]).copy(order="C")
-    paste(picture, frame, segmentation.alpha(), clean=True)
-    return picture
+        picture = np.asarray(settings.background)
+        behind = stretched(_crop(picture, shape_hw), shape_hw)
+    foreground = Foreground(frame, segmentation.labels, own_alpha)
+
+    def rows(rows: slice) -> np.ndarray:
+        picture = behind(rows).copy(order="C")
+        paste(picture, *foreground.rows(rows))
+        return picture
+
+    return rows
 
 
-def _anonymize(frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings) -> np.ndarray:
-    return hide_people(frame, segmentation.score_map)
+def _anonymize(
+    frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
+) -> Rows:
+    return without_people(frame, segmentation.score_map)
 
 
-EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, EffectSettings], np.ndarray]] = {
+EFFECTS: dict[str, Callable[[np.ndarray, Segmentation, EffectSettings, np.ndarray | None], Rows]] = {
     "overlay": _overlay,
     "mask": _mask,
     "matte": _matte,

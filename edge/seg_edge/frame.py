@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import UsageError
+from seg_edge.strips import strips
 
 
 def as_frame(picture: Any) -> np.ndarray:
@@ -61,8 +62,12 @@ def over_white(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """
     if alpha is None:
         return colour
-    # 255 - (255 - colour) * alpha / 255
-    return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(colour), cv2.merge([alpha] * 3), scale=1 / 255))
+    white = np.empty_like(colour)
+    for rows in strips(alpha.shape):
+        # 255 - (255 - colour) * alpha / 255
+        shown = cv2.multiply(cv2.bitwise_not(colour[rows]), cv2.merge([alpha[rows]] * 3), scale=1 / 255)
+        white[rows] = cv2.bitwise_not(shown)
+    return white
 
 
 def _of_pil(picture: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Alpha comes from the label map and not from the probabilities: solid inside, nothing outside, soft over three pixels
 along the outline. What a model is unsure of is not half transparent in the photo. docs/decisions/solid-alpha.md has
-the figures.
+the figures. All of it can be had for some rows of a picture at a time, so that a large one needs no second copy.
 """
 
 from __future__ import annotations
@@ -10,21 +10,33 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from seg_edge.strips import strips
+
 SOFT_PX = 3
 REACH = 3  # samples on each side that give an edge pixel its colour
+ALL = slice(None)
 
 
-def soft_alpha(labels: np.ndarray) -> np.ndarray:
+def with_margin(labels: np.ndarray, rows: slice) -> tuple[np.ndarray, slice]:
+    """Some rows of a plane with one more above and below where there is one, and where they are in that."""
+    top, bottom, _ = rows.indices(len(labels))
+    first = max(0, top - 1)
+    return labels[first : bottom + 1], slice(top - first, bottom - first)
+
+
+def soft_alpha(labels: np.ndarray, rows: slice = ALL) -> np.ndarray:
     """How much of each pixel is foreground: the mean over the 3x3 pixels around it.
 
     Args:
         labels: uint8 (height, width), 0 is background.
+        rows: Of which rows; all by default.
 
     Returns:
-        uint8 (height, width); 255 is all foreground.
+        uint8 (rows, width); 255 is all foreground.
     """
-    alpha = cv2.threshold(labels, 0, 255, cv2.THRESH_BINARY)[1]
-    return cv2.blur(alpha, (SOFT_PX, SOFT_PX), alpha, borderType=cv2.BORDER_REPLICATE)
+    part, inner = with_margin(labels, rows)
+    alpha = cv2.threshold(part, 0, 255, cv2.THRESH_BINARY)[1]
+    return cv2.blur(alpha, (SOFT_PX, SOFT_PX), alpha, borderType=cv2.BORDER_REPLICATE)[inner]
 
 
 def window_of(plane: np.ndarray) -> tuple[slice, slice]:
@@ -39,27 +51,37 @@ def soft_pixels(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.divmod(np.flatnonzero(soft.view(bool)), alpha.shape[1])
 
 
-def foreground_colours(frame: np.ndarray, alpha: np.ndarray, soft: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Colours of the foreground at its soft edge, free of the background that a photo's pixels mix in there.
+class Foreground:
+    """The foreground of a frame, in colours free of the background that a photo's pixels mix in at its soft edge.
 
-    Each is the mean of the surely foreground pixels nearby, which are sampled on a grid of about a thousand. Where
-    there are none, the photo's own colour stays.
+    Each colour there is the mean of the surely foreground pixels nearby, which are sampled on a grid of about a
+    thousand. Where there are none, the frame's own colour stays.
 
     Args:
         frame: BGR uint8 (height, width, 3).
-        alpha: uint8 (height, width).
-        soft: n rows and n columns, see `soft_pixels`.
-
-    Returns:
-        BGR uint8 (n, 3).
+        labels: uint8 (height, width), 0 is background.
+        own_alpha: uint8 (height, width), the frame's own transparency: the foreground is nowhere less transparent.
     """
-    step = 1 + max(alpha.shape) // 1000
-    sure = cv2.threshold(np.ascontiguousarray(alpha[::step, ::step]), 254, 1, cv2.THRESH_BINARY)[1]
-    samples = cv2.copyTo(np.ascontiguousarray(frame[::step, ::step]), sure)
-    cell = (soft[0] // step, soft[1] // step)
-    total, count = _sums(samples)[cell], _sums(sure)[cell][:, np.newaxis]
-    mean = (total + count / 2) // np.maximum(count, 1)
-    return np.where(count > 0, mean, frame[soft]).astype(np.uint8)
+
+    def __init__(self, frame: np.ndarray, labels: np.ndarray, own_alpha: np.ndarray | None = None):
+        self._frame, self._labels, self._own_alpha = frame, labels, own_alpha
+        self._step = step = 1 + max(labels.shape) // 1000
+        alpha = np.concatenate(
+            [soft_alpha(labels, rows)[-rows.start % step :: step, ::step] for rows in strips(labels.shape)]
+        )
+        sure = cv2.threshold(alpha, 254, 1, cv2.THRESH_BINARY)[1]
+        self._total = _sums(cv2.copyTo(np.ascontiguousarray(frame[::step, ::step]), sure))
+        self._count = _sums(sure)
+
+    def rows(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """(colours, alpha) of some rows: BGR uint8 (n, width, 3), a new array, and uint8 (n, width)."""
+        alpha, colours = soft_alpha(self._labels, rows), self._frame[rows].copy(order="C")
+        soft = soft_pixels(alpha)
+        cell = (soft[0] + rows.start) // self._step, soft[1] // self._step
+        total, count = self._total[cell], self._count[cell][:, np.newaxis]
+        mean = (total + count / 2) // np.maximum(count, 1)
+        colours[soft] = np.where(count > 0, mean, colours[soft]).astype(np.uint8)
+        return colours, alpha if self._own_alpha is None else cv2.min(alpha, self._own_alpha[rows])
 
 
 def _sums(samples: np.ndarray) -> np.ndarray:
@@ -67,20 +89,18 @@ def _sums(samples: np.ndarray) -> np.ndarray:
     return cv2.boxFilter(samples, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
 
 
-def paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray, clean: bool = False) -> None:
-    """Puts `above` over `below`, in place; both BGR uint8 (h, w, 3), alpha uint8 (h, w), 255 shows `above` alone.
-
-    Args:
-        below: Changed.
-        above: Of the same size.
-        alpha: Of the same size.
-        clean: Take `foreground_colours` at soft edges.
-    """
+def paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
+    """Puts `above` over `below`, in place; both BGR uint8 (h, w, 3), alpha uint8 (h, w), 255 shows `above` alone."""
     window = window_of(alpha)
     below, above, alpha = below[window], above[window], alpha[window]
     soft = soft_pixels(alpha)
     behind = below[soft].astype(np.int32)
-    colours = foreground_colours(above, alpha, soft) if clean else above[soft]
     share = alpha[soft][:, np.newaxis].astype(np.int32)
     cv2.copyTo(above, alpha, below)
-    below[soft] = (behind * (255 - share) + colours * share + 127) // 255
+    below[soft] = (behind * (255 - share) + above[soft] * share + 127) // 255
+
+
+def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Adds transparency, BGRA uint8 (h, w, 4); where nothing is seen there is no colour either."""
+    bgra = cv2.insertChannel(alpha, cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA), 3)
+    return cv2.copyTo(bgra, alpha)

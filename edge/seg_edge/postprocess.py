@@ -39,7 +39,9 @@ class ScoreMap:
             return (best > self._threshold()).view(np.uint8)
         if channels == 2:
             # Not the sign of their difference, which is no byte: OpenCV stretches bytes alike on every machine.
-            return (upsample(np.ascontiguousarray(self.stored[..., 1]), shape_hw) > best).view(np.uint8)
+            foreground = upsample(self.stored[..., 1].copy(), shape_hw)
+            place = foreground.view(bool) if foreground.itemsize == 1 else None  # no third plane of a large photo
+            return np.greater(foreground, best, out=place).view(np.uint8)
         labels = np.zeros(shape_hw, np.uint8)
         for index in range(1, channels):
             plane = upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from seg_edge.postprocess import ScoreMap
+from seg_edge.strips import Rows, stretched
 
 CELLS = 4  # along a region's longer side
+MIN_CELL_PX = 16  # a region that is smaller is one colour, and not its own few pixels
 LEVELS = 8
 LIKELY = 0.25  # lower than the 0.5 of the label map: rather a wall hidden than a face shown
 MARGIN = 0.02  # of the picture's longer side
@@ -30,35 +32,42 @@ def hidden_part(scores: ScoreMap) -> np.ndarray:
     return cv2.dilate(likely.astype(np.uint8) * 255, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, reach))
 
 
-def hide_people(frame: np.ndarray, scores: ScoreMap) -> np.ndarray:
-    """The frame with all foreground replaced by coarse cells.
+def without_people(frame: np.ndarray, scores: ScoreMap) -> Rows:
+    """Draws the frame with all foreground replaced by coarse cells.
 
     Args:
         frame: BGR uint8 (height, width, 3).
         scores: The model's, for this frame.
-
-    Returns:
-        BGR uint8 (height, width, 3), a new array.
     """
     hidden = hidden_part(scores)
     height, width = frame.shape[:2]
     down, across = height / hidden.shape[0], width / hidden.shape[1]
-    covered = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR)
-    picture = frame.copy(order="C")
+    mosaics = []
     for left, top, columns, rows, _ in cv2.connectedComponentsWithStats(hidden)[2][1:]:
         # Stretched bilinearly, a region reaches into the pixels of the score map around it.
-        window = (
-            slice(max(0, math.floor((top - 1) * down)), math.ceil((top + rows + 1) * down)),
-            slice(max(0, math.floor((left - 1) * across)), math.ceil((left + columns + 1) * across)),
-        )
-        cv2.copyTo(_mosaic(frame[window]), covered[window], picture[window])
-    return picture
+        high = slice(max(0, math.floor((top - 1) * down)), min(height, math.ceil((top + rows + 1) * down)))
+        wide = slice(max(0, math.floor((left - 1) * across)), min(width, math.ceil((left + columns + 1) * across)))
+        mosaics.append((high, wide, _cells(frame[high, wide])))
+    covered = stretched(hidden, (height, width))
+
+    def draw(rows: slice) -> np.ndarray:
+        picture, mask = frame[rows].copy(order="C"), covered(rows)
+        for high, wide, cells in mosaics:
+            lines = np.arange(max(rows.start, high.start), min(rows.stop, high.stop))
+            if lines.size:
+                colours = cells[(lines - high.start) * len(cells) // (high.stop - high.start)]
+                colours = cv2.resize(colours, (wide.stop - wide.start, len(lines)), interpolation=cv2.INTER_NEAREST)
+                part = slice(lines[0] - rows.start, lines[-1] + 1 - rows.start), wide
+                cv2.copyTo(colours, mask[part], picture[part])
+        return picture
+
+    return draw
 
 
-def _mosaic(part: np.ndarray) -> np.ndarray:
+def _cells(part: np.ndarray) -> np.ndarray:
+    """The mean colour of each cell, rounded to the middle of its level."""
     height, width = part.shape[:2]
-    cell = max(height, width) / CELLS
-    cells_wh = (min(width, math.ceil(width / cell)), min(height, math.ceil(height / cell)))
+    cell = max(MIN_CELL_PX, max(height, width) / CELLS)
+    cells_wh = (math.ceil(width / cell), math.ceil(height / cell))
     step = 256 // LEVELS
-    colours = cv2.resize(part, cells_wh, interpolation=cv2.INTER_AREA) // step * step + step // 2
-    return cv2.resize(colours, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(part, cells_wh, interpolation=cv2.INTER_AREA) // step * step + step // 2

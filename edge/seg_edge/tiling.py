@@ -64,15 +64,30 @@ def segment_tiled(
     check_tiles(tiles)
     check_frame(frame)
     height, width = frame.shape[:2]
-    long = max(height, width) > LONG * min(height, width)
-    whole = None if long and tiles != "off" else segmenter(frame)
-    if whole is None:
-        count = tiles if isinstance(tiles, int) else min(most, _square_tiles(frame.shape[:2]))
-    elif tiles == "off" or (tiles == "auto" and not _may_miss(whole, segmenter.card.input_size_wh)):
-        return whole
+    timing: dict[str, float] = defaultdict(float)
+    if max(height, width) > LONG * min(height, width) and tiles != "off":
+        whole, count = None, tiles if isinstance(tiles, int) else min(most, _square_tiles(frame.shape[:2]))
     else:
-        count = tiles if isinstance(tiles, int) else AUTO_TILES
-    return _in_tiles(segmenter, frame, count, whole)
+        whole = _at_model_size(segmenter, frame, timing)
+        auto = AUTO_TILES if _may_miss(whole, frame.shape[:2], segmenter.card.input_size_wh) else 0
+        count = tiles if isinstance(tiles, int) else auto if tiles == "auto" else 0
+    if count or whole is None:
+        whole = _in_tiles(segmenter, frame, count, whole, timing)
+    began = time.perf_counter()
+    labels = whole.score_map.labels((height, width))
+    timing["postprocess"] += (time.perf_counter() - began) * 1000
+    return replace(whole, labels=labels, timing_ms=dict(timing))
+
+
+def _at_model_size(segmenter: Segmenter, frame: np.ndarray, timing: dict[str, float]) -> Segmentation:
+    """The answer at the model's size, as nobody wants the label map of a tile; its times are added to `timing`."""
+    began = time.perf_counter()
+    pixels = resize_to_input(frame, segmenter.card.input_size_wh)
+    timing["preprocess"] += (time.perf_counter() - began) * 1000
+    answer = segmenter(pixels, pixels)
+    for stage, elapsed_ms in answer.timing_ms.items():
+        timing[stage] += elapsed_ms
+    return answer
 
 
 def _square_tiles(shape_hw: tuple[int, int]) -> int:
@@ -80,23 +95,20 @@ def _square_tiles(shape_hw: tuple[int, int]) -> int:
     return math.ceil(2 * max(shape_hw) / min(shape_hw)) - 1
 
 
-def _may_miss(whole: Segmentation, input_size_wh: tuple[int, int]) -> bool:
-    large = min(whole.labels.shape) >= LARGE * max(input_size_wh)
+def _may_miss(whole: Segmentation, shape_hw: tuple[int, ...], input_size_wh: tuple[int, int]) -> bool:
+    large = min(shape_hw) >= LARGE * max(input_size_wh)
     return large and cv2.countNonZero(whole.labels) < FOUND * whole.labels.size
 
 
-def _in_tiles(segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None) -> Segmentation:
+def _in_tiles(
+    segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None, timing: dict[str, float]
+) -> Segmentation:
+    """The answer of tiles and whole merged, its label map at the model's size."""
     rows, columns = _grid(frame.shape[:2], count)
-    timing = defaultdict(float, whole.timing_ms if whole else {})
     total, weights = np.zeros(0), np.zeros(0)
     for row, column in itertools.product(range(rows), range(columns)):
-        began = time.perf_counter()
         part = frame[_steps(row, rows, frame.shape[0]), _steps(column, columns, frame.shape[1])]
-        pixels = resize_to_input(part, segmenter.card.input_size_wh)
-        timing["preprocess"] += (time.perf_counter() - began) * 1000
-        answer = segmenter(pixels, pixels)  # at the model's size, as nobody wants the label map of a tile
-        for stage, elapsed_ms in answer.timing_ms.items():
-            timing[stage] += elapsed_ms
+        answer = _at_model_size(segmenter, part, timing)
         began = time.perf_counter()
         scores = answer.score_map
         half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]
@@ -111,10 +123,9 @@ def _in_tiles(segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmen
         timing["postprocess"] += (time.perf_counter() - began) * 1000
     began = time.perf_counter()
     scores = _merge(scores, total / weights, whole)
-    labels = scores.labels(frame.shape[:2])  # type: ignore[arg-type]
     timing["postprocess"] += (time.perf_counter() - began) * 1000
     pixels = whole.pixels if whole else resize_to_input(frame, segmenter.card.input_size_wh)
-    return Segmentation(labels, segmenter.classes, scores, pixels, dict(timing))
+    return replace(answer, score_map=scores, pixels=pixels)
 
 
 def _grid(shape_hw: tuple[int, ...], count: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_edge import Segmentation
+from seg_edge import Segmentation, strips
 from seg_edge.card import ClassInfo
 from seg_edge.commands.options import Effect
 from seg_edge.effects import (
@@ -16,14 +16,14 @@ from seg_edge.effects import (
     EffectSettings,
     colour_map,
     cover,
+    draw,
     flatten,
     parse_background,
     render,
-    with_alpha,
 )
 from seg_edge.errors import UsageError
 from seg_edge.interpreter import TensorSpec
-from seg_edge.matte import foreground_colours, paste, soft_alpha, soft_pixels
+from seg_edge.matte import Foreground, paste, soft_alpha, soft_pixels, with_alpha
 from seg_edge.postprocess import ScoreMap
 from tests import tiny
 
@@ -205,16 +205,51 @@ def test_the_edge_has_the_foreground_s_colour(shape_hw: tuple[int, int]) -> None
     photo = np.round(255 - alpha[..., np.newaxis] * (215 / 255)).astype(np.uint8).repeat(3, axis=2)
     soft = soft_pixels(alpha)
     assert photo[soft].max() > 150
-    np.testing.assert_array_equal(foreground_colours(photo, alpha, soft), 40)
+    colours, same = Foreground(photo, labels).rows(slice(0, shape_hw[0]))
+    np.testing.assert_array_equal(same, alpha)
+    np.testing.assert_array_equal(colours[soft], 40)
     picture = render(photo, one_class(labels), "cutout")
     assert (picture[picture[..., 3] > 0][:, :3] == 40).all()
     assert (render(photo, one_class(labels), "replace", (40, 40, 40)) == 40).all()
 
 
 def test_an_edge_without_sure_foreground_keeps_its_colours() -> None:
-    alpha = np.full((4, 5), 100, np.uint8)
-    frame = tiny.noise((4, 5))
-    np.testing.assert_array_equal(foreground_colours(frame, alpha, soft_pixels(alpha)).reshape(4, 5, 3), frame)
+    frame, labels = tiny.noise((5, 5)), np.zeros((5, 5), np.uint8)
+    labels[2] = 1  # one row: nowhere are 3x3 pixels foreground
+    colours, alpha = Foreground(frame, labels).rows(slice(0, 5))
+    assert 0 < alpha.max() < 255
+    np.testing.assert_array_equal(colours, frame)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize("background_hw", [(300, 200), (700, 900)])
+def test_strips_leave_no_seams_and_may_replace_the_frame(
+    effect: str, background_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, segmentation = tiny.noise((400, 300), seed=4), answer((400, 300))
+    settings = EffectSettings(effect, tiny.noise(background_hw, 5) if effect == "replace" else None)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 400 * 300)
+    at_once = render(frame, segmentation, settings)
+    for pixels in (1, 300 * 7, 300 * 64):
+        monkeypatch.setattr(strips, "STRIP_PIXELS", pixels)
+        np.testing.assert_array_equal(render(frame, segmentation, settings), at_once)
+    if not settings.transparent:
+        drawing = draw(frame, segmentation, settings)
+        assert drawing.whole(frame) is frame
+        np.testing.assert_array_equal(frame, at_once)
+
+
+def test_a_frame_s_own_transparency_shows_nothing_of_it() -> None:
+    own = np.zeros(SHAPE, np.uint8)
+    own[40:60] = 100
+    cutout = draw(FRAME, SHARP, EffectSettings("cutout"), own).whole()
+    np.testing.assert_array_equal(cutout[..., 3], np.minimum(SHARP.alpha(), own))
+    assert not cutout[cutout[..., 3] == 0].any()
+    replaced = draw(FRAME, SHARP, EffectSettings("replace", (200, 100, 0)), own).whole()
+    assert (replaced[own == 0] == (0, 100, 200)).all()
+    seen = SOLID & (own > 0)
+    mixed = FRAME[seen] * (100 / 255) + np.array([0, 100, 200]) * (155 / 255)
+    np.testing.assert_allclose(replaced[seen], mixed, atol=0.51)
 
 
 def test_a_matte_is_white_on_black() -> None:

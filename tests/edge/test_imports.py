@@ -116,7 +116,7 @@ ROOMS = {
     "serve": {"core", "models", "photo", "system"},
     "commands": {"core", "models", "photo", "apps", "serve", "evaluation", "system"},
 }
-FREE = {"seg_edge", "seg_edge.errors", "seg_edge.frame"}
+FREE = {"seg_edge", "seg_edge.errors", "seg_edge.frame", "seg_edge.strips"}
 
 
 def arrows() -> dict[str, set[str]]:

@@ -9,7 +9,7 @@ from seg_edge.effects import render
 from seg_edge.interpreter import TensorSpec
 from seg_edge.photo.read import read_photo
 from seg_edge.postprocess import ScoreMap
-from seg_edge.privacy import CELLS, LEVELS, hidden_part
+from seg_edge.privacy import CELLS, LEVELS, MIN_CELL_PX, hidden_part
 from tests import tiny
 
 
@@ -72,3 +72,20 @@ def test_a_real_face_is_gone() -> None:
     picture = render(frame, Segmenter("person", 1)(frame), "anonymize")
     face = (slice(120, 320), slice(170, 350))
     assert len(np.unique(picture[face].reshape(-1, 3), axis=0)) <= CELLS * CELLS
+
+
+@pytest.mark.parametrize("shape_hw", [(40, 40), (24, 24), (9, 5)])
+def test_a_tiny_person_is_one_colour_and_not_a_few_pixels(shape_hw: tuple[int, int]) -> None:
+    """A person of 20x10 pixels, or fewer, has room for 2x1 cells: 4x4 would show half of what is known of it."""
+    frame, segmentation = tiny.noise(shape_hw), answer(shape_hw)
+    inside = segmentation.labels > 0
+    high, wide = inside.any(axis=1).sum(), inside.any(axis=0).sum()
+    colours = np.unique(render(frame, segmentation, "anonymize")[inside], axis=0)
+    grown_hw = (high + 4, wide + 4)  # the margin, and what bilinear stretching adds
+    assert len(colours) <= np.prod([-(-side // MIN_CELL_PX) for side in grown_hw])
+
+
+def test_a_cell_s_colour_is_the_mean_rounded_to_a_level() -> None:
+    frame = tiny.grey_frame((24, 24), 100)
+    frame[::2] = 61  # a mean of about 80, in the level 64 to 95
+    assert (render(frame, answer((24, 24)), "anonymize")[12, 12] == 64 + 256 // LEVELS // 2).all()

@@ -6,6 +6,8 @@ photo at a time). No more photos are in work than there are threads, and no more
 
 from __future__ import annotations
 
+import base64
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,7 @@ from seg_edge.effects import EffectSettings
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError, UsageError
 from seg_edge.export import to_coco, to_via
 from seg_edge.json_text import json_text
+from seg_edge.photo.colour import profile_space
 from seg_edge.photo.find import FoundPhotos
 from seg_edge.photo.mark import mark_result
 from seg_edge.photo.metadata import keep_metadata
@@ -31,15 +34,18 @@ from seg_edge.photo.write import LOSSLESS, WEBP_QUALITY, encode_picture
 from seg_edge.regions import select_regions
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
+from seg_edge.strips import Drawing
 from seg_edge.system.files import write_file
-from seg_edge.system.memory import available_bytes
+from seg_edge.system.memory import available_bytes, keep_freed_memory
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
-from seg_edge.transparency import find_seen, render_transparent
+from seg_edge.transparency import draw_transparent, find_seen, shows_alpha
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
 WORKERS = 3
-# What a photo takes while it is in work: 10 to 12 were measured, at 200 and 12 megapixels.
-BYTES_PER_PIXEL = 12
+# What a photo takes for each of its pixels while it is in work, a little more than was measured: OpenCV holds what it
+# decodes twice, PNG and TIFF may have 16 bits or transparency, HEIC, AVIF and inks go through another library.
+JPEG_BYTES, PROGRESSIVE_BYTES, OTHER_BYTES = 7, 10, 14
+WEBP_BYTES, SHARP_WEBP_BYTES = 4, 26  # beside it, for its encoder: with loss, and without or with transparency
 USABLE_SHARE = 0.8  # of the memory that is free when the command starts
 
 
@@ -155,20 +161,37 @@ class PhotoResult:
     content: bytes = b""
 
     def to_json(self, segmenter: Segmenter) -> dict[str, Any]:
-        """The object that `seg-edge image --json` prints."""
+        """The object that `seg-edge image --json` prints.
+
+        A name that is not UTF-8 can't be told in JSON; `photo_base64` and `outputs_base64` then give its bytes.
+        """
+        document: dict[str, Any] = {"photo": str(self.photo), **_as_bytes("photo", self.photo)}
         if self.error:
-            return {"photo": str(self.photo), "error": self.error}
+            return {**document, "error": self.error}
         outputs = {kind: str(path) for kind, path in self.outputs.items()}
+        outputs_base64 = {kind: text for kind, path in self.outputs.items() for text in _as_bytes("", path).values()}
         if self.skipped:
-            return {"photo": str(self.photo), "skipped": self.skipped, "outputs": outputs}
-        return {
-            "photo": str(self.photo),
-            "size_wh": list(self.size_wh),
-            "classes": {name: round(share, 6) for name, share in self.areas.items()},
-            "outputs": outputs,
-            "timing_ms": {stage: round(value, 3) for stage, value in self.timing_ms.items()},
-            "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
-        }
+            document["skipped"] = self.skipped
+        else:
+            document["size_wh"] = list(self.size_wh)
+            document["classes"] = {name: round(share, 6) for name, share in self.areas.items()}
+        document["outputs"] = outputs
+        if outputs_base64:
+            document["outputs_base64"] = outputs_base64
+        if not self.skipped:
+            document["timing_ms"] = {stage: round(value, 3) for stage, value in self.timing_ms.items()}
+            document["model"] = {"name": segmenter.file.name, "sha256": segmenter.file.sha256}
+        return document
+
+
+def _as_bytes(kind: str, path: Path) -> dict[str, str]:
+    """The bytes of a name that is not UTF-8."""
+    name = os.fsencode(path)
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return {f"{kind}_base64": base64.b64encode(name).decode()}
+    return {}
 
 
 RESULT_OF_OURS = "seg-edge made it"
@@ -192,12 +215,13 @@ def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
 def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
     """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
     inputs = {job.photo.absolute() for job in jobs}
+    keep_freed_memory()
     free = available_bytes()
     budget = options.memory_bytes or (int(free * USABLE_SHARE) if free else 1 << 30)
     pending: deque[tuple[Future[PhotoResult], int]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         for job in jobs:
-            needed = _bytes_needed(job)
+            needed = _bytes_needed(job, options)
             while pending and (len(pending) == WORKERS or sum(n for _, n in pending) + needed > budget):
                 yield pending.popleft()[0].result()
             if needed > budget:
@@ -212,13 +236,18 @@ def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: Imag
             yield pending.popleft()[0].result()
 
 
-def _bytes_needed(job: PhotoJob) -> int:
+def _bytes_needed(job: PhotoJob, options: ImageOptions) -> int:
     """An upper bound of what a photo takes while it is in work; 0 for what can't be read."""
     try:
         if job.content is not None:
             return 0  # there is no other photo to wait for
-        width, height = read_header(job.photo).size_wh
-        return width * height * BYTES_PER_PIXEL + job.photo.stat().st_size
+        header = read_header(job.photo)
+        plain = header.format == "JPEG" and profile_space(header.icc_profile) != "CMYK"
+        each = (PROGRESSIVE_BYTES if header.progressive else JPEG_BYTES) if plain else OTHER_BYTES
+        if options.suffix == ".webp":
+            sharp = options.settings.transparent or options.settings.effect in SHARP
+            each += SHARP_WEBP_BYTES if sharp else WEBP_BYTES
+        return header.size_wh[0] * header.size_wh[1] * each + job.photo.stat().st_size
     except (PhotoError, OSError):
         return 0
 
@@ -274,6 +303,15 @@ def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
     result.timing_ms[stage] = (time.perf_counter() - began) * 1000
 
 
+def _draw(photo: Photo, answer: Segmentation, options: ImageOptions) -> Drawing | np.ndarray:
+    """The picture; only a PNG is encoded a strip at a time. The photo's pixels may be gone afterwards."""
+    drawing = draw_transparent(photo.frame, photo.colour, photo.alpha, answer, options.settings)
+    if options.suffix == ".png":
+        return drawing
+    frame = photo.colour if shows_alpha(options.settings) else photo.frame
+    return drawing.whole(frame if drawing.shape == frame.shape else None)
+
+
 def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
     height, width = answer.labels.shape
     result.size_wh, result.areas = (width, height), answer.areas
@@ -292,11 +330,7 @@ def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segment
             )
             content = json_text(document).encode()
         else:
-            picture = (
-                answer.labels
-                if kind == "labels"
-                else render_transparent(photo.frame, photo.colour, photo.alpha, answer, options.settings)
-            )
+            picture = answer.labels if kind == "labels" else _draw(photo, answer, options)
             suffix = ".png" if kind == "labels" else options.suffix
             quality = LOSSLESS if options.settings.effect in SHARP else WEBP_QUALITY
             try:

@@ -121,18 +121,19 @@ def effect_settings(
         PhotoError: The background can't be read.
         SourceError: The backdrop can't be.
     """
-    from seg_edge.effects import EffectSettings, check_background, parse_background
+    from seg_edge.effects import Background, EffectSettings, check_background, parse_background
     from seg_edge.photo.read import read_photo
 
     check_background(effect, background)
     if blur_strength != 1 and effect != "blur":
         raise UsageError("--blur-strength is for --effect blur.")
     behind = parse_background(background) if background is not None else None
-    picture = read_photo(behind) if isinstance(behind, Path) and not backdrop else behind
     if backdrop:
         from seg_edge.apps.backdrop import first_picture
 
-        picture = first_picture(backdrop)
+        picture: Background = first_picture(backdrop)
+    else:
+        picture = read_photo(behind) if isinstance(behind, Path) else behind
     return EffectSettings(effect, picture, blur_strength, only, min_area, fill_holes)
 
 

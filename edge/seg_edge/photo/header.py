@@ -49,6 +49,7 @@ class PhotoHeader:
         icc_profile: the profile of its colours, empty when there is none.
         exif: its EXIF block from the byte order on, empty when there is none; a TIFF is such a block itself.
         is_result: this package made the picture, and says so in the file.
+        progressive: a JPEG whose pixels come in several passes, so that its decoder holds all of them twice.
     """
 
     format: str
@@ -60,6 +61,7 @@ class PhotoHeader:
     icc_profile: bytes = field(default=b"", repr=False)
     exif: bytes = field(default=b"", repr=False)
     is_result: bool = False
+    progressive: bool = field(default=False, repr=False)
 
     @property
     def upright_size_wh(self) -> tuple[int, int]:
@@ -118,7 +120,7 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those three are DHT,
 
 
 def _jpeg(file: BinaryIO) -> PhotoHeader:
-    at, size_wh, exif, is_result = 2, None, b"", False
+    at, size_wh, exif, is_result, progressive = 2, None, b"", False, False
     profile: dict[int, bytes] = {}  # its parts by number
     for _ in range(_MAX_SEGMENTS):
         file.seek(at)
@@ -140,13 +142,14 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
                 icc_profile=icc_profile,
                 exif=exif,
                 is_result=is_result,
+                progressive=progressive,
             )
         if marker in (_SOS, _EOI):
             break
         (length,) = unpack(file, at, ">H")
         if marker in _SOF:
             height, width = unpack(file, at + 3, ">HH")
-            size_wh = (width, height)
+            size_wh, progressive = (width, height), marker & 3 == 2  # T.81, table B.1
         elif marker == _APP1 and not exif and take(file, at + 2, 6) == b"Exif\0\0":
             exif = take(file, at + 8, max(length - 8, 0))
         elif marker == _APP2 and take(file, at + 2, min(length, 12)) == b"ICC_PROFILE\0":

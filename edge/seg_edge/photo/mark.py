@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 
 from seg_edge import __version__
 from seg_edge.photo.header import MADE_BY, parse_header
+from seg_edge.photo.png_encode import png_chunk
 
 _MARK = MADE_BY + __version__.encode()
 _XMP = (
@@ -30,19 +30,20 @@ def mark_result(content: bytes, exif: bytes = b"") -> bytes:
     if content.startswith(b"\xff\xd8"):
         at = 4 + int.from_bytes(content[4:6]) if content[2:4] == b"\xff\xe0" else 2  # JFIF's segment comes first
         segments = _segment(0xE1, b"Exif\0\0" + exif) if exif else b""
-        return content[:at] + segments + _segment(0xFE, _MARK) + content[at:]
+        return _inserted(content, at, segments + _segment(0xFE, _MARK))
     if content.startswith(b"\x89PNG"):
-        chunks = _png_chunk(b"tEXt", b"Software\0" + _MARK) + (_png_chunk(b"eXIf", exif) if exif else b"")
-        return content[:33] + chunks + content[33:]  # behind IHDR
+        chunks = png_chunk(b"tEXt", b"Software\0" + _MARK) + (png_chunk(b"eXIf", exif) if exif else b"")
+        return _inserted(content, 33, chunks)  # behind IHDR
     return _marked_webp(content, exif)
+
+
+def _inserted(content: bytes, at: int, part: bytes) -> bytes:
+    view = memoryview(content)  # no second and third copy of a large file
+    return b"".join([view[:at], part, view[at:]])
 
 
 def _segment(marker: int, payload: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
-
-
-def _png_chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
 def _marked_webp(content: bytes, exif: bytes) -> bytes:

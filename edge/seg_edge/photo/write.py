@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError
+from seg_edge.photo.png_encode import encode_png
+from seg_edge.strips import Drawing, strips
 from seg_edge.system.files import write_file
 from seg_edge.system.native_log import without_native_log
 
@@ -19,12 +21,13 @@ _MAX_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".png": 1_000_000
 
 
 def encode_picture(
-    picture: np.ndarray, suffix: str, jpeg_quality: int = JPEG_QUALITY, webp_quality: int = WEBP_QUALITY
+    picture: np.ndarray | Drawing, suffix: str, jpeg_quality: int = JPEG_QUALITY, webp_quality: int = WEBP_QUALITY
 ) -> bytes:
     """Encodes a picture.
 
     Args:
-        picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width).
+        picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width). Of a drawing a PNG
+            never holds more than a strip.
         suffix: The format: `.jpg`, `.png` or `.webp`.
         jpeg_quality: 0 to 100.
         webp_quality: 0 to 100, or `LOSSLESS`.
@@ -40,13 +43,16 @@ def encode_picture(
             f"a {kind} holds at most {_MAX_SIDE[suffix]} pixels a side, and this picture has {width}x{height}; "
             "use PNG or scale it down."
         )
-    parameters = {
-        ".png": [],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, webp_quality],
-    }.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    if suffix == ".png":
+        rows = picture.strips() if isinstance(picture, Drawing) else (picture[rows] for rows in strips(picture.shape))
+        return encode_png(picture.shape, rows)
+    parameters = (
+        [cv2.IMWRITE_WEBP_QUALITY, webp_quality] if suffix == ".webp" else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    )
     try:
         with without_native_log():
-            done, content = cv2.imencode(suffix, picture, parameters)
+            whole = picture.whole() if isinstance(picture, Drawing) else picture
+            done, content = cv2.imencode(suffix, whole, parameters)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from None

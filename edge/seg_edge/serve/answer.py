@@ -12,6 +12,7 @@ import numpy as np
 
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError
 from seg_edge.export import to_coco, to_points
+from seg_edge.photo.mark import mark_result
 from seg_edge.photo.read import Photo, load_photo_bytes
 from seg_edge.photo.write import encode_picture
 from seg_edge.segmentation import Segmentation
@@ -19,7 +20,7 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.serve.problem import Problem
 from seg_edge.tiling import segment_tiled
 from seg_edge.timing import timed
-from seg_edge.transparency import find_seen, render_transparent
+from seg_edge.transparency import draw_transparent, find_seen
 
 # What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
 FORMATS = ("JPEG", "PNG", "WebP")
@@ -107,8 +108,8 @@ def _result(segmenter: Segmenter, photo: Photo, found: Segmentation, output: Out
         return _coco(found)
     picture = found.labels
     if output != Output.labels:
-        picture = render_transparent(photo.frame, photo.colour, photo.alpha, found, output.value)
-    return encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png")
+        picture = draw_transparent(photo.frame, photo.colour, photo.alpha, found, output.value).whole()
+    return mark_result(encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png"))
 
 
 def _sentence(error: Exception) -> str:

@@ -3,17 +3,21 @@
 40 files by default; SEG_EDGE_HOSTILE=200 makes 200.
 """
 
+import base64
 import json
 import os
 import random
 import struct
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
 COUNT = int(os.environ.get("SEG_EDGE_HOSTILE", "40"))
@@ -23,9 +27,10 @@ def seeds() -> dict[str, bytes]:
     found = {suffix: cv2.imencode(suffix, PICTURE)[1].tobytes() for suffix in (".jpg", ".png", ".webp", ".bmp", ".tif")}
     grey16 = PICTURE[..., 0].astype(np.uint16) * 257
     found[".tiff"] = cv2.imencode(".tif", grey16)[1].tobytes()
-    found[".heic"] = b"\0\0\0\x24ftypheic\0\0\0\0mif1MiHE" + bytes(200)
-    found[".avif"] = b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(200)
-    return found
+    heic, avif = BytesIO(), BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(PICTURE)).save(heic)
+    Image.fromarray(PICTURE).save(avif, "AVIF", speed=10)
+    return {**found, ".heic": heic.getvalue(), ".avif": avif.getvalue()}
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -53,10 +58,10 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", [1])
 def test_every_file_gets_an_answer_or_one_sentence(seed: int, tmp_path: Path) -> None:
-    chance, folder = random.Random(seed), tmp_path / "in"
+    chance, folder, files = random.Random(seed), tmp_path / "in", sorted(seeds().items())
     folder.mkdir()
     for number in range(COUNT):
-        suffix, data = chance.choice(sorted(seeds().items()))
+        suffix, data = chance.choice(files)
         name = chance.choice(["a", "b\n", "ö", "d\x1b[31m", "e\udce9"])
         # Some are named for another format than they are.
         shown = chance.choice([suffix, suffix, ".jpg"])
@@ -69,6 +74,8 @@ def test_every_file_gets_an_answer_or_one_sentence(seed: int, tmp_path: Path) ->
         "seg_edge.commands.cli",
         "image",
         str(folder),
+        "--model",
+        "person",
         "--out",
         f"{tmp_path}/out",
         "--json",
@@ -78,8 +85,9 @@ def test_every_file_gets_an_answer_or_one_sentence(seed: int, tmp_path: Path) ->
     assert done.returncode == 1
     answers = [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
     assert len(answers) == COUNT + 2
+    names = {base64.b64decode(a["photo_base64"]) if "photo_base64" in a else a["photo"].encode() for a in answers}
+    assert names == {os.fsencode(path) for path in folder.iterdir()}
     for answer in answers:
-        answer["photo"].encode()
         assert "error" in answer or Path(answer["outputs"]["overlay"]).parent == tmp_path / "out"
     failures = [line for line in done.stderr.decode("utf-8").splitlines() if line.startswith("error: ")]
     others = [line for line in done.stderr.decode("utf-8").splitlines() if not line.startswith("error: ")]

@@ -23,7 +23,7 @@ from seg_edge.effects import EffectSettings, render
 from seg_edge.photo.read import load_photo, read_photo
 from seg_edge.segmenter import Segmenter
 from seg_edge.tiling import segment_tiled
-from seg_edge.transparency import find_seen, render_transparent
+from seg_edge.transparency import draw_transparent, find_seen
 from tests.edge.serve.browser import DESKTOP, PHONE, Page, chromium
 from tests.edge.serve.conftest import Server
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32, TWO_CARD, TWO_INT8, carded, noise
@@ -282,7 +282,7 @@ def test_a_photo_s_own_transparency_is_kept_as_in_python(
     ):
         page.effect(name)
         picture = page.save("Save picture").astype(int)
-        expected = render_transparent(photo.frame, photo.colour, photo.alpha, answer, settings)
+        expected = draw_transparent(photo.frame, photo.colour, photo.alpha, answer, settings).whole()
         difference = np.abs(picture[..., : expected.shape[2]] - expected)
         if settings.transparent:  # browsers keep colours multiplied by their alpha
             difference[..., :3] = difference[..., :3] * expected[..., 3:] // 255
