@@ -82,7 +82,7 @@ def test_a_photo_is_done_at_once_and_nothing_leaves_the_browser(visit: Callable[
     page.choose("portrait.jpg", GRACE_HOPPER.read_bytes(), "image/jpeg")
     page.says("Done.")
     page.unfold()
-    shares = Segmenter("person", 1)(read_photo(GRACE_HOPPER)).areas
+    shares = segment_tiled(Segmenter("person", 1), read_photo(GRACE_HOPPER)).areas
     page.expect(page.page.locator("#legend")).to_contain_text(f"{shares['person']:.1%}".replace("%", " %"))
     page.expect(page.page.locator("#timing")).to_contain_text("Model")
     page.expect(page.page.locator("#threads")).to_contain_text("threads" if (os.cpu_count() or 1) > 1 else "One thread")
@@ -127,7 +127,7 @@ def test_several_photos_are_gone_through_and_saved_at_once(
         assert archive.namelist() == ["one.mask.png", "two.mask.png", "ONE.mask.png"]
         for name, frame in frames.items():
             content = np.frombuffer(archive.read(name.replace(".png", ".mask.png")), np.uint8)
-            expected = render(frame, Segmenter(models[0], 1)(frame), EffectSettings("mask"))
+            expected = render(frame, segment_tiled(Segmenter(models[0], 1), frame), EffectSettings("mask"))
             assert np.array_equal(cv2.imdecode(content, cv2.IMREAD_COLOR), expected)
     page.page.get_by_role("button", name="Remove all").click()
     page.expect(page.page.locator("#drop")).to_be_visible()
@@ -147,7 +147,7 @@ def test_the_same_pixels_give_the_same_label_map(
         segmenter = Segmenter(more_models[name], 1)
         for frame in tried:
             labels = page.labels("photo.png", png(frame))
-            expected = segmenter(frame).labels
+            expected = segment_tiled(segmenter, frame).labels
             assert labels.shape == expected.shape
             assert np.array_equal(labels, expected), f"{name}, {frame.shape}: {(labels != expected).mean():%}"
     assert len(np.unique(labels)) > 2
@@ -160,14 +160,14 @@ def test_a_model_of_real_numbers_gives_nearly_the_same(
     page.model("real")
     frame = cv2.imread(str(GRACE_HOPPER))
     labels = page.labels("photo.png", png(frame))
-    assert (labels != Segmenter(more_models["real"], 1)(frame).labels).mean() < 1e-4
+    assert (labels != segment_tiled(Segmenter(more_models["real"], 1), frame).labels).mean() < 1e-4
 
 
 def test_jpeg_files_differ_by_their_decoders_alone(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     segmenter = Segmenter("person", 1)
     labels = page.labels("photo.jpg", GRACE_HOPPER.read_bytes(), "image/jpeg")
-    assert (labels == segmenter(read_photo(GRACE_HOPPER)).labels).mean() >= 0.999
+    assert (labels == segment_tiled(segmenter, read_photo(GRACE_HOPPER)).labels).mean() >= 0.999
 
 
 def test_real_photos_differ_by_their_decoders_alone(
@@ -179,7 +179,7 @@ def test_real_photos_differ_by_their_decoders_alone(
     assert photos
     for photo in photos:
         labels = page.labels("photo.jpg", photo.read_bytes(), "image/jpeg")
-        assert (labels == segmenter(read_photo(photo)).labels).mean() >= 0.999, photo.name
+        assert (labels == segment_tiled(segmenter, read_photo(photo)).labels).mean() >= 0.999, photo.name
 
 
 EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
@@ -209,7 +209,7 @@ def test_a_turned_photo_is_upright_as_in_python(
     for orientation in range(1, 9):
         file = tmp_path / f"{orientation}.{kind}"
         file.write_bytes(turned_photo(kind, frame, orientation))
-        expected = segmenter(read_photo(file)).labels
+        expected = segment_tiled(segmenter, read_photo(file)).labels
         labels = page.labels(file.name, file.read_bytes(), f"image/{'jpeg' if kind == 'jpg' else kind}")
         assert labels.shape == expected.shape
         assert (labels != expected).mean() < (0 if kind == "png" else 1e-3) + 1e-9, orientation
@@ -232,7 +232,7 @@ def test_the_effects_are_python_s(visit: Callable[..., Page], server: Server, mo
     for model in ("person", "colours"):
         page.model(model)
         page.cut("photo.png", png(frame))
-        answer = Segmenter(more_models[model], 1)(frame)
+        answer = segment_tiled(Segmenter(more_models[model], 1), frame)
         for name, settings in effects.items():
             page.effect(name)
             picture, expected = page.save("Save picture"), render(frame, answer, settings)
@@ -274,7 +274,7 @@ def test_a_photo_s_own_transparency_is_kept_as_in_python(
     file.write_bytes(png(frame))
     photo = load_photo(file)
     page.cut(file.name, file.read_bytes())
-    answer = find_seen(Segmenter(more_models["bright"], 1)(photo.frame), photo.alpha, "cutout")
+    answer = find_seen(segment_tiled(Segmenter(more_models["bright"], 1), photo.frame), photo.alpha, "cutout")
     assert (page.save("Save label map") != answer.labels).mean() < 1e-3
     for name, settings in (
         ("Cut out", EffectSettings("cutout")),
@@ -303,7 +303,7 @@ def test_your_own_picture_becomes_the_background(visit: Callable[..., Page], ser
     )
     page.expect(page.page.locator("#background")).to_have_class("chosen")
     picture = page.save("Save picture")
-    expected = render(frame, Segmenter("person", 1)(frame), EffectSettings("replace", behind))
+    expected = render(frame, segment_tiled(Segmenter("person", 1), frame), EffectSettings("replace", behind))
     assert np.abs(picture.astype(int) - expected).mean() < 1.5
 
 
@@ -337,13 +337,13 @@ def test_your_own_model_is_opened_and_never_sent(
     page.choose("colours.tflite", Path(models[1]).read_bytes())
     page.says("The model colours is open.")
     page.expect(page.page.get_by_role("heading", level=1)).to_have_text("Cut out: red, green, blue")
-    assert np.array_equal(page.labels("photo.png", png(frame)), Segmenter(models[1], 1)(frame).labels)
+    assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter(models[1], 1), frame).labels)
     stranger = tmp_path / "stranger.tflite"
     stranger.write_bytes(strip_card(Path(models[1]).read_bytes()))
     page.choose(stranger.name, stranger.read_bytes())
     page.expect(page.page.get_by_role("heading", level=1)).to_have_text("Cut out: class 1, class 2, class 3")
     page.done()
-    assert np.array_equal(page.save("Save label map"), Segmenter(stranger, 1)(frame).labels)
+    assert np.array_equal(page.save("Save label map"), segment_tiled(Segmenter(stranger, 1), frame).labels)
     for content, reason in (
         (b"\0\0\0\0TFL3", "it has no graph"),
         (b"hello", "is no TensorFlow Lite model"),
@@ -352,7 +352,7 @@ def test_your_own_model_is_opened_and_never_sent(
     ):
         page.choose("wrong.tflite", content)
         page.complains(reason)
-    assert np.array_equal(page.labels("photo.png", png(frame)), Segmenter(stranger, 1)(frame).labels)
+    assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter(stranger, 1), frame).labels)
     assert {request.method for request in page.requests} == {"GET"}
 
 
@@ -367,7 +367,7 @@ def test_without_isolation_it_says_why_there_is_one_thread(visit: Callable[..., 
     page.page.route("**/*", strip)
     page.open()
     frame = cv2.imread(str(GRACE_HOPPER))
-    assert np.array_equal(page.labels("photo.png", png(frame)), Segmenter("person", 1)(frame).labels)
+    assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter("person", 1), frame).labels)
     page.expect(page.page.locator("#threads")).to_contain_text("One thread: browsers allow more only on https")
 
 
@@ -505,7 +505,7 @@ def test_on_the_server_is_another_choice_where_it_is_allowed(
     page.expect(page.page.get_by_text("Your photos are sent to this server")).to_be_visible()
     frame = cv2.imread(str(GRACE_HOPPER))
     labels = page.labels("photo.png", png(frame))
-    answer = Segmenter("person", 1)(frame)
+    answer = segment_tiled(Segmenter("person", 1), frame)
     assert np.array_equal(labels, answer.labels)
     page.expect(page.page.locator("#timing")).to_contain_text("Transfer")
     picture = page.save("Save picture")  # with the edges that the browser gives, too
@@ -513,7 +513,7 @@ def test_on_the_server_is_another_choice_where_it_is_allowed(
     assert [request.method for request in page.requests].count("POST") == 1
     turned = tmp_path / "turned.webp"
     turned.write_bytes(turned_photo("webp", frame, 6))
-    expected = Segmenter("person", 1)(read_photo(turned)).labels
+    expected = segment_tiled(Segmenter("person", 1), read_photo(turned)).labels
     assert np.array_equal(page.labels("turned.webp", turned.read_bytes(), "image/webp"), expected)
     other = visit(plain_server.url).open()
     other.unfold()
