@@ -288,14 +288,15 @@ def _replace(
         return _cutout(frame, segmentation, settings, own_alpha)
     shape_hw = frame.shape[:2]
     if isinstance(settings.background, tuple):
-        behind: Rows = np.broadcast_to(np.array(settings.background[::-1], np.uint8), frame.shape).__getitem__
+        colour = np.array(settings.background[::-1], np.uint8)
+        behind: Rows = lambda rows: np.broadcast_to(colour, frame[rows].shape).copy()  # noqa: E731
     else:
         picture = np.asarray(settings.background)
         behind = stretched(_crop(picture, shape_hw), shape_hw)
     foreground = Foreground(frame, segmentation.labels, own_alpha)
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind(rows).copy(order="C")
+        picture = behind(rows)
         paste(picture, *foreground.rows(rows))
         return picture
 

@@ -25,11 +25,13 @@ MARGIN = 0.02  # of the picture's longer side
 
 
 def hidden_part(scores: ScoreMap) -> np.ndarray:
-    """What is hidden, at the score map's size: uint8 (h, w), 255 where a person may be, the margin included."""
+    """What is hidden, at the score map's size: uint8 (h, w), 255 where a person may be, margin and holes included."""
     height, width = scores.stored.shape[:2]
     likely = scores.probabilities((height, width))[..., 0] < 1 - LIKELY
     reach = (2 * math.ceil(MARGIN * width) + 1, 2 * math.ceil(MARGIN * height) + 1)
-    return cv2.dilate(likely.astype(np.uint8) * 255, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, reach))
+    hidden = cv2.dilate(likely.astype(np.uint8) * 255, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, reach))
+    outlines, _ = cv2.findContours(hidden, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(hidden, outlines, -1, 255, cv2.FILLED)
 
 
 def without_people(frame: np.ndarray, scores: ScoreMap) -> Rows:

@@ -49,7 +49,7 @@ class Drawing:
 
 
 def stretched(picture: np.ndarray, shape_hw: tuple[int, int]) -> Rows:
-    """Draws a picture at (height, width): shrunk by area, grown bilinearly.
+    """Draws a picture at (height, width), shrunk by area or grown bilinearly, into new arrays.
 
     Args:
         picture: uint8 (h, w) or (h, w, channels).
@@ -59,7 +59,7 @@ def stretched(picture: np.ndarray, shape_hw: tuple[int, int]) -> Rows:
     if height < picture.shape[0] or width < picture.shape[1]:
         picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     if picture.shape[:2] == shape_hw:
-        return picture.__getitem__
+        return lambda rows: picture[rows].copy()
     last = picture.shape[0] - 1
     at = np.clip((np.arange(height) + 0.5) * (picture.shape[0] / height) - 0.5, 0, last)
     upper = at.astype(int)

@@ -50,6 +50,12 @@ def test_what_may_be_a_person_is_hidden_too() -> None:
     assert not hidden_part(answer((400, 400), share=0.1).score_map).any()
 
 
+def test_a_hole_in_a_person_is_hidden() -> None:
+    whole = answer((400, 400))
+    whole.score_map.stored[17:23, 18:22] = -8  # of a pullover that the model doesn't know
+    assert hidden_part(whole.score_map)[10:30, 15:25].all()
+
+
 def test_no_two_faces_give_different_pictures_but_for_coarse_colours() -> None:
     """Pixels shuffled within each cell, which destroys any face, change nothing but a rounding."""
     segmentation = answer((400, 400))

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from seg_edge.photo.tiff_tags import TiffTags
+
 _BAND_PIXELS = 1 << 20  # Pillow holds four bytes a pixel, so a photo goes through it in bands
 # What Pillow raises for a damaged file.
 DAMAGED = (ValueError, SyntaxError, RuntimeError, OSError, EOFError, TypeError, LookupError)
@@ -36,7 +38,12 @@ def to_srgb(image: np.ndarray, profile: bytes) -> np.ndarray:
         BGR (h, w, 3) or BGRA (h, w, 4); grey stays grey where its profile changes nothing.
     """
     grey = image.ndim == 2
-    mode = {"RGB": "RGB", "GRAY": "L" if grey else ""}.get(profile_space(profile), "")
+    space = profile_space(profile)
+    if space == "GRAY" and not grey and _is_grey(image):  # as OpenCV reads grey with alpha
+        colour = to_srgb(image[..., 0].copy(), profile)
+        image[..., :3] = colour[..., np.newaxis] if colour.ndim == 2 else colour
+        return image
+    mode = {"RGB": "RGB", "GRAY": "L"}.get(space, "") if grey == (space == "GRAY") else ""
     transform = _transform(profile, mode) if mode else None
     if transform is None:
         return image
@@ -50,6 +57,11 @@ def to_srgb(image: np.ndarray, profile: bytes) -> np.ndarray:
         converted = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
         out[band, :, :3] = converted[..., ::-1]
     return out
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    blue, green, red = (image[..., channel] for channel in range(3))
+    return np.array_equal(blue, green) and np.array_equal(green, red)
 
 
 def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray | None:
@@ -75,6 +87,20 @@ def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray
         if picture.mode != "CMYK":
             return None
         return np.ascontiguousarray(np.asarray(ImageCms.applyTransform(picture, transform))[..., ::-1])
+    except DAMAGED:
+        return None
+
+
+def grey_tiff_alpha(file: BinaryIO) -> np.ndarray | None:
+    """The alpha of an 8-bit grey TIFF, uint8 (h, w); None where it has none, or is of another kind."""
+    if TiffTags(file).first(277, 1) != 2:
+        return None
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    file.seek(0)
+    try:
+        picture = TiffImageFile(file)
+        return np.asarray(picture)[..., 1] if picture.mode == "LA" else None
     except DAMAGED:
         return None
 

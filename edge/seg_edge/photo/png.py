@@ -44,6 +44,17 @@ def essential_png(data: np.ndarray) -> np.ndarray:
     return data if kept == data.size else np.frombuffer(b"".join([view[:8], *(chunk for _, chunk in chunks)]), np.uint8)
 
 
+def transparent_shade(data: np.ndarray) -> int | None:
+    """The grey that a grey PNG calls transparent, at the bit depth of what OpenCV decodes: 8 or 16; None without one.
+
+    Args:
+        data: A whole PNG file, uint8 (n,).
+    """
+    depth, colour = data[24:26].tolist()
+    shade = next((int.from_bytes(chunk[8:10]) for kind, chunk in _chunks(data.data) if kind == b"tRNS"), None)
+    return None if colour or shade is None else shade * 255 // (2**depth - 1) if depth < 8 else shade
+
+
 def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """(kind, whole chunk) up to IEND."""
     at, kind = 8, b""

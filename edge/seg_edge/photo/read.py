@@ -112,7 +112,7 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Greyscale, palette and CMYK become BGR, 16 bits become 8 (divided by 257). What is transparent
     becomes white, as in most viewers: the colour stored under it is arbitrary. Only of a grey TIFF
-    or a grey PNG with one transparent shade does OpenCV drop the transparency. Colours are taken to
+    of 16 bits is the transparency dropped. Colours are taken to
     sRGB by the photo's profile; without one they are taken for sRGB. Of a TIFF with several pages,
     or a burst in a HEIC, the first is read.
 

@@ -83,3 +83,31 @@ def test_a_photo_turned_in_its_container_is_upright() -> None:
         assert frame.shape == (64, 32, 3)
         assert frame[:24].min() > 200
         assert frame[40:].max() < 60
+
+
+def linear_grey() -> bytes:
+    """A grey profile (ICC.1:2022, 8.3.2) whose numbers are light itself: gamma 1."""
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">iii", 63190, 65536, 54061), b"kTRC": b"curv" + bytes(8)}
+    tags |= {
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey" + bytes(79),
+    }
+    table, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI4s4s4s", at + len(body), b"none", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_grey_profile_holds_with_transparency_too(mode: str) -> None:
+    """Half the light is 188 in sRGB (IEC 61966-2-1)."""
+    buffer = io.BytesIO()
+    grey = np.full((4, 4), 128, np.uint8)
+    stored = grey if mode == "L" else np.dstack([grey, np.full_like(grey, 255)])
+    stored[0, 0] = 254 if mode == "L" else (254, 200)
+    image.fromarray(stored).save(buffer, "PNG", icc_profile=linear_grey())
+    frame = decode_photo(np.frombuffer(buffer.getvalue(), np.uint8), "a.png")
+    assert np.abs(frame[1:].astype(int) - 188).max() <= 1

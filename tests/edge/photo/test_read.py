@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from seg_edge.errors import PhotoError
 from seg_edge.photo import read as photo
 from seg_edge.photo.find import PHOTO_SUFFIXES, find_photos, natural_order
-from seg_edge.photo.read import read_header, read_photo
+from seg_edge.photo.read import load_photo, read_header, read_photo
 
 GRACE_HOPPER = Path(__file__).parents[2] / "data" / "grace_hopper.jpg"
 
@@ -219,6 +220,28 @@ def test_1_bit_and_palette_png(save: Callable[..., Path]) -> None:
     transparent = png_chunk(b"tRNS", b"\xff\0")
     expected[0, 1] = 255
     assert_photo(read_photo(save(png(2, 1, 8, 3, b"\0\0\1", palette, transparent))), expected)
+
+
+@pytest.mark.parametrize(("depth", "rows", "shade"), [(8, b"\0\xc8\x32", 200), (16, b"\0\xc8\xc8\x32\x32", 200 * 257)])
+def test_a_grey_png_s_transparent_shade_is_white(
+    depth: int, rows: bytes, shade: int, save: Callable[..., Path]
+) -> None:
+    path = save(png(2, 1, depth, 0, rows, png_chunk(b"tRNS", shade.to_bytes(2))))
+    assert_photo(read_photo(path), np.array([[[255] * 3, [50] * 3]], np.uint8))
+    assert load_photo(path).alpha.tolist() == [[0, 255]]  # type: ignore[union-attr]
+
+
+def test_a_1_bit_png_s_transparent_shade_is_white(save: Callable[..., Path]) -> None:
+    path = save(png(8, 1, 1, 0, b"\0\xaa", png_chunk(b"tRNS", b"\0\0")))
+    assert load_photo(path).alpha.tolist() == [[255, 0] * 4]  # type: ignore[union-attr]
+
+
+def test_a_grey_tiff_s_transparency_is_kept(tmp_path: Path) -> None:
+    stored = np.dstack([GREY, np.where(GREY > 100, 255, 0).astype(np.uint8)])
+    Image.fromarray(stored, "LA").save(tmp_path / "la.tif")
+    photo = load_photo(tmp_path / "la.tif")
+    np.testing.assert_array_equal(photo.alpha, stored[..., 1])
+    np.testing.assert_array_equal(photo.frame[GREY <= 100], 255)
 
 
 def test_run_length_bmp(save: Callable[..., Path]) -> None:

@@ -1,6 +1,7 @@
 """What a program gets from the server: the same as from `Segmenter`, in the form it asked for."""
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 
 from seg_edge.card import ModelCard
 from seg_edge.effects import render
+from seg_edge.photo.header import parse_header
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve.answer import Output
 from seg_edge.tiling import segment_tiled
@@ -59,6 +61,9 @@ def test_pictures_are_those_of_the_command(client: TestClient, models: tuple[str
     if answer.headers["content-type"] == "image/png":
         assert np.array_equal(picture, expected)
     assert "decode;dur=" in answer.headers["server-timing"]
+    header = parse_header(io.BytesIO(answer.content))
+    assert header is not None
+    assert header.is_result  # so that a later `seg-edge image *` leaves it out
 
 
 def test_coco_is_a_document_for_annotation_tools(client: TestClient) -> None:
