@@ -459,7 +459,8 @@ def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["recipe.json", "model.keras", "log.csv", "run.json", "last.weights.h5"])
 def test_any_file_of_a_run_is_replaced_only_by_force(data: Path, tmp_path: Path, name: str) -> None:
-    dataset, about = open_dataset(data), {"recipe": {}, "initial": None}
+    dataset = open_dataset(data)
+    about: dict[str, Any] = {"recipe": {}, "initial": None}
     (tmp_path / name).write_text("somebody's")
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard/events").touch()

@@ -176,9 +176,37 @@ def test_unreadable_files_are_refused_by_their_content(tmp_path: Path) -> None:
     (tmp_path / "saved" / "saved_model.pb").touch()
     with pytest.raises(ModelError, match="SavedModel"):
         read_keras(tmp_path / "saved")
+    (tmp_path / "saved" / "keras_metadata.pb").touch()
+    with pytest.raises(ModelError, match=r"pip install tf-keras, then tf_keras.models.load_model"):
+        read_keras(tmp_path / "saved")
     (tmp_path / "junk.keras").write_bytes(b"junk")
     with pytest.raises(ModelError, match="not a Keras model"):
         read_keras(tmp_path / "junk.keras")
     model = model_of(small)
     model.save(tmp_path / "model.h5")
     np.testing.assert_allclose(read_keras(tmp_path / "model.h5")(picture()), model(picture()), atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("me")
+class WithTrainStep(keras.Model):
+    """As written to change how a functional model is trained."""
+
+
+def test_a_functional_model_of_an_own_class_is_read_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = model_of(small)
+    WithTrainStep(plain.inputs, plain.outputs).save(tmp_path / "own.keras")
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "me>WithTrainStep")
+    read = read_keras(tmp_path / "own.keras")
+    assert not isinstance(read, WithTrainStep)
+    np.testing.assert_allclose(read(picture()), plain(picture()), atol=1e-6)
+
+
+def test_a_model_of_16_bits_is_taken_to_32() -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        half = model_of(small)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    flat = flatten(half, None, "m")
+    assert np.asarray(flat(picture())).dtype == np.float32
+    np.testing.assert_allclose(flat(picture()), half(picture()), atol=0.01)

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from seg_edge.errors import OutputError
+from seg_edge.photo.read import read_photo
 from seg_edge.sinks import collect
 from seg_edge.sinks.collect import Collect
 from seg_edge.sinks.sink import OutputFrame
@@ -30,7 +30,7 @@ def taken(sink: Collect, *items: OutputFrame) -> list[int]:
         if sink._writing:
             sink._writing.result()
     sink.close()
-    return [round(float(cv2.imread(str(path)).mean())) for path in sorted(sink.folder.iterdir())]
+    return [round(float(np.mean(read_photo(path)))) for path in sorted(sink.folder.iterdir())]
 
 
 def test_every_half_second_and_only_what_is_new(tmp_path: Path) -> None:
