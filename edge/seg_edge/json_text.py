@@ -1,4 +1,4 @@
-"""JSON that any reader takes: always valid Unicode, and no number that JSON has no word for."""
+"""JSON that every parser accepts: always valid Unicode, without NaN and infinity."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
-from collections import defaultdict
 from dataclasses import replace
 
 import cv2
@@ -20,6 +18,7 @@ from seg_edge.postprocess import ScoreMap, upsample
 from seg_edge.preprocess import check_frame, resize_to_input
 from seg_edge.segmentation import Segmentation
 from seg_edge.segmenter import Segmenter
+from seg_edge.timing import timed
 
 Tiles = str | int
 
@@ -64,29 +63,27 @@ def segment_tiled(
     check_tiles(tiles)
     check_frame(frame)
     height, width = frame.shape[:2]
-    timing: dict[str, float] = defaultdict(float)
+    timing_ms: dict[str, float] = {}
     if max(height, width) > LONG * min(height, width) and tiles != "off":
         whole, count = None, tiles if isinstance(tiles, int) else min(most, _square_tiles(frame.shape[:2]))
     else:
-        whole = _at_model_size(segmenter, frame, timing)
+        whole = _at_model_size(segmenter, frame, timing_ms)
         auto = AUTO_TILES if _may_miss(whole, frame.shape[:2], segmenter.card.input_size_wh) else 0
         count = tiles if isinstance(tiles, int) else auto if tiles == "auto" else 0
     if count or whole is None:
-        whole = _in_tiles(segmenter, frame, count, whole, timing)
-    began = time.perf_counter()
-    labels = whole.score_map.labels((height, width))
-    timing["postprocess"] += (time.perf_counter() - began) * 1000
-    return replace(whole, labels=labels, timing_ms=dict(timing))
+        whole = _in_tiles(segmenter, frame, count, whole, timing_ms)
+    with timed(timing_ms, "postprocess"):
+        labels = whole.score_map.labels((height, width))
+    return replace(whole, labels=labels, timing_ms=timing_ms)
 
 
-def _at_model_size(segmenter: Segmenter, frame: np.ndarray, timing: dict[str, float]) -> Segmentation:
-    """The answer at the model's size, as nobody wants the label map of a tile; its times are added to `timing`."""
-    began = time.perf_counter()
-    pixels = resize_to_input(frame, segmenter.card.input_size_wh)
-    timing["preprocess"] += (time.perf_counter() - began) * 1000
+def _at_model_size(segmenter: Segmenter, frame: np.ndarray, timing_ms: dict[str, float]) -> Segmentation:
+    """The answer at the model's size, as a tile's own label map isn't needed; its times are added to `timing_ms`."""
+    with timed(timing_ms, "preprocess"):
+        pixels = resize_to_input(frame, segmenter.card.input_size_wh)
     answer = segmenter(pixels, pixels)
     for stage, elapsed_ms in answer.timing_ms.items():
-        timing[stage] += elapsed_ms
+        timing_ms[stage] = timing_ms.get(stage, 0.0) + elapsed_ms
     return answer
 
 
@@ -101,29 +98,27 @@ def _may_miss(whole: Segmentation, shape_hw: tuple[int, ...], input_size_wh: tup
 
 
 def _in_tiles(
-    segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None, timing: dict[str, float]
+    segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None, timing_ms: dict[str, float]
 ) -> Segmentation:
     """The answer of tiles and whole merged, its label map at the model's size."""
     rows, columns = _grid(frame.shape[:2], count)
     total, weights = np.zeros(0), np.zeros(0)
     for row, column in itertools.product(range(rows), range(columns)):
         part = frame[_steps(row, rows, frame.shape[0]), _steps(column, columns, frame.shape[1])]
-        answer = _at_model_size(segmenter, part, timing)
-        began = time.perf_counter()
-        scores = answer.score_map
-        half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]
-        stored = upsample(scores.stored, (2 * half_hw[0], 2 * half_hw[1])).astype(np.float32)
-        if not total.size:
-            total = np.zeros((half_hw[0] * (rows + 1), half_hw[1] * (columns + 1), stored.shape[2]), np.float32)
-            weights = np.zeros((*total.shape[:2], 1), np.float32)
-        weight = np.outer(*(_tent(2 * half) for half in half_hw))[..., np.newaxis]
-        place = tuple(slice(half * at, half * (at + 2)) for half, at in zip(half_hw, (row, column), strict=True))
-        total[place] += stored * weight
-        weights[place] += weight
-        timing["postprocess"] += (time.perf_counter() - began) * 1000
-    began = time.perf_counter()
-    scores = _merge(scores, total / weights, whole)
-    timing["postprocess"] += (time.perf_counter() - began) * 1000
+        answer = _at_model_size(segmenter, part, timing_ms)
+        with timed(timing_ms, "postprocess"):
+            scores = answer.score_map
+            half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]
+            stored = upsample(scores.stored, (2 * half_hw[0], 2 * half_hw[1])).astype(np.float32)
+            if not total.size:
+                total = np.zeros((half_hw[0] * (rows + 1), half_hw[1] * (columns + 1), stored.shape[2]), np.float32)
+                weights = np.zeros((*total.shape[:2], 1), np.float32)
+            weight = np.outer(*(_tent(2 * half) for half in half_hw))[..., np.newaxis]
+            place = tuple(slice(half * at, half * (at + 2)) for half, at in zip(half_hw, (row, column), strict=True))
+            total[place] += stored * weight
+            weights[place] += weight
+    with timed(timing_ms, "postprocess"):
+        scores = _merge(scores, total / weights, whole)
     pixels = whole.pixels if whole else resize_to_input(frame, segmenter.card.input_size_wh)
     return replace(answer, score_map=scores, pixels=pixels)
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,7 @@ from seg_edge.strips import Drawing
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import available_bytes, keep_freed_memory
 from seg_edge.tiling import Tiles, check_tiles, segment_tiled
+from seg_edge.timing import timed
 from seg_edge.transparency import draw_transparent, find_seen, shows_alpha
 
 SHARP = ("mask", "matte")  # effects whose picture loses its meaning in a JPEG
@@ -266,12 +265,12 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
         if there and not options.force and not options.skip_existing:
             message = f"{one_line_name(job.photo)}: {there[0]} already exists; --force replaces it."
             return replace(result, error=message, blocked=True)
-        with _timed(result, "decode"):
+        with timed(result.timing_ms, "decode"):
             photo = _load(job)
         answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
         answer = find_seen(answer, photo.alpha, options.settings.effect)
         result.timing_ms.update(answer.timing_ms)
-        with _timed(result, "render"):
+        with timed(result.timing_ms, "render"):
             _write_all(job, result, photo, answer, options)
         result.timing_ms["total"] = sum(result.timing_ms.values())
     except SegEdgeError as problem:
@@ -294,13 +293,6 @@ def _load(job: PhotoJob) -> Photo:
         return load_photo(job.photo)
     # A copy, for a TIFF's bytes may be changed.
     return load_photo_bytes(np.frombuffer(bytearray(job.content), np.uint8), "the photo on standard input")
-
-
-@contextmanager
-def _timed(result: PhotoResult, stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    result.timing_ms[stage] = (time.perf_counter() - began) * 1000
 
 
 def _draw(photo: Photo, answer: Segmentation, options: ImageOptions) -> Drawing | np.ndarray:

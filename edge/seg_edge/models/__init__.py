@@ -16,7 +16,7 @@ from seg_edge.errors import ModelError
 
 FOLDER = Path(__file__).parent
 DEFAULT_MODEL = "person"
-PHOTO_MODEL = "person-fine"  # finer and slower, where it is bundled
+PHOTO_MODEL = "person-fine"  # finer and slower; may not be bundled
 MAX_MODEL_BYTES = 200_000_000  # the full U-Net in float32 is 124 MB
 FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4..8 of every TensorFlow Lite model (its schema's file_identifier)
 
@@ -45,7 +45,7 @@ def open_model(model: str | Path) -> ModelFile:
         model: The name of a bundled model, or a `.tflite` file.
 
     Raises:
-        ModelError: It is not there or not to be trusted.
+        ModelError: It is missing or can't be trusted.
     """
     listing = bundled_models()
     name = str(model)
@@ -53,7 +53,7 @@ def open_model(model: str | Path) -> ModelFile:
     path = FOLDER / f"{name}.tflite" if is_bundled else Path(model)
     try:
         is_there = path.exists()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # a name that can't be a file's
         is_there = False
     if is_bundled and not is_there:
         raise ModelError(f"{path}: the bundled model's file is missing; install seg-edge again.")

@@ -1,7 +1,7 @@
 """Facts about the board: CPU, temperature, throttling, clock, load.
 
-Read from Linux's files and `vcgencmd`; what is not there is None or empty.
-seg_edge.apps.doctor judges them; a benchmark puts them beside its numbers.
+Read from Linux's files and `vcgencmd`; unknown facts are None or empty.
+seg_edge.apps.doctor judges them; a benchmark records them with its figures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 # `vcgencmd get_throttled`: bits 0 to 3 hold now, bits 16 to 19 the same at some time since boot
 # (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
-HOT_C = 80.0  # at this temperature a Raspberry Pi lowers its clock; other boards do near it
+HOT_C = 80.0  # a Raspberry Pi lowers its clock at this temperature; other boards do so near it
 CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
 # A Raspberry Pi's codecs, image processors and camera receivers are /dev/video* too.
 NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpivid|unicam")
@@ -27,7 +27,7 @@ NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpiv
 
 @dataclass(frozen=True)
 class Machine:
-    """Where facts come from; a test points it at a made-up file tree.
+    """Where the facts come from; tests point it at a made-up file tree.
 
     Attributes:
         root: The folder that holds `proc`, `sys`, `dev` and `usr`.
@@ -54,19 +54,19 @@ class Machine:
         """A file's text, stripped; empty when it can't be read."""
         try:
             content = (self.root / name).read_bytes()
-        except OSError:  # not there, or a sensor that is asleep
+        except OSError:  # missing, or a sensor that is asleep
             return ""
         return content.decode("utf-8", "replace").strip("\0 \n\t")
 
     def number(self, name: str) -> float | None:
-        """The number a file holds; None when there is none."""
+        """The number in a file; None if there is none."""
         text = self.text(name)
         return float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
 
 
 @dataclass(frozen=True)
 class Board:
-    """What a number measured on this board depends on.
+    """What figures measured on this board depend on.
 
     Attributes:
         model: As a Raspberry Pi calls itself; empty elsewhere.
@@ -76,8 +76,8 @@ class Board:
         features: Instruction sets, as the kernel calls them.
         temperature_c: The hottest sensor.
         throttle_bits: As `vcgencmd get_throttled` gives them.
-        throttled_now: What holds the CPU back at this moment.
-        throttled_since_boot: What has done so at some time since boot.
+        throttled_now: What throttles the CPU right now.
+        throttled_since_boot: What has throttled it at some time since boot.
         governor: How the kernel picks the clock.
         clock_driver: Which driver sets it.
         mhz: The first CPU's clock now.
@@ -132,7 +132,7 @@ def find_cameras(machine: Machine) -> list[Camera]:
 
 
 def read_board(machine: Machine) -> Board:
-    """Reads all of it; takes milliseconds."""
+    """Reads all facts; takes milliseconds."""
     cpuinfo = machine.text("proc/cpuinfo")
     # "model name" and "flags" on x86, "Model" and "Features" on a Raspberry Pi.
     lines = dict(re.findall(r"^([^:\n\t]+?)[\t ]*: *(.*)$", cpuinfo, re.MULTILINE))
@@ -157,7 +157,7 @@ def read_board(machine: Machine) -> Board:
 
 
 def vcgencmd(machine: Machine, what: str) -> str:
-    """What a Raspberry Pi's firmware answers; empty elsewhere."""
+    """The answer of a Raspberry Pi's firmware; empty elsewhere."""
     try:
         answer = machine.run(["vcgencmd", what], capture_output=True, text=True, timeout=1)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files that are complete or absent: written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _numbers = itertools.count()
 
 
 def check_writable(path: Path) -> None:
-    """Refuses a place that can't be written to, before hours of work go there. Missing folders are made.
+    """Refuses a path that can't be written to, before hours of work are spent. Missing folders are made.
 
     Raises:
         OutputError: It is a folder or a device, or its folder can't be made or written to.
@@ -32,15 +32,15 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to; at the block's end it is renamed to `path`, on an error removed.
+    """A temporary path in the same folder; at the block's end it is renamed to `path`, on an error removed.
 
-    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. A folder or
-    a device that is there is refused at once: the one fails at the end, the other would be replaced by a file.
+    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. An existing
+    folder or device is refused at once: a folder would fail at the end, a device would be replaced by a file.
 
     Raises:
-        OutputError: It can't be written; any OSError inside the block is taken for that.
+        OutputError: It can't be written; any OSError inside the block counts as that.
     """
-    # A name of 255 bytes leaves no room for more letters, and two threads may write one file at once.
+    # A name of 255 bytes can't be extended, and two threads may write the same file at once.
     temporary = path.parent / f".{path.stem[:40]}.{os.getpid()}.{next(_numbers)}.tmp{path.suffix[:10]}"
     try:
         check_writable(path)

@@ -12,7 +12,7 @@ class Mailbox(Generic[Item]):
     """Room for one item between two threads.
 
     Args:
-        keep_all: `put` waits for room; else it replaces what is there.
+        keep_all: `put` waits for room; otherwise it replaces the item that is there.
 
     Attributes:
         replaced: How many items were replaced before anybody took them.
@@ -26,7 +26,7 @@ class Mailbox(Generic[Item]):
         self.replaced = 0
 
     def put(self, item: Item) -> None:
-        """Leaves an item; after the end it is dropped."""
+        """Puts an item in; after `end` it is dropped."""
         with self._change:
             while self._keep_all and self._item is not None and not self._ended:
                 self._change.wait()
@@ -37,7 +37,7 @@ class Mailbox(Generic[Item]):
             self._change.notify_all()
 
     def take(self, seconds: float | None = None) -> Item | None:
-        """The item, waiting for it if need be; None after `seconds`, or when there will be none any more."""
+        """Waits for an item and takes it; None after `seconds`, or when there will be no more."""
         with self._change:
             self._change.wait_for(lambda: self._item is not None or self._ended, seconds)
             item, self._item = self._item, None
@@ -45,7 +45,7 @@ class Mailbox(Generic[Item]):
             return item
 
     def end(self) -> None:
-        """No more will be put; what is there can still be taken. Wakes everybody who waits."""
+        """Ends it: nothing more is put in, but what is there can still be taken. Wakes all waiting threads."""
         with self._change:
             self._ended = True
             self._change.notify_all()

@@ -1,4 +1,4 @@
-"""A process's memory: how much it had at most, and that what frames leave is kept for the next ones."""
+"""A process's memory: its peak, and keeping freed memory for the next frames."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import ctypes
 import re
 from pathlib import Path
 
-# glibc's malloc.h, and mallopt(3): blocks from so many bytes on are mapped one by one, and so much free memory at the
-# end of a heap is given back. By default both begin at 128 KiB and grow, and each 640x480 frame then costs 225 page
-# faults, a quarter of a millisecond or more.
+# glibc's malloc.h, and mallopt(3): blocks above the first size are mapped one by one, and free memory above the second
+# at the end of a heap is returned. By default both start at 128 KiB and grow, and each 640x480 frame then costs 225
+# page faults, a quarter of a millisecond or more.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 MAPPED_BYTES = 32 << 20  # the largest that glibc accepts
 KEPT_BYTES = 128 << 20
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep up to 128 MiB of freed memory for this process; does nothing where it isn't glibc."""
+    """Makes glibc keep up to 128 MiB of freed memory for this process; does nothing with other C libraries."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 def peak_mb(pid: int | str = "self") -> float:
     """The largest resident set a process has had, in 10^6 bytes; 0 for one that has ended, or without Linux's /proc.
 
-    Not `getrusage`, whose figure begins with that of the program that started this one.
+    Not `getrusage`, whose figure starts from that of the program that started this one.
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -37,9 +37,9 @@ def peak_mb(pid: int | str = "self") -> float:
 
 
 def available_bytes() -> int | None:
-    """How much memory this process can still get without swapping; None without Linux's /proc.
+    """Memory that this process can still get without swapping; None without Linux's /proc.
 
-    The smaller of what the kernel has free and what the process's control group (version 2) leaves it.
+    The smaller of the kernel's free memory and what the process's control group (version 2) has left.
     """
     try:
         match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)

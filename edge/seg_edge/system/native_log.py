@@ -1,4 +1,4 @@
-"""Silence for native libraries that write to stderr past every switch they have."""
+"""Silences native libraries that write to stderr whatever their log level is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 
 class _Stderr:
-    """Descriptor 2: elsewhere while anybody wants silence. The first in exchanges it, the last out puts it back."""
+    """Redirects descriptor 2 while any thread wants silence: the first one replaces it, the last one restores it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Silence for OpenCV's own log."""
+"""Silences OpenCV's own log."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _quiet = _Quiet()
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's own log off stderr, from any number of threads: what is wrong is said in one error of ours."""
-    # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2. The level is the process's, so the first in sets it
-    # and the last out puts it back.
+    """Keeps OpenCV's own log off stderr, from any number of threads: our own error says what is wrong."""
+    # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2. The level is per process, so the first thread sets it
+    # and the last one restores it.
     log = getattr(getattr(cv2, "utils", None), "logging", cv2)
     with _quiet.lock:
         if not _quiet.inside:

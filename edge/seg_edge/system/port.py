@@ -1,4 +1,4 @@
-"""A port to answer on: opened or refused in a sentence, and the names under which this machine is asked there."""
+"""Opens a port to listen on, and knows the host names under which this machine is addressed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
 
     Args:
         host: Name or address; empty for all of this machine's.
-        port: 0 takes a free one.
+        port: 0 picks a free one.
         backlog: Connections that may wait to be accepted.
 
     Raises:
-        UsageError: It is no port, or no address of this machine.
+        UsageError: It is not a port, or not an address of this machine.
         OutputError: The port is taken, or not allowed.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port} is no port; choose one of 1 to 65535, or 0 for any that is free.")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        both = found[0][4][0] == "::" and socket.has_dualstack_ipv6()  # else IPv4, which phones use, would be left out
+        both = (
+            found[0][4][0] == "::" and socket.has_dualstack_ipv6()
+        )  # otherwise IPv4, which phones use, would be excluded
         listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog, dualstack_ipv6=both)
         # Inherited by what is accepted; asyncio sets it only on sockets that were made with a protocol number.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
@@ -46,17 +48,17 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
 
 
 class AllowedHosts:
-    """The names a server answers to.
+    """The host names a server answers to.
 
-    Others may be a web site's own, which it has led here (DNS rebinding) to read our answers in a visitor's browser.
+    A web site could point its own name here (DNS rebinding) to read the server's responses in a visitor's browser.
 
     Args:
-        host: What it was told to listen on.
-        address: What it listens on, from `getsockname()`.
-        others: What else it is called, by a proxy before it.
+        host: The address it was asked to listen on.
+        address: The address it listens on, from `getsockname()`.
+        others: Further host names, used by a proxy in front of it.
 
     Attributes:
-        loopback: Whether nobody but this machine can ask.
+        loopback: Whether only this machine can connect.
     """
 
     def __init__(self, host: str, address: Any, others: Iterable[str] = ()) -> None:
@@ -67,7 +69,7 @@ class AllowedHosts:
             self._known |= {name, f"{name.partition('.')[0]}.local"}
 
     def __contains__(self, host: str) -> bool:
-        """Whether a Host header is one of them, whatever its port. Off loopback any address is: no web site has one."""
+        """Whether a Host header is one of them; the port is ignored. Off loopback every IP address is."""
         name = re.sub(r":[0-9]*$", "", host.strip()).lower()
         if name in self._known:
             return True

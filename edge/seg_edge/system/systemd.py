@@ -1,6 +1,6 @@
-"""Under systemd: says when the camera runs, that it still does, and when it ends (sd_notify(3)).
+"""Tells systemd when the camera runs, that it is still alive, and when it ends (sd_notify(3)).
 
-Elsewhere, and under a unit without `Type=notify`, nothing here does anything.
+Does nothing elsewhere, or under a unit without `Type=notify`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ServiceManager:
 
     def __init__(self, environment: Mapping[str, str] = os.environ):
         address = environment.get("NOTIFY_SOCKET", "")
-        # A leading @ stands for the zero byte of an abstract socket.
+        # A leading @ means the zero byte of an abstract socket.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         limit_us = environment.get("WATCHDOG_USEC", "")
         # Half the limit is what sd_watchdog_enabled(3) recommends.
@@ -29,23 +29,23 @@ class ServiceManager:
         self._told_at = float("-inf")
 
     def ready(self) -> None:
-        """The camera delivers."""
+        """The camera delivers frames."""
         self._tell("READY=1")
 
     def alive(self, status: str) -> None:
-        """Call it often while frames are worked on: pets the watchdog in time, and shows in `systemctl status`."""
+        """Call it often while frames are processed: notifies the watchdog in time, updates `systemctl status`."""
         now = time.monotonic()
         if now - self._told_at >= (self._interval_s or 1.0):
             self._told_at = now
             self._tell(f"WATCHDOG=1\nSTATUS={status}")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Shutdown has begun."""
         self._tell("STOPPING=1")
 
     def _tell(self, state: str) -> None:
         if not self._address:
             return
-        # A manager that has gone is no reason to stop filming.
+        # The camera goes on without its service manager.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.sendto(state.encode(), self._address)
