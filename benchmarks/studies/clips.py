@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import av
 import numpy as np
@@ -50,7 +50,7 @@ def look_at(path: Path) -> Clip:
         dark_before = False
         for packet in container.demux():
             try:
-                frames = packet.decode() if packet.stream in (film, *container.streams.audio) else []
+                frames: list[Any] = packet.decode() if packet.stream in (film, *container.streams.audio) else []
             except (OSError, ValueError):
                 continue
             for frame in frames:

@@ -17,7 +17,7 @@ import numpy as np
 
 from seg_edge.errors import UsageError
 from seg_edge.frame import as_frame
-from seg_edge.matte import Foreground, paste, soft_alpha, soft_pixels, window_of, with_alpha, with_margin
+from seg_edge.matte import Foreground, paste, soft_alpha, window_of, with_alpha, with_margin
 from seg_edge.preprocess import check_frame, shrink
 from seg_edge.privacy import without_people
 from seg_edge.segmentation import Segmentation
@@ -215,23 +215,24 @@ def _overlay(
     frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None
 ) -> Rows:
     labels = segmentation.labels
-    tints = np.array([OVERLAY_OPACITY * np.array(info.colour[::-1]) for info in segmentation.classes])
+    share = OVERLAY_OPACITY * np.arange(256)
+    left = np.rint(255 - share).astype(np.uint8)  # of the frame, in 255ths, for each alpha
+    tints = [np.rint(np.outer(info.colour[::-1], share) / 255).astype(np.uint8) for info in segmentation.classes[1:]]
 
     def rows(rows: slice) -> np.ndarray:
         alpha, strip = soft_alpha(labels, rows), frame[rows]
         picture = strip.copy(order="C")
         window = window_of(alpha)
-        darker = cv2.convertScaleAbs(strip[window], None, 1 - OVERLAY_OPACITY)
-        for label, tint in enumerate(tints[1:], 1):
-            there = cv2.inRange(labels[rows][window], label, label)
-            cv2.add(darker, (*tint, 0), picture[window], mask=there)  # type: ignore[call-overload]
-        soft = soft_pixels(alpha)
-        if soft[0].size:
+        opaque = alpha[window]
+        darker = cv2.multiply(strip[window], cv2.merge([cv2.LUT(opaque, left)] * 3), scale=1 / 255)
+        beside = labels[rows]
+        if len(tints) > 1:
             # The outer half of a soft edge is background; it takes the tint of the class beside it.
             part, inner = with_margin(labels, rows)
-            beside = cv2.dilate(part, np.ones((3, 3), np.uint8))[inner][soft]
-            share = alpha[soft][:, np.newaxis] / 255
-            picture[soft] = np.round(strip[soft] * (1 - OVERLAY_OPACITY * share) + tints[beside] * share)
+            beside = cv2.copyTo(beside, beside, cv2.dilate(part, np.ones((3, 3), np.uint8))[inner].copy())
+        for label, tint in enumerate(tints, 1):
+            there = cv2.inRange(beside[window], label, label) if len(tints) > 1 else None  # type: ignore[call-overload]
+            cv2.add(darker, cv2.merge([cv2.LUT(opaque, table) for table in tint]), picture[window], mask=there)
         return picture
 
     return rows
