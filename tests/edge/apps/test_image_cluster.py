@@ -128,7 +128,7 @@ def test_a_photo_that_is_done_again_replaces_its_own_results_only(actor: PhotoAc
     assert actor.segment([], job, ImageOptions(skip_existing=True), frozenset(), False).skipped
     assert result.read_bytes() == b"precious"
     assert not actor.segment([], job, ImageOptions(skip_existing=True), frozenset(), True).error
-    assert cv2.imread(str(result)).shape == bright_square().shape
+    assert result.read_bytes()[:2] == b"\xff\xd8"  # a JPEG
 
 
 def test_no_result_replaces_a_photo_of_another_job(actor: PhotoActor, tmp_path: Path) -> None:
