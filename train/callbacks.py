@@ -199,7 +199,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _in_float32(layer: keras.Layer) -> keras.Layer:
-    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    config = layer.get_config()
+    if "synchronized" in config:  # batch normalisation on several devices
+        config["synchronized"] = False
+    return type(layer).from_config({**config, "dtype": "float32"})
 
 
 class Progress(keras.callbacks.Callback):

@@ -25,6 +25,7 @@ from train.split import (
     similar_groups,
     split_examples,
 )
+from train.strategy import EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -210,12 +211,14 @@ def training_stream(
     settings: Augmentation,
     seed: int,
     skip_batches: int = 0,
+    context: tf.distribute.InputContext = EVERYTHING,
 ) -> tf.data.Dataset:
     """Endless batches of (image float32 (b, h, w, 3) in 0..1, mask uint8 (b, h, w)), shuffled and varied.
 
     Photos are decoded once and cached at `cache_size_wh`, a little larger than the model's input, so that magnifying
     one does not blur it. Every element's variation depends on `seed` and its position alone: with `skip_batches`
-    the stream goes on exactly where an interrupted one stopped.
+    the stream goes on exactly where an interrupted one stopped. With `context` these are the batches of one process and
+    its devices, which together with the others' are the same batches.
     """
 
     def vary(position: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -227,19 +230,23 @@ def training_stream(
         .repeat()
         .enumerate()
         .skip(skip_batches * batch)
+        .shard(context.num_input_pipelines, context.input_pipeline_id)
         .map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch, drop_remainder=True)
+        .batch(context.get_per_replica_batch_size(batch), drop_remainder=True)
         .prefetch(2)
     )
 
 
 def fixed_stream(examples: Sequence[Example], size_wh: tuple[int, int], batch: int) -> tf.data.Dataset:
     """The examples in order and unvaried, in batches shaped as `training_stream`'s; the last may be smaller."""
+    options = tf.data.Options()  # several workers each take their share of a batch
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return (
         _cached(examples, size_wh)
         .map(lambda image, mask: (tf.cast(image, tf.float32) / 255.0, mask))
         .batch(batch)
         .prefetch(1)
+        .with_options(options)
     )
 
 

@@ -29,6 +29,7 @@ from train.options import check_resume_or_force, comma_separated, resumable, run
 from train.recipe_options import with_recipe_options
 from train.recipes import RECIPES
 from train.scene_stream import PictureFolder
+from train.strategy import in_words, is_chief, open_strategy
 from train.training import fit
 
 
@@ -66,6 +67,13 @@ def main(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|mirrored|multiworker",
+            help="Devices: all GPUs of this machine, or the machines of TF_CONFIG; auto uses what is there.",
+        ),
+    ] = "auto",
     xla: Annotated[bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
@@ -77,6 +85,8 @@ def main(
         if recipe not in RECIPES:
             raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
         chosen = RECIPES[recipe]().replace(**values)
+        devices = open_strategy(strategy)
+        says = typer.echo if is_chief(devices) else _nothing
         dataset = open_dataset(
             data,
             classes=None if classes is None else comma_separated(classes),
@@ -84,9 +94,12 @@ def main(
             holdout=holdout,
             group=group,
             names=names,
+            log=says,
         )
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
-        typer.echo(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        says(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        if devices.num_replicas_in_sync > 1:
+            says(in_words(devices, chosen.batch, chosen.learning_rate))
         trained = fit(
             dataset,
             chosen,
@@ -98,13 +111,21 @@ def main(
             scenes=[PictureFolder.parse(text) for text in scenes or ()],
             places=[PictureFolder.parse(text) for text in places or ()],
             xla=xla,
+            strategy=devices,
         )
+    if not is_chief(devices):
+        typer.echo(f"done; the first worker has written {out}")
+        return
     scores = trained.run["scores"]
     typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
     if failure := learnt_nothing(out):
         note(f"warning: {failure}")
     elif hint := would_go_on(out):
         typer.echo(hint)
+
+
+def _nothing(message: str) -> None:
+    """Other workers than the first are silent."""
 
 
 if __name__ == "__main__":

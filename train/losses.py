@@ -96,7 +96,10 @@ def tversky(
         false_positive = tf.reduce_sum(probabilities, axis=(1, 2)) - true_positive
         false_negative = tf.reduce_sum(target, axis=(1, 2)) - true_positive
         ratio = (true_positive + smooth) / (true_positive + alpha * false_positive + beta * false_negative + smooth)
-        return tf.reduce_mean(tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights))
+        each = tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights)
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(each), tf.cast(tf.size(each), tf.float32)
+        )  # 0 photos: a device's rest
 
     return tv
 

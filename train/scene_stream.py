@@ -28,6 +28,7 @@ from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream, held_out_photos
 from train.recipes import Recipe
 from train.runs import sha256_of
+from train.strategy import EVERYTHING
 
 CAN_BE_CUT_OUT = 0.03  # of the picture, at least
 
@@ -84,6 +85,7 @@ class SceneTask:
         recipe: How scenes vary, how many a step, and the seed.
         size_wh: Of the model's input, a square.
         places: Folders with pictures in which nobody is.
+        context: The share of each batch that this process reads.
 
     Raises:
         DataError: The data has several classes, or a picture is one of its val or test part.
@@ -96,6 +98,7 @@ class SceneTask:
         recipe: Recipe,
         size_wh: tuple[int, int],
         places: Sequence[PictureFolder] = (),
+        context: tf.distribute.InputContext = EVERYTHING,
     ):
         if len(data.classes) != 2:
             raise DataError(
@@ -103,7 +106,7 @@ class SceneTask:
             )
         if size_wh[0] != size_wh[1]:
             raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
-        self.data, self.recipe, self.size_wh = data, recipe, size_wh
+        self.data, self.recipe, self.size_wh, self.context = data, recipe, size_wh, context
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]
         sources = (*sources, *places)
@@ -166,9 +169,10 @@ class SceneTask:
         batch = self.recipe.batch
         return (
             tf.data.Dataset.range(skip_batches * batch // views, np.iinfo(np.int64).max)
+            .shard(self.context.num_input_pipelines, self.context.input_pipeline_id)
             .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .unbatch()
-            .batch(batch, drop_remainder=True)
+            .batch(self.context.get_per_replica_batch_size(batch), drop_remainder=True)
             .map(to_float)
             .prefetch(2)
         )
@@ -194,7 +198,8 @@ class ConsistentModel(keras.Model):
             return loss
         probabilities = tf.nn.softmax(tf.cast(y_pred, tf.float32))
         difference = probabilities[0::2] - probabilities[1::2]
-        return loss + self.weight * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=-1))
+        difference = self.weight * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=-1))
+        return loss + difference / tf.distribute.get_strategy().num_replicas_in_sync  # as `loss` is divided
 
 
 class PictureSampler:

@@ -24,6 +24,18 @@ from train.optimizers import Adam, AdamW
 from train.recipes import Recipe
 from train.runs import MODEL_NAME, RUN_NAME, versions
 from train.scene_stream import PictureFolder, SceneTask
+from train.strategy import (
+    EVERYTHING,
+    ONE_DEVICE,
+    check_batch,
+    input_context,
+    is_chief,
+    of_one_device,
+    prepare_model,
+    require_same,
+    run_folder,
+    worker_lost,
+)
 from train.unet import unet
 
 
@@ -48,8 +60,14 @@ class TrainingTask(Protocol):
 class MaskTask:
     """The usual task: varied photos of the train part and their masks."""
 
-    def __init__(self, data: Dataset, recipe: Recipe, size_wh: tuple[int, int]):
-        self.data, self.recipe, self.size_wh = data, recipe, size_wh
+    def __init__(
+        self,
+        data: Dataset,
+        recipe: Recipe,
+        size_wh: tuple[int, int],
+        context: tf.distribute.InputContext = EVERYTHING,
+    ):
+        self.data, self.recipe, self.size_wh, self.context = data, recipe, size_wh, context
         self.about: dict[str, Any] = {}
 
     def training_model(self, model: keras.Model) -> keras.Model:
@@ -68,6 +86,7 @@ class MaskTask:
             settings=self.recipe.augmentation,
             seed=self.recipe.seed,
             skip_batches=skip_batches,
+            context=self.context,
         )
 
     def validation_batches(self) -> tf.data.Dataset:
@@ -87,6 +106,7 @@ def fit(
     scenes: Sequence[PictureFolder] = (),
     places: Sequence[PictureFolder] = (),
     xla: bool = True,
+    strategy: tf.distribute.Strategy = ONE_DEVICE,
 ) -> TrainedModel:
     """Builds the recipe's U-Net, trains it and writes the run folder; returns the model that was kept.
 
@@ -101,9 +121,26 @@ def fit(
         scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
         places: Pictures in which nobody is, to be among these scenes.
         xla: Compile the step with XLA where there is a GPU.
+        strategy: The devices to train on, see `train.strategy`.
     """
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
+    with strategy.scope():
+        model, about = _start(recipe, data, network, initial)
+        context = input_context(strategy)
+        size_wh = (model.input_shape[2], model.input_shape[1])
+        if scenes:
+            task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, places, context)
+        else:
+            task = MaskTask(data, recipe, size_wh, context)
+        about |= task.about
+        return _train(model, data, recipe, out, task, about, resume=resume, force=force, xla=xla, strategy=strategy)
+
+
+def _start(
+    recipe: Recipe, data: Dataset, network: Path | None, initial: Path | None
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The model as the training begins, and where it comes from."""
     trained = TrainedModel.load(network) if network else None
     if trained:
         trained.require_classes(len(data.classes))
@@ -112,27 +149,11 @@ def fit(
     if start:
         _copy_weights(start, model)
     freeze_rows(model, recipe.frozen_rows)
-    size_wh = (model.input_shape[2], model.input_shape[1])
-    if scenes:
-        task: TrainingTask = SceneTask(scenes, data, recipe, size_wh, places)
-    else:
-        task = MaskTask(data, recipe, size_wh)
-    about = {
+    return model, {
         "recipe": recipe.training_values() if trained else dataclasses.asdict(recipe),
         **({"parent": trained.provenance} if trained else {}),
         "initial": start.provenance if start else None,
     }
-    return _train(
-        model,
-        data,
-        recipe,
-        out,
-        task,
-        {**about, **task.about},
-        resume=resume,
-        force=force,
-        xla=xla,
-    )
 
 
 def build(recipe: Recipe, classes: int) -> keras.Model:
@@ -198,31 +219,36 @@ def _train(
     resume: bool,
     force: bool,
     xla: bool,
+    strategy: tf.distribute.Strategy = ONE_DEVICE,
 ) -> TrainedModel:
     steps = recipe.steps_an_epoch(len(data.parts["train"]))
+    check_batch(strategy, recipe.batch, together=2 if recipe.consistency else 1)
     dice = DiceCoefficient(len(data.classes))
     trained = task.training_model(model)
+    prepare_model(trained, strategy)
     _compile(trained, len(data.classes), recipe, steps, dice, jit=_on_gpu() and xla)
-    prepare_run(out, data, about, resume=resume, force=force)
-    checkpoint = Checkpoint(out, model, steps, dice, data.classes, recipe.keep)
-    done = checkpoint.restore(trained) if resume else 0
-    if done < recipe.epochs:
+    with run_folder(out, strategy, resume) as folder:
+        prepare_run(folder, data, about, resume=resume, force=force)
+        checkpoint = Checkpoint(folder, model, steps, dice, data.classes, recipe.keep)
         try:
-            trained.fit(
-                task.training_batches(done * steps),
-                steps_per_epoch=steps,
-                initial_epoch=done,
-                epochs=recipe.epochs,
-                validation_data=task.validation_batches(),
-                callbacks=_callbacks(checkpoint, recipe, out),
-                shuffle=False,  # the stream is shuffled
-                verbose=0,
-            )
+            done = checkpoint.restore(trained) if resume else 0
+            require_same(strategy, [data.fingerprint, about, versions(), done])
+            if done < recipe.epochs:
+                trained.fit(
+                    strategy.distribute_datasets_from_function(lambda _: task.training_batches(done * steps)),
+                    steps_per_epoch=steps,
+                    initial_epoch=done,
+                    epochs=recipe.epochs,
+                    validation_data=task.validation_batches(),
+                    callbacks=_callbacks(checkpoint, recipe, folder, is_chief(strategy)),
+                    shuffle=False,  # the stream is shuffled
+                    verbose=0,
+                )
         except tf.errors.OpError as error:
-            raise DataError(_root_cause(error)) from error
-    plot_curves(out / "log.csv", out / "curves.png")
-    _write_run(data, recipe, out, checkpoint, about)
-    return TrainedModel.load(out / MODEL_NAME)
+            raise DataError(worker_lost(error, strategy) or _root_cause(error)) from error
+        plot_curves(folder / "log.csv", folder / "curves.png")
+        _write_run(data, recipe, folder, checkpoint, about)
+        return TrainedModel.load(folder / MODEL_NAME)
 
 
 def _on_gpu() -> bool:
@@ -240,7 +266,8 @@ def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice:
         ema_momentum=recipe.ema or 0.99,
         ema_overwrite_frequency=None,
     )
-    model.compile(optimizer, recipe.make_loss(classes), metrics=[dice], jit_compile=jit)
+    loss = of_one_device(recipe.make_loss(classes), tf.distribute.get_strategy())
+    model.compile(optimizer, loss, metrics=[dice], jit_compile=jit)
     model.optimizer.build(model.trainable_variables)  # under mixed precision another, which scales the loss
 
 
@@ -279,10 +306,11 @@ def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:
     return [weight.shape for weight in weights]
 
 
-def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path) -> list[keras.callbacks.Callback]:
+def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path, says: bool) -> list[keras.callbacks.Callback]:
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     board = keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)
-    return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, Progress(recipe.epochs)]
+    progress = [Progress(recipe.epochs)] if says else []
+    return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, *progress]
 
 
 def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from seg_edge.errors import SegEdgeError
@@ -23,7 +24,7 @@ PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_
 EMULATOR = "qemu-aarch64-static"
 SITE = "opt/site"
 # What QEMU calls a processor, and its part number (Arm's technical reference manuals: MIDR_EL1.PartNum).
-CPU_PARTS = {"cortex-a53": 0xD03, "cortex-a72": 0xD08, "cortex-a76": 0xD0B}
+CPU_PARTS = {"cortex-a15": 0xC0F, "cortex-a53": 0xD03, "cortex-a72": 0xD08, "cortex-a76": 0xD0B}
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -57,7 +58,7 @@ def set_up(root: Path, mirror: str = "") -> None:
         if partial.exists():
             raise SegEdgeError(f"{partial}: left of an attempt that failed; remove it and start again.")
         partial.parent.mkdir(parents=True, exist_ok=True)
-        _debian(partial, mirror)
+        debian(partial, mirror)
         partial.replace(root)  # also over an empty folder
     _wheels(root)
     _stamp(root).write_text(_runtime())
@@ -81,19 +82,40 @@ def check_tools() -> None:
 
 def command(root: Path, cpu: str, arguments: list[str]) -> list[str]:
     """A command line that runs the root's Python on an emulated `cpu`, which /proc/cpuinfo then describes too."""
-    (root / "proc/cpuinfo").write_text(
-        "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
-        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {CPU_PARTS[cpu]:#05x}\nCPU revision\t: 3\n\n"
-    )
+    (root / "proc/cpuinfo").write_text(cpuinfo(cpu))
     chroot = shutil.which("chroot", path=SEARCH) or "chroot"
     return [chroot, str(root), f"/usr/bin/{EMULATOR}", "-cpu", cpu, f"/usr/bin/python{PYTHON}", *arguments]
 
 
-def _debian(root: Path, mirror: str) -> None:
-    include = "--include=python3,libgomp1"
+def cpuinfo(cpu: str) -> str:
+    """What Linux says in /proc/cpuinfo of a board with this processor, by QEMU's name."""
+    return (
+        "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {CPU_PARTS[cpu]:#05x}\nCPU revision\t: 3\n\n"
+    )
+
+
+def debian(
+    root: Path,
+    mirror: str,
+    suite: str = SUITE,
+    architecture: str = "arm64",
+    packages: Sequence[str] = ("python3", "libgomp1"),
+    emulator: str = EMULATOR,
+) -> None:
+    """Unpacks a Debian into a folder.
+
+    Args:
+        root: The folder.
+        mirror: Debian mirror; empty for debootstrap's own.
+        suite: Debian's release.
+        architecture: Debian's name of it.
+        packages: With what they need.
+        emulator: QEMU's program for it, which is put there too.
+    """
     program = shutil.which("debootstrap", path=SEARCH) or "debootstrap"
-    first_stage = [program, "--arch=arm64", "--foreign", "--variant=minbase", include, SUITE, str(root)]
-    run([*first_stage, *([mirror] if mirror else [])])
+    what = [f"--arch={architecture}", "--foreign", "--variant=minbase", f"--include={','.join(packages)}"]
+    run([program, *what, suite, str(root), *([mirror] if mirror else [])])
     for package in sorted((root / "var/cache/apt/archives").glob("*.deb")):
         # tar, because dpkg-deb -x would replace /lib, which is a link into /usr, by a folder.
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as unpack:
@@ -103,8 +125,7 @@ def _debian(root: Path, mirror: str) -> None:
             message = (done.stderr.strip() or "dpkg-deb failed").splitlines()[-1]
             raise SegEdgeError(f"{package}: can't be unpacked ({message}); fix that and start again.")
         package.unlink()
-    emulator = shutil.which(EMULATOR, path=SEARCH) or EMULATOR
-    shutil.copy(emulator, root / "usr/bin" / EMULATOR)
+    shutil.copy(shutil.which(emulator, path=SEARCH) or emulator, root / "usr/bin" / emulator)
     if (root / "proc").is_symlink():  # to this machine's
         (root / "proc").unlink()
     processors = root / "sys/devices/system/cpu"

@@ -36,8 +36,8 @@ class Segmenter:
     own, with `threads=1`.
 
     Args:
-        model: A bundled model's name, or a `.tflite` file. With a card its classes have names; without,
-            numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
+        model: A bundled model's name, a `.tflite` file, or one that was opened already. With a card its classes have
+            names; without, numbers, its input is taken as RGB 0..1, and a single output channel as a probability.
         threads: CPU threads; by default the cores there are, at most 4.
         smooth: For video: steadies the masks over time, from 0 (each frame on its own) to 1; `seg_edge.smooth`
             tells how. Unless it is 0, the frames must come in order and from one stream.
@@ -51,9 +51,9 @@ class Segmenter:
         UsageError: `smooth` is outside 0..1.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
+    def __init__(self, model: str | Path | ModelFile = DEFAULT_MODEL, threads: int | None = None, smooth: float = 0.0):
         self._smoother = TemporalSmoother(smooth)
-        file = open_model(model)
+        file = model if isinstance(model, ModelFile) else open_model(model)
         self._start(LiteRT(file.content, default_threads() if threads is None else threads, file.path.name), file)
 
     @classmethod

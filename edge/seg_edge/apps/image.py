@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -211,9 +211,18 @@ def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
     ]
 
 
-def segment_photos(jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
-    """Segments photos in order; a photo that fails yields a result with its error and the rest goes on."""
-    inputs = {job.photo.absolute() for job in jobs}
+def segment_photos(
+    jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions, others: Set[Path] = frozenset()
+) -> Iterator[PhotoResult]:
+    """Segments photos in order; a photo that fails yields a result with its error and the rest goes on.
+
+    Args:
+        jobs: The photos.
+        segmenter: For all of them.
+        options: What to make.
+        others: Photos that no result may replace, besides the jobs' own.
+    """
+    inputs = {job.photo.absolute() for job in jobs} | others
     keep_freed_memory()
     free = available_bytes()
     budget = options.memory_bytes or (int(free * USABLE_SHARE) if free else 1 << 30)
@@ -251,7 +260,7 @@ def _bytes_needed(job: PhotoJob, options: ImageOptions) -> int:
         return 0
 
 
-def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, inputs: set[Path]) -> PhotoResult:
+def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, inputs: Set[Path]) -> PhotoResult:
     result = PhotoResult(job.photo, outputs=job.outputs)
     try:
         if job.content is None and not job.again and read_header(job.photo).is_result:

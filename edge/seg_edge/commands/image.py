@@ -133,6 +133,15 @@ def image(
         ),
     ] = "auto",
     threads: ThreadsOption = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS",
+            help="Share the photos among the machines of a Ray cluster, or with auto the cores of this one; "
+            "--threads and --memory are then a worker's and a machine's.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
@@ -142,6 +151,10 @@ def image(
     from seg_edge.segmenter import Segmenter, default_photo_model
 
     piped = "-" in photos
+    if ray:
+        from seg_edge.apps.image_cluster import segment_photos_on_cluster
+    if piped and ray:
+        raise UsageError("'-' is one photo; --ray is for many files.")
     if piped and len(photos) > 1:
         raise UsageError("'-' is one photo from standard input; give it alone.")
     found = FoundPhotos([STREAM]) if piped else find_photos(photos, recursive)
@@ -172,7 +185,9 @@ def image(
     for argument, failure in found.failures.items():
         report.failed(str(failure), {"photo": argument, "error": str(failure)})
     with typer.progressbar(
-        segment_photos(jobs, segmenter, options),
+        segment_photos_on_cluster(jobs, segmenter, options, ray, threads or 1)
+        if ray
+        else segment_photos(jobs, segmenter, options),
         length=len(jobs),
         label=f"Segmenting {len(jobs)} photos",
         file=sys.stderr,

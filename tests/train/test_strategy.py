@@ -1,0 +1,154 @@
+"""Several devices or machines give the run of one: the same curve, split and best epoch, lost workers included."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
+pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'seg-edge[train]'")
+pytest.importorskip("matplotlib", reason="needs Matplotlib: pip install 'seg-edge[train]'")
+
+import keras  # noqa: E402
+
+from seg_edge.errors import UsageError  # noqa: E402
+from tests.train.made_up import make_class  # noqa: E402
+from train.dataset import open_dataset  # noqa: E402
+from train.recipes import default  # noqa: E402
+from train.strategy import ONE_DEVICE, check_batch, is_chief, open_strategy, run_folder  # noqa: E402
+from train.training import fit  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+EPOCHS = 3
+OPTIONS = ["--size", "16", "--widths", "4,8", "--batch", "4", "--steps", "2", "--epochs", str(EPOCHS)]
+FIT_ON_TWO = """
+import sys, train.quiet, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from train.fit import main
+from train.options import run_command
+run_command(main)
+"""
+
+
+def start(
+    data: Path, out: Path, *options: str, script: str = "", worker: int = -1, ports: tuple[int, ...] = ()
+) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "edge"), str(ROOT)])}
+    if worker >= 0:
+        hosts = [f"127.0.0.1:{port}" for port in ports]
+        task = {"type": "worker", "index": worker}
+        environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": hosts}, "task": task})
+    program = ["-c", script] if script else [str(ROOT / "train/fit.py")]
+    command = [sys.executable, *program, "--data", str(data), "--out", str(out), *OPTIONS, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = tuple(one.getsockname()[1] for one in sockets)
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def read_log(out: Path) -> list[dict[str, float]]:
+    if not (out / "log.csv").is_file():
+        return []
+    with (out / "log.csv").open(newline="") as stream:
+        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def same_run(one: Path, other: Path) -> None:
+    first, second = read_log(one), read_log(other)
+    assert [row["epoch"] for row in first] == list(range(1, EPOCHS + 1))
+    assert len(second) == EPOCHS
+    for row, twin in zip(first, second, strict=True):
+        for name in ("loss", "val_loss"):
+            assert twin[name] == pytest.approx(row[name], rel=1e-4)
+        for name in ("dice", "val_dice"):  # a pixel or two may fall to another class
+            assert twin[name] == pytest.approx(row[name], abs=0.01)
+    runs = [json.loads((run / "run.json").read_text()) for run in (one, other)]
+    assert runs[0]["scores"]["epoch"] == runs[1]["scores"]["epoch"]
+    assert (one / "split.json").read_text() == (other / "split.json").read_text()
+    weights = [keras.saving.load_model(run / "model.keras", compile=False).get_weights() for run in (one, other)]
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_class(tmp_path_factory.mktemp("made") / "data", size=(32, 24))
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "run"
+    fit(open_dataset(data), default().replace(size=16, widths=(4, 8), batch=4, steps=2, epochs=EPOCHS), out)
+    return out
+
+
+def test_two_devices_train_as_one(alone: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(data, out, "--strategy", "mirrored", script=FIT_ON_TWO)
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert "2 devices, 2 photos each: batch 4, learning rate 0.006" in output
+    same_run(alone, out)
+    saved = keras.saving.load_model(out / "model.keras", compile=False)
+    assert not any(getattr(layer, "synchronized", False) for layer in saved.layers)
+
+
+def test_two_workers_train_as_one_though_one_is_lost(alone: Path, data: Path, tmp_path: Path) -> None:
+    out, ports = tmp_path / "run", free_ports(4)
+    workers = [start(data, out, "--strategy", "multiworker", worker=i, ports=ports[:2]) for i in (0, 1)]
+    until = time.monotonic() + 600
+    while not read_log(out) and workers[0].poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    workers[1].kill()
+    _, errors = workers[0].communicate(timeout=600)
+    workers[1].communicate()
+    assert workers[0].returncode == 1, errors
+    assert errors.strip().startswith("error: a worker was lost"), errors
+    assert "--resume" in errors
+    assert 1 <= len(read_log(out)) < EPOCHS
+
+    workers = [start(data, out, "--resume", worker=i, ports=ports[2:]) for i in (0, 1)]
+    (chief, errors), (other, _) = [worker.communicate(timeout=600) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    assert "2 devices on 2 machines, 2 photos each: batch 4, learning rate 0.006" in chief
+    assert "epoch 3/3" in chief
+    assert "epoch" not in other
+    same_run(alone, out)
+
+
+def test_what_a_strategy_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(UsageError, match="--strategy is one of auto, mirrored, multiworker, got 'both'"):
+        open_strategy("both")
+    for wrong in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
+        monkeypatch.setenv("TF_CONFIG", wrong)
+        for name in ("multiworker", "auto"):
+            with pytest.raises(UsageError, match="needs the machines in the environment's TF_CONFIG"):
+                open_strategy(name)
+    monkeypatch.delenv("TF_CONFIG")
+    if not tf.config.list_physical_devices("GPU"):
+        assert open_strategy("auto") is ONE_DEVICE
+    two = tf.distribute.MirroredStrategy(["CPU:0"])
+    assert is_chief(two)
+    with run_folder(tmp_path, two, resume=False) as folder:
+        assert folder == tmp_path
+    monkeypatch.setattr(type(two), "num_replicas_in_sync", 3)
+    with pytest.raises(UsageError, match="3 devices can't share a batch of 8; make --batch a multiple of 3"):
+        check_batch(two, 8)
+    with pytest.raises(UsageError, match="a multiple of 6"):
+        check_batch(two, 9, together=2)
