@@ -1,0 +1,76 @@
+"""The mean of two trainings' weights: `python train/average.py RUN RUN --out RUN`.
+
+Where one training went on from the other, with other pictures or another size, the model halfway between their weights
+is often better than both (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022, arXiv:2109.01903). The
+input's size, the split and the record are the second run's.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import train.quiet  # noqa: F401
+
+# isort: split
+
+import typer
+
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError, OutputError
+from train.keras_model import load_keras
+from train.options import run_command
+from train.runs import MODEL_NAME, RUN_NAME, provenance, read_run, sha256_of
+
+SPLIT_NAME = "split.json"
+
+
+def average(first: Path, second: Path, out: Path, share: float) -> None:
+    """Writes the run folder of the mean.
+
+    Args:
+        first: A run folder.
+        second: Another, of the same network; its input may have another size.
+        out: Folder to write; empty or not there yet.
+        share: Weight of the second, 0..1.
+
+    Raises:
+        DataError: The two networks differ.
+        OutputError: The folder isn't empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out} isn't empty; give another --out.")
+    models = [load_keras(run / MODEL_NAME) for run in (first, second)]
+    weights = [model.get_weights() for model in models]
+    if [value.shape for value in weights[0]] != [value.shape for value in weights[1]]:
+        raise DataError(f"{first} and {second} hold different networks; average runs of one, with the same --widths.")
+    models[1].set_weights([(1 - share) * a + share * b for a, b in zip(*weights, strict=True)])
+    out.mkdir(parents=True, exist_ok=True)
+    models[1].save(out / MODEL_NAME)
+    run = read_run(second / MODEL_NAME)
+    run.pop("scores", None)  # they are of the second run's own weights
+    averaged = [provenance(sha256_of(path / MODEL_NAME), read_run(path / MODEL_NAME)) for path in (first, second)]
+    record = {**run, "averaged": averaged, "share": share}
+    (out / RUN_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if (second / SPLIT_NAME).is_file():
+        shutil.copyfile(second / SPLIT_NAME, out / SPLIT_NAME)
+
+
+def main(
+    first: Annotated[Path, typer.Argument(help="A run folder.")],
+    second: Annotated[
+        Path, typer.Argument(help="Another of the same network, such as one that went on from the first.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Weight of the second run.")] = 0.5,
+) -> None:
+    """Averages the weights of two trainings of one network."""
+    with exit_codes():
+        average(first, second, out, share)
+    typer.echo(f"Written to {out}: {1 - share:g} of {first} and {share:g} of {second}; score it before you use it.")
+
+
+if __name__ == "__main__":
+    run_command(main)
