@@ -87,7 +87,7 @@ def table(models: list[Measured], slowest: int) -> list[str]:
             ]
         rows.append(cells)
     lines = [markdown_table(heads, rows)]
-    for model in models:
+    for model in models if slowest else ():
         lines += ["", *details(model, slowest, threads[0])]
     return lines
 
