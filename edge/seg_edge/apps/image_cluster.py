@@ -41,9 +41,9 @@ class PhotoActor:
 
     def load(self, model: Sequence[Any]) -> Segmenter:
         """The Segmenter of the model in Ray's store, which the first call makes, also of an actor that starts again."""
-        import ray
-
         if self.segmenter is None:
+            import ray
+
             self.segmenter = Segmenter(ray.get(model[0]), self.threads)
         return self.segmenter
 
