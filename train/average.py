@@ -12,7 +12,12 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import train.quiet  # noqa: F401
+try:
+    import train.quiet  # noqa: F401
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"error: {error}: run `. .venv/bin/activate` first (`make demo` makes it); `pip install -e '.[train]'` once."
+    ) from None
 
 # isort: split
 

@@ -72,7 +72,7 @@ class VideoFileSource:
     def _open(self) -> None:
         stream = picture_stream(self._container)
         if stream is not None and stream.codec_context is not None and stream.codec_context.name in NO_VIDEO:
-            raise SourceError(f"{self._name}: is no video; give a video file.")
+            raise SourceError(f"{self._name}: is not a video; give a video file.")
         if stream is None or stream.codec_context is None:
             raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
         stream.thread_type = "AUTO"

@@ -26,6 +26,7 @@ class Opened(tuple[str, ...]):
     """What a backend's class was asked for; a source as far as it is looked at."""
 
     info = SourceInfo("", (0, 0), 0.0)
+    stale = False
 
 
 @pytest.fixture

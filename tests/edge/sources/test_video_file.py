@@ -104,10 +104,10 @@ def test_a_file_that_was_cut_off_gives_what_it_has(tmp_path: Path) -> None:
 def test_files_that_are_no_video_are_refused_in_a_sentence(tmp_path: Path) -> None:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(np.random.default_rng(0).bytes(20_000))
-    assert refusal(junk).startswith(f"{junk}: is no video")
+    assert refusal(junk).startswith(f"{junk}: is not a video")
     text = tmp_path / "notes.txt"
     text.write_text("not a video\n" * 50)
-    assert "is no video" in refusal(text)
+    assert "is not a video" in refusal(text)
     assert "doesn't exist" in refusal(tmp_path / "gone.mp4")
 
 
