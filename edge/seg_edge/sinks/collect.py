@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.photo.write import write_picture
+from seg_edge.sinks.background_writer import BackgroundWriter, fill_picture
 from seg_edge.sinks.sink import OutputFrame
 
 EVERY_S = 0.5
@@ -41,8 +39,7 @@ class Collect:
         self._stem, self._log = name.name, log
         self._count, self._last_s = 0, -np.inf
         self._last: np.ndarray | None = None
-        self._writer = ThreadPoolExecutor(1, "collect")
-        self._writing: Future[None] | None = None
+        self._writer = BackgroundWriter("collect")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,7 +51,7 @@ class Collect:
         Raises:
             OutputError: The one before could not be written.
         """
-        if item.captured - self._last_s < EVERY_S or (self._writing and not self._writing.done()):
+        if item.captured - self._last_s < EVERY_S or self._writer.is_busy:
             return
         self._finish()
         small = cv2.cvtColor(cv2.resize(item.frame, SMALL_WH, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
@@ -66,7 +63,7 @@ class Collect:
         self._last_s, self._last = item.captured, small
         self._count += 1
         path = self.folder / f"{self._stem}_{self._count:03}.jpg"
-        self._writing = self._writer.submit(_write, path, item.frame)
+        self._writer.start(_write, path, item.frame)
 
     def idle(self, message: str) -> None:
         """Waits for the next frame."""
@@ -80,19 +77,17 @@ class Collect:
         try:
             self._finish()
         finally:
-            self._writer.shutdown()
+            self._writer.stop()
             if self._count:
                 self._log(f"photos to annotate: {self._count} in {self.folder}, {self._stem}_001.jpg and on")
             self._count = 0
 
     def _finish(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            try:
-                writing.result()
-            except OutputError:
-                self._count -= 1
-                raise
+        try:
+            self._writer.finish()
+        except OutputError:
+            self._count -= 1
+            raise
 
 
 def _write(path: Path, frame: np.ndarray) -> None:
@@ -100,9 +95,4 @@ def _write(path: Path, frame: np.ndarray) -> None:
         path.touch(exist_ok=False)
     except OSError as error:
         raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
-    try:
-        write_picture(path, frame)
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
+    fill_picture(path, frame)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from seg_edge.errors import OutputError
-from seg_edge.photo.write import write_picture
+from seg_edge.sinks.background_writer import BackgroundWriter, fill_picture
 from seg_edge.sinks.sink import Controls, OutputFrame
 
 
@@ -34,8 +33,7 @@ class Snapshots:
     def __init__(self, folder: Path, controls: Controls, saved: Callable[[Path], None]):
         self.name = f"--snapshots {folder}"
         self._folder, self._controls, self._saved = folder, controls, saved
-        self._writer = ThreadPoolExecutor(1, "snapshots")
-        self._writing: Future[None] | None = None
+        self._writer = BackgroundWriter("snapshots")
 
     def publish(self, item: OutputFrame) -> None:
         """Keeps this picture if one is asked for.
@@ -43,14 +41,13 @@ class Snapshots:
         Raises:
             OutputError: The one before could not be written.
         """
-        if self._writing is not None:
-            if not self._writing.done():
-                return
-            self._finish()
+        if self._writer.is_busy:
+            return
+        self._writer.finish()
         if self._controls.snapshot.is_set():
             self._controls.snapshot.clear()
             taken = time.time() - (time.monotonic() - item.captured)
-            self._writing = self._writer.submit(self._write, item.picture, taken)
+            self._writer.start(self._write, item.picture, taken)
 
     def idle(self, message: str) -> None:
         """Waits for the next picture: the last one isn't what was asked for."""
@@ -62,23 +59,13 @@ class Snapshots:
             OutputError: It could not be written.
         """
         try:
-            self._finish()
+            self._writer.finish()
         finally:
-            self._writer.shutdown()
-
-    def _finish(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+            self._writer.stop()
 
     def _write(self, picture: np.ndarray, taken: float) -> None:
         path = self._reserve(time.strftime("seg-edge-%Y%m%d-%H%M%S", time.localtime(taken)))
-        try:
-            write_picture(path, picture)
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+        fill_picture(path, picture)
         self._saved(path)
 
     def _reserve(self, stem: str) -> Path:

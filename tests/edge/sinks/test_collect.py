@@ -27,8 +27,7 @@ def taken(sink: Collect, *items: OutputFrame) -> list[int]:
     """The greys of the files that these frames leave."""
     for item in items:
         sink.publish(item)
-        if sink._writing:
-            sink._writing.result()
+        sink._finish()
     sink.close()
     return [round(float(np.mean(read_photo(path)))) for path in sorted(sink.folder.iterdir())]
 

@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from seg_edge.errors import OutputError
-from seg_edge.sinks import snapshots
+from seg_edge.sinks import background_writer, snapshots
 from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.snapshots import Snapshots
 from tests.edge.sinks.output_frames import make_output_frame
@@ -78,8 +78,8 @@ def test_nothing_is_overwritten(tmp_path: Path, controls: Controls, monkeypatch:
 def test_a_slow_card_does_not_stop_the_camera(
     tmp_path: Path, controls: Controls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, write = threading.Event(), snapshots.write_picture
-    monkeypatch.setattr(snapshots, "write_picture", lambda *args: (go.wait(60), write(*args)))
+    go, write = threading.Event(), background_writer.write_picture
+    monkeypatch.setattr(background_writer, "write_picture", lambda *args: (go.wait(60), write(*args)))
     saved: list[Path] = []
     sink = Snapshots(tmp_path, controls, saved.append)
     keep(sink, controls, 1)

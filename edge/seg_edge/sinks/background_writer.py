@@ -1,0 +1,58 @@
+"""Pictures written on a thread, one at a time: a slow card doesn't stop the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_edge.photo.write import write_picture
+
+
+class BackgroundWriter:
+    """Runs one piece of writing after the other on a thread of its own.
+
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str):
+        self._thread = ThreadPoolExecutor(1, name)
+        self._writing: Future[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last one is still at work."""
+        return self._writing is not None and not self._writing.done()
+
+    def start(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Begins to write; `finish` the one before first."""
+        self._writing = self._thread.submit(write, *arguments)
+
+    def finish(self) -> None:
+        """Waits for the last one, and raises once what it raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def stop(self) -> None:
+        """Ends the thread. May be called twice."""
+        self._thread.shutdown()
+
+
+def fill_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture, BGR uint8 (height, width, 3), into an empty file made for it, which is removed on an error.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    try:
+        write_picture(path, picture)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
