@@ -43,7 +43,7 @@ from train.masks import make_masks
 from train.options import comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
 from train.recipes import RECIPES, Recipe, saved_recipe
-from train.runs import sha256_of
+from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
 
 ASKED = "asked.json"
@@ -121,7 +121,7 @@ def _trained(
     run = folder / "run"
     begun = run / "recipe.json"
     if begun.is_file():
-        dataset = open_split(data, run / "split.json")
+        dataset = open_split(data, run / SPLIT_NAME)
         saved = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
         recipe = saved.replace(epochs=recipe.epochs)
     else:

@@ -29,7 +29,7 @@ import typer
 
 from convert.distillation.teacher import Teacher
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import DataError, OutputError
+from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.find import find_photos
@@ -38,7 +38,7 @@ from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
 from train.dataset import held_out_photos, open_dataset, open_split
 from train.options import comma_separated, run_command
-from train.runs import sha256_of
+from train.runs import require_empty, sha256_of
 from train.split import compile_pattern
 
 OUTLINE = 8.0  # pixels: the widest line along an outline; PASCAL VOC's has five, in photos of 500
@@ -77,8 +77,7 @@ def write_soft_masks(
     teacher: Teacher, photos: Sequence[Path], masks: Sequence[Example | None], weight: float, out: Path
 ) -> None:
     """Writes the folder; `masks` are those of the photos, where there are any."""
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out} isn't empty; give another --out.")
+    require_empty(out)
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
     with typer.progressbar(list(zip(photos, masks, strict=True)), label=f"Segmenting {len(photos)} photos") as shown:

@@ -24,12 +24,10 @@ except ModuleNotFoundError as error:
 import typer
 
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import DataError, OutputError
+from seg_edge.errors import DataError
 from train.keras_model import load_keras
 from train.options import run_command
-from train.runs import MODEL_NAME, RUN_NAME, provenance, read_run, sha256_of
-
-SPLIT_NAME = "split.json"
+from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, provenance, read_run, require_empty, sha256_of
 
 
 def average(first: Path, second: Path, out: Path, share: float) -> None:
@@ -45,8 +43,7 @@ def average(first: Path, second: Path, out: Path, share: float) -> None:
         DataError: The two networks differ.
         OutputError: The folder isn't empty.
     """
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out} isn't empty; give another --out.")
+    require_empty(out)
     models = [load_keras(run / MODEL_NAME) for run in (first, second)]
     weights = [model.get_weights() for model in models]
     if [value.shape for value in weights[0]] != [value.shape for value in weights[1]]:

@@ -18,6 +18,7 @@ from seg_edge.errors import OutputError, SegEdgeError
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
 from train.losses import DiceCoefficient
+from train.runs import SPLIT_NAME
 
 
 def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool, force: bool) -> None:
@@ -52,7 +53,7 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
         for path in old:
             path.unlink(missing_ok=True)
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
-    data.save_split(out / "split.json")
+    data.save_split(out / SPLIT_NAME)
     write_file(state, text.encode())
 
 

@@ -17,10 +17,11 @@ import keras
 import tensorflow as tf
 
 from seg_edge import __version__
-from seg_edge.errors import DataError
+from seg_edge.errors import DataError, OutputError
 
 RUN_NAME = "run.json"
 MODEL_NAME = "model.keras"
+SPLIT_NAME = "split.json"
 NOT_INHERITED = ("versions", "gpu", "seconds")
 
 
@@ -38,6 +39,16 @@ def read_run(model: Path) -> dict[str, Any]:
         return run
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: not what a training wrote ({error}); train again.") from error
+
+
+def require_empty(out: Path) -> None:
+    """Refuses a folder in which something is; one that isn't there yet is empty.
+
+    Raises:
+        OutputError: Something is in it.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out} isn't empty; give another --out.")
 
 
 def sha256_of(path: Path) -> str:

@@ -26,7 +26,7 @@ from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, fixed_stream
 from train.keras_model import TrainedModel
 from train.recipes import Recipe, default, saved_recipe
-from train.runs import MODEL_NAME, RUN_NAME, sha256_of, versions
+from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, sha256_of, versions
 from train.training import train_model
 
 Log = Callable[[str], Any]
@@ -121,7 +121,7 @@ def prune(
             model, scores = trained.model, trained.run["scores"]
 
     _save(model, out / MODEL_NAME)
-    data.save_split(out / "split.json")
+    data.save_split(out / SPLIT_NAME)
     run = {
         **{key: parent[key] for key in ("recipe", "seed", "classes", "split") if key in parent},
         "parent": parent,
@@ -228,7 +228,7 @@ def _check_room(source: Path, out: Path, *, resume: bool, force: bool) -> None:
 
 
 def _results(out: Path) -> list[Path]:
-    places = (out / MODEL_NAME, out / "split.json", out / RUN_NAME, *out.glob("step_*"))
+    places = (out / MODEL_NAME, out / SPLIT_NAME, out / RUN_NAME, *out.glob("step_*"))
     return [path for path in places if path.exists()]
 
 

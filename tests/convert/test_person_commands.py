@@ -79,9 +79,8 @@ def test_the_commands_make_the_models(toys: Path, monkeypatch: pytest.MonkeyPatc
     for line in lines:
         encoder = "lite0" if "--encoder lite0" in line else "plain"
         with monkeypatch.context() as patch:
-            if (
-                encoder in trained
-            ):  # one real training of each network will do: building its graph takes most of the time
+            # One real training of each network will do: building its graph takes most of the time.
+            if encoder in trained:
                 patch.setattr(keras.Model, "fit", read_a_batch)
             if "train/fit.py" in line:
                 trained.add(encoder)

@@ -21,9 +21,8 @@ from train.foreign.graph import flatten, with_background, with_margin, without_l
 from train.foreign.input_scale import UNIT, WAYS, InputScale, said_by, split_front, with_input
 from train.foreign.reading import read_keras
 from train.keras_model import keras_segmenter, load_keras
-from train.runs import RUN_NAME, read_run, sha256_of, versions
+from train.runs import RUN_NAME, SPLIT_NAME, read_run, sha256_of, versions
 
-SPLIT_NAME = "split.json"
 TRIED_PHOTOS = 8
 SAME = 0.005  # of mean Dice: 0..1 is taken where another way is no better than this
 Log = Callable[[str], Any]
