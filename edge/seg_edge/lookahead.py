@@ -6,7 +6,6 @@ See `docs/decisions/steady-masks.md`.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from seg_edge.errors import UsageError
 from seg_edge.postprocess import ScoreMap
 from seg_edge.segmentation import Segmentation
 from seg_edge.smooth import DEFAULT_SMOOTH, LONGEST_MEMORY, Memory, small_picture, trust
+from seg_edge.timing import timed
 
 MOST_FRAMES = 15  # whose pictures wait too; in 4K they have 25 MB each
 
@@ -57,7 +57,17 @@ class Lookahead:
 
     def add(self, answer: Segmentation) -> Segmentation | None:
         """Takes the answer for the next frame; gives the steady one of the frame `frames` before it, or None yet."""
-        began = time.perf_counter()
+        timing_ms = dict(answer.timing_ms)
+        with timed(timing_ms, "postprocess"):
+            self._hold(replace(answer, timing_ms=timing_ms))
+        return self._steady() if len(self._held) > self.frames else None
+
+    def rest(self) -> Iterator[Segmentation]:
+        """The answers that still wait, when no more come."""
+        while self._held:
+            yield self._steady()
+
+    def _hold(self, answer: Segmentation) -> None:
         scores = answer.score_map.stored
         picture = small_picture(answer.pixels, scores.shape)
         if self._memory is None:
@@ -68,15 +78,16 @@ class Lookahead:
         flat = (len(scores), -1)
         own = (scores.reshape(flat).astype(np.float32), picture.reshape(flat).astype(np.float32))
         self._held.append(_Held(answer, *own, *means))
-        return self._steady(began) if len(self._held) > self.frames else None
 
-    def rest(self) -> Iterator[Segmentation]:
-        """The answers that still wait, when no more come."""
-        while self._held:
-            yield self._steady(time.perf_counter())
-
-    def _steady(self, began: float) -> Segmentation:
+    def _steady(self) -> Segmentation:
         held = self._held.popleft()
+        timing_ms = dict(held.answer.timing_ms)
+        with timed(timing_ms, "postprocess"):
+            score_map = self._mean_scores(held)
+            labels = score_map.labels(held.answer.labels.shape)  # type: ignore[arg-type]
+        return replace(held.answer, labels=labels, score_map=score_map, timing_ms=timing_ms)
+
+    def _mean_scores(self, held: _Held) -> ScoreMap:
         stored = held.answer.score_map.stored
         holds, total = np.ones_like(held.frames), held.frames.copy()
         scores = held.mean_scores.reshape(stored.shape) * total[..., np.newaxis]
@@ -87,8 +98,4 @@ class Lookahead:
         scores /= total[..., np.newaxis]
         if stored.dtype != np.float32:
             scores = np.rint(scores).astype(stored.dtype)
-        score_map = ScoreMap(scores, held.answer.score_map.spec, held.answer.score_map.kind)
-        labels = score_map.labels(held.answer.labels.shape)  # type: ignore[arg-type]
-        spent_ms = (time.perf_counter() - began) * 1000
-        timing = {**held.answer.timing_ms, "postprocess": held.answer.timing_ms["postprocess"] + spent_ms}
-        return replace(held.answer, labels=labels, score_map=score_map, timing_ms=timing)
+        return ScoreMap(scores, held.answer.score_map.spec, held.answer.score_map.kind)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_edge import Segmenter
+from seg_edge import Segmenter, timing
 from seg_edge.errors import UsageError
 from seg_edge.lookahead import Lookahead
 from seg_edge.postprocess import ScoreMap
@@ -67,6 +67,14 @@ def test_nothing_trails_or_runs_ahead_where_something_moves() -> None:
     answers = [answer_of(scores_of(mask), with_square(background, mask)) for mask in masks]
     for one, mask in zip(look_ahead(answers), masks, strict=True):
         assert ((one.labels > 0) != mask).mean() < 0.01
+
+
+def test_taking_an_answer_and_steadying_it_count_as_its_postprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
+    answers = [answer_of(scores_of(square_at(20)), textured()) for _ in range(AHEAD + 2)]
+    assert [one.timing_ms["postprocess"] for one in look_ahead(answers)] == [2000.0] * len(answers)
+    assert answers[0].timing_ms["postprocess"] == 0
 
 
 def test_what_is_out_of_range_is_refused() -> None:
