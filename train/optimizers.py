@@ -1,24 +1,30 @@
-"""Adam and AdamW whose average of the weights follows quickly at first.
+"""Adam and AdamW whose average of the weights follows quickly at first, and whose step is a small graph.
 
 A fixed momentum of 0.98 lags fifty steps behind, more than a short training has: what is validated then is half the
 random start. Here the momentum at step t is at most (1 + t) / (10 + t), as in `tf.train.ExponentialMovingAverage`.
+
+Keras computes the schedule and the momentum anew for every variable; here they are computed once a step.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 
 
-class _QuickAverage:
-    """Keras reads `ema_momentum` at every step."""
+class _OnceAStep:
+    """Keras reads `learning_rate` and `ema_momentum` for each variable at every step."""
 
     _momentum = 0.99
+    _now: SimpleNamespace | None = None  # within a step: its learning_rate and momentum
     iterations: Any
 
     @property
     def ema_momentum(self) -> Any:
+        if self._now:
+            return self._now.momentum
         step = keras.ops.cast(self.iterations, "float32")
         return keras.ops.minimum(self._momentum, (1 + step) / (10 + step))
 
@@ -26,10 +32,20 @@ class _QuickAverage:
     def ema_momentum(self, value: float) -> None:
         self._momentum = value
 
+    def _get_current_learning_rate(self) -> Any:
+        return self._now.learning_rate if self._now else super()._get_current_learning_rate()  # type: ignore[misc]
 
-class Adam(_QuickAverage, keras.optimizers.Adam):
+    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
+        self._now = SimpleNamespace(learning_rate=self.learning_rate, momentum=self.ema_momentum)
+        try:
+            super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
+        finally:
+            self._now = None
+
+
+class Adam(_OnceAStep, keras.optimizers.Adam):
     """Keras' own, with that average."""
 
 
-class AdamW(_QuickAverage, keras.optimizers.AdamW):
+class AdamW(_OnceAStep, keras.optimizers.AdamW):
     """Keras' own, with that average."""
