@@ -1,4 +1,4 @@
-"""A data folder: which photos and masks are in it, and whether they fit each other.
+"""A data folder: its photos and masks, and whether they match.
 
 It holds `images/` and `masks/` (8-bit label maps, `<stem>.png`, at the upright photo's size; 0 is background, 255 marks
 pixels that don't count) and `labels.txt`, one class name a line, background first: what `train/masks.py` writes. An
@@ -117,9 +117,9 @@ def class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
-    strange = [name for name in names if not name or not name.isprintable()]
-    if strange:
-        raise DataError(f"{where}: the class name {strange[0]!a} is empty or can't be printed; give it another.")
+    unprintable = [name for name in names if not name or not name.isprintable()]
+    if unprintable:
+        raise DataError(f"{where}: the class name {unprintable[0]!a} is empty or can't be printed; give it another.")
 
 
 def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[frozenset[int]]:
@@ -127,14 +127,16 @@ def check_examples(examples: Sequence[Example], names: Sequence[str]) -> list[fr
 
     def inspect(example: Example) -> tuple[frozenset[int], str]:
         mask = example.load_mask()
-        shown = read_header(example.image).upright_size_wh
-        if shown != (mask.shape[1], mask.shape[0]):
-            problem = f"{example.mask.name} is {mask.shape[1]}x{mask.shape[0]}, its upright photo {shown[0]}x{shown[1]}"
+        size_wh = read_header(example.image).upright_size_wh
+        if size_wh != (mask.shape[1], mask.shape[0]):
+            problem = (
+                f"{example.mask.name} is {mask.shape[1]}x{mask.shape[0]}, its upright photo {size_wh[0]}x{size_wh[1]}"
+            )
             return frozenset(), problem
         values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-        strange = [int(v) for v in values if len(names) <= v != IGNORE]
-        if strange:
-            return frozenset(), f"{example.mask.name} holds the value {strange[0]}"
+        unknown = [int(v) for v in values if len(names) <= v != IGNORE]
+        if unknown:
+            return frozenset(), f"{example.mask.name} holds the value {unknown[0]}"
         return frozenset(int(v) for v in values if 0 < v < len(names)), ""
 
     with ThreadPoolExecutor() as pool:
@@ -162,10 +164,10 @@ def assigned_splits(folder: Path, examples: Sequence[Example]) -> dict[Example, 
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = {row.get("name"): row.get("split") for row in csv.DictReader(stream)}
     parts = {example: rows.get(example.name) or "" for example in examples}
-    strange = [example.name for example, part in parts.items() if part not in PARTS]
-    if strange:
+    without = [example.name for example, part in parts.items() if part not in PARTS]
+    if without:
         raise DataError(
-            f"{path}: {len(strange)} photos have no split of train, val or test there, first {strange[0]!r}."
+            f"{path}: {len(without)} photos have no split of train, val or test there, first {without[0]!r}."
         )
     if "test" not in parts.values():
         parts = {example: "test" if part == "val" else part for example, part in parts.items()}

@@ -1,4 +1,4 @@
-"""The flicker score: how often a pixel changes its class although the picture there stood still.
+"""The flicker score: how often a pixel changes class while the picture there stands still.
 
 Over all pairs of consecutive frames it is
 
@@ -29,7 +29,7 @@ REACH = np.ones((11, 11), np.uint8)  # 5 pixels to each side
 
 
 class FlickerMeter:
-    """Scores a stream's flicker as it passes; see the module for the definition. Needs the memory of one frame."""
+    """Scores the flicker of a stream, frame by frame; see the module for the definition. Keeps one frame in memory."""
 
     def __init__(self) -> None:
         self._still = self._flickered = 0

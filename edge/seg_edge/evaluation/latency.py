@@ -1,8 +1,8 @@
 """How long one inference takes, several models compared in one run.
 
-On a machine that does anything else, a model timed now and another timed later say more about the machine than about
-the models. So they take turns, in each turn in another order, which chance decides (none always runs after the same
-other, whose leftovers in the caches it would find), and two are compared by the median of the ratios of each turn.
+On a machine that does anything else, two models timed one after the other say more about the machine than about the
+models. So they take turns, each turn in another random order (none always finds the same other one's data in the
+caches), and two are compared by the median of the ratios of each turn.
 
 What is timed is `LiteRT.run`, which is what runs behind a camera: the input tensor copied in, the inference, the scores
 copied out. Resizing the picture and making labels of the scores are not in it.
@@ -38,7 +38,7 @@ class Timing:
         samples: Milliseconds of each run, in the order of the turns.
         threads: CPU threads of each inference.
         load: `os.getloadavg` before the first and after the last run: 1, 5 and 15 minutes; empty where it isn't known.
-        every: It took part only in every `every`-th turn, from the first on.
+        every: It took part in one turn of so many, from the first on.
     """
 
     samples: tuple[float, ...]
@@ -48,17 +48,17 @@ class Timing:
 
     @property
     def median_ms(self) -> float:
-        """The middle run; the figure to report."""
+        """The median, which is the figure to report."""
         return float(np.median(self.samples))
 
     @property
     def p5_ms(self) -> float:
-        """One run of twenty was quicker: near what a quiet machine would take."""
+        """The 5th percentile: near what a quiet machine would take."""
         return float(np.percentile(self.samples, 5))
 
     @property
     def p95_ms(self) -> float:
-        """One run of twenty was slower."""
+        """The 95th percentile."""
         return float(np.percentile(self.samples, 95))
 
     @property
@@ -139,7 +139,7 @@ def time_in_turns(
         runs: Turns.
         warmup: Turns before them that don't count.
         seconds: See `measure`.
-        every: For the slow ones, n: they take part only in every n-th turn.
+        every: For the slow ones, n: they take part in one turn of n.
         seed: Of the order in each turn.
 
     Raises:

@@ -1,9 +1,9 @@
 """Scores of a model over photos with masks: each photo's raw counts, and what follows from them.
 
-A score over some photos says how good a model is on photos like these only as far as there are enough of them. So it
-can be had with an interval: the percentile bootstrap over photos (Efron & Tibshirani, An Introduction to the Bootstrap,
+A score over a few photos says little about other photos like them. So it can be given with an interval: the percentile
+bootstrap over photos (Efron & Tibshirani, An Introduction to the Bootstrap,
 1993, chapter 13), which draws as many photos, with replacement, again and again, and takes the middle 95 % of the
-scores. Photos that are near twins of each other make it narrower than it should be.
+scores. Near-duplicate photos make it narrower than it should be.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PhotoScore:
         return mean_foreground(dice(self.matrix))
 
     def to_json(self) -> dict[str, Any]:
-        """The raw counts, from which every score can be had again."""
+        """The raw counts, from which every score can be computed."""
         return {
             "name": self.name,
             "matrix": self.matrix.tolist(),
@@ -101,7 +101,7 @@ class Scores:
         return mean_foreground(self.boundary)
 
     def at_least(self, share: float) -> Scores:
-        """The photos that the foreground fills by at least `share`."""
+        """The photos of which the foreground covers at least `share`."""
         return Scores(self.classes, tuple(photo for photo in self.photos if photo.share >= share))
 
     @property
@@ -114,7 +114,7 @@ class Scores:
 
         Returns:
             Lowest and highest of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`, and `dice` by class; None
-            where the score is NaN or of fewer photos than `ENOUGH`, which would look surer than they are.
+            where the score is NaN or of fewer photos than `ENOUGH`, where an interval would promise too much.
         """
         photos, names = len(self.photos), self.classes[1:]
         if photos < ENOUGH:
@@ -181,7 +181,7 @@ def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
 
 
 def rounded(value: float) -> float | None:
-    """Four digits, for JSON; None for NaN, which JSON has not."""
+    """Four digits, for JSON; None for NaN, which JSON doesn't have."""
     return None if np.isnan(value) else round(float(value), 4)
 
 

@@ -1,4 +1,4 @@
-"""Photos of somebody or something to annotate and learn from, taken while they move before the camera."""
+"""Photos to annotate and train on, taken of somebody or something that moves in front of the camera."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Collect:
 
     Args:
         name: Of the class. With a folder before it, as in `more/cat`, that is where they go, else into `photos`.
-        log: Takes a line at the end: how many there are.
+        log: Receives a line at the end with the number of photos.
 
     Raises:
         OutputError: The folder can't be made.

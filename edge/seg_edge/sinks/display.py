@@ -1,8 +1,8 @@
-"""Can a window be shown here? Found out before the first one is opened, because Qt aborts the process where it can't.
+"""Whether a window can be shown here, checked before the first is opened: where it can't, Qt aborts the process.
 
-Nothing here opens a window. Looked at in turn: does this OpenCV have windows at all, is there a display that its Qt can
-use, and does that display let us in. The last is asked of the X server by the very library Qt will use, in a process
-of its own: an `ssh -X` that has ended, or a cookie that is missing, shows in no variable.
+Nothing here opens a window. Checked in turn: was this OpenCV built with windows, is there a display that its Qt can
+use, and does that display accept a connection. For the last, the library that Qt will use connects to the X server in a
+process of its own: no variable shows that an `ssh -X` has ended or that a cookie is missing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from seg_edge.system.board import Machine
 
 ANSWER_SECONDS = 5.0  # an X server over a slow ssh takes one; one that hangs takes for ever
 
-# Exits with 0 where the X server lets us in. The library is Qt's own plugin where OpenCV brings one (its libxcb is
-# found through it, and whatever else it needs is loaded with it), else the system's libxcb.
+# Exits with 0 if the X server accepts the connection. The library is Qt's own plugin where OpenCV brings one (its
+# libxcb is found through it, and whatever else it needs is loaded with it), else the system's libxcb.
 PROBE = """
 import ctypes, sys
 try:

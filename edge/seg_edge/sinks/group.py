@@ -1,4 +1,4 @@
-"""All sinks of a camera as one: what one can't do is no reason for the others to stop."""
+"""All sinks of a camera as one: when one fails, the others go on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SinkGroup:
 
     Args:
         controls: Of the camera.
-        log: Takes news for the user.
+        log: Receives messages for the user.
 
     Attributes:
         failures: What went wrong, one sentence each.
@@ -29,7 +29,7 @@ class SinkGroup:
         self.failures: list[str] = []
 
     def add(self, sink: Sink) -> None:
-        """Has it take frames from now on, and closes it in the end."""
+        """Adds a sink, which is closed with the others."""
         self._open.append(sink)
 
     def publish(self, item: OutputFrame) -> None:
@@ -39,7 +39,7 @@ class SinkGroup:
                 sink.publish(item)
             except OutputError as error:
                 self._fail(error)
-                with contextlib.suppress(OutputError):  # it has said already what is wrong
+                with contextlib.suppress(OutputError):  # its failure is reported already
                     self._close(sink)
                 if all(isinstance(other, Snapshots) for other in self._open):
                     self._controls.stop("nothing is left to publish to")

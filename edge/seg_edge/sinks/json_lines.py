@@ -33,7 +33,7 @@ class JsonLines:
     Args:
         stream: Where to, such as `sys.stdout`. It stays open; what is in its buffer is written out first, and
             nothing else may be written to it until `close`.
-        controls: Told when the reader has gone.
+        controls: Stopped when the reader has gone.
 
     Attributes:
         name: `--json`.

@@ -1,6 +1,6 @@
-"""Words on a picture: panels that stay legible on anything, the class legend, messages.
+"""Text on a picture: on panels that keep it legible, the class legend, messages.
 
-All of it draws into the picture given. Sizes follow the picture's height, so a window that scales it scales them alike.
+All of it draws into the given picture. Sizes follow the picture's height, so they scale with a window.
 """
 
 from __future__ import annotations

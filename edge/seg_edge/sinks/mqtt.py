@@ -17,9 +17,9 @@ from seg_edge.json_text import json_text
 from seg_edge.sinks.sink import OutputFrame
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
-EVERY_S = 1.0  # shares are told so often
-APPEARS_AT, LEAVES_AT = 0.01, 0.005  # shares of the picture; two, so that one at the limit doesn't come and go
-SURE_S = 0.5  # that it is there, or not, before that is told
+EVERY_S = 1.0  # between two messages with the shares
+APPEARS_AT, LEAVES_AT = 0.01, 0.005  # shares of the picture, with hysteresis
+SURE_S = 0.5  # a class must stay, or be gone, before an event is sent
 CONNECT_S = 10.0
 LAST_S = 2.0
 DISCOVERY = "homeassistant"
@@ -37,7 +37,7 @@ class Mqtt:
         url: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS.
         name: What the camera is called.
         classes: Background first.
-        log: Takes news for the user, from any thread.
+        log: Receives messages for the user, from any thread.
 
     Raises:
         UsageError: It is no such address, or no name.
@@ -90,40 +90,40 @@ class Mqtt:
             )
 
     def publish(self, item: OutputFrame) -> None:
-        """Tells what is seen, where that is due."""
+        """Sends an event for each class that appeared or left, and the shares once a second."""
         now, shares = time.monotonic(), item.answer.areas
         for name in self._classes:
-            self._look(name, shares[name], now)
+            self._update(name, shares[name], now)
         if now >= self._next:
             self._next = now + EVERY_S
             self._send("state", {name: _percent(shares[name]) for name in self._classes}, retain=True)
 
-    def _look(self, name: str, share: float, now: float) -> None:
-        there = share >= (LEAVES_AT if self._present[name] else APPEARS_AT)
-        if there == self._present[name]:
+    def _update(self, name: str, share: float, now: float) -> None:
+        present = share >= (LEAVES_AT if self._present[name] else APPEARS_AT)
+        if present == self._present[name]:
             self._since.pop(name, None)
         elif now - self._since.setdefault(name, now) >= SURE_S:
             del self._since[name]
-            self._present[name] = there
-            kind = "appeared" if there else "left"
+            self._present[name] = present
+            kind = "appeared" if present else "left"
             self._send("event", {"event_type": kind, "class": name, "share": _percent(share)})
 
     def idle(self, message: str) -> None:
-        """Tells nothing."""
+        """Sends nothing."""
 
     def close(self) -> None:
-        """Says that the camera is off. May be called twice."""
+        """Publishes `offline` and disconnects. May be called twice."""
         if self._closed:
             return
         self._closed = True
         if self._client.is_connected():
-            told = self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True)
-            told.wait_for_publish(LAST_S)
+            message = self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True)
+            message.wait_for_publish(LAST_S)
         self._client.disconnect()
         self._client.loop_stop()
 
     def _send(self, topic: str, document: dict[str, Any], retain: bool = False) -> None:
-        if self._client.is_connected():  # what nobody could hear is not kept for later
+        if self._client.is_connected():  # messages are not queued while disconnected
             self._client.publish(f"{self._topic}/{topic}", json_text(document), qos=0, retain=retain)
 
     def _connected(self, client: Any, userdata: object, flags: object, reason: Any, properties: object) -> None:
@@ -136,7 +136,7 @@ class Mqtt:
 
     def _disconnected(self, client: Any, userdata: object, flags: object, reason: Any, properties: object) -> None:
         if not self._closed and not self._refused:
-            self._log(f"--mqtt: {self._shown} is gone ({reason}); it is tried again")
+            self._log(f"--mqtt: {self._shown} disconnected ({reason}); reconnecting")
 
     def _discovery(self) -> dict[str, dict[str, Any]]:
         common = {

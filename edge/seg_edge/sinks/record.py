@@ -22,7 +22,7 @@ from seg_edge.sinks.video_formats import video_format
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.video_file import VideoFileSource
 
-# A card that takes its time for a quarter of a second costs no picture; 1080p pictures are 6 MB each.
+# Pictures: a card may stall for a quarter of a second and none is dropped; in 1080p each has 6 MB.
 WAITING = 8
 LONGEST_GAP_S = 10.0
 CLOSING_S = 60.0
@@ -71,7 +71,7 @@ class Record:
         self._indexed_last = form.container in ("mp4", "mov")
         if not 0 < fps <= 1000:
             raise UsageError(f"{path}: {fps:g} frames a second is no rate to record at; give one with --fps.")
-        _check_place(path, force)
+        _check_path(path, force)
         self._queue: queue.Queue[tuple[np.ndarray, float] | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
         self._closed = self._ended = False
@@ -133,21 +133,21 @@ class Record:
             raise error
 
     def _work(self) -> None:
-        """The thread. After an error it goes on taking pictures, so that nobody waits for it."""
+        """The thread. After an error it goes on emptying the queue, so that `close` doesn't wait for it."""
         try:
             self._encode()
             self._finisher.shutdown()
             for finishing in self._finishing:
                 finishing.result()
         except Exception as error:
-            self._error = self._told(error) if isinstance(error, OutputError) and self.path.exists() else error
+            self._error = self._with_outcome(error) if isinstance(error, OutputError) and self.path.exists() else error
             while not self._ended:
                 self._next()
         finally:
             self._finisher.shutdown()
 
-    def _told(self, error: OutputError) -> OutputError:
-        """The error, with what is left: a disk that is full at once may hold a file in which no picture is."""
+    def _with_outcome(self, error: OutputError) -> OutputError:
+        """The error, and whether the file plays; one without a picture is deleted."""
         try:
             with contextlib.closing(VideoFileSource(SourceRequest(str(self.path), ANY_INPUT_WH, live=False))):
                 return OutputError(f"{error} What was recorded until then is kept.")
@@ -191,8 +191,8 @@ class Record:
         self._finished(path)
 
 
-def _check_place(path: Path, force: bool) -> None:
-    """Before the camera starts: whether there will be a file."""
+def _check_path(path: Path, force: bool) -> None:
+    """Checks before the camera starts that the file can be written."""
     if path.is_dir() or (path.exists() and not force):
         raise OutputError(f"{path}: exists; choose another name, or replace it with --force.")
     try:

@@ -18,13 +18,13 @@ class Snapshots:
     """Writes the next picture as `seg-edge-YYYYmmdd-HHMMSS.jpg` whenever `controls.snapshot` is set, and clears it.
 
     The name has the local time at which the picture was taken; `-2`, `-3`, ... follows where that is taken already.
-    Encoding and writing happen on a thread: a slow card doesn't stop the camera. What is asked for meanwhile is done
-    next.
+    Encoding and writing happen on a thread: a slow card doesn't stop the camera. A snapshot asked for meanwhile is
+    taken next.
 
     Args:
         folder: Where to; made when the first picture comes.
-        controls: Whose `snapshot` is looked at.
-        saved: Takes each file when it is written, on the writing thread.
+        controls: Whose `snapshot` asks for one.
+        saved: Called with each file once it is written, on the writing thread.
 
     Attributes:
         name: `--snapshots FOLDER`.
@@ -50,7 +50,7 @@ class Snapshots:
             self._writer.start(self._write, item.picture, taken)
 
     def idle(self, message: str) -> None:
-        """Waits for the next picture: the last one isn't what was asked for."""
+        """Waits for the next picture; the last one was taken before the request."""
 
     def close(self) -> None:
         """Finishes what is being written. May be called twice.
@@ -69,7 +69,7 @@ class Snapshots:
         self._saved(path)
 
     def _reserve(self, stem: str) -> Path:
-        """An empty file of a name that nothing had, so that two programs in one folder don't take the same."""
+        """Creates an empty file under a free name, so that two programs in one folder don't choose the same."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for name in _names(stem):

@@ -70,7 +70,7 @@ class Window:
         }
 
     def publish(self, item: OutputFrame) -> None:
-        """Shows one frame and sees to the keys. Some 3 ms at 640x480, of which 2 are OpenCV's wait for keys, asleep."""
+        """Shows one frame and handles keys. About 3 ms at 640x480, 2 of them OpenCV's wait for a key, asleep."""
         if self._closed:
             return
         now = time.monotonic()
@@ -88,7 +88,7 @@ class Window:
         if self._closed:
             return
         if not message and self._last is not None:  # the next frame of a slow camera isn't due yet
-            self._see_to_keys()
+            self._handle_keys()
             return
         if self._last is None:
             picture: np.ndarray = np.full((480, 640, 3), 32, np.uint8)
@@ -136,11 +136,11 @@ class Window:
             scale = min(1.0, LARGEST_WH[0] / width, LARGEST_WH[1] / height)
             cv2.resizeWindow(self._title, round(width * scale), round(height * scale))
         cv2.imshow(self._title, picture)
-        self._see_to_keys()
+        self._handle_keys()
 
-    def _see_to_keys(self) -> None:
+    def _handle_keys(self) -> None:
         key = cv2.pollKey()
-        if self._was_closed():  # looked at before the next imshow, which would open it again
+        if self._was_closed():  # checked before the next imshow, which would open it again
             self._closed = True
             self._controls.stop()
         elif key != -1:
@@ -167,7 +167,7 @@ class Window:
             keys = [(f"e 1-{len(self._effects)}", "effect"), *keys]
         return [[(key, True), (does, False), ("", False)] for key, does in keys]
 
-    def _say(self, notice: str) -> None:
+    def _notify(self, notice: str) -> None:
         self._notice, self._notice_until = notice, time.monotonic() + NOTICE_SECONDS
 
     def _next_effect(self) -> None:
@@ -178,15 +178,15 @@ class Window:
 
     def _choose_effect(self, effect: str) -> None:
         self._controls.effect = effect
-        self._say(effect)
+        self._notify(effect)
 
     def _mirror(self) -> None:
         self._controls.mirror = not self._controls.mirror
-        self._say("mirror on" if self._controls.mirror else "mirror off")
+        self._notify("mirror on" if self._controls.mirror else "mirror off")
 
     def _snapshot(self) -> None:
         self._controls.snapshot.set()
-        self._say("snapshot")
+        self._notify("snapshot")
 
     def _toggle_legend(self) -> None:
         self._legend = not self._legend

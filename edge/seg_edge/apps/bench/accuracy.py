@@ -1,4 +1,4 @@
-"""Accuracy on photos with masks: every model on every photo, what the scores are sure to, and who agrees with whom."""
+"""Accuracy on photos with masks: every model on every photo, with intervals and the agreement with the full model."""
 
 from __future__ import annotations
 

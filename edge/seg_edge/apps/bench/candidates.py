@@ -1,4 +1,4 @@
-"""What is measured: models by name, each with a way to open it in another process."""
+"""The models to measure, by name; each can be opened in another process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Candidate:
         open: Makes a Segmenter with so many threads. Can be pickled, as it is called in other processes.
         role: `model`, `reference`, `full` (what others are made of), or `peer` (of other people).
         file: Its file; `seg-edge image --model` takes it if it is a `.tflite`. None where it has none.
-        about: What a reader of the report should know of it.
+        about: A note for readers of the report.
     """
 
     name: str
@@ -44,7 +44,7 @@ def candidate(model: str | Path, name: str = "", role: str = "model", about: str
     """A bundled model or a `.tflite` file; called by its file's name unless another is given.
 
     Raises:
-        ModelError: It isn't there or not to be trusted.
+        ModelError: It isn't there or can't be trusted.
     """
     file = open_model(model)
     where: str | Path = model if file.name == str(model) else file.path.resolve()
@@ -63,19 +63,19 @@ def reference() -> Candidate:
     return candidate(REFERENCE, "reference", "reference", about)
 
 
-def describe(chosen: Candidate) -> dict[str, Any]:
-    """What the results say of a candidate: role, bytes, SHA-256, input, and its card's scores.
+def describe(candidate: Candidate) -> dict[str, Any]:
+    """A candidate's entry in the results: role, bytes, SHA-256, input, classes and version.
 
     Raises:
         ModelError: It can't be loaded.
     """
-    segmenter = chosen.open(1)
+    segmenter = candidate.open(1)
     spec, card = segmenter.backend.input, segmenter.file.card
-    content = chosen.file.read_bytes() if chosen.file else b""
+    content = candidate.file.read_bytes() if candidate.file else b""
     return {
-        "role": chosen.role,
-        "about": chosen.about,
-        "file": chosen.file.name if chosen.file else None,
+        "role": candidate.role,
+        "about": candidate.about,
+        "file": candidate.file.name if candidate.file else None,
         "bytes": len(content) or None,
         "sha256": hashlib.sha256(content).hexdigest() if content else None,
         "input_wh": [spec.shape[2], spec.shape[1]],

@@ -1,4 +1,4 @@
-"""A cold start: what one photo costs as a whole process, from the command to the picture."""
+"""A cold start: time and memory of one photo in a process of its own, from the command to the picture."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.apps.bench.figures import percentiles
 from seg_edge.errors import SegEdgeError
 
-# `seg-edge`, which at its end writes its peak memory into a file. The kernel's account of a child begins with what its
-# parent had when it started it, so it must be asked from inside; see seg_edge.system.memory.
+# `seg-edge`, which writes its peak memory into a file at exit. It is read from inside, as the kernel's account of a
+# child begins with what its parent had when it started it; see seg_edge.system.memory.
 PROGRAM = (
     "import atexit, pathlib, sys; from seg_edge.system.memory import peak_mb; from seg_edge.commands.cli import main; "
     "atexit.register(lambda: pathlib.Path(sys.argv[1]).write_text(str(peak_mb()))); main(sys.argv[2:])"
@@ -45,9 +45,9 @@ def run_once(arguments: Sequence[str], before: str = "") -> tuple[float, float]:
 
 
 def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: int, runs: int) -> list[dict[str, Any]]:
-    """`seg-edge image` on one JPEG with each model in turn, in random order, after a turn that doesn't count.
+    """`seg-edge image` on one JPEG with each model in turn, in random order, after a warm-up turn.
 
-    That turn also leaves what is read from the disk in memory: the very first start after a boot takes longer.
+    The warm-up also brings the files into memory: the very first start after a boot takes longer.
 
     Returns:
         For each candidate that is a `.tflite`: `ms` (see `seg_edge.apps.bench.figures.percentiles`) and `peak_mb`,

@@ -1,4 +1,4 @@
-"""Samples to figures: percentiles that there are enough samples for, and ratios with intervals."""
+"""From samples to figures: percentiles where there are enough samples, and ratios with intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDED = {50: 1, 95: 20, 99: 100}
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, Any]:
-    """`n`, `min`, `p50`, `p95`, `p99` of milliseconds; None where there are too few samples to tell."""
+    """`n`, `min`, `p50`, `p95`, `p99` of milliseconds; None where there are too few samples."""
     figures: dict[str, Any] = {"n": len(samples), "min": round(min(samples), 4)}
     for percent, needed in NEEDED.items():
         enough = len(samples) >= needed
@@ -25,7 +25,7 @@ def percentiles(samples: Sequence[float]) -> dict[str, Any]:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median's interval between two of the sorted values, and how sure it is, whatever the distribution.
+    """A distribution-free confidence interval of the median, and its confidence.
 
     The k-th lowest and k-th highest of n enclose the median with probability 1 - 2 P(Binomial(n, 1/2) < k) (H. A. David
     and H. N. Nagaraja, Order Statistics, 3rd ed., 2003, section 7.1). k is the largest for which that is at least
@@ -45,24 +45,24 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def ratio(rounds: Sequence[float]) -> dict[str, Any]:
     """The median of the rounds' ratios, its interval, and the ratios themselves."""
-    low, high, sure = median_interval(rounds)
+    low, high, confidence = median_interval(rounds)
     return {
         "median": round(float(np.median(rounds)), 4),
         "interval": [round(low, 4), round(high, 4)],
-        "confidence": round(sure, 4),
+        "confidence": round(confidence, 4),
         "rounds": [round(value, 4) for value in rounds],
     }
 
 
 def latency(rounds: Sequence[Round], reference: str) -> list[dict[str, Any]]:
-    """An entry for each candidate and number of threads: the model alone, a frame's way, and its stages."""
+    """An entry for each candidate and number of threads: the model alone, a whole frame, and its stages."""
     entries = []
-    for threads in sorted({found.threads for found in rounds}):
-        here = [found for found in rounds if found.threads == threads]
-        for name in here[0].inference:
-            alone = [found.inference[name] for found in here]
-            frames = [found.frame[name] for found in here]
-            against = [found.inference[reference] for found in here]
+    for threads in sorted({each.threads for each in rounds}):
+        same = [each for each in rounds if each.threads == threads]
+        for name in same[0].inference:
+            alone = [each.inference[name] for each in same]
+            frames = [each.frame[name] for each in same]
+            against = [each.inference[reference] for each in same]
             entries.append(
                 {
                     "model": name,
@@ -72,8 +72,7 @@ def latency(rounds: Sequence[Round], reference: str) -> list[dict[str, Any]]:
                     "frame_ms": percentiles([ms for timing in frames for ms in timing.samples]),
                     "frame_ratio": ratio([a.ratio_to(b) for a, b in zip(frames, against, strict=True)]),
                     "stages_ms": {
-                        stage: percentiles([ms for found in here for ms in found.stages[name][stage]])
-                        for stage in STAGES
+                        stage: percentiles([ms for each in same for ms in each.stages[name][stage]]) for stage in STAGES
                     },
                     "every": max(timing.every for timing in alone),
                     "samples_ms": [[round(ms, 4) for ms in timing.samples] for timing in alone],

@@ -58,7 +58,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
 
     Args:
         settings: What.
-        log: Is given a line now and then.
+        log: Receives lines of progress.
 
     Returns:
         The document; `seg_edge.apps.bench.document` says what it is, `docs/benchmarks.md` what is in it.

@@ -1,4 +1,4 @@
-"""Watches the board while something is measured: heat, throttling, load, energy; and says whether the figures count."""
+"""Monitors the board during a measurement: heat, throttling, load, energy; and judges whether the figures are valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PERIOD_S = 1.0
 
 
 class Watch:
-    """Made before anything works; `with watching()` around what is measured; then `verdict`.
+    """Create it before any work; measure inside `with watching()`; then ask for the `verdict`.
 
     Args:
         machine: Where facts come from.
@@ -31,11 +31,11 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Reads the board every second until the block's end: throttling may be over in a moment."""
-        over = threading.Event()
+        """Reads the board every second inside the block, as throttling may be brief."""
+        done = threading.Event()
 
         def work() -> None:
-            while not over.wait(PERIOD_S):
+            while not done.wait(PERIOD_S):
                 self.look()
 
         thread = threading.Thread(target=work, daemon=True)
@@ -43,7 +43,7 @@ class Watch:
         try:
             yield
         finally:
-            over.set()
+            done.set()
             thread.join()
 
     def look(self) -> None:
@@ -56,7 +56,7 @@ class Watch:
         """What was seen.
 
         Returns:
-            `valid`: whether the figures count. `reasons`: why they don't. `notes`: what a reader should know.
+            `valid`: whether the figures are valid. `reasons`: why they don't. `notes`: what a reader should know.
             `temperature_c`, `load`: before, highest, after. `watts`: mean of what the CPU packages, or a Raspberry
             Pi 5's power rails, say they drew; None where they don't.
         """

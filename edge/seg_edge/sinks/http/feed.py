@@ -1,4 +1,4 @@
-"""The newest frame, as a JPEG for whoever watches."""
+"""The newest frame, as a JPEG for every client."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from seg_edge.photo.write import encode_picture
 from seg_edge.sinks.sink import OutputFrame
 
 JPEG_QUALITY = 80
-REPEAT = 1.0  # seconds after which a picture is sent again, so that clients don't give up, and the vanished are noticed
+REPEAT = 1.0  # seconds after which a picture is sent again: clients don't time out, and closed connections are noticed
 HEALTHY = 10.0  # seconds without a frame after which the view is not well
 WAITING = "Waiting for the first picture."
-LINGER_S = 10.0  # the camera goes on so long after the last one has gone
-FRESH_S = 20.0  # whoever wants one picture waits so long for a camera that rested
+LINGER_S = 10.0  # the camera stays open this long after the last client has gone
+FRESH_S = 20.0  # a request for one picture waits this long for a camera that is being opened
 
 
 class Feed:
     """The newest frame, between the thread that publishes and those of the clients.
 
-    Whoever watches takes the newest when it is ready for it. The first to want a frame encodes it for all of them, so
-    that a frame nobody wants costs nothing, and one is never encoded twice.
+    Each client takes the newest when it is ready for it. The first to ask for a frame encodes it for all of them: a
+    frame that nobody asks for costs nothing, and none is encoded twice.
 
     Attributes:
         item: The newest frame; None before the first.
@@ -38,11 +38,11 @@ class Feed:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._encoding = threading.Lock()  # taken before the other where both are
+        self._encoding = threading.Lock()  # always acquired before `_changed`
         self.item: OutputFrame | None = None
         self.message = WAITING
         self.watchers = 0
-        self._serial = 0  # counts what there was to show
+        self._serial = 0  # of the picture to show
         self._jpeg, self._encoded = b"", -1  # and the serial it is of
         self._published = float("-inf")
         self._failure = ""
@@ -74,11 +74,11 @@ class Feed:
                 self._changed.notify_all()
 
     def alive(self) -> bool:
-        """Whether a frame came of late, or none needs to."""
+        """Whether a frame came in the last seconds, or the camera rests."""
         return self.resting or time.monotonic() - self._published < HEALTHY
 
     def wanted(self) -> bool:
-        """Whether somebody watches, or did of late."""
+        """Whether there are clients, or were in the last seconds."""
         with self._changed:
             return self.watchers > 0 or time.monotonic() - self._asked < LINGER_S
 
@@ -92,7 +92,7 @@ class Feed:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Counts a watcher while inside."""
+        """Counts as a client inside the block."""
         with self._changed:
             self.watchers += 1
         try:
@@ -135,7 +135,7 @@ class Feed:
             raise
 
     def close(self) -> None:
-        """Sends everyone home."""
+        """Ends every client's wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -155,7 +155,7 @@ def encode(picture: np.ndarray) -> bytes:
 
 
 def _placeholder(message: str) -> np.ndarray:
-    """A picture that says the message, for where there is none yet. OpenCV's font has ASCII alone."""
+    """A picture with the message, until there is a frame. OpenCV's font has only ASCII."""
     picture = np.full((480, 640, 3), 32, np.uint8)
     for row, line in enumerate(textwrap.wrap(message, 44)[:8]):
         place = (40, 220 + 32 * row)

@@ -1,4 +1,4 @@
-"""The site over HTTP, to programs, people and strangers: what is asked is checked, and what is wrong is refused."""
+"""The site over HTTP: every request is checked, and answered or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(request, client_address, server)
 
     def do_GET(self) -> None:
-        """Answers what is looked at."""
+        """Answers a GET."""
         if not self._trusted():
             return
         if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_error(404)
 
     def do_POST(self) -> None:
-        """Answers what shall change."""
+        """Answers a POST, which changes a setting."""
         if not self._trusted():
             return
         length = self.headers.get("Content-Length", "")
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer_json(200, {"effect": self.site.controls.effect, "mirror": self.site.controls.mirror})
 
     def _trusted(self) -> bool:
-        """Whether the request is for a name of this server; else it is answered with an error."""
+        """Whether the Host header names this server; if not, an error is sent."""
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1:
             self.send_error(400, explain="one Host was expected")
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Begins an answer with what all of them have."""
+        """Begins a response with the headers that all of them have."""
         super().send_response(code, message)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-store")
@@ -139,16 +139,18 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Allow", "GET, POST")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answers with a line of text, and ends the connection: what follows may be the rest of a bad request."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # what the base class says to methods it doesn't find
+        """Sends a line of text and closes the connection: what follows may be the rest of a bad request."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's answer to an unknown method
             code = HTTPStatus.METHOD_NOT_ALLOWED
-        if self.request_version == "HTTP/0.9":  # as garbage is taken for; it would be answered without a status
+        if (
+            self.request_version == "HTTP/0.9"
+        ):  # which the base class takes garbage for, and answers without a status line
             self.request_version = "HTTP/1.0"
         super().send_error(code, None, explain)  # not `message`, which may quote the request
 
     def version_string(self) -> str:
-        """Names the program, not the Python beneath."""
+        """The program's name, without Python's version."""
         return "seg-edge"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: only the command line prints."""
+        """Logs nothing: only the command line prints."""

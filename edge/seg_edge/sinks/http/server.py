@@ -1,4 +1,4 @@
-"""The port: a thread a client, not too many of them, and an end to them all."""
+"""The HTTP server: one thread a client, a limit to their number, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def listen(host: str, port: int, handler: MakeHandler, names: Iterable[str] = ()
     Args:
         host: Name or address; empty for all of this machine's.
         port: 0 takes a free one.
-        handler: Serves one connection, and is done when it is made.
-        names: Others that it answers to.
+        handler: Serves one connection in its constructor.
+        names: Further host names that it answers to.
     """
     return Server(open_port(host, port), host, handler, names)
 
@@ -36,7 +36,7 @@ class Server(ThreadingMixIn, TCPServer):
     """Knows its connections, to limit and to end them.
 
     Attributes:
-        names: Those it answers to.
+        names: The host names it answers to.
     """
 
     daemon_threads = True
@@ -60,12 +60,12 @@ class Server(ThreadingMixIn, TCPServer):
             super().process_request(request, client_address)
         else:
             with suppress(OSError):
-                request.settimeout(0)  # this is the thread that accepts: it waits for nobody
+                request.settimeout(0)  # this is the accepting thread, which must not block
                 request.send(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             super().shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """Ends a connection so that the client gets the answer: closed with something unread it would be reset."""
+        """Closes a connection after reading what is left, as unread data would make it a reset."""
         with suppress(OSError):
             request.shutdown(socket.SHUT_WR)
             request.settimeout(0.2)
@@ -86,5 +86,5 @@ class Server(ThreadingMixIn, TCPServer):
             self._changed.wait_for(lambda: not self._open, 2.0)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps quiet: clients vanish all the time."""
+        """Logs for debugging only: clients disconnect all the time."""
         LOG.debug("a request of %s failed", client_address, exc_info=True)

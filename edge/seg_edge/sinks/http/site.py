@@ -1,4 +1,4 @@
-"""What the page says, what may be changed from it, and what it may load."""
+"""The page's content, its settings and its Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Site:
     Args:
         feed: Where the frames come from.
         controls: What `control` changes.
-        effects: The names it takes.
+        effects: The names of effects that `control` accepts.
         frame_origins: Web sites that may show the page in a frame.
 
     Raises:
@@ -76,19 +76,19 @@ class Site:
         }
 
     def control(self, body: bytes) -> str:
-        """Does what the body of a POST asks for; answers with what is wrong about it, or nothing."""
+        """Applies the JSON body of a POST; returns what is wrong with it, empty if nothing is."""
         try:
-            asked = json.loads(body)
+            changes = json.loads(body)
         except (ValueError, RecursionError):
             return "the body is no JSON"
-        if not isinstance(asked, dict) or not asked or asked.keys() - {"effect", "mirror"}:
+        if not isinstance(changes, dict) or not changes or changes.keys() - {"effect", "mirror"}:
             return 'an object with "effect", "mirror" or both was expected'
-        if "effect" in asked and asked["effect"] not in self._effects:
+        if "effect" in changes and changes["effect"] not in self._effects:
             return f"the effect is none of {', '.join(self._effects)}"
-        if not isinstance(asked.get("mirror", False), bool):
+        if not isinstance(changes.get("mirror", False), bool):
             return "mirror is true or false"
-        self.controls.effect = asked.get("effect", self.controls.effect)
-        self.controls.mirror = asked.get("mirror", self.controls.mirror)
+        self.controls.effect = changes.get("effect", self.controls.effect)
+        self.controls.mirror = changes.get("mirror", self.controls.mirror)
         return ""
 
 
