@@ -10,8 +10,8 @@ from convert.pruning.budget import int8_of
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import measure
 from train.dataset import Dataset
+from train.network import build
 from train.recipes import Recipe
-from train.training import build
 
 WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # times the recipe's
 MULTIPLE = 8  # channels of a layer: processors take 8 at once

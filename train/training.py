@@ -18,8 +18,8 @@ from train.blind_guess import blind_dice
 from train.callbacks import Checkpoint, Progress, plot_curves, prepare_run
 from train.dataset import Dataset, fixed_stream, training_stream
 from train.keras_model import TrainedModel
-from train.lite0 import freeze_rows, lite0_unet
 from train.losses import DiceCoefficient
+from train.network import start
 from train.optimizers import Adam, AdamW
 from train.recipes import Recipe
 from train.runs import MODEL_NAME, RUN_NAME, versions
@@ -36,7 +36,6 @@ from train.strategy import (
     run_folder,
     worker_lost,
 )
-from train.unet import unet
 
 
 class TrainingTask(Protocol):
@@ -126,7 +125,7 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
     with strategy.scope():
-        model, about = _start(recipe, data, network, initial)
+        model, about = start(recipe, data, network, initial)
         context = input_context(strategy)
         size_wh = (model.input_shape[2], model.input_shape[1])
         if scenes:
@@ -135,41 +134,6 @@ def fit(
             task = MaskTask(data, recipe, size_wh, context)
         about |= task.about
         return _train(model, data, recipe, out, task, about, resume=resume, force=force, xla=xla, strategy=strategy)
-
-
-def _start(
-    recipe: Recipe, data: Dataset, network: Path | None, initial: Path | None
-) -> tuple[keras.Model, dict[str, Any]]:
-    """The model as the training begins, and where it comes from."""
-    trained = TrainedModel.load(network) if network else None
-    if trained:
-        trained.require_classes(len(data.classes))
-    model = trained.model if trained else build(recipe, len(data.classes))
-    start = TrainedModel.load(initial) if initial else None
-    if start:
-        _copy_weights(start, model)
-    freeze_rows(model, recipe.frozen_rows)
-    return model, {
-        "recipe": recipe.training_values() if trained else dataclasses.asdict(recipe),
-        **({"parent": trained.provenance} if trained else {}),
-        "initial": start.provenance if start else None,
-    }
-
-
-def build(recipe: Recipe, classes: int) -> keras.Model:
-    """The recipe's U-Net, untrained but for a pretrained encoder."""
-    if recipe.encoder == "lite0":
-        return lite0_unet(recipe.size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
-    if recipe.encoder != "plain":
-        raise UsageError(f"encoder is plain or lite0, got {recipe.encoder!r}")
-    return unet(
-        recipe.size_wh,
-        classes,
-        recipe.widths,
-        stem_stride=recipe.stem_stride,
-        decoder=recipe.decoder,
-        dropout=recipe.dropout,
-    )
 
 
 def train_model(
@@ -284,26 +248,6 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
     )
-
-
-def _copy_weights(start: TrainedModel, model: keras.Model) -> None:
-    """Weights of the layers that `start` has by the same name and of the same shapes, at least half of them."""
-    given = {layer.name: layer.get_weights() for layer in start.model.layers}
-    fitting = [layer for layer in model.layers if _shapes(given.get(layer.name, [])) == _shapes(layer.get_weights())]
-    copied, weights = sum(layer.count_params() for layer in fitting), model.count_params()
-    if copied < weights / 2:
-        raise DataError(
-            f"{start.path}: can't start from it, only {copied:,} of the model's {weights:,} weights are in it."
-        )
-    for layer in fitting:
-        layer.set_weights(given[layer.name])
-    if copied < weights:
-        new = ", ".join(layer.name for layer in model.layers if layer.weights and layer not in fitting)
-        print(f"{start.path} has {copied:,} of the model's {weights:,} weights; these layers start anew: {new}")
-
-
-def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:
-    return [weight.shape for weight in weights]
 
 
 def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path, says: bool) -> list[keras.callbacks.Callback]:

@@ -12,9 +12,10 @@ from convert.distillation.teacher import OUTPUTS_NAME, Teacher
 from seg_edge.errors import DataError
 from train.dataset import Dataset, held_out_photos
 from train.keras_model import TrainedModel
+from train.network import build
 from train.recipes import Recipe
 from train.runs import sha256_of
-from train.training import MaskTask, TrainingTask, build, train_model
+from train.training import MaskTask, TrainingTask, train_model
 
 
 def distill(
