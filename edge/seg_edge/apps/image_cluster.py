@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seg_edge.apps.image import USABLE_SHARE, ImageOptions, PhotoJob, PhotoResult, segment_photos
+from seg_edge.apps.image import USABLE_SHARE, segment_photos
+from seg_edge.apps.image_jobs import ImageOptions, PhotoJob, PhotoResult
 from seg_edge.errors import OutputError, SegEdgeError, UsageError
 from seg_edge.photo.read import one_line_name
 from seg_edge.segmenter import Segmenter

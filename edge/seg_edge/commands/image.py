@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seg_edge.commands.console import echo_json, note, printable
+from seg_edge.commands.console import note
+from seg_edge.commands.image_report import ImageReport
 from seg_edge.commands.options import (
     INPUT_PANEL,
     MODEL_PANEL,
@@ -31,8 +31,7 @@ from seg_edge.errors import OutputError, UsageError
 from seg_edge.models import DEFAULT_MODEL, PHOTO_MODEL
 
 if TYPE_CHECKING:
-    from seg_edge.apps.image import ImageOptions, PhotoResult
-    from seg_edge.segmenter import Segmenter
+    from seg_edge.apps.image_jobs import ImageOptions
 
 
 class PolygonFormat(StrEnum):
@@ -145,7 +144,8 @@ def image(
     as_json: JsonOption = False,
 ) -> None:
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
-    from seg_edge.apps.image import ImageOptions, PhotoJob, plan_jobs, segment_photos
+    from seg_edge.apps.image import segment_photos
+    from seg_edge.apps.image_jobs import ImageOptions, PhotoJob, plan_jobs
     from seg_edge.apps.image_outputs import STREAM, choose_place
     from seg_edge.photo.find import FoundPhotos, find_photos
     from seg_edge.segmenter import Segmenter, default_photo_model
@@ -181,7 +181,7 @@ def image(
     if piped:
         jobs = [PhotoJob(STREAM, jobs[0].outputs, "stdin", sys.stdin.buffer.read())]
 
-    report = _Report(segmenter, as_json, show_bar=len(jobs) > 1 and sys.stderr.isatty())
+    report = ImageReport(segmenter, as_json, show_bar=len(jobs) > 1 and sys.stderr.isatty())
     for argument, failure in found.failures.items():
         report.failed(str(failure), {"photo": argument, "error": str(failure)})
     with typer.progressbar(
@@ -228,81 +228,3 @@ def _write_coco(coco: Path, documents: list[dict[str, Any]]) -> None:
     from seg_edge.system.files import write_file
 
     write_file(coco, json_text(join_coco(documents)).encode())
-
-
-class _Report:
-    """What is said of the photos: a line each as they come, and what became of all of them at the end."""
-
-    def __init__(self, segmenter: Segmenter, as_json: bool, show_bar: bool) -> None:
-        self.segmenter, self.as_json, self.show_bar = segmenter, as_json, show_bar
-        self.coco: list[dict[str, Any]] = []
-        self._done = self._failed = self._had = self._ours = 0
-        self._blocked: list[PhotoResult] = []
-
-    def failed(self, message: str, document: dict[str, Any], say: bool = True) -> None:
-        self._failed += 1
-        if say:
-            note(f"error: {message}", over_line=self.show_bar)
-        if self.as_json:
-            echo_json(document)
-
-    def add(self, result: PhotoResult) -> None:
-        from seg_edge.apps.image import DONE_BEFORE
-
-        document = result.to_json(self.segmenter)
-        if result.error:
-            self._blocked += [result] if result.blocked else []
-            self.failed(result.error, document, say=not result.blocked)
-            return
-        if result.skipped:
-            self._had += result.skipped == DONE_BEFORE
-            self._ours += result.skipped != DONE_BEFORE
-            if self.as_json:
-                echo_json(document)
-            return
-        self._done += 1
-        self.coco += [result.coco] if result.coco else []
-        if result.content:
-            sys.stdout.buffer.write(result.content)
-            sys.stdout.buffer.flush()
-        elif self.as_json:
-            echo_json(document)
-        elif not (self.show_bar and sys.stdout.isatty()):
-            found = ", ".join(f"{name} {share:.1%}" for name, share in result.areas.items())
-            files = ", ".join(str(path) for path in result.outputs.values())
-            typer.echo(printable(f"{result.photo}: {found} -> {files}"))
-
-    def finish(self, left_out: Counter[str], count: int) -> None:
-        """Says what was left out and how many failed.
-
-        Raises:
-            typer.Exit: With 1, something failed, or nothing was done.
-        """
-        if len(self._blocked) == 1:
-            note(f"error: {self._blocked[0].error}")
-        elif self._blocked:
-            note(
-                f"error: {len(self._blocked)} photos have results already, the first is {self._blocked[0].photo}; "
-                "--skip-existing leaves such photos out, --force replaces the results."
-            )
-        if reasons := _left_out(left_out, self._ours):
-            note(f"left out: {reasons}")
-        if count > 1:
-            parts = {"done": self._done, "with results already left out": self._had, "failed": self._failed}
-            counts = ", ".join(f"{number} {what}" for what, number in parts.items() if number or what == "done")
-            number = count - self._ours
-            note(f"{number} photo{'' if number == 1 else 's'}: {counts}")
-        if self._failed or not (self._done or self._had):
-            raise typer.Exit(1)
-
-
-def _left_out(entries: Counter[str], results: int) -> str:
-    """`5 pictures that seg-edge made, 2 folders (--recursive reads them), 3 .mov and 1 .txt (no photos)`."""
-    counts = dict(entries)
-    parts = [f"{results} {'pictures' if results > 1 else 'picture'} that seg-edge made"] if results else []
-    for what, why in (("folder", " (--recursive reads them)"), ("linked folder", ""), ("hidden file", "")):
-        number = counts.pop(what, 0)
-        parts += [f"{number} {what}{'s' if number > 1 else ''}{why}"] if number else []
-    others = [f"{number} {kind}" for kind, number in sorted(counts.items(), key=lambda pair: -pair[1]) if number]
-    parts += [f"{', '.join(others)} (no photos)"] if others else []
-    return ", ".join(parts)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from seg_edge import Segmentation, Segmenter
 from seg_edge.apps import image as app
-from seg_edge.apps.image import ImageOptions, PhotoResult, plan_jobs, segment_photos
+from seg_edge.apps.image import segment_photos
+from seg_edge.apps.image_jobs import ImageOptions, PhotoResult, plan_jobs
 from seg_edge.apps.image_outputs import Place, choose_place
 from seg_edge.effects import EffectSettings
 from seg_edge.errors import UsageError
@@ -239,7 +240,8 @@ PEAK = """
 import sys
 from pathlib import Path
 from seg_edge import Segmenter
-from seg_edge.apps.image import ImageOptions, plan_jobs, segment_photos
+from seg_edge.apps.image import segment_photos
+from seg_edge.apps.image_jobs import ImageOptions, plan_jobs
 from seg_edge.apps.image_outputs import Place
 from seg_edge.effects import EffectSettings
 from seg_edge.photo.find import FoundPhotos

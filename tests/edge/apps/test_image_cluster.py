@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from seg_edge import Segmenter
-from seg_edge.apps.image import ImageOptions, PhotoJob, PhotoResult, plan_jobs
 from seg_edge.apps.image_cluster import PhotoActor, segment_photos_on_cluster
+from seg_edge.apps.image_jobs import ImageOptions, PhotoJob, PhotoResult, plan_jobs
 from seg_edge.apps.image_outputs import Place
 from seg_edge.commands.cli import app
 from seg_edge.errors import OutputError, UsageError
