@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import typer
 
+from benchmarks.growth import Samples, describe_speedup, line, medians, power_law
 from benchmarks.reporting.tables import markdown_table, number
 from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.apps.bench.document import describe_machine
@@ -47,7 +48,6 @@ PHOTO_WH = (640, 480)
 WARMUP_RUNS = 3
 Log = Callable[[str], object]
 Curve = dict[str, Any]
-Samples = Mapping[Any, Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,34 +101,6 @@ def measure_scale(quick: bool, log: Log) -> tuple[list[Curve], list[str]]:
     return curves, missing
 
 
-def power_law(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float | None]:
-    """`y = factor * x ** exponent` by least squares on the logarithms: factor, exponent, R² of the logarithms."""
-    xs, ys = np.log(x), np.log(y)
-    exponent, log_factor = np.polyfit(xs, ys, 1)
-    return float(np.exp(log_factor)), float(exponent), _r2(ys, log_factor + exponent * xs)
-
-
-def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float | None]:
-    """`y = fixed + each * x` by least squares on the relative errors, as errors grow with y: fixed, each, R²."""
-    xs, ys = np.array(x, float), np.array(y, float)
-    each, fixed = np.polyfit(xs, ys, 1, w=1 / ys)
-    return float(fixed), float(each), _r2(ys, fixed + each * xs)
-
-
-def serial_share(workers: Sequence[float], times: Sequence[float]) -> tuple[float, float | None]:
-    """The share of the work that stays on one worker, by Amdahl's law (AFIPS 1967), and R².
-
-    `time(n) = one * (serial + (1 - serial) / n)`. Below 0, more workers helped more than the law allows.
-    """
-    serial, shared, r2 = line([1 / n for n in workers], times)
-    return serial / (serial + shared), r2
-
-
-def _r2(y: np.ndarray, fitted: np.ndarray) -> float | None:
-    spread = float(np.sum((y - y.mean()) ** 2))
-    return 1 - float(np.sum((y - fitted) ** 2)) / spread if len(y) > 2 and spread else None
-
-
 def make_curve(
     name: str, x: tuple[str, str], y: tuple[str, str], samples: Samples, text: str, r2: float | None
 ) -> Curve:
@@ -139,25 +111,6 @@ def make_curve(
         points.append({"x": value, "y": middle, "n": len(taken), "p5": low, "p95": high})
     fit = {"text": text, "r2": r2}
     return {"name": name, "x": x[0], "unit_x": x[1], "y": y[0], "unit_y": y[1], "points": points, "fit": fit}
-
-
-def medians(samples: Samples) -> tuple[list[float], list[float]]:
-    """x and y that a law is fitted to."""
-    return list(samples), [float(np.median(taken)) for taken in samples.values()]
-
-
-def describe_speedup(samples: Samples, unit: str, cores: int, is_rate: bool) -> tuple[str, float | None]:
-    """Amdahl's law for samples by number of workers, in words, and R²; more workers than cores are left out."""
-    counts, values = medians({count: taken for count, taken in samples.items() if count <= cores})
-    if len(counts) < 2:
-        return "one core: there is nothing to fit", None
-    times = [1 / value for value in values] if is_rate else values
-    serial, r2 = serial_share(counts, times)
-    share = f"by Amdahl's law {serial:.0%} of the work stays on one"
-    if not 0 <= serial <= 1:
-        share = "more of them cost time" if serial > 1 else "more than Amdahl's law allows"
-    speedup = times[0] / times[-1]
-    return f"{counts[-1]:g} {unit} are {speedup:.2f} times as fast as {counts[0]:g} ({share})", r2
 
 
 def over_input_size(extent: Extent, folder: Path, log: Log) -> Curve:
