@@ -11,13 +11,33 @@ import pytest
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# These take a minute or more each. They begin first, so that at the end no worker waits for another's.
+LONG_FILES = [
+    "tests/test_readme.py",
+    "tests/convert/test_person_commands.py",
+    "tests/convert/test_compress.py",
+    "tests/edge/serve/test_page.py",
+    "tests/train/test_strategy.py",
+    "tests/train/test_fit.py",
+]
 
 
 def pytest_configure() -> None:
-    """Ctrl-C and hanging up reach the programs under test, though a shell's `&` and `nohup` have them ignored."""
+    """Ctrl-C and hanging up reach the programs under test, though a shell's `&` and `nohup` have them ignored.
+
+    A worker of pytest-xdist has one core, so TensorFlow gets one thread in it.
+    """
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, in their order."""
+    rank = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """A full model becomes one small file, step by step, and the report says what that cost."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from convert import compress as script
 from convert import steps
 from convert.compress import main
-from convert.report import _beats
+from convert.report import Row, _beats, describe
 from seg_edge import Segmenter
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError
@@ -35,13 +37,35 @@ def line(trained: Trained, out: Path, *more: str) -> list[str]:
     return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *gently.split(), *more]
 
 
+@dataclass(frozen=True)
+class Compression:
+    """The folder of a compression, and what was scored and timed for its report."""
+
+    out: Path
+    rows: list[Row]
+
+
 @pytest.fixture(scope="module")
-def compressed(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("compressed") / "small"
-    done = CliRunner().invoke(app, line(trained, out, "--budget-mmac", "3.5", "--accept-drop"))
+def compression(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Compression:
+    out, rows = tmp_path_factory.mktemp("compressed") / "small", []
+
+    def described(*arguments: Any) -> list[Row]:
+        rows.extend(describe(*arguments))
+        return list(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "describe", described)
+        done = CliRunner().invoke(app, line(trained, out, "--budget-mmac", "3.5", "--accept-drop"))
     assert done.exit_code == 0, done.output
     assert f"{BUDGET}/model.tflite" in done.stdout
-    return out
+    return Compression(out, rows)
+
+
+@pytest.fixture
+def compressed(compression: Compression, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its folder; what is in it is scored and timed only once."""
+    monkeypatch.setattr(script, "describe", lambda *arguments: list(compression.rows))
+    return compression.out
 
 
 def test_the_file_runs_and_knows_its_ancestors(trained: Trained, compressed: Path) -> None:

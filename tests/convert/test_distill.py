@@ -81,7 +81,7 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    config = DistillConfig(weight=1.0, temperature=2.0, views=6)
+    config = DistillConfig(weight=1.0, temperature=2.0, views=4)
     made = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
@@ -105,15 +105,16 @@ def test_a_given_student_keeps_its_shape_and_its_parent(trained: Trained, datase
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.fixture
-def task(trained: Trained, dataset: Dataset, tmp_path: Path) -> DistillationTask:
+@pytest.fixture(scope="module")
+def task(trained: Trained, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> DistillationTask:
+    """Its teacher answers once for all tests."""
     _, run = trained
     return DistillationTask(
         Teacher.load(run / "model.keras", dataset.classes),
         dataset,
         small(),
         (64, 64),
-        tmp_path / "teacher.npz",
+        tmp_path_factory.mktemp("task") / "teacher.npz",
         DistillConfig(views=2, hint="down1_b_relu"),
     )
 
@@ -148,6 +149,7 @@ def test_the_teacher_is_asked_once(
 ) -> None:
     _, run = trained
     first, asked = task.teacher_outputs[0], []
+    kept = Path(shutil.copy(task._outputs_file, tmp_path))
 
     def answer(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked.append(frame)
@@ -155,10 +157,10 @@ def test_the_teacher_is_asked_once(
 
     monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    again = DistillationTask(teacher, dataset, small(), (64, 64), tmp_path / "teacher.npz", task.config)
+    again = DistillationTask(teacher, dataset, small(), (64, 64), kept, task.config)
     np.testing.assert_array_equal(again.teacher_outputs[0], first)
     assert asked == []
-    other = DistillationTask(teacher, dataset, small(seed=1), (64, 64), tmp_path / "teacher.npz", task.config)
+    other = DistillationTask(teacher, dataset, small(seed=1), (64, 64), kept, task.config)
     assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
     assert len(asked) == task.views.count  # other views, other answers
 

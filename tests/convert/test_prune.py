@@ -163,13 +163,25 @@ def test_the_command_prunes_and_says_how(trained: Trained, tmp_path: Path) -> No
     assert "down0_a_conv" in done.output
 
 
-def test_pruned_in_steps_and_trained_between(trained: Trained, tmp_path: Path) -> None:
+def test_pruned_in_steps_and_trained_between_though_it_was_interrupted(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, source = trained
     before, out = load_keras(source / "model.keras"), tmp_path / "run"
     goal = parameters(before) // 4
     more = ["--budget-params", str(goal), "--criterion", "random", "--steps", "2", "--epochs", "1", "--batch", "8"]
-    done = run(trained, out, *more)
+    with monkeypatch.context() as patched:
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise OSError("the power went")
+
+        patched.setattr(pruning, "train_model", interrupted)
+        assert run(trained, out, *more).exit_code == 1
+    begun = (out / "step_1" / "pruned.keras").read_bytes()
+    assert "--resume continues" in run(trained, out, *more).stderr
+    done = run(trained, out, *more, "--resume")
     assert done.exit_code == 0, done.output
+    assert (out / "step_1" / "pruned.keras").read_bytes() == begun
     middle, model = load_keras(out / "step_1" / "pruned.keras"), load_keras(out / "model.keras")
     assert parameters(before) / 2.3 < parameters(middle) <= parameters(before) / 2
     assert parameters(model) <= goal
@@ -191,24 +203,6 @@ def test_a_result_is_replaced_only_by_force(trained: Trained, tmp_path: Path) ->
     assert (tmp_path / "model.keras").read_bytes() == before
     assert run(trained, tmp_path, *more, "--seed", "1", "--force").exit_code == 0
     assert json.loads((tmp_path / "run.json").read_text())["pruning"]["seed"] == 1
-
-
-def test_a_run_that_was_interrupted_goes_on(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "run"
-    more = ["--budget-params", "4000", "--criterion", "random", "--epochs", "1", "--batch", "8"]
-    with monkeypatch.context() as patched:
-
-        def interrupted(*_: object, **__: object) -> None:
-            raise OSError("the power went")
-
-        patched.setattr(pruning, "train_model", interrupted)
-        assert run(trained, out, *more).exit_code == 1
-    begun = (out / "step_1" / "pruned.keras").read_bytes()
-    assert "--resume continues" in run(trained, out, *more).stderr
-    done = run(trained, out, *more, "--resume")
-    assert done.exit_code == 0, done.output
-    assert (out / "step_1" / "pruned.keras").read_bytes() == begun
-    assert (out / "model.keras").is_file()
 
 
 @pytest.mark.parametrize(

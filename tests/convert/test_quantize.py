@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,7 @@ def test_a_model_that_lost_accuracy_is_refused_with_its_layers_and_what_to_try(
 ) -> None:
     data, run = trained
     spoil(monkeypatch)
+    monkeypatch.setattr(quantize_module, "sensitivities", partial(quantize_module.sensitivities, photos=1))
     done = CliRunner().invoke(app, convert_arguments(data, run, tmp_path / "a.tflite", "--calibration", "4"))
     assert done.exit_code == 1
     assert list(tmp_path.iterdir()) == []

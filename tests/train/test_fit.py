@@ -36,8 +36,9 @@ from train.augment import Augmentation  # noqa: E402
 from train.callbacks import Checkpoint, prepare_run  # noqa: E402
 from train.dataset import Dataset, fixed_stream, open_dataset, open_split  # noqa: E402
 from train.losses import LOSSES, DiceCoefficient  # noqa: E402
+from train.network import build  # noqa: E402
 from train.recipes import RECIPES, Recipe, original  # noqa: E402
-from train.training import build, fit  # noqa: E402
+from train.training import fit  # noqa: E402
 from train.unet import FULL_WIDTHS  # noqa: E402
 
 app = typer.Typer()
@@ -47,10 +48,13 @@ TINY = ("--size", "32", "--widths", "4,8", "--batch", "4", "--hue", "0.1")
 EPOCHS = 6
 
 
+def arguments(data: Path, out: Path, *options: object) -> list[str]:
+    return [str(word) for word in ("--data", data, "--out", out, *TINY, "--epochs", EPOCHS, *options)]
+
+
 def start(data: Path, out: Path, *options: object) -> subprocess.Popen[str]:
-    command = ["--data", data, "--out", out, *TINY, "--epochs", EPOCHS, *options]
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train/fit.py"), *map(str, command)],
+        [sys.executable, str(ROOT / "train/fit.py"), *arguments(data, out, *options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -84,24 +88,25 @@ class Runs:
     resumed: Path
     output: str
     errors: str
+    errors_resumed: str
     killed: str
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """The same training twice: left alone, and killed and resumed. Three processes in all."""
+    """The same training twice: left alone, in this process, and in processes of its own, killed and resumed."""
     folder = tmp_path_factory.mktemp("runs")
     data, whole, resumed = make_class(folder / "data"), folder / "whole", folder / "resumed"
-    left_alone, interrupted = start(data, whole), start(data, resumed)
+    interrupted = start(data, resumed)
     killed = killed_in_the_middle(interrupted, resumed)
     assert interrupted.returncode < 0, "it was over before it was killed"
     assert 2 <= len(read_log(resumed)) < EPOCHS, killed
     goes_on = start(data, resumed, "--resume")
-    output, errors = left_alone.communicate(timeout=900)
-    assert left_alone.returncode == 0, errors
-    _, errors_resumed = goes_on.communicate(timeout=900)
-    assert goes_on.returncode == 0, errors_resumed
-    return Runs(data, whole, resumed, output, errors, killed)
+    left_alone = CliRunner().invoke(app, arguments(data, whole))
+    assert left_alone.exit_code == 0, left_alone.output
+    _, errors = goes_on.communicate(timeout=900)
+    assert goes_on.returncode == 0, errors
+    return Runs(data, whole, resumed, left_alone.stdout, left_alone.stderr, errors, killed)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +237,9 @@ def test_it_prints_a_line_an_epoch(runs: Runs) -> None:
 
 
 def test_it_prints_nothing_else(runs: Runs) -> None:
-    lines = [line for line in runs.errors.splitlines() if not line.startswith("warning: the model knows nothing")]
+    lines = [
+        line for line in runs.errors_resumed.splitlines() if not line.startswith("warning: the model knows nothing")
+    ]
     assert not lines
 
 

@@ -36,7 +36,7 @@ def run(*arguments: object) -> str:
 
 @pytest.mark.parametrize("via", ["http", "file"])
 def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
-    document = json.loads(run("benchmarks/studies/live.py", clip, "--via", via, "--minutes", 0.1))
+    document = json.loads(run("benchmarks/studies/live.py", clip, "--via", via, "--minutes", 0.05))
     assert document["stats"]["frames"]["published"] > 0
     assert document["watched_frames"] > 0
     assert document["memory_mb"]["start"] > 20
