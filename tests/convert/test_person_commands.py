@@ -56,6 +56,9 @@ def at_toy_size(line: str) -> str:
     for option, value in TOY.items():
         if option in words:
             words[words.index(option) + 1] = value
+    if "lite0" in words:  # the first of its rows, and as many levels of the decoder as go with them
+        words[words.index("--widths") + 1] = "16,24"
+        words += ["--encoder-rows", "3"]
     if words[1].endswith("quantize.py"):
         words += ["--accept-drop", "--force"] if "--force" not in words else ["--accept-drop"]
     return shlex.join(words)

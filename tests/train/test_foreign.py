@@ -11,7 +11,7 @@ from keras import layers
 
 from seg_edge.errors import ModelError
 from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
-from train.foreign.input_scale import BYTES, UNIT, WAYS, InputScale, said_by, split_front, with_input
+from train.foreign.input_scale import BYTES, UNIT, WAYS, InputScale, split_front, stated_by, with_input
 from train.foreign.reading import read_keras
 
 SHAPE = (8, 8, 3)
@@ -112,7 +112,7 @@ def test_a_model_within_the_model_is_taken_apart() -> None:
 def test_what_the_first_layers_say_is_found_and_done_by_one_convolution(front: object, said: InputScale | None) -> None:
     model = model_of(lambda image: small(front(image)))  # type: ignore[operator]
     rest, matrix, offset = split_front(flatten(model, None, "m"))
-    assert said_by(matrix) is said
+    assert stated_by(matrix) is said
     assert [type(one).__name__ for one in rest.operations] == ["InputLayer", "Conv2D", "Conv2D"]
     scale = said or UNIT
     ours = with_input(rest, (matrix, offset), scale)

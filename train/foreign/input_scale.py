@@ -114,7 +114,7 @@ def _front(model: keras.Model) -> tuple[Any, list[Any]]:
     return image, []
 
 
-def said_by(matrix: np.ndarray) -> InputScale | None:
+def stated_by(matrix: np.ndarray) -> InputScale | None:
     """What the layers at the start say: those that make bytes small expect 0..255. None where they say nothing."""
     return BYTES if 0 < np.abs(matrix).max() < LARGEST_OF_BYTES else None
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from train.foreign.open import Told
+from train.foreign.open import InputOptions
 from train.options import size_wh
 
 Scale = Annotated[
@@ -19,6 +19,6 @@ Size = Annotated[
 ]
 
 
-def told(scale: float | None, offset: float | None, size: str) -> Told:
-    """What these options say."""
-    return Told(scale, offset, size_wh(size) if size else None)
+def input_options(scale: float | None, offset: float | None, size: str) -> InputOptions:
+    """These options together."""
+    return InputOptions(scale, offset, size_wh(size) if size else None)
