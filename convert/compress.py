@@ -216,8 +216,8 @@ def main(
         distillation = DistillConfig(teacher_weight, temperature, views)
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
-        given = foreign.input_options(input_scale, input_offset, input_size)
-        source, dataset = import_model(full, data, split, given, typer.echo)
+        input_options = foreign.input_options(input_scale, input_offset, input_size)
+        source, dataset = import_model(full, data, split, input_options, typer.echo)
         config = CompressConfig(tuple(prunings), tuple(student or ()), distillation, recipe, size_wh, qat, accept_drop)
         compress(TrainedModel.load(source), dataset, out, config, typer.echo)
     names = [*(budget.name for budget in budgets), *(student or ())]

@@ -109,8 +109,8 @@ def main(
         seed,
     )
     with exit_codes():
-        given = foreign.input_options(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, given, typer.echo)
+        input_options = foreign.input_options(input_scale, input_offset, input_size)
+        path, dataset = import_model(model, data, split, input_options, typer.echo)
         source = TrainedModel.load(path)
         pruned = prune(source, dataset, out, config, resume=resume, force=force, log=typer.echo).model
         before = at_size(source.model, pruned.input_shape[2:0:-1])

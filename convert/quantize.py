@@ -68,8 +68,8 @@ def main(
             what = "is a folder; give a file with --out" if target.is_dir() else "exists; --force replaces it"
             raise OutputError(f"{target} {what}.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        given = foreign.input_options(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, given, typer.echo)
+        input_options = foreign.input_options(input_scale, input_offset, input_size)
+        path, dataset = import_model(model, data, split, input_options, typer.echo)
         source = TrainedModel.load(path)
         scores = quantize(
             source,

@@ -165,15 +165,17 @@ def main(
         raise typer.BadParameter(f"train, val, test or all, got {part!r}", param_hint="--part")
     is_keras = model.suffix in SUFFIXES or model.is_dir()
     with exit_codes():
-        given = foreign.input_options(input_scale, input_offset, input_size)
+        input_options = foreign.input_options(input_scale, input_offset, input_size)
         if part == "all":
             examples, names = find_examples(data), class_names(data, comma_separated(classes) or None)
             check_examples(examples, names)
             segmenter = (
-                keras_segmenter(open_keras(model, names, examples, given), names) if is_keras else Segmenter(model)
+                keras_segmenter(open_keras(model, names, examples, input_options), names)
+                if is_keras
+                else Segmenter(model)
             )
         elif is_keras:
-            source, dataset = import_model(model, data, split, given, typer.echo)
+            source, dataset = import_model(model, data, split, input_options, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
             segmenter = open_segmenter(source, names)
         else:
