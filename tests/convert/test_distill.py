@@ -81,7 +81,7 @@ def test_attention_has_no_channels_and_no_scale() -> None:
 def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    config = DistillConfig(weight=1.0, temperature=2.0, views=4)
+    config = DistillConfig(weight=1.0, temperature=2.0, views=6)
     made = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
