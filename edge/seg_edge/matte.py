@@ -10,8 +10,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from seg_edge.strips import strips
-
 SOFT_PX = 3
 REACH = 3  # samples on each side that give an edge pixel its colour
 ALL = slice(None)
@@ -45,10 +43,9 @@ def window_of(plane: np.ndarray) -> tuple[slice, slice]:
     return slice(top, top + max(height, 1)), slice(left, left + max(width, 1))
 
 
-def soft_pixels(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels that are neither all foreground nor all background."""
-    soft = cv2.threshold(cv2.inRange(alpha, 1, 254), 0, 1, cv2.THRESH_BINARY)[1]
-    return np.divmod(np.flatnonzero(soft.view(bool)), alpha.shape[1])
+def soft_pixels(alpha: np.ndarray) -> np.ndarray:
+    """Where the pixels are, in `alpha.ravel()`, that are neither all foreground nor all background."""
+    return np.flatnonzero(cv2.inRange(alpha, 1, 254).view(bool))
 
 
 class Foreground:
@@ -66,22 +63,41 @@ class Foreground:
     def __init__(self, frame: np.ndarray, labels: np.ndarray, own_alpha: np.ndarray | None = None):
         self._frame, self._labels, self._own_alpha = frame, labels, own_alpha
         self._step = step = 1 + max(labels.shape) // 1000
-        alpha = np.concatenate(
-            [soft_alpha(labels, rows)[-rows.start % step :: step, ::step] for rows in strips(labels.shape)]
-        )
-        sure = cv2.threshold(alpha, 254, 1, cv2.THRESH_BINARY)[1]
-        self._total = _sums(cv2.copyTo(np.ascontiguousarray(frame[::step, ::step]), sure))
-        self._count = _sums(sure)
+        sure = _all_foreground(_all_foreground(labels, step).T, step).T.astype(np.uint8)
+        self._columns = sure.shape[1]
+        self._total = _sums(cv2.copyTo(np.ascontiguousarray(frame[::step, ::step]), sure)).reshape(-1, 3)
+        self._count = _sums(sure).ravel()
 
     def rows(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """(colours, alpha) of some rows: BGR uint8 (n, width, 3), a new array, and uint8 (n, width)."""
-        alpha, colours = soft_alpha(self._labels, rows), self._frame[rows].copy(order="C")
+        alpha, soft, edge = self._edge(rows)
+        colours = self._frame[rows].copy(order="C")
+        colours.reshape(-1, 3)[soft] = edge
+        return colours, alpha
+
+    def over(self, below: np.ndarray, rows: slice) -> None:
+        """Puts some rows over `below`, BGR uint8 (n, width, 3), in place."""
+        alpha, soft, edge = self._edge(rows)
+        _paste(below, self._frame[rows], alpha, soft, edge)
+
+    def _edge(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The alpha of some rows, where it is soft, and the colours there, uint8 (soft pixels, 3)."""
+        edge, frame = soft_alpha(self._labels, rows), self._frame[rows]
+        alpha = edge if self._own_alpha is None else cv2.min(edge, self._own_alpha[rows])
         soft = soft_pixels(alpha)
-        cell = (soft[0] + rows.start) // self._step, soft[1] // self._step
-        total, count = self._total[cell], self._count[cell][:, np.newaxis]
-        mean = (total + count / 2) // np.maximum(count, 1)
-        colours[soft] = np.where(count > 0, mean, colours[soft]).astype(np.uint8)
-        return colours, alpha if self._own_alpha is None else cv2.min(alpha, self._own_alpha[rows])
+        y, x = np.divmod(soft, alpha.shape[1])
+        cell = (y + rows.start) // self._step * self._columns + x // self._step
+        total, count = self._total[cell], self._count[cell]
+        mean = (total + count[:, np.newaxis] / 2) // np.maximum(count, 1)[:, np.newaxis]
+        mixed = (count > 0) & (edge.ravel()[soft] < 255)  # the others are soft by the frame's own transparency
+        return alpha, soft, np.where(mixed[:, np.newaxis], mean, frame.reshape(-1, 3)[soft]).astype(np.uint8)
+
+
+def _all_foreground(labels: np.ndarray, step: int) -> np.ndarray:
+    """Whether each `step`-th row, and the ones above and below it, are foreground: bool (rows, width)."""
+    rows = np.arange(0, len(labels), step)
+    above, below = np.maximum(rows - 1, 0), np.minimum(rows + 1, len(labels) - 1)
+    return (labels[rows] > 0) & (labels[above] > 0) & (labels[below] > 0)
 
 
 def _sums(samples: np.ndarray) -> np.ndarray:
@@ -90,14 +106,20 @@ def _sums(samples: np.ndarray) -> np.ndarray:
 
 
 def paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
-    """Puts `above` over `below`, in place; both BGR uint8 (h, w, 3), alpha uint8 (h, w), 255 shows `above` alone."""
-    window = window_of(alpha)
-    below, above, alpha = below[window], above[window], alpha[window]
+    """Puts `above` over `below`, in place; both BGR uint8 (h, w, 3), alpha uint8 (h, w), 255 shows `above` alone.
+
+    `below` must be C-contiguous.
+    """
     soft = soft_pixels(alpha)
-    behind = below[soft].astype(np.int32)
-    share = alpha[soft][:, np.newaxis].astype(np.int32)
+    _paste(below, above, alpha, soft, above.reshape(-1, 3)[soft])
+
+
+def _paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray, soft: np.ndarray, edge: np.ndarray) -> None:
+    pixels = below.reshape(-1, 3)
+    behind = pixels[soft].astype(np.int32)
+    share = alpha.ravel()[soft][:, np.newaxis].astype(np.int32)
     cv2.copyTo(above, alpha, below)
-    below[soft] = (behind * (255 - share) + above[soft] * share + 127) // 255
+    pixels[soft] = (behind * (255 - share) + edge * share + 127) // 255
 
 
 def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:

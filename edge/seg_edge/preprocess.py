@@ -47,19 +47,22 @@ def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
 
 def shrink(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """Shrinks a picture as `resize_to_input` does, its channels as they are; no side may grow."""
-    return _halve(_resize_near(frame, (2 * size_wh[0], 2 * size_wh[1])))
+    return _halve(resize_near(frame, (2 * size_wh[0], 2 * size_wh[1])))
 
 
-def _resize_near(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """Resizes to `size_wh`: bilinearly where no side shrinks to less than half, which does not alias, else by area."""
+def resize_near(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Resizes a picture to `size_wh`: bilinearly where no side shrinks to less than half, else by area.
+
+    Neither aliases. A picture is uint8 (height, width, ...) and stays so.
+    """
     across, down = frame.shape[1] / size_wh[0], frame.shape[0] / size_wh[1]
     if min(across, down) >= 2 and frame.shape[0] % 2 == frame.shape[1] % 2 == 0:
-        return _resize_near(_halve(frame), size_wh)
+        return resize_near(_halve(frame), size_wh)
     if across > 2 and frame.shape[1] % 2 == 0:
         # Bilinear at exactly one half is the mean of two, and OpenCV is quicker at it than at areas that aren't 2x2.
-        return _resize_near(cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0])), size_wh)
+        return resize_near(cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0])), size_wh)
     if down > 2 and frame.shape[0] % 2 == 0:
-        return _resize_near(cv2.resize(frame, (frame.shape[1], frame.shape[0] // 2)), size_wh)
+        return resize_near(cv2.resize(frame, (frame.shape[1], frame.shape[0] // 2)), size_wh)
     by_area = max(across, down) > 2 and min(across, down) >= 1  # OpenCV's area average can't grow a side
     return cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if by_area else cv2.INTER_LINEAR)
 

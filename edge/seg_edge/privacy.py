@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from seg_edge.postprocess import ScoreMap
-from seg_edge.strips import Rows, stretched
+from seg_edge.strips import Rows
 
 CELLS = 4  # along a region's longer side
 MIN_CELL_PX = 16  # a region that is smaller is one colour, and not its own few pixels
@@ -50,10 +50,10 @@ def without_people(frame: np.ndarray, scores: ScoreMap) -> Rows:
         high = slice(max(0, math.floor((top - 1) * down)), min(height, math.ceil((top + rows + 1) * down)))
         wide = slice(max(0, math.floor((left - 1) * across)), min(width, math.ceil((left + columns + 1) * across)))
         mosaics.append((high, wide, _cells(frame[high, wide])))
-    covered = stretched(hidden, (height, width))
+    covered = cv2.resize(hidden, (width, height))
 
     def draw(rows: slice) -> np.ndarray:
-        picture, mask = frame[rows].copy(order="C"), covered(rows)
+        picture, mask = frame[rows].copy(order="C"), covered[rows]
         for high, wide, cells in mosaics:
             lines = np.arange(max(rows.start, high.start), min(rows.stop, high.stop))
             if lines.size:

@@ -46,6 +46,7 @@ async function bundle(name, format, define) {
   return outputFiles[0].text;
 }
 
+const made = /__version__ = "(.*)"/.exec(await readFile(new URL("../seg_edge/__init__.py", import.meta.url), "utf8"))[1];
 const { version } = JSON.parse(await readFile(new URL("package.json", LITERT), "utf8"));
 const variants = {}, engines = [], sizes = {};
 for (const name of ["threaded", "compat"]) {
@@ -64,7 +65,7 @@ await writeFile(new URL("wasm.json", OUT), index);
 // The dictionary of -7, 16 MiB, reaches from one build back into the other; to unpack takes as much memory.
 const pack = () => execFileSync("xz", ["-7", "--stdout"], { input: Buffer.concat(engines), maxBuffer: 2 ** 26 });
 await writeFile(new URL("wasm.xz", OUT), old?.[0].equals(index) ? old[1] : pack());
-const worker = await asset("worker.js", await bundle("worker.ts", "iife", { VARIANTS: variants }));
+const worker = await asset("worker.js", await bundle("worker.ts", "iife", { VARIANTS: variants, MADE_BY: `seg-edge ${made}` }));
 const sample = await asset("grace-hopper.jpg", await readFile(SAMPLE));
 const icon = await asset("icon.svg", await readFile(new URL("icon.svg", SOURCES)));
 const style = await asset("style.css", await bundle("style.css", undefined, {}));

@@ -13,8 +13,6 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from seg_edge.photo.tiff_tags import TiffTags
-
 _BAND_PIXELS = 1 << 20  # Pillow holds four bytes a pixel, so a photo goes through it in bands
 # What Pillow raises for a damaged file.
 DAMAGED = (ValueError, SyntaxError, RuntimeError, OSError, EOFError, TypeError, LookupError)
@@ -87,20 +85,6 @@ def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray
         if picture.mode != "CMYK":
             return None
         return np.ascontiguousarray(np.asarray(ImageCms.applyTransform(picture, transform))[..., ::-1])
-    except DAMAGED:
-        return None
-
-
-def grey_tiff_alpha(file: BinaryIO) -> np.ndarray | None:
-    """The alpha of an 8-bit grey TIFF, uint8 (h, w); None where it has none, or is of another kind."""
-    if TiffTags(file).first(277, 1) != 2:
-        return None
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    file.seek(0)
-    try:
-        picture = TiffImageFile(file)
-        return np.asarray(picture)[..., 1] if picture.mode == "LA" else None
     except DAMAGED:
         return None
 

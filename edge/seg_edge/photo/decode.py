@@ -11,10 +11,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from seg_edge.photo.colour import cmyk_to_srgb, grey_tiff_alpha, profile_space, to_srgb
+from seg_edge.photo.colour import cmyk_to_srgb, profile_space, to_srgb
 from seg_edge.photo.header import PhotoHeader
 from seg_edge.photo.heif import decode_heif
 from seg_edge.photo.png import essential_png, transparent_shade
+from seg_edge.photo.tiff_alpha import decode_grey_alpha
 from seg_edge.system.native_log import without_native_log
 
 # EXIF 2.3, tag 0x0112: what turns the stored picture upright.
@@ -81,27 +82,20 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         image = cmyk_to_srgb(io.BytesIO(data.data), header.format, header.icc_profile)
         if image is not None:
             return image
+    if header.format == "TIFF" and (image := decode_grey_alpha(data)) is not None:
+        return image
     with without_native_log():
         # UNCHANGED is never turned, and the only flag that keeps alpha.
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError(_undecoded(header))
-    if image.shape[2:] in ((), (1,)) and header.format in ("PNG", "TIFF"):
-        image = _with_dropped_alpha(image, header, data)
+    if image.shape[2:] in ((), (1,)) and header.format == "PNG" and (shade := transparent_shade(data)) is not None:
+        grey = image.reshape(image.shape[:2])
+        alpha = np.where(grey == shade, 0, np.iinfo(grey.dtype).max).astype(grey.dtype)  # OpenCV drops it
+        image = cv2.merge([grey, grey, grey, alpha])
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"has samples of {image.dtype}; save it with 8 or 16 bits a channel")
     return image
-
-
-def _with_dropped_alpha(grey: np.ndarray, header: PhotoHeader, data: np.ndarray) -> np.ndarray:
-    """A grey picture with the transparency that OpenCV drops: a PNG's transparent shade, a TIFF's second channel."""
-    grey = grey.reshape(grey.shape[:2])
-    if header.format == "PNG":
-        shade = transparent_shade(data)
-        alpha = None if shade is None else np.where(grey == shade, 0, np.iinfo(grey.dtype).max).astype(grey.dtype)
-    else:
-        alpha = grey_tiff_alpha(io.BytesIO(data.data))
-    return grey if alpha is None or alpha.dtype != grey.dtype else cv2.merge([grey, grey, grey, alpha])
 
 
 def _undecoded(header: PhotoHeader) -> str:

@@ -275,8 +275,8 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
     starts, sizes = (tags.numbers(tag) for tag in parts)
     if not starts.size or starts.size != sizes.size:
         raise ValueError("it doesn't say where its pixels are")
-    # ExtraSamples 2 is straight alpha; libtiff multiplies it at 8 bits, and takes 0 for multiplied.
-    straight = tags.first(338) == 2 and tags.first(258, 1) > 8
+    # ExtraSamples 2 is straight alpha; libtiff multiplies colours by it at 8 bits, and takes 0 for multiplied.
+    straight = tags.first(338) == 2 and (tags.first(258, 1) > 8 or tags.first(277, 1) == 2)
     return PhotoHeader(
         "TIFF",
         size_wh,

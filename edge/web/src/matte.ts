@@ -48,17 +48,17 @@ export function windowOf(alpha: Bytes, width: number, height: number): Window | 
 
 /**
  * Gives the colour of the foreground at a soft edge, free of the background that a photo's pixels mix in there: the mean
- * of the surely foreground pixels nearby, sampled on a grid of about a thousand over the window.
+ * of the surely foreground pixels nearby, sampled on a grid of about a thousand over the photo.
  */
-export function foregroundColour(photo: Plane, alpha: Bytes, { left, top, right, bottom }: Window): (x: number, y: number, colour: Uint8Array) => void {
-  const { data, width } = photo, step = 1 + Math.floor(Math.max(right - left, bottom - top) / 1000);
-  const columns = Math.ceil((right - left) / step), rows = Math.ceil((bottom - top) / step);
+export function foregroundColour(photo: Plane, alpha: Bytes): (x: number, y: number, colour: Uint8Array) => void {
+  const { data, width, height } = photo, step = 1 + Math.floor(Math.max(width, height) / 1000);
+  const columns = Math.ceil(width / step), rows = Math.ceil(height / step);
   return (x, y, colour) => {
-    const column = Math.floor((x - left) / step), row = Math.floor((y - top) / step);
+    const column = Math.floor(x / step), row = Math.floor(y / step);
     let count = 0, red = 0, green = 0, blue = 0;
     for (let j = Math.max(0, row - REACH); j <= Math.min(rows - 1, row + REACH); j++) {
       for (let i = Math.max(0, column - REACH); i <= Math.min(columns - 1, column + REACH); i++) {
-        const at = (top + j * step) * width + left + i * step;
+        const at = (j * width + i) * step;
         if (alpha[at] !== 255) continue;
         count++;
         red += data[4 * at]!;
@@ -82,7 +82,7 @@ export function paste(below: Bytes, photo: Plane, alpha: Bytes, clean: boolean):
   const { width, height } = photo, window = windowOf(alpha, width, height);
   if (!window) return below;
   const source = new Uint32Array(photo.data.buffer, photo.data.byteOffset, alpha.length), target = new Uint32Array(below.buffer);
-  const colourAt = foregroundColour(photo, alpha, window), colour = new Uint8Array(3);
+  const colourAt = foregroundColour(photo, alpha), colour = new Uint8Array(3);
   for (let y = window.top; y < window.bottom; y++) {
     for (let x = window.left, at = y * width + x; x < window.right; x++, at++) {
       const share = alpha[at]!;

@@ -2,7 +2,7 @@
 
 import type { ClassInfo } from "./api.ts";
 import { foregroundColour, paste } from "./matte.ts";
-import { shrink } from "./preprocess.ts";
+import { resizeNear, shrink } from "./preprocess.ts";
 import { bilinear, byArea, round, type Bytes, type Floats, type Plane } from "./resize.ts";
 import { keepTransparent, type Transparent } from "./transparency.ts";
 
@@ -46,7 +46,7 @@ export function cover(picture: Plane, width: number, height: number): Plane {
     data.set(picture.data.subarray(start, start + 4 * w), 4 * y * w);
   }
   const crop = { data, width: w, height: h, channels: 4 };
-  return scale < 1 && w >= width && h >= height ? byArea(crop, width, height) : bilinear(crop, width, height);
+  return resizeNear(crop, width, height);
 }
 
 /** One side of OpenCV's Gaussian kernel of floats for a standard deviation. */
@@ -105,7 +105,7 @@ function blurredBackground({ photo, alpha }: Scene): Bytes {
 
 function cutout(photo: Plane, alpha: Bytes): Bytes {
   const { width, height } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3);
-  const colourAt = foregroundColour(photo, alpha, { left: 0, top: 0, right: width, bottom: height });
+  const colourAt = foregroundColour(photo, alpha);
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
       if (alpha[i] === 0) continue; // no colour where nothing is to be seen

@@ -13,7 +13,8 @@ export function crcOf(bytes: Uint8Array): number {
   return ~crc >>> 0;
 }
 
-function chunk(kind: string, content: Uint8Array): Uint8Array {
+/** A chunk of four letters, with its length and checksum. */
+export function chunk(kind: string, content: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(12 + content.length), view = new DataView(bytes.buffer);
   view.setUint32(0, content.length);
   for (let i = 0; i < 4; i++) bytes[4 + i] = kind.charCodeAt(i);

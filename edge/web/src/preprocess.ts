@@ -15,7 +15,8 @@ export function shrink(picture: Plane, width: number, height: number): Plane {
   return halve(resizeNear(picture, 2 * width, 2 * height));
 }
 
-function resizeNear(picture: Plane, width: number, height: number): Plane {
+/** Resizes a picture: bilinearly where no side shrinks to less than half, else by area. */
+export function resizeNear(picture: Plane, width: number, height: number): Plane {
   const across = picture.width / width, down = picture.height / height;
   const evenAcross = picture.width % 2 === 0, evenDown = picture.height % 2 === 0;
   if (Math.min(across, down) >= 2 && evenAcross && evenDown) return resizeNear(halve(picture), width, height);

@@ -4,6 +4,7 @@ import { backgroundOf, type Scores } from "./postprocess.ts";
 import { bilinear, byArea, type Bytes, type Plane } from "./resize.ts";
 
 const CELLS = 4; // along a region's longer side
+const MIN_CELL = 16; // pixels: a region that is smaller is one colour, and not its own few pixels
 const STEP = 32; // between the levels that a colour is rounded to
 const LIKELY = 0.25; // lower than the 0.5 of the label map: rather a wall hidden than a face shown
 const MARGIN = 0.02; // of the picture's longer side
@@ -13,7 +14,7 @@ function ellipse(across: number, down: number): number[] {
   return Array.from({ length: down + 1 }, (_, dy) => Math.round(across * Math.sqrt((down * down - dy * dy) / (down * down || 1))));
 }
 
-/** What is hidden, at the scores' size: 255 where a person may be, the margin included. */
+/** What is hidden, at the scores' size: 255 where a person may be, margin and holes included. */
 function hiddenPart(scores: Scores): Plane {
   const [width, height] = scores.spec.size_wh;
   const likely = backgroundOf(scores).map((share) => (share < 1 - LIKELY ? 1 : 0));
@@ -32,7 +33,26 @@ function hiddenPart(scores: Scores): Plane {
       }
     }
   }
+  fillHoles(data, width, height);
   return { data, width, height, channels: 1 };
+}
+
+/** Makes 255, in place, of the zeros that no way along zeros, not corner to corner, leads to from the sides. */
+function fillHoles(data: Bytes, width: number, height: number): void {
+  const outside = new Uint8Array(data.length), waiting: number[] = [];
+  const visit = (x: number, y: number): void => {
+    const at = y * width + x;
+    if (x < 0 || y < 0 || x >= width || y >= height || data[at] || outside[at]) return;
+    outside[at] = 1;
+    waiting.push(at);
+  };
+  for (let x = 0; x < width; x++) [0, height - 1].forEach((y) => visit(x, y));
+  for (let y = 0; y < height; y++) [0, width - 1].forEach((x) => visit(x, y));
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    const x = at % width, y = (at - x) / width;
+    [[x - 1, y], [x + 1, y], [x, y - 1], [x, y + 1]].forEach(([i, j]) => visit(i!, j!));
+  }
+  for (let i = 0; i < data.length; i++) if (!outside[i]) data[i] = 255;
 }
 
 interface Box {
@@ -80,10 +100,10 @@ export function hidePeople(photo: Plane, scores: Scores): Bytes {
     // Stretched bilinearly, a region reaches into the pixels of the score map around it.
     const top = Math.max(0, Math.floor((box.top - 1) * down)), bottom = Math.min(height, Math.ceil((box.bottom + 1) * down));
     const left = Math.max(0, Math.floor((box.left - 1) * across)), right = Math.min(width, Math.ceil((box.right + 1) * across));
-    const w = right - left, h = bottom - top, cell = Math.max(w, h) / CELLS;
+    const w = right - left, h = bottom - top, cell = Math.max(MIN_CELL, Math.max(w, h) / CELLS);
     const part = new Uint32Array(w * h);
     for (let y = 0; y < h; y++) part.set(source.subarray((top + y) * width + left, (top + y) * width + right), y * w);
-    const cells = [Math.min(w, Math.ceil(w / cell)), Math.min(h, Math.ceil(h / cell))] as const;
+    const cells = [Math.ceil(w / cell), Math.ceil(h / cell)] as const;
     const mean = byArea({ data: new Uint8Array(part.buffer), width: w, height: h, channels: 4 }, ...cells).data;
     const colours = new Uint32Array(mean.map((value, i) => (i % 4 === 3 ? 255 : value - (value % STEP) + STEP / 2)).buffer);
     for (let y = 0; y < h; y++) {

@@ -3,6 +3,7 @@
 import { ask, type Listing, type ModelInfo } from "./api.ts";
 import { megabytes } from "./dom.ts";
 import { Fault, Locked } from "./fault.ts";
+import { marked } from "./mark.ts";
 import { softAlpha } from "./matte.ts";
 import { cover, paint, type Look, type Scene } from "./paint.ts";
 import { greyPng } from "./png.ts";
@@ -223,7 +224,7 @@ async function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap |
 
 async function save(scene: Scene, look: Look, type: string): Promise<Blob> {
   const { data, width, height } = await painted(scene, look);
-  return canvasOf(data, width, height).convertToBlob({ type, quality: 0.95 });
+  return marked(await canvasOf(data, width, height).convertToBlob({ type, quality: 0.95 }));
 }
 
 async function thumbnail(photo: Blob): Promise<ImageBitmap> {
@@ -261,7 +262,7 @@ async function handle(request: Request): Promise<unknown> {
   if (!last) throw new Fault("broken");
   if (request.kind === "paint") return bitmapOf(await painted(last, request.look));
   if (request.kind === "save") return save(last, request.look, request.type);
-  return greyPng(last.labels, last.photo.width, last.photo.height);
+  return marked(await greyPng(last.labels, last.photo.width, last.photo.height));
 }
 
 // One after the other: a model can't be exchanged while it runs.

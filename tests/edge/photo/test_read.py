@@ -76,11 +76,11 @@ def webp_with(data: bytes, size_wh: tuple[int, int], flags: int, *chunks: bytes)
 
 
 def tiff(image: np.ndarray, order: str, orientation: int | None = None, extra: int | None = None) -> bytes:
-    """An uncompressed TIFF of one strip; `image` is grey, BGR or BGRA of any depth."""
+    """An uncompressed TIFF of one strip; `image` is grey, grey with alpha, BGR or BGRA of any depth."""
     height, width = image.shape[:2]
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels > 1:
-        image = image[..., [2, 1, 0, 3][:channels]]
+        image = image[..., [2, 1, 0, 3][:channels]] if channels > 2 else image
     pixels = image.astype(np.dtype(order + image.dtype.str[1:])).tobytes()
     bits = struct.pack(order + "4H", *[image.itemsize * 8] * 4)
     tags: list[tuple[int, int, int, bytes]] = [
@@ -88,7 +88,7 @@ def tiff(image: np.ndarray, order: str, orientation: int | None = None, extra: i
         (257, 3, 1, struct.pack(order + "HH", height, 0)),
         (258, 3, channels, b""),
         (259, 3, 1, struct.pack(order + "HH", 1, 0)),
-        (262, 3, 1, struct.pack(order + "HH", 2 if channels > 1 else 1, 0)),
+        (262, 3, 1, struct.pack(order + "HH", 2 if channels > 2 else 1, 0)),
         (273, 4, 1, b""),
         (277, 3, 1, struct.pack(order + "HH", channels, 0)),
         (278, 3, 1, struct.pack(order + "HH", height, 0)),
@@ -102,7 +102,7 @@ def tiff(image: np.ndarray, order: str, orientation: int | None = None, extra: i
         tags.append((339, 3, 1, struct.pack(order + "HH", 3, 0)))
     bits_at = 8 + 2 + 12 * len(tags) + 4
     values = {
-        258: bits[:4] if channels == 1 else struct.pack(order + "I", bits_at),
+        258: bits[:4] if channels < 3 else struct.pack(order + "I", bits_at),
         273: struct.pack(order + "I", bits_at + 8),
     }
     table = b"".join(
@@ -236,12 +236,29 @@ def test_a_1_bit_png_s_transparent_shade_is_white(save: Callable[..., Path]) -> 
     assert load_photo(path).alpha.tolist() == [[255, 0] * 4]  # type: ignore[union-attr]
 
 
-def test_a_grey_tiff_s_transparency_is_kept(tmp_path: Path) -> None:
-    stored = np.dstack([GREY, np.where(GREY > 100, 255, 0).astype(np.uint8)])
-    Image.fromarray(stored, "LA").save(tmp_path / "la.tif")
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("extra", [1, 2], ids=["multiplied", "straight"])
+def test_a_grey_tiff_s_transparency_is_kept(
+    order: str, depth: type[np.generic], extra: int, save: Callable[..., Path]
+) -> None:
+    alpha = np.clip(np.arange(GREY.shape[1]) * 9, 0, 255).astype(np.uint8) * np.ones_like(GREY)
+    levels = np.rint(GREY * (alpha / 255.0)) if extra == 1 else GREY
+    stored = np.dstack([levels, alpha]).astype(depth) * (257 if depth is np.uint16 else 1)
+    photo = load_photo(save(tiff(stored, order, orientation=6, extra=extra)))
+    np.testing.assert_array_equal(photo.alpha, np.rot90(alpha, -1))
+    seen = np.rot90(alpha > 60, -1)
+    np.testing.assert_allclose(photo.colour[seen][:, 0], np.rot90(GREY, -1)[seen], atol=3 if extra == 1 else 0)
+    assert_photo(photo.frame, over_white(photo.colour, np.rot90(alpha, -1)), within=1)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "raw"])
+def test_a_compressed_grey_tiff_s_transparency_is_kept(compression: str, tmp_path: Path) -> None:
+    stored = np.dstack([GREY, 255 - GREY])
+    Image.fromarray(stored, "LA").save(tmp_path / "la.tif", compression=compression, tiffinfo={317: 2})
     photo = load_photo(tmp_path / "la.tif")
     np.testing.assert_array_equal(photo.alpha, stored[..., 1])
-    np.testing.assert_array_equal(photo.frame[GREY <= 100], 255)
+    np.testing.assert_array_equal(photo.colour[..., 0], GREY)
 
 
 def test_run_length_bmp(save: Callable[..., Path]) -> None:

@@ -18,8 +18,10 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_edge import __version__
 from seg_edge.card import strip_card
 from seg_edge.effects import EffectSettings, render
+from seg_edge.photo.header import parse_header
 from seg_edge.photo.read import load_photo, read_photo
 from seg_edge.segmenter import Segmenter
 from seg_edge.tiling import segment_tiled
@@ -244,6 +246,61 @@ def test_the_effects_are_python_s(visit: Callable[..., Page], server: Server, mo
                 assert difference.max() <= 1, f"{model}, {name}: {difference.max()}"
             else:  # JPEG rounds each block in its own way
                 assert difference.mean() < 1.5, f"{model}, {name}: {difference.mean()}"
+
+
+def test_what_the_page_saves_is_known_as_a_result(visit: Callable[..., Page], server: Server) -> None:
+    page = visit(server.url).open()
+    page.cut("photo.png", png(cv2.imread(str(GRACE_HOPPER))))
+    for effect, button, kind in (
+        ("Cut out", "Save picture", "PNG"),
+        ("Blur background", "Save picture", "JPEG"),
+        ("Cut out", "Save label map", "PNG"),
+    ):
+        page.effect(effect)
+        content = page.saved(button)
+        header = parse_header(io.BytesIO(content))
+        assert header is not None
+        assert (header.format, header.size_wh, header.is_result) == (kind, (512, 600), True)
+        assert b"seg-edge " + __version__.encode() in content[:200]
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert decoded.shape[:2] == (600, 512)
+
+
+def test_small_people_and_holes_are_hidden_as_in_python(
+    visit: Callable[..., Page], server: Server, more_models: dict[str, str]
+) -> None:
+    page = visit(server.url).open()
+    page.model("bright")
+    frame = noise((240, 320), seed=3) // 4
+    cv2.circle(frame, (90, 120), 60, (255, 255, 255), 22)  # with a hole in the middle
+    cv2.circle(frame, (250, 60), 9, (240, 255, 240), -1)
+    page.cut("photo.png", png(frame))
+    page.effect("Hide people")
+    answer = segment_tiled(Segmenter(more_models["bright"], 1), frame)
+    expected = render(frame, answer, "anonymize")
+    assert len(np.unique(expected[110:130, 80:100].reshape(-1, 3), axis=0)) <= 4
+    hidden = cv2.erode((expected != frame).any(axis=2).astype(np.uint8), np.ones((5, 5))) > 0
+    difference = np.abs(page.save("Save picture").astype(int) - expected)[hidden]
+    assert hidden[120, 90]
+    assert hidden[60, 250]
+    assert difference.mean() < 4
+
+
+def test_edges_of_large_photos_have_the_colours_of_python(
+    visit: Callable[..., Page], server: Server, more_models: dict[str, str]
+) -> None:
+    page = visit(server.url).open()
+    page.model("bright")
+    frame = np.zeros((900, 2100, 3), np.uint8)
+    frame[200:700, 500:1700] = cv2.resize(noise((5, 12), seed=2) // 4 + 190, (1200, 500))
+    page.cut("photo.png", png(frame))
+    page.effect("New background")
+    answer = segment_tiled(Segmenter(more_models["bright"], 1), frame)
+    expected = render(frame, answer, EffectSettings("replace", background=(0, 177, 64)))
+    alpha = answer.alpha()
+    soft = (alpha > 0) & (alpha < 255)
+    assert soft.sum() > 1000
+    assert np.abs(page.save("Save picture").astype(int) - expected)[soft].mean() < 4
 
 
 def test_long_and_large_photos_are_cut_into_the_tiles_of_python(
