@@ -14,7 +14,7 @@ import pytest
 
 from seg_edge.errors import OutputError, UsageError
 from seg_edge.sinks.video_file import VideoFile
-from seg_edge.sinks.video_formats import FORMATS
+from seg_edge.sinks.video_formats import FORMATS, MJPEG_QUANTISER
 from tests.tiny import noise
 
 CUT_SHORT = [".mp4", ".mov", ".mkv", ".ts", ".avi"]
@@ -62,6 +62,16 @@ def test_colours_come_out_as_they_went_in(tmp_path: Path, suffix: str, size_wh: 
         played = next(container.decode(video=0)).to_ndarray(format="bgr24")
     middles = cv2.resize(played, (2, 3), interpolation=cv2.INTER_AREA)  # of each field
     np.testing.assert_allclose(middles, colours, atol=6)
+
+
+def test_motion_jpeg_is_as_fine_as_asked_and_no_finer(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with VideoFile(path, (64, 48), 30) as film:
+        for number in range(8):
+            film.write(noise((48, 64), number))
+    content = path.read_bytes()
+    table = content[content.index(b"\xff\xdb") + 5 :]  # after a marker, a length and an id
+    assert table[1] == 16 * int(MJPEG_QUANTISER) // 8
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
