@@ -16,7 +16,7 @@ $ff -f lavfi -i "testsrc2=s=720x576:r=50:d=1,interlace=scan=bff" -f lavfi -i "$S
 $ff -f lavfi -i "testsrc2=s=720x480:r=60000/1001:d=1,interlace=scan=tff" -f lavfi -i "$S" -t 1 -target ntsc-dvd -flags +ilme+ildct -aspect 16:9 dvd.vob
 $ff -f lavfi -i "testsrc2=s=720x576:r=50:d=1,interlace=scan=tff" -f lavfi -i "$S" -t 1 -c:v mpeg2video -flags +ilme+ildct -aspect 16:9 -b:v 5M -c:a mp2 dvd.mpg
 $ff -f lavfi -i "$T" -f lavfi -i "$S" -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac plain.mp4
-$ff -display_rotation 90 -i plain.mp4 -c copy phone.mp4 || $ff -i plain.mp4 -c copy -metadata:s:v rotate=90 phone.mp4
+$ff -display_rotation 90 -i plain.mp4 -c copy phone.mp4 2>/dev/null || $ff -i plain.mp4 -c copy -metadata:s:v rotate=90 phone.mp4
 $ff -i plain.mp4 -c copy plain.mkv; $ff -i plain.mp4 -c copy plain.ts
 $ff -i plain.mp4 -c copy -movflags +frag_keyframe+empty_moov frag.mp4
 for x in mkv ts; do n=$(stat -c %s plain.$x); head -c $((n*6/10)) plain.$x > cut.$x; done

@@ -13,7 +13,7 @@ import numpy as np
 
 STRIP_PIXELS = 1 << 19
 
-Rows = Callable[[slice], np.ndarray]  # draws a slice of rows: uint8 (n, width) or (n, width, channels)
+Rows = Callable[[slice], np.ndarray]  # draws a slice of rows, a new array: uint8 (n, width) or (n, width, channels)
 
 
 def strips(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -41,7 +41,10 @@ class Drawing:
 
     def whole(self, out: np.ndarray | None = None) -> np.ndarray:
         """The picture in one array: a new one, or `out`, which may be the frame that it is made of."""
+        parts = list(strips(self.shape))
+        if out is None and len(parts) == 1:
+            return self.rows(parts[0])
         picture = np.empty(self.shape, np.uint8) if out is None else out
-        for rows in strips(self.shape):
+        for rows in parts:
             picture[rows] = self.rows(rows)
         return picture

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from seg_edge.errors import SourceError
 from seg_edge.frame import as_frame
 from seg_edge.sources.names import is_sequence, is_url, shown_name
@@ -121,7 +123,7 @@ class VideoFileSource:
         yield from map(self._source_frame, filters.flush())
 
     def _source_frame(self, frame: Any) -> SourceFrame:
-        picture = fit_inside(as_frame(frame.to_ndarray()), self._request.size_wh)
+        picture = fit_inside(as_frame(_array_of(frame)), self._request.size_wh)
         return SourceFrame(picture, None, time.monotonic(), self._clock(frame.time))
 
     def _frames(self) -> Iterator[Any]:
@@ -169,6 +171,12 @@ class VideoFileSource:
         if damaged := max(self._damaged, self._broken):
             return f"{damaged} of its frames are damaged and could not be decoded"
         return ""
+
+
+def _array_of(frame: Any) -> np.ndarray:
+    """The pixels of a bgr24 or bgra frame, uint8 (height, width, 3 or 4), not copied: rows may lie further apart."""
+    plane, channels = frame.planes[0], 4 if frame.format.name == "bgra" else 3
+    return np.ndarray((frame.height, frame.width, channels), np.uint8, plane, strides=(plane.line_size, channels, 1))
 
 
 class Playback:

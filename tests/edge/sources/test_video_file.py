@@ -269,10 +269,11 @@ def test_a_file_that_is_cut_short_says_so(tmp_path: Path, suffix: str) -> None:
 def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "a.mp4", Clip(frames=60, texture=True), numbered_bgr)
     content = bytearray(clip.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
+    for place in range(len(content) // 4, len(content) - 300, len(content) // 8):  # what one of them does to it varies
+        content[place : place + 300] = bytes(300)
     clip.write_bytes(content)
     source = opened(clip)
-    assert len(list(source)) < 60
+    assert 0 < len(list(source)) < 60
     assert re.fullmatch(r"\d+ of its frames are damaged and could not be decoded", source.complaint)
 
 
