@@ -41,7 +41,7 @@ Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 def in_javascript(tmp_path_factory: pytest.TempPathFactory):
     """Resizes as the page does: RGBA to a model's input, one channel bilinearly."""
     esbuild = WEB / "node_modules" / ".bin" / "esbuild"
-    if not (esbuild.exists() and shutil.which("node")):
+    if not (esbuild.exists() and (WEB / "kernels" / "kernels.wasm").exists() and shutil.which("node")):
         pytest.skip("the page's tools aren't installed (make web)")
     program = tmp_path_factory.mktemp("resize") / "resize.cjs"
     command = [esbuild, "--bundle", "--platform=node", "--target=node20", "--format=cjs", "--loader:.wasm=binary"]
