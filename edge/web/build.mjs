@@ -41,6 +41,7 @@ async function bundle(name, format, define) {
     format,
     target: ["chrome108", "firefox113", "safari16.4"],
     legalComments: "none",
+    loader: { ".wasm": "binary" },
     define: Object.fromEntries(Object.entries(define).map(([key, value]) => [key, JSON.stringify(value)])),
   });
   return outputFiles[0].text;

@@ -113,7 +113,7 @@ function refresh(): void {
   before.hidden = live;
   video.hidden = !live;
   after.hidden = !found;
-  divider.hidden = at("line").hidden = after.hidden;
+  divider.hidden = at("line").hidden = at("checks").hidden = after.hidden;
   at("picture").classList.toggle("mirrored", live && webcam.mirrored);
   at("outputs").hidden = live;
   at("live-buttons").hidden = !live;

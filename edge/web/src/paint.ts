@@ -1,9 +1,9 @@
 /** Pictures of an answer: `Segmentation` in the browser. */
 
 import type { ClassInfo } from "./api.ts";
-import { foregroundColour, paste } from "./matte.ts";
+import { foregroundColour, paste, runsOf } from "./matte.ts";
 import { resizeNear, shrink } from "./preprocess.ts";
-import { bilinear, byArea, round, type Bytes, type Floats, type Plane } from "./resize.ts";
+import { bilinear, byArea, pixelsOf, round, type Bytes, type Floats, type Plane } from "./resize.ts";
 import { keepTransparent, type Transparent } from "./transparency.ts";
 
 export const EFFECTS = ["cutout", "blur", "replace", "anonymize", "overlay", "mask"] as const;
@@ -57,9 +57,9 @@ function kernelOf(sigma: number): Float32Array {
   return kernel.map((value) => value / sum);
 }
 
-/** A Gaussian blur; at the sides the picture is mirrored without its outermost pixel (`BORDER_REFLECT_101`). */
+/** A Gaussian blur of four channels; at the sides the picture is mirrored without its outermost pixel (`BORDER_REFLECT_101`). */
 function gaussian(picture: Plane<Floats>, sigma: number): Plane<Floats> {
-  const { width, height, channels } = picture, kernel = kernelOf(sigma), middle = kernel.length >> 1;
+  const { width, height } = picture, kernel = kernelOf(sigma), middle = kernel.length >> 1;
   const inside = (place: number, length: number): number => {
     if (length === 1) return 0;
     const period = 2 * (length - 1), at = ((place % period) + period) % period;
@@ -67,19 +67,25 @@ function gaussian(picture: Plane<Floats>, sigma: number): Plane<Floats> {
   };
   const pass = (from: Floats, length: number, lines: number, step: number, across: number): Floats => {
     const to = new Float32Array(from.length);
-    for (let i = 0; i < length; i++) {
-      for (let k = 0; k < kernel.length; k++) {
-        const weight = kernel[k]!, source = inside(i + k - middle, length);
-        for (let line = 0; line < lines; line++) {
-          const a = line * across + i * step, b = line * across + source * step;
-          for (let c = 0; c < channels; c++) to[a + c] = to[a + c]! + weight * from[b + c]!;
+    const places = Int32Array.from({ length: length + kernel.length - 1 }, (_, i) => step * inside(i - middle, length));
+    for (let line = 0; line < lines; line++) {
+      for (let i = 0, start = line * across; i < length; i++) {
+        let red = 0, green = 0, blue = 0, share = 0;
+        for (let k = 0; k < kernel.length; k++) {
+          const weight = kernel[k]!, at = start + places[i + k]!;
+          red = Math.fround(red + weight * from[at]!);
+          green = Math.fround(green + weight * from[at + 1]!);
+          blue = Math.fround(blue + weight * from[at + 2]!);
+          share = Math.fround(share + weight * from[at + 3]!);
         }
+        const at = start + i * step;
+        [to[at], to[at + 1], to[at + 2], to[at + 3]] = [red, green, blue, share];
       }
     }
     return to;
   };
-  const rows = pass(picture.data, width, height, channels, width * channels);
-  return { width, height, channels, data: pass(rows, height, width, width * channels, channels) };
+  const rows = pass(picture.data, width, height, 4, width * 4);
+  return { ...picture, data: pass(rows, height, width, width * 4, 4) };
 }
 
 /** The background blurred, at the photo's size; the foreground does not bleed into it. */
@@ -104,42 +110,47 @@ function blurredBackground({ photo, alpha }: Scene): Bytes {
 }
 
 function cutout(photo: Plane, alpha: Bytes): Bytes {
-  const { width, height } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3);
+  const { width } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3), runs = runsOf(alpha, width);
   const colourAt = foregroundColour(photo, alpha);
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      if (alpha[i] === 0) continue; // no colour where nothing is to be seen
-      if (alpha[i] === 255) for (let c = 0; c < 3; c++) data[4 * i + c] = photo.data[4 * i + c]!;
-      else {
-        colourAt(x, y, colour);
-        data.set(colour, 4 * i);
+  const source = pixelsOf(photo.data), target = pixelsOf(data);
+  for (let i = 0; i < runs.length; i += 2) { // elsewhere nothing is to be seen, and has no colour
+    const y = Math.floor(runs[i]! / width), end = runs[i + 1]!;
+    for (let at = runs[i]!; at < end; at++) {
+      if (alpha[at] === 255) {
+        target[at] = source[at]!;
+        continue;
       }
-      data[4 * i + 3] = alpha[i]!;
+      colourAt(at - y * width, y, colour);
+      for (let c = 0; c < 3; c++) data[4 * at + c] = colour[c]!;
+      data[4 * at + 3] = alpha[at]!;
     }
   }
   return data;
 }
 
 function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
-  const { width, height } = photo, data = photo.data.slice();
+  const { width, height } = photo, data = photo.data.slice(), runs = runsOf(alpha, width);
   const tints = classes.map(({ colour }) => colour.map((value) => OVERLAY_OPACITY * value));
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      const share = alpha[i]!;
-      if (share === 0) continue;
+  const halves = Uint8Array.from({ length: 256 }, (_, value) => round(value * (1 - OVERLAY_OPACITY)));
+  const whole = tints.map((tint) => tint.map(round));
+  for (let i = 0; i < runs.length; i += 2) {
+    const y = Math.floor(runs[i]! / width), end = runs[i + 1]!;
+    for (let at = runs[i]!; at < end; at++) {
+      const share = alpha[at]!;
       if (share === 255) {
-        const tint = tints[labels[i]!]!;
-        for (let c = 0; c < 3; c++) data[4 * i + c] = round(photo.data[4 * i + c]! * (1 - OVERLAY_OPACITY)) + round(tint[c]!);
+        const tint = whole[labels[at]!]!;
+        for (let c = 0; c < 3; c++) data[4 * at + c] = halves[data[4 * at + c]!]! + tint[c]!;
         continue;
       }
       // The outer half of a soft edge is background; it takes the tint of the class beside it.
       let beside = 0;
+      const x = at - y * width;
       for (let j = Math.max(0, y - 1); j <= Math.min(height - 1, y + 1); j++) {
         for (let k = Math.max(0, x - 1); k <= Math.min(width - 1, x + 1); k++) beside = Math.max(beside, labels[j * width + k]!);
       }
       for (let c = 0; c < 3; c++) {
-        const at = 4 * i + c;
-        data[at] = round(photo.data[at]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[beside]![c]! * (share / 255));
+        const value = 4 * at + c;
+        data[value] = round(data[value]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[beside]![c]! * (share / 255));
       }
     }
   }

@@ -1,7 +1,8 @@
 /** From a model's scores to answers at the picture's size: `seg_edge/postprocess.py` in the browser. */
 
 import type { TensorInfo } from "./api.ts";
-import { bilinear, bilinearFloats, type Bytes, type Numbers } from "./resize.ts";
+import { highest } from "./kernels.ts";
+import { bilinear, bilinearFloats, stepsOf, type Bytes, type Numbers } from "./resize.ts";
 
 export interface Scores {
   readonly data: Numbers;
@@ -9,12 +10,11 @@ export interface Scores {
   readonly kind: "logits" | "probabilities";
 }
 
-/** One channel of the scores, stretched. */
-function channel({ data, spec }: Scores, index: number, width: number, height: number): Numbers {
-  const [w, h] = spec.size_wh, { channels } = spec;
-  const plane = data instanceof Float32Array ? new Float32Array(w * h) : new Uint8Array(w * h);
+/** One channel of the scores. */
+function channel<Kind extends Numbers>(data: Kind, channels: number, index: number): Kind {
+  const plane = data.slice(0, data.length / channels) as Kind;
   for (let i = 0, at = index; i < plane.length; i++, at += channels) plane[i] = data[at]!;
-  return upsample({ data: plane, spec: { ...spec, channels: 1 } }, width, height);
+  return plane;
 }
 
 /** Scores stretched to another size, bilinearly. */
@@ -26,17 +26,22 @@ export function upsample({ data, spec }: Pick<Scores, "data" | "spec">, width: n
 
 /** The most likely class of every pixel; the lower class where two are equal. */
 export function labelsOf(scores: Scores, width: number, height: number): Bytes {
-  const { spec } = scores;
-  const best = channel(scores, 0, width, height);
-  const labels = new Uint8Array(width * height);
-  if (spec.channels === 1) {
+  const { data, spec } = scores, [w, h] = spec.size_wh, { channels } = spec;
+  if (data instanceof Uint8Array && channels > 1) {
+    const planes = Array.from({ length: channels }, (_, index) => channel(data, channels, index));
+    return highest(planes, w, stepsOf(w, width, 1), stepsOf(h, height, null));
+  }
+  const stretched = (index: number): Numbers =>
+    upsample({ data: channel(data, channels, index), spec: { ...spec, channels: 1 } }, width, height);
+  const best = stretched(0), labels = new Uint8Array(width * height);
+  if (channels === 1) {
     let threshold = scores.kind === "probabilities" ? 0.5 : 0;
     if (spec.scale) threshold = threshold / spec.scale + spec.zero_point;
     for (let i = 0; i < labels.length; i++) labels[i] = best[i]! > threshold ? 1 : 0;
     return labels;
   }
-  for (let index = 1; index < spec.channels; index++) {
-    const plane = channel(scores, index, width, height);
+  for (let index = 1; index < channels; index++) {
+    const plane = stretched(index);
     for (let i = 0; i < labels.length; i++) {
       if (plane[i]! > best[i]!) {
         best[i] = plane[i]!;
@@ -51,14 +56,17 @@ export function labelsOf(scores: Scores, width: number, height: number): Bytes {
 export function backgroundOf({ data, spec, kind }: Scores): Float32Array {
   const [w, h] = spec.size_wh, { channels } = spec;
   const real = (at: number): number => (spec.scale ? (data[at]! - spec.zero_point) * spec.scale : data[at]!);
-  return Float32Array.from({ length: w * h }, (_, i) => {
-    const at = i * channels;
-    if (kind === "probabilities") return channels === 1 ? 1 - real(at) : real(at);
-    if (channels === 1) return 1 / (1 + Math.exp(real(at)));
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += Math.exp(real(at + c) - real(at));
-    return 1 / sum;
-  });
+  const result = new Float32Array(w * h);
+  for (let i = 0, at = 0; i < result.length; i++, at += channels) {
+    if (kind === "probabilities") result[i] = channels === 1 ? 1 - real(at) : real(at);
+    else if (channels === 1) result[i] = 1 / (1 + Math.exp(real(at)));
+    else {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += Math.exp(real(at + c) - real(at));
+      result[i] = 1 / sum;
+    }
+  }
+  return result;
 }
 
 /** Share of the pixels of each class. */

@@ -106,10 +106,11 @@ export function hidePeople(photo: Plane, scores: Scores): Bytes {
     const cells = [Math.ceil(w / cell), Math.ceil(h / cell)] as const;
     const mean = byArea({ data: new Uint8Array(part.buffer), width: w, height: h, channels: 4 }, ...cells).data;
     const colours = new Uint32Array(mean.map((value, i) => (i % 4 === 3 ? 255 : value - (value % STEP) + STEP / 2)).buffer);
+    const column = Int32Array.from({ length: w }, (_, x) => Math.floor((x * cells[0]) / w));
     for (let y = 0; y < h; y++) {
       const row = Math.floor((y * cells[1]) / h) * cells[0];
       for (let x = 0, at = (top + y) * width + left; x < w; x++, at++) {
-        if (covered[at]) target[at] = colours[row + Math.floor((x * cells[0]) / w)]!;
+        if (covered[at]) target[at] = colours[row + column[x]!]!;
       }
     }
   }

@@ -5,6 +5,8 @@
  * each of the two sums is cut off, not rounded; areas are summed in 32-bit floats, along the row first.
  */
 
+import { stretched, type Steps } from "./kernels.ts";
+
 export type Bytes = Uint8Array<ArrayBuffer>;
 export type Floats = Float32Array<ArrayBuffer>;
 export type Numbers = Bytes | Floats;
@@ -18,7 +20,7 @@ export interface Plane<Kind extends Numbers = Bytes> {
 }
 
 /** For each place along a side: the two places it lies between and how near it is to the second. */
-interface Steps {
+interface Places {
   readonly first: Int32Array;
   readonly second: Int32Array;
   readonly share: Float32Array;
@@ -26,7 +28,7 @@ interface Steps {
 
 const ONE = 2048; // INTER_RESIZE_COEF_SCALE
 
-function bilinearSteps(from: number, to: number): Steps {
+function placesOf(from: number, to: number): Places {
   const scale = 1 / (to / from);
   const first = new Int32Array(to), second = new Int32Array(to), share = new Float32Array(to);
   for (let i = 0; i < to; i++) {
@@ -39,15 +41,16 @@ function bilinearSteps(from: number, to: number): Steps {
   return { first, second, share };
 }
 
-/** Weights in 2048ths of the nearer and the farther place; along a row (`clamped`) all of it where the two are one. */
-function wholeWeights({ first, second, share }: Steps, clamped: boolean): [Int32Array, Int32Array] {
-  const near = new Int32Array(share.length), far = new Int32Array(share.length);
-  for (let i = 0; i < share.length; i++) {
-    const weight = clamped && first[i] === second[i] ? 0 : share[i]!;
-    far[i] = round(weight * ONE);
-    near[i] = round(Math.fround(1 - weight) * ONE);
+/** The same for the kernels, in 2048ths; along a row, of pixels of `channels` bytes, the first has all where the two are one. */
+export function stepsOf(from: number, to: number, channels: number | null): Steps {
+  const { first, second, share } = placesOf(from, to), steps = new Int32Array(3 * to);
+  for (let i = 0; i < to; i++) {
+    const weight = channels && first[i] === second[i] ? 0 : share[i]!;
+    steps[3 * i] = first[i]! * (channels ?? 1);
+    steps[3 * i + 1] = second[i]! * (channels ?? 1);
+    steps[3 * i + 2] = round(Math.fround(1 - weight) * ONE) | (round(weight * ONE) << 16);
   }
-  return [near, far];
+  return steps;
 }
 
 /** `cvRound`: to the nearest whole number, halves to the even one. */
@@ -58,40 +61,16 @@ export function round(value: number): number {
 
 /** Bytes stretched bilinearly (`INTER_LINEAR`). */
 export function bilinear(picture: Plane, width: number, height: number): Plane {
-  const { data, channels } = picture;
+  const { channels } = picture;
   if (picture.width === width && picture.height === height) return picture;
   if (picture.width === 2 * width && picture.height === 2 * height) return halve(picture); // as OpenCV does
-  const across = bilinearSteps(picture.width, width), down = bilinearSteps(picture.height, height);
-  const [left, right] = wholeWeights(across, true), [upper, lower] = wholeWeights(down, false);
-  const row = width * channels;
-  const result = new Uint8Array(row * height);
-  // Rows stretched along, by their number modulo 2: each is used for several rows of the result.
-  const stretched = [new Int32Array(row), new Int32Array(row)];
-  const held = [-1, -1];
-  const stretch = (y: number): Int32Array => {
-    const slot = y & 1, out = stretched[slot]!;
-    if (held[slot] === y) return out;
-    held[slot] = y;
-    const start = y * picture.width * channels;
-    for (let x = 0, at = 0; x < width; x++) {
-      const a = start + across.first[x]! * channels, b = start + across.second[x]! * channels;
-      const near = left[x]!, far = right[x]!;
-      for (let c = 0; c < channels; c++, at++) out[at] = data[a + c]! * near + data[b + c]! * far;
-    }
-    return out;
-  };
-  for (let y = 0, at = 0; y < height; y++) {
-    const above = stretch(down.first[y]!), below = stretch(down.second[y]!);
-    const near = upper[y]!, far = lower[y]!;
-    for (let i = 0; i < row; i++, at++) {
-      result[at] = (((near * (above[i]! >> 4)) >> 16) + ((far * (below[i]! >> 4)) >> 16) + 2) >> 2;
-    }
-  }
-  return { data: result, width, height, channels };
+  const across = stepsOf(picture.width, width, channels), down = stepsOf(picture.height, height, null);
+  return { data: stretched(picture.data, picture.width * channels, channels, across, down), width, height, channels };
 }
 
 /** Means of 2x2 pixels; both sides must be even. */
 export function halve(picture: Plane): Plane {
+  if (picture.channels === 4) return halvePixels(picture);
   const { data, channels } = picture;
   const width = picture.width >> 1, height = picture.height >> 1, stride = picture.width * channels;
   const result = new Uint8Array(width * height * channels);
@@ -104,6 +83,26 @@ export function halve(picture: Plane): Plane {
     }
   }
   return { data: result, width, height, channels };
+}
+
+/** The same of four channels: two of them, with eight bits free above each, are added at once. */
+function halvePixels({ data, ...size }: Plane): Plane {
+  const source = pixelsOf(data), width = size.width >> 1, height = size.height >> 1, pixels = new Uint32Array(width * height);
+  const EVEN = 0x00ff00ff, TWO = 0x00020002;
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0, a = 2 * y * size.width; x < width; x++, a += 2, at++) {
+      const p = source[a]!, q = source[a + 1]!, r = source[a + size.width]!, s = source[a + size.width + 1]!;
+      const even = (p & EVEN) + (q & EVEN) + (r & EVEN) + (s & EVEN) + TWO;
+      const odd = ((p >>> 8) & EVEN) + ((q >>> 8) & EVEN) + ((r >>> 8) & EVEN) + ((s >>> 8) & EVEN) + TWO;
+      pixels[at] = ((even >>> 2) & EVEN) | (((odd >>> 2) & EVEN) << 8);
+    }
+  }
+  return { data: new Uint8Array(pixels.buffer), width, height, channels: 4 };
+}
+
+/** Bytes of four channels as one number a pixel. */
+export function pixelsOf(data: Bytes): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(data.buffer, data.byteOffset, data.length >> 2);
 }
 
 /** Which places of the long side a place of the short one covers, and by how much of itself. */
@@ -149,10 +148,15 @@ export function byArea(picture: Plane, width: number, height: number): Plane {
   const result = new Uint8Array(row * height), sum = new Float32Array(row), line = new Float32Array(row);
   for (let j = 0; j < down.length; j++) {
     const start = down.from[j]! * picture.width * channels, target = down.to[j]!, weight = down.weight[j]!;
-    line.fill(0);
-    for (let k = 0; k < across.length; k++) {
-      const a = start + across.from[k]! * channels, b = across.to[k]! * channels, share = across.weight[k]!;
-      for (let c = 0; c < channels; c++) line[b + c] = line[b + c]! + Math.fround(data[a + c]! * share);
+    for (let c = 0; c < channels; c++) {
+      for (let k = 0; k < across.length; ) {
+        const cell = across.to[k]!;
+        let mean = 0;
+        for (; k < across.length && across.to[k] === cell; k++) {
+          mean = Math.fround(mean + Math.fround(data[start + across.from[k]! * channels + c]! * across.weight[k]!));
+        }
+        line[cell * channels + c] = mean;
+      }
     }
     if (j > 0 && down.to[j - 1] === target) {
       for (let i = 0; i < row; i++) sum[i] = sum[i]! + Math.fround(weight * line[i]!);
@@ -194,7 +198,7 @@ function byWholeArea(picture: Plane, across: number, down: number): Plane {
 export function bilinearFloats(picture: Plane<Floats>, width: number, height: number): Plane<Floats> {
   const { data, channels } = picture;
   if (picture.width === width && picture.height === height) return picture;
-  const across = bilinearSteps(picture.width, width), down = bilinearSteps(picture.height, height);
+  const across = placesOf(picture.width, width), down = placesOf(picture.height, height);
   const row = width * channels;
   const result = new Float32Array(row * height);
   for (let y = 0, at = 0; y < height; y++) {

@@ -1,0 +1,4 @@
+declare module "*.wasm" {
+  const content: Uint8Array<ArrayBuffer>;
+  export default content;
+}
