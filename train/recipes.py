@@ -1,6 +1,7 @@
 """Training recipes: every choice a training makes, as named functions. `train/fit.py --recipe NAME` runs one.
 
 - `default`: a narrow U-Net for one class of students, or anything as simple; minutes on a laptop without a GPU.
+- `pretrained`: a U-Net over an encoder that has seen ImageNet, for very few photos; slower on the device.
 - `full`: the full U-Net of 31 million parameters.
 - `original`: the course project as it was, with the full U-Net.
 - `person`: the network of the bundled `person` model, with photos varied as a webcam would.
@@ -213,6 +214,19 @@ def default() -> Recipe:
     )
 
 
+def pretrained() -> Recipe:
+    """A U-Net over EfficientNet-Lite0 with its ImageNet weights, for very few photos; slower on the device."""
+    return Recipe(
+        encoder="lite0",
+        frozen_rows=2,
+        widths=(32, 48, 64, 128),
+        learning_rate=0.001,
+        epochs=40,
+        least_steps=8,
+        most_steps=24,
+    )
+
+
 def person() -> Recipe:
     """The bundled `person` model: a level more than `default`, and photos varied as a webcam would."""
     return Recipe(
@@ -237,4 +251,4 @@ def person() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, full, original, person)}
+RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, pretrained, full, original, person)}

@@ -186,7 +186,7 @@ def test_an_impossible_budget_is_refused_before_anything_is_written(trained: Tra
     ("more", "says"),
     [
         ((), "give --budget-mmac"),
-        (("--student", "huge"), "default, full, original, person"),
+        (("--student", "huge"), "default, pretrained, full, original, person"),
         (("--budget-mmac", "3", "--criterion", "huge"), "taylor, random"),
         (("--budget-mmac", "3", "--teacher-weight", "2"), "--teacher-weight is from 0 to 1"),
     ],

@@ -3,15 +3,19 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
 
+import keras
 import typer
 from typer.testing import CliRunner
 
@@ -317,3 +321,62 @@ def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> No
     content = converter.convert()
     with pytest.raises(ModelError, match="are float"):
         check_full_integer(content)
+
+
+def as_from_elsewhere(run: Path, folder: Path, end: Callable[[Any], Any]) -> Path:
+    """The trained model as somebody else's: it takes pixels of 0..255 without saying so, and ends in probabilities."""
+    ours = load_keras(run / "model.keras")
+    theirs = keras.models.clone_model(ours)
+    theirs.set_weights(ours.get_weights())
+    first = next(layer for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel, *bias = first.get_weights()
+    first.set_weights([kernel / 255, *bias])
+    folder.mkdir()
+    keras.Model(theirs.input, end(theirs.output)).save(folder / "model.keras")
+    return folder
+
+
+def test_a_model_from_elsewhere_costs_as_little(trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    folder = as_from_elsewhere(run, tmp_path / "theirs", keras.ops.softmax)
+    done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", "--calibration", "8"))
+    assert done.exit_code == 0, done.output
+    assert "nobody knows which photos the model has seen" in done.output
+    assert "ends in a softmax, which is cut off" in done.output
+    assert "taken as 0..255" in done.output
+    card = read_card((tmp_path / "theirs.tflite").read_bytes(), tmp_path / "theirs.tflite")
+    assert card is not None
+    assert card.output == "logits"
+    both = {version: card.scores["val"][version]["mean_dice"] for version in ("float", "int8")}
+    assert both["float"] == pytest.approx(json.loads((run / "run.json").read_text())["scores"]["val_dice"], abs=0.05)
+    assert both["int8"] > both["float"] - 0.005
+
+
+def test_one_channel_of_probabilities_becomes_two_classes(trained: Trained, tmp_path: Path) -> None:
+    data = tmp_path / "binary"
+    shutil.copytree(trained[0], data)
+    for path in (data / "masks").iterdir():
+        cv2.imwrite(str(path), np.minimum(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), 1))
+    (data / "labels.txt").write_text("background\nsomebody\n")
+
+    def one_channel(scores: Any) -> Any:
+        return keras.ops.sigmoid(keras.ops.max(scores[..., 1:], -1, keepdims=True) - scores[..., :1])
+
+    folder = as_from_elsewhere(trained[1], tmp_path / "theirs", one_channel)
+    done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "one.tflite", "--calibration", "8"))
+    assert done.exit_code == 0, done.output
+    card = read_card((tmp_path / "one.tflite").read_bytes(), tmp_path / "one.tflite")
+    assert card is not None
+    assert card.class_names == ("background", "somebody")
+    assert card.scores["val"]["int8"]["mean_dice"] > card.scores["val"]["float"]["mean_dice"] - 0.005
+
+
+def test_a_model_that_knows_nothing_is_refused_whatever_int8_costs(trained: Trained, tmp_path: Path) -> None:
+    data, run = trained
+    folder = as_from_elsewhere(run, tmp_path / "theirs", keras.ops.softmax)
+    wrong = ("--input-scale", "0.00392", "--calibration", "8")
+    done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", *wrong))
+    assert done.exit_code == 1
+    assert "knows nothing of these photos before it is converted" in done.output
+    assert "say otherwise with --input-scale and --input-offset" in done.output
+    assert not (tmp_path / "theirs.tflite").exists()

@@ -1,6 +1,7 @@
 """Annotations of every format, as the tools' own libraries wrote them, give the same masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from seg_edge.errors import DataError
 from seg_edge.export import to_coco
 from seg_edge.postprocess import find_polygons
 from train.annotations.find import Choices, read_annotations
+from train.annotations.mask_files import photo_of_mask
 from train.annotations.region import BrokenRowError
 from train.annotations.rle import bitmap_of, uncompressed
 from train.masks import draw_mask, make_masks
@@ -110,6 +112,47 @@ def test_boxes_and_missing_classes_are_named(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [cat]\n")
     with pytest.raises(DataError, match=r"p0.txt:1: it is a box.*\n.*p0.txt:2: class '3' is none of cat"):
         read_annotations(tmp_path, PHOTOS, Choices())
+
+
+@pytest.mark.parametrize("listed", ["{1: dog, 0: cat}", "{0: cat, '1': dog}", "[cat, dog]"])
+def test_yolo_s_names_are_taken_by_their_numbers(tmp_path: Path, listed: str, truth: dict[str, np.ndarray]) -> None:
+    shutil.copytree(FORMATS / "yolo_supervision", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "data.yaml").write_text(f"names: {listed}\n")
+    found = read_annotations(tmp_path, PHOTOS, Choices())
+    for photo, regions in found.items():
+        np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), truth[photo], photo)
+
+
+def test_yolo_s_names_may_have_gaps(tmp_path: Path) -> None:
+    (tmp_path / "p0.txt").write_text("2 0.1 0.1 0.2 0.1 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("names: {0: cat, 2: dog}\n")
+    assert [region.label for region in read_annotations(tmp_path, PHOTOS, Choices())["p0.png"]] == ["dog"]
+
+
+def test_masks_beside_their_photos_as_roboflow_writes_them(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
+    for photo in PHOTOS.iterdir():
+        cv2.imwrite(str(tmp_path / f"{photo.stem}.jpg"), cv2.imread(str(photo)))
+        cv2.imwrite(str(tmp_path / f"{photo.stem}_mask.png"), truth[photo.name])
+    (tmp_path / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cat\n2, dog\n")
+    found = read_annotations(tmp_path, tmp_path, Choices())
+    assert set(found) == {f"p{number}.jpg" for number in range(4)}
+    for photo, regions in found.items():
+        expected = truth[photo.replace("jpg", "png")]
+        np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), expected, photo)
+
+
+def test_a_mask_is_first_that_of_the_photo_with_its_very_name(tmp_path: Path) -> None:
+    photos = {name: tmp_path / f"{name}.jpg" for name in ("a", "a_l")}
+    assert photo_of_mask(tmp_path / "masks" / "a_l.png", photos) == photos["a_l"]
+    assert photo_of_mask(tmp_path / "masks" / "a_mask.png", photos) == photos["a"]
+
+
+def test_a_turned_box_of_x_anylabeling_is_an_outline(tmp_path: Path) -> None:
+    shape = {"label": "cat", "shape_type": "rotation", "points": [[9, 2], [20, 9], [14, 20], [3, 13]]}
+    document = {"version": "2.5.4", "shapes": [shape], "imagePath": "p0.png", "imageHeight": 48, "imageWidth": 64}
+    (tmp_path / "p0.json").write_text(json.dumps(document))
+    (region,) = read_annotations(tmp_path, PHOTOS, Choices())["p0.png"]
+    assert region.points_xy.tolist() == shape["points"]
 
 
 def test_via_with_semicolons_or_in_utf_16_and_regions_without_an_attribute(tmp_path: Path) -> None:

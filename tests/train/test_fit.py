@@ -279,7 +279,7 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
         ("--size", "50", "input 50x50 does not fit 5 levels: both sides must be multiples of 32"),
         ("--initial", "/nowhere/model.keras", "/nowhere/model.keras: no such file"),
         ("--group", "(", "is not a regular expression"),
-        ("--recipe", "nonsense", "--recipe is one of default, full, original, person, got 'nonsense'"),
+        ("--recipe", "nonsense", "--recipe is one of default, pretrained, full, original, person, got 'nonsense'"),
         ("--ema", "2", "ema"),
         ("--tversky-alpha", "-1", "tversky_alpha is at least 0, got -1.0"),
         ("--holdout", "0.5", "--holdout is above 0 and below 0.5, got 0.5"),

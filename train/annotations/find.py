@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from seg_edge.photo.find import PHOTO_SUFFIXES
 from train.annotations.coco import is_coco, read_coco
 from train.annotations.cvat import read_cvat
 from train.annotations.labelme import is_labelme, read_labelme
-from train.annotations.mask_files import Names, read_masks, read_table
+from train.annotations.mask_files import Names, photo_of_mask, read_masks, read_table
 from train.annotations.region import Collector, Region
 from train.annotations.text import ACCEPTED, read_text
 from train.annotations.yolo import is_yolo, read_yolo
@@ -24,7 +24,7 @@ from train.via.formats import is_via
 from train.via.read import read_via
 
 _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
-_TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "colours.txt")
+_TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "_classes.csv", "colors.txt", "colours.txt")
 _NAMES = ("labels.txt", "classes.txt", "obj.names")
 _DEEPEST = 4
 # The order of https://host.robots.ox.ac.uk/pascal/VOC/, whose masks carry no names.
@@ -83,7 +83,7 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
         raise DataError(f"{photos} is not a folder of photos.")
     by_stem = {one.stem.casefold(): one for one in sorted(photos.iterdir()) if one.suffix.lower() in PHOTO_SUFFIXES}
     files = _Found()
-    for file in _files(path, photos):
+    for file in _files(path, photos, by_stem):
         _sort(file, files, given=file == path)
     kinds = {name: some for name, some in vars(files).items() if some}
     if not kinds:
@@ -120,8 +120,11 @@ def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[
     return found
 
 
-def _files(path: Path, photos: Path) -> Iterator[Path]:
-    """The file, or all files in the folder and its subfolders, except the photos themselves."""
+def _files(path: Path, photos: Path, by_stem: Mapping[str, Path]) -> Iterator[Path]:
+    """The file, or all files in the folder and its subfolders, except the photos themselves.
+
+    Beside its photo `cat.jpg`, `cat_mask.png` is a mask.
+    """
     if path.is_file():
         yield path
         return
@@ -131,7 +134,9 @@ def _files(path: Path, photos: Path) -> Iterator[Path]:
         inside = file.relative_to(folder)
         if not file.is_file() or len(inside.parts) > _DEEPEST or any(part.startswith(".") for part in inside.parts):
             continue
-        if file.resolve().parent == photos.resolve() and (not same or file.suffix.lower() in PHOTO_SUFFIXES):
+        in_photos, is_picture = file.resolve().parent == photos.resolve(), file.suffix.lower() in PHOTO_SUFFIXES
+        is_mask = file.suffix.lower() in _MASKS and photo_of_mask(file, by_stem) is not None
+        if in_photos and not (same and (is_mask or not is_picture)):
             continue
         yield file
 
@@ -210,11 +215,13 @@ def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
     described = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
     if described:
         try:
-            names = yaml.safe_load(read_text(described)).get("names")
-        except (yaml.YAMLError, AttributeError) as error:
+            names = yaml.safe_load(read_text(described)).get("names") or ()
+            if isinstance(names, dict):  # in any order, perhaps with gaps
+                by_number = {int(number): name for number, name in names.items()}
+                names = [by_number.get(number, f"class {number}") for number in range(max(by_number) + 1)]
+        except (yaml.YAMLError, AttributeError, ValueError) as error:
             raise DataError(f"{described} is not a description of a YOLO data set ({error}).") from error
-        named = names.values() if isinstance(names, dict) else names or ()
-        return tuple(str(name) for name in named)
+        return tuple(str(name) for name in names)
     listed = _beside(path, _NAMES)
     return _lines(listed) if listed else ((choices.label,) if choices.label else ())
 

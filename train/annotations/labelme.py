@@ -14,7 +14,7 @@ import numpy as np
 from train.annotations.region import BrokenRowError, Collector, Region, box_of, class_name, outline_of
 from train.via.shapes import ellipse_outline
 
-_OUTLINES = ("polygon", "oriented_rectangle", "linestrip")
+_OUTLINES = ("polygon", "oriented_rectangle", "rotation", "linestrip")  # `rotation` is X-AnyLabeling's
 
 
 def is_labelme(data: Any) -> bool:

@@ -20,6 +20,8 @@ from train.annotations.region import HOLE, BrokenRowError, Collector, Region, bo
 
 Colour = tuple[int, int, int]
 DOES_NOT_COUNT = 255
+_NUMBERED_HEADER = "Pixel Value, Class"
+_NUMBERED_LINE = re.compile(r"^\s*\d+\s*,\s*([^,]+?)\s*$")  # Roboflow's _classes.csv
 _TABLE_LINE = re.compile(
     r"^\s*(?:\d+\s*[,\t ])?\s*(.*?)\s*[:;,\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\s*[,;\t ]\s*(\d{1,3})\b"
 )
@@ -56,7 +58,7 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
     by_colour = bool(names.colours)
     is_binary = bool(files) and all(set(np.unique(_values(path, by_colour))) <= {0, 255} for path in files[:20])
     for path in files:
-        photo = photos.get(_photo_stem(path, photos))
+        photo = photo_of_mask(path, photos)
         if photo is None:
             raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
         found.add(photo.name, path.name, lambda: None)
@@ -87,14 +89,15 @@ def _region(
     return Region(label, corners, path.name, frame_wh=frame_wh, bitmap=lambda: _plane(_values(path, by_colour), value))
 
 
-def _photo_stem(path: Path, photos: Mapping[str, Path]) -> str:
+def photo_of_mask(path: Path, photos: Mapping[str, Path]) -> Path | None:
+    """The photo that a mask belongs to by its name, which may lie beside it; None where there is none."""
     stem = path.stem.casefold()
     for suffix in ("", *_SUFFIXES):
         plain = stem.removesuffix(suffix)
         for name in (plain, plain.rpartition(".")[0]):  # photo.jpg.png
-            if name in photos:
-                return name
-    return stem
+            if name in photos and photos[name].resolve() != path.resolve():
+                return photos[name]
+    return None
 
 
 def _values(path: Path, by_colour: bool) -> np.ndarray:
@@ -195,7 +198,9 @@ def read_table(path: Path) -> tuple[tuple[str, ...], dict[Colour, str]]:
         if match and all(int(part) <= 255 for part in match.groups()[1:]):
             names.append(match[1])
             colours[(int(match[2]), int(match[3]), int(match[4]))] = match[1]
-        elif name := line.split(":")[0].strip():
+        elif match := _NUMBERED_LINE.match(line):
+            names.append(match[1])
+        elif (name := line.split(":")[0].strip()) and name != _NUMBERED_HEADER:
             names.append(name)
     if not names:
         raise DataError(f"{path}: no line of it is a class's name and its colour, as 'name r g b' (0 to 255).")

@@ -34,7 +34,8 @@ SCRIPTS = (
     "COMBINING",
     "MODIFIER",
 )
-FIRST_PICTURE = 0x1F000  # emoji and their like
+# They join letters, choose between their forms or turn directions.
+INVISIBLE = re.compile("[\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufe00-\\ufe0f\\ufeff]")
 TextSpan = tuple[str, bool]
 
 
@@ -113,6 +114,10 @@ class TextRenderer:
             self._write(plane, ascii_text, (0, self._baseline), WHITE, bold)
             return plane[..., 0]
         font = ImageFont.truetype(font_file, self.size)  # with Raqm, which shapes letters and runs from right to left
+        _, top, _, bottom = font.getbbox(text, anchor="ls")
+        room = min((self._baseline - 1) / max(1, -top), (self.line - self._baseline - 1) / max(1, bottom))
+        if room < 1:  # marks on marks, as in Thai
+            font = font.font_variant(size=int(self.size * room))
         drawn = Image.new("L", (max(1, round(font.getlength(text))), self.line))
         ImageDraw.Draw(drawn).text((0, self._baseline), text, 255, font, "ls", stroke_width=0.5 if bold else 0)
         return np.asarray(drawn)
@@ -123,20 +128,43 @@ class TextRenderer:
 
 def _parts(text: str) -> list[tuple[str, bool]]:
     """The text in parts that OpenCV can draw, True, and others."""
-    kinds = "".join(" " if letter.isspace() else ".x"[not _is_known(letter)] for letter in text)
+    kinds = "".join(map(_kind, text))
     parts, end = [], 0
-    for found in re.finditer(r"x+(?: +x+)*", kinds):  # the words between are in the order of their script
+    for found in re.finditer(r"x(?:[xm ]*x)?m*", kinds):  # what is between is in the order of its script
         parts += [(text[end : found.start()], True), (text[found.start() : found.end()], False)]
         end = found.end()
-    return [part for part in (*parts, (text[end:], True)) if part[0]]
+    parts = [(INVISIBLE.sub("", part) if known else part, known) for part, known in (*parts, (text[end:], True))]
+    return [part for part in parts if part[0]]
 
 
 @cache
+def _kind(letter: str) -> str:
+    """`x` for what OpenCV can't draw; of the rest a space for what may be amid such letters, `m` behind them too."""
+    if letter.isspace() or INVISIBLE.match(letter):
+        return " "
+    if not _is_known(letter):
+        return "x"
+    category = unicodedata.category(letter)
+    if category[0] == "M" or category == "Pe":  # accents, closing brackets
+        return "m"
+    return " " if category[0] == "P" else "."
+
+
 def _is_known(letter: str) -> bool:
     if letter.isascii() or not hasattr(cv2, "FontFace"):
         return letter.isascii()
-    name = unicodedata.name(letter, "")
-    return name.startswith(SCRIPTS) if unicodedata.category(letter)[0] in "LM" else ord(letter) < FIRST_PICTURE
+    is_letter = unicodedata.category(letter)[0] in "LM"
+    if is_letter and not unicodedata.name(letter, "").startswith(SCRIPTS):
+        return False
+    return unicodedata.bidirectional(letter) != "AN" and not np.array_equal(_glyph(letter), _glyph("?"))
+
+
+@cache
+def _glyph(letter: str) -> np.ndarray:
+    """What OpenCV draws, which is a question mark for letters that it hasn't got."""
+    picture = np.zeros((32, 48), np.uint8)
+    cv2.putText(picture, letter, (8, 24), WHITE, cv2.FontFace("sans"), 20, WEIGHTS[False])
+    return picture
 
 
 def _blend(picture: np.ndarray, letters: np.ndarray, left_top: tuple[int, int], colour: tuple[int, int, int]) -> None:

@@ -20,7 +20,7 @@ def font_for(text: str) -> Path | None:
 
     Fontconfig is asked, which every desktop has. That there is no font is said once.
     """
-    points = " ".join(sorted({f"{ord(letter):x}" for letter in text if not letter.isspace()}))
+    points = " ".join(sorted({f"{ord(letter):x}" for letter in text if not _is_invisible(letter)}))
     command = ["fc-list", "--format", "%{file}\n", f":charset={points}:scalable=true:color=false"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.splitlines()
@@ -33,6 +33,11 @@ def font_for(text: str) -> Path | None:
         _missed.append(text)
         return None
     return min(fonts, key=lambda font: (sum(word in font.stem for word in PLAINER), "Sans" not in font.stem, font.name))
+
+
+def _is_invisible(letter: str) -> bool:
+    """Spaces, and what joins letters or chooses between their forms, which a font needn't have."""
+    return letter.isspace() or unicodedata.category(letter) == "Cf" or "\ufe00" <= letter <= "\ufe0f"
 
 
 def spelled(text: str) -> str:

@@ -37,6 +37,33 @@ def test_arabic_runs_from_right_to_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert columns[rows.argmin()] > (columns.min() + columns.max()) / 2
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("क्\u200dष ३।", [("क्\u200dष ३।", False)]),  # joined letters, a digit and a full stop that OpenCV hasn't got
+        ("می\u200cخواهم", [("می\u200cخواهم", False)]),
+        ("رقم ٣ (ب) ok", [("رقم ٣ (ب)", False), (" ok", True)]),
+        ("น้ำ, ๑ x", [("น้ำ, ๑", False), (" x", True)]),
+        ("ḗ\u0301 x", [("ḗ\u0301", False), (" x", True)]),
+        ("Việt ½ 人…", [("Việt ½ 人…", True)]),
+        ("a\u200db", [("ab", True)]),
+    ],
+)
+def test_what_pillow_draws_is_drawn_as_one(text: str, parts: list[tuple[str, bool]]) -> None:
+    assert legend._parts(text) == parts
+
+
+def test_letters_with_many_marks_fit_into_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib = pytest.importorskip("matplotlib", reason="needs Matplotlib: pip install 'seg-edge[train]'")
+    monkeypatch.setattr(
+        legend, "font_for", lambda text: Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    )
+    for text in ("Ḗ\u0301\u0301\u0301", "ب\u0650\u064d"):
+        dark = ink(text, TextRenderer(900))
+        assert dark.any()
+        assert not dark[[0, -1]].any(), text
+
+
 @pytest.mark.parametrize("text", ["", "abc", "Überall 95 %", "人物"])
 def test_a_width_is_that_of_the_ink(text: str) -> None:
     assert ink(text, LETTERS).any() == bool(text)
