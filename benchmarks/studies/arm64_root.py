@@ -25,6 +25,8 @@ EMULATOR = "qemu-aarch64-static"
 SITE = "opt/site"
 # What QEMU calls a processor, and its part number (Arm's technical reference manuals: MIDR_EL1.PartNum).
 CPU_PARTS = {"cortex-a15": 0xC0F, "cortex-a53": 0xD03, "cortex-a72": 0xD08, "cortex-a76": 0xD0B}
+# What Linux lists of the Cortex-A76 beyond the others, of what XNNPACK and `seg-edge doctor` look for.
+FEATURES = {"cortex-a76": " atomics fphp asimdhp asimdrdm asimddp"}
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -90,7 +92,8 @@ def command(root: Path, cpu: str, arguments: list[str]) -> list[str]:
 def cpuinfo(cpu: str) -> str:
     """What Linux says in /proc/cpuinfo of a board with this processor, by QEMU's name."""
     return (
-        "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+        "processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid"
+        f"{FEATURES.get(cpu, '')}\nCPU implementer\t: 0x41\n"
         f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {CPU_PARTS[cpu]:#05x}\nCPU revision\t: 3\n\n"
     )
 

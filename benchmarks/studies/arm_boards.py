@@ -27,7 +27,7 @@ from seg_edge.errors import SegEdgeError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 CLONE = "root/seg-edge"
-PACKAGES = ("python3", "python3-venv", "make", "git", "curl", "libgomp1", "libgl1", "libglib2.0-0")
+PACKAGES = ("python3", "python3-venv", "make", "git", "curl", "libgomp1", "libgl1")
 MANYLINUX = ("manylinux_2_34", "manylinux_2_31", "manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 
@@ -59,13 +59,13 @@ class System:
 
 
 SYSTEMS = {
-    "bookworm-arm64": System("bookworm", "arm64", "cortex-a72"),
-    "trixie-arm64": System("trixie", "arm64", "cortex-a76", python="3.13"),
+    "bookworm-arm64": System("bookworm", "arm64", "cortex-a72", ("libglib2.0-0",)),
+    "trixie-arm64": System("trixie", "arm64", "cortex-a76", ("libglib2.0-0t64",), "3.13"),
     "bookworm-armhf": System(
         "bookworm",
         "armhf",
         "cortex-a15",
-        ("python3-opencv", "python3-numpy", "python3-av", "python3-pil"),
+        ("libglib2.0-0", "python3-opencv", "python3-numpy", "python3-av", "python3-pil"),
         machine="armv7l",
     ),
 }

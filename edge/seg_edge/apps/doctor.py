@@ -156,7 +156,9 @@ def check_video(machine: Machine) -> Answer:
     try:
         av = importlib.import_module("av")
     except Exception as error:  # whatever it says is the answer
-        return "note", f"no video files or recordings: {_one_line(error)}", "pip install av", {"pyav": None}
+        # No wheel for 32-bit Arm.
+        advice = "sudo apt install python3-av" if machine.is_32_bit_arm else "pip install av"
+        return "note", f"no video files or recordings: {_one_line(error)}", advice, {"pyav": None}
     return "ok", f"PyAV {av.__version__}", "", {"pyav": av.__version__}
 
 

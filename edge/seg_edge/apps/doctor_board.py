@@ -10,7 +10,7 @@ from typing import Any
 
 from seg_edge import interpreter, models
 from seg_edge.evaluation.latency import measure
-from seg_edge.system.board import HOT_C, Machine, find_cameras, read_board
+from seg_edge.system.board import CPUFREQ, HOT_C, Machine, find_cameras, read_board
 
 # Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
 INT8_SPEED = (
@@ -34,14 +34,21 @@ def check_simd(machine: Machine) -> Answer:
     file = _any_model()
     if file is None:
         return "note", f"{found}; XNNPACK not tried", "see the check 'model'", data
-    split = interpreter.LiteRT(file.content, 1, file.name).delegation()
+    backend = interpreter.LiteRT(file.content, 1, file.name)
+    split = backend.delegation()
     if split is None:
         return "ok", f"{found}; this runtime doesn't say what XNNPACK took", "", data
     data["xnnpack"], data["not_delegated"] = split
     if not data["xnnpack"]:
+        # Nothing of the instructions: only XNNPACK would use them.
+        found = f"XNNPACK is not used for {file.name}"
+        if machine.is_32_bit_arm:
+            return "note", f"{found}: there is none for 32-bit Arm", "a 64-bit system is faster", data
+        if backend.runtime.name == "tflite-runtime":
+            return "note", f"{found} by tflite-runtime", "faster: pip install ai-edge-litert", data
         # XNNPACK's CPU detection reads these; where a container hides them it stays off.
         advice = "let it read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
-        return "problem", f"{found}; XNNPACK is not used for {file.name}", advice, data
+        return "problem", found, advice, data
     if slow := interpreter.slow_operators(data["not_delegated"]):
         rest = ", ".join(f"{count} {kind}" for kind, count in sorted(slow.items()))
         advice = "these may be slow, and another version of the runtime may take them: see the check 'interpreter'"
@@ -139,7 +146,11 @@ def check_throttling(machine: Machine) -> Answer:
     # On the drivers of newer PCs "powersave" is the ordinary governor and goes to full speed.
     if board.governor == "powersave" and "pstate" not in board.clock_driver:
         folder = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        return "note", rest, f"echo ondemand | sudo tee {folder}", data
+        available = machine.text(f"{CPUFREQ}/scaling_available_governors").split()
+        better = next((name for name in ("ondemand", "schedutil", "performance") if name in available), None)
+        if better:
+            return "note", rest, f"echo {better} | sudo tee {folder}", data
+        return "note", rest, "this kernel has no other governor", data
     history = "" if board.throttle_bits is None else "not throttled since boot; "
     return "ok", history + rest, "", data
 
@@ -174,7 +185,9 @@ def check_threads(machine: Machine) -> Answer:
         advice = "times are too long under such a load: ask again when it has fallen"
         return "note", found + load, advice, data
     data |= {"fastest": fastest, "speed_up": round(median[1] / median[fastest], 2)}
-    found += f"; {fastest} fastest, {data['speed_up']} x 1 thread{load}"
+    if len(median) > 1:
+        found += f"; {fastest} fastest, {data['speed_up']} x 1 thread"
+    found += load
     if median[fastest] < 0.9 * median[max(median)]:
         return "note", found, f"more threads do not help here: --threads {fastest}", data
     return "ok", found, "", data

@@ -339,8 +339,9 @@ def test_heat_and_governor(make: Make) -> None:
     finding = run_check("throttling", make(clock | zones | {f"{CPUFREQ}/scaling_governor": "ondemand\n"}))
     assert (finding.status, finding.found) == ("ok", "41 °C, 600 of 1800 MHz, governor ondemand")
     finding = run_check("throttling", make({f"{CPUFREQ}/scaling_governor": "powersave\n"}))
-    assert finding.status == "note"
-    assert "scaling_governor" in finding.advice
+    assert (finding.status, finding.advice) == ("note", "this kernel has no other governor")
+    others = {f"{CPUFREQ}/scaling_available_governors": "performance schedutil powersave\n"}
+    assert run_check("throttling", make(others)).advice.startswith("echo schedutil | sudo tee /sys/")
     assert run_check("throttling", make({f"{CPUFREQ}/scaling_driver": "intel_pstate\n"})).status == "ok"
     finding = run_check("throttling", make({"sys/class/thermal/thermal_zone1/temp": "82500\n"}))
     assert (finding.status, finding.data["temperature_c"]) == ("note", 82.5)
@@ -416,10 +417,38 @@ def test_what_xnnpack_leaves(
     if isinstance(added, list):
         inner._get_ops_details = lambda: CONVOLUTIONS + added
     backend = object.__new__(interpreter.LiteRT)
-    backend._interpreter = inner
+    backend._interpreter, backend.runtime = inner, interpreter.find_runtime()
     monkeypatch.setattr(interpreter, "LiteRT", lambda *args: backend)
     finding = run_check("simd", make({"proc/cpuinfo": PI_4_CPU}))
     assert (finding.status, finding.data["xnnpack"], finding.data["not_delegated"]) == (status, xnnpack, left)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "fields", "status", "found", "advice"),
+    [
+        ("ai-edge-litert", {}, "problem", "for tiny", "let it read /proc/cpuinfo and /sys"),
+        ("tflite-runtime", {}, "note", "for tiny by tflite-runtime", "pip install ai-edge-litert"),
+        ("tflite-runtime", {"bits": 32, "arch": "armv7l"}, "note", "none for 32-bit Arm", "64-bit system"),
+    ],
+)
+def test_without_xnnpack_nothing_is_said_of_the_cpu(
+    runtime: str,
+    fields: dict[str, Any],
+    status: str,
+    found: str,
+    advice: str,
+    make: Make,
+    bundle: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle(tiny_model())
+    backend = SimpleNamespace(delegation=lambda: (False, ["CONV_2D"]), runtime=SimpleNamespace(name=runtime))
+    monkeypatch.setattr(interpreter, "LiteRT", lambda *args: backend)
+    finding = run_check("simd", make({"proc/cpuinfo": "processor : 0\nFeatures : asimd asimddp\n"}, **fields))
+    assert finding.status == status
+    assert "dot products" not in finding.found
+    assert found in finding.found
+    assert advice in finding.advice
 
 
 def test_no_number_of_threads_is_called_fastest_under_load(
@@ -466,6 +495,8 @@ def test_each_number_of_threads_is_measured_by_itself_and_warmed_up(
     assert finding.status == status
     assert found in finding.found
     assert advice in finding.advice
+    monkeypatch.setattr(interpreter, "default_threads", lambda: 1)
+    assert "fastest" not in run_check("threads", make()).found
 
 
 def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None]) -> None:
@@ -491,3 +522,4 @@ def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "av", None)
     missing = run_check("video", make())
     assert (missing.status, missing.advice) == ("note", "pip install av")
+    assert run_check("video", make(bits=32, arch="armv7l")).advice == "sudo apt install python3-av"
