@@ -356,7 +356,9 @@ def test_one_channel_of_probabilities_becomes_two_classes(trained: Trained, tmp_
     data = tmp_path / "binary"
     shutil.copytree(trained[0], data)
     for path in (data / "masks").iterdir():
-        cv2.imwrite(str(path), np.minimum(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), 1))
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert mask is not None
+        cv2.imwrite(str(path), np.minimum(mask, 1))
     (data / "labels.txt").write_text("background\nsomebody\n")
 
     def one_channel(scores: Any) -> Any:

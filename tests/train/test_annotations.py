@@ -10,6 +10,7 @@ import pytest
 
 from seg_edge.errors import DataError
 from seg_edge.export import to_coco
+from seg_edge.photo.read import read_photo
 from seg_edge.postprocess import find_polygons
 from train.annotations.find import Choices, read_annotations
 from train.annotations.mask_files import photo_of_mask
@@ -130,9 +131,9 @@ def test_yolo_s_names_may_have_gaps(tmp_path: Path) -> None:
 
 
 def test_masks_beside_their_photos_as_roboflow_writes_them(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
-    for photo in PHOTOS.iterdir():
-        cv2.imwrite(str(tmp_path / f"{photo.stem}.jpg"), cv2.imread(str(photo)))
-        cv2.imwrite(str(tmp_path / f"{photo.stem}_mask.png"), truth[photo.name])
+    for name, mask in truth.items():
+        cv2.imwrite(str(tmp_path / name.replace("png", "jpg")), read_photo(PHOTOS / name))
+        cv2.imwrite(str(tmp_path / name.replace(".png", "_mask.png")), mask)
     (tmp_path / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cat\n2, dog\n")
     found = read_annotations(tmp_path, tmp_path, Choices())
     assert set(found) == {f"p{number}.jpg" for number in range(4)}
