@@ -1,0 +1,188 @@
+"""Makes a float `.tflite` trainable: `python convert/from_tflite.py MODEL.tflite --data DIR --out RUN`.
+
+Of a network that somebody else trained and gave away as a `.tflite`, such as MediaPipe's selfie segmentation
+(Apache-2.0), this makes what `train/fit.py --network RUN/model.keras` goes on from: the same weights, with batch
+normalisation where converting had folded it away, ReLU for hard swish, and logits of a size that a loss can be taken
+of. The train part of DIR says which values pass where; no gradient is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Annotated
+
+try:
+    import train.quiet  # noqa: F401
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"error: {error}: run `. .venv/bin/activate` first (`make demo` makes it); `pip install -e '.[train]'` once."
+    ) from None
+
+# isort: split
+
+import keras
+import numpy as np
+import typer
+
+from convert.tflite_to_keras import MOMENTUM, Statistics, to_keras, to_trainable
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import DataError
+from seg_edge.evaluation.metrics import IGNORE
+from seg_edge.models import open_model
+from train.dataset import Dataset, open_dataset, open_split
+from train.options import comma_separated, run_command, use_threads
+from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, sha256_of, versions
+
+PHOTOS = 96  # that are looked at
+BATCH = 8
+SETTLING = 0.9  # momentum of the moving statistics while they are found
+SCALES = 2.0 ** -np.arange(0, 12, 0.5)  # of the logits, to choose from
+
+
+def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0, seed: int = 0) -> keras.Model:
+    """Reads the file, fits it to the photos and writes the run folder.
+
+    Args:
+        source: A float `.tflite` of one class.
+        data: The split photos, of one class; the train part is looked at.
+        out: Folder to write; empty or not there yet.
+        widen: See `convert.tflite_to_keras.to_trainable`.
+        seed: Of the photos that are looked at, and of new channels.
+
+    Returns:
+        The network, as `train.lite0.lite0_unet` gives one.
+
+    Raises:
+        ModelError: The file holds something else.
+        DataError: The data has several classes.
+        OutputError: The folder isn't empty.
+    """
+    require_empty(out)
+    if len(data.classes) != 2:
+        raise DataError(f"the model has one class, the data has {len(data.classes) - 1}; give data of one.")
+    content = open_model(str(source)).content
+    original = to_keras(content)
+    height, width = original.input_shape[1:3]
+    examples = data.parts["train"]
+    chosen = random.Random(seed).sample(examples, min(PHOTOS, len(examples)))
+    images = np.stack([example.load((width, height))[0] for example in chosen]).astype(np.float32) / 255
+    model = to_trainable(content, output_statistics(original, images), widen, seed)
+    match_pools(model, original, images)
+    settle(model, images)
+    height, width = model.output_shape[1:3]
+    masks = np.stack([example.load((width, height))[1] for example in chosen])
+    scale = scale_logits(model, images, masks)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / MODEL_NAME)
+    data.save_split(out / SPLIT_NAME)
+    made = {"sha256": sha256_of(source), "file": source.name, "widen": widen, "logits": scale, "seed": seed}
+    record = {"classes": data.classes, "from_tflite": made, "versions": versions()}
+    (out / RUN_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return model
+
+
+def output_statistics(model: keras.Model, images: np.ndarray) -> dict[str, Statistics]:
+    """What each convolution gives for these images, float32 (n, height, width, 3) in 0..1, by its name."""
+    names = [layer.name for layer in model.layers if layer.name.startswith(("conv", "depthwise"))]
+    if not names:
+        return {}
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    sums = {name: np.zeros((3, 1)) for name in names}
+    for batch in _batches(images):
+        for name, values in zip(names, outputs(batch), strict=True):
+            flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+            sums[name] = sums[name] + [np.full(flat.shape[1], len(flat)), flat.sum(axis=0), np.square(flat).sum(axis=0)]
+    return {
+        name: Statistics(total / count, np.maximum(squares / count - np.square(total / count), 1e-6))
+        for name, (count, total, squares) in sums.items()
+    }
+
+
+def match_pools(model: keras.Model, original: keras.Model, images: np.ndarray) -> None:
+    """Lets what reads a global average see the mean and variance that it saw in the original network.
+
+    Behind ReLU the averages are others than behind hard swish, and no normalisation takes that up.
+    """
+    for pool in [layer for layer in model.layers if layer.name.startswith("pool")]:
+        wanted = _pooled(original, pool.name, images, training=False)
+        count = wanted.shape[1]  # new channels come behind the old ones
+        found = _pooled(model, pool.name, images, training=True)[:, :count]
+        factor = np.clip(wanted.std(axis=0) / (found.std(axis=0) + 1e-4), 0.3, 3)
+        for reader in [layer for layer in model.layers if layer.name.startswith("conv") and layer.input is pool.output]:
+            kernel, bias = reader.get_weights()
+            scaled = kernel.copy()
+            scaled[0, 0, :count] *= factor[:, np.newaxis]
+            shift = wanted.mean(axis=0) @ kernel[0, 0, :count] - found.mean(axis=0) @ scaled[0, 0, :count]
+            reader.set_weights([scaled, bias + shift])
+
+
+def _pooled(model: keras.Model, name: str, images: np.ndarray, *, training: bool) -> np.ndarray:
+    """What a pooling layer gives, float32 (n, channels)."""
+    part = keras.Model(model.input, model.get_layer(name).output)
+    return np.concatenate([np.asarray(part(batch, training=training)) for batch in _batches(images)])[:, 0, 0]
+
+
+def settle(model: keras.Model, images: np.ndarray) -> None:
+    """Finds the moving statistics of the network as it is; its weights stay."""
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = SETTLING
+    for batch in [*_batches(images)] * 2:
+        model(batch, training=True)
+    for norm in norms:
+        norm.momentum = MOMENTUM
+
+
+def scale_logits(model: keras.Model, images: np.ndarray, masks: np.ndarray) -> float:
+    """Multiplies the logits by what gives the least cross-entropy (temperature scaling), and returns it.
+
+    Args:
+        model: Its last layer is called `logits`.
+        images: float32 (n, height, width, 3) in 0..1.
+        masks: uint8 (n, height', width'), at the output's size, 255 where it doesn't count.
+    """
+    logits = np.concatenate([np.asarray(model(batch)) for batch in _batches(images)])
+    counts = masks != IGNORE
+    margin = np.where(masks == 1, 1, -1)[counts] * (logits[..., 1] - logits[..., 0])[counts]
+    entropies = [float(np.logaddexp(0, -scale * margin).mean()) for scale in SCALES]
+    best = float(SCALES[int(np.argmin(entropies))])
+    layer = model.get_layer("logits")
+    layer.set_weights([weights * best for weights in layer.get_weights()])
+    return best
+
+
+def _batches(images: np.ndarray) -> list[np.ndarray]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="A float .tflite of one class, with a sigmoid at its end.")],
+    data: Annotated[Path, typer.Option(help="Data folder of that class; its train part is looked at.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
+    classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
+    names: Annotated[str, typer.Option(help="Only photos in whose name this regular expression is found.")] = "",
+    holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
+    widen: Annotated[
+        float,
+        typer.Option(min=1, help="Multiply the channels inside the coarsest blocks; new ones learn from nothing."),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+) -> None:
+    """Makes a float .tflite of one class a network that can be trained further."""
+    use_threads(threads)
+    with exit_codes():
+        if split:
+            dataset = open_split(data, split)
+        else:
+            dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout, names=names)
+        made = make_trainable(model, dataset, out, widen=widen, seed=seed)
+    typer.echo(f"Written to {out}: {made.count_params():,} parameters")
+    typer.echo(f"Next: python train/fit.py --data {data} --network {out / MODEL_NAME} --out RUN")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,221 @@
+"""A float `.tflite` as a Keras model of the same function, or of one that is easier to train and to round to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+
+from convert.tflite_file import TfliteGraph
+from seg_edge.errors import ModelError
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+LOGITS = ("CONV_2D", "Convolution2DTransposeBias")  # the second is MediaPipe's own: 2x2, stride 2
+ACTIVATIONS = ("RELU", "HARD_SWISH")
+FUSED: Mapping[int, dict[str, float | None]] = {
+    0: {},
+    1: {"max_value": None},
+    3: {"max_value": 6.0},
+}  # the schema's numbers
+MOMENTUM = 0.97  # of the statistics of the batch normalisations that are put in
+EPSILON = 1e-3
+
+
+class Statistics(NamedTuple):
+    """Of what a convolution gives, bias included: mean and variance of each channel, float (channels,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def to_keras(content: bytes) -> keras.Model:
+    """The network of a float `.tflite` of one class, weight for weight.
+
+    Args:
+        content: The file. Its only output is a sigmoid of one channel, behind a convolution.
+
+    Returns:
+        Input float32 (batch, height, width, 3), output float32 logits (batch, height', width', 2), background first,
+        whose difference is what the sigmoid takes. Where that comes of MediaPipe's transposed convolution, they are at
+        half its size, each the mean of four pixels. Layers are called `conv7`, `pool12` by kind and place in the file.
+
+    Raises:
+        ModelError: It holds something else; with the operator.
+    """
+    return _Network(content, None, 1.0, 0).model
+
+
+def to_trainable(content: bytes, statistics: Mapping[str, Statistics], widen: float, seed: int) -> keras.Model:
+    """The same with ReLU for hard swish, which int8 is slow at, and batch normalisation where there was some once.
+
+    At first each normalisation gives the mean and variance that the file's network has there.
+
+    Args:
+        content: As for `to_keras`.
+        statistics: Of each convolution of `to_keras`' model, by its name.
+        widen: How many times the channels inside the inverted residual blocks of the coarsest level are multiplied.
+            What reads the new ones has weights of 0 for them at first.
+        seed: Of the new channels' weights.
+
+    Raises:
+        ModelError: As for `to_keras`.
+    """
+    return _Network(content, statistics, widen, seed).model
+
+
+class _Network:
+    """Follows the file's operators in order, one layer each; `more` holds how many channels a tensor has been given."""
+
+    def __init__(self, content: bytes, statistics: Mapping[str, Statistics] | None, widen: float, seed: int):
+        self.file = TfliteGraph(content)
+        self.statistics, self.widen, self.rng = statistics, widen, np.random.default_rng(seed)
+        self.operators = [o for n, o in enumerate(self.file.graph.operators) if n not in self.file.folded]
+        self.more: dict[int, int] = {}
+        inputs, outputs = list(self.file.graph.inputs), list(self.file.graph.outputs)
+        last = self.operators[-1]
+        if len(inputs) != 1 or len(outputs) != 1 or self.file.kind(last) != "LOGISTIC" or last.outputs[0] != outputs[0]:
+            raise ModelError("only a model with one picture as its input and one sigmoid as its output can be read.")
+        self.logits = last.inputs[0]
+        _, height, width, _ = self.file.shape(inputs[0])
+        image = keras.Input((height, width, 3), name="image")
+        self.tensors: dict[int, Any] = {inputs[0]: image}
+        self.weights: dict[str, list[np.ndarray]] = {}
+        for number, operator in enumerate(self.operators[:-1], 1):
+            self.tensors[operator.outputs[0]] = self._layer(number, operator)
+        self.model = keras.Model(image, self.tensors[self.logits], name="from_tflite")
+        for name, weights in self.weights.items():
+            self.model.get_layer(name).set_weights(weights)
+
+    def _layer(self, number: int, operator: Any) -> keras.KerasTensor:
+        kind, output = self.file.kind(operator), operator.outputs[0]
+        if output == self.logits and kind in LOGITS:
+            return self._logits(kind, operator)
+        if kind in CONVOLUTIONS:
+            return self._convolution(number, kind, operator)
+        inputs = [self.tensors[index] for index in operator.inputs if index in self.tensors]
+        if operator.inputs[0] in self.more:
+            self.more[output] = self.more[operator.inputs[0]]
+        if kind == "RELU":
+            return layers.ReLU(name=f"relu{number}")(*inputs)
+        if kind == "HARD_SWISH":
+            swish = layers.Activation("hard_silu", name=f"swish{number}")
+            return (swish if self.statistics is None else layers.ReLU(name=f"swish{number}"))(*inputs)
+        if kind == "LOGISTIC":
+            return layers.Activation("sigmoid", name=f"sigmoid{number}")(*inputs)
+        if kind == "AVERAGE_POOL_2D" and self.file.shape(output)[1:3] == (1, 1):
+            return layers.GlobalAveragePooling2D(keepdims=True, name=f"pool{number}")(*inputs)
+        if kind == "MUL" and len(inputs) == 2:
+            return layers.Multiply(name=f"multiply{number}")(inputs)
+        if kind == "ADD" and len(inputs) == 2:
+            return layers.Add(name=f"add{number}")(inputs)
+        if kind == "RESIZE_BILINEAR" and operator.builtinOptions.halfPixelCenters:
+            (before, after) = (self.file.shape(index)[1] for index in (operator.inputs[0], output))
+            return layers.UpSampling2D(after // before, interpolation="bilinear", name=f"upsample{number}")(*inputs)
+        raise ModelError(f"operator {number}, a {kind}, can't be made a Keras layer here.")
+
+    def _convolution(self, number: int, kind: str, operator: Any) -> keras.KerasTensor:
+        source, output, options = operator.inputs[0], operator.outputs[0], operator.builtinOptions
+        fused = FUSED.get(options.fusedActivationFunction)
+        if fused is None or max(options.dilationHFactor, options.dilationWFactor) > 1:
+            raise ModelError(f"operator {number}, a {kind}, has a dilation, or an activation that isn't a ReLU.")
+        depthwise = kind == "DEPTHWISE_CONV_2D"
+        kernel = self._constant(operator.inputs[1]).transpose(1, 2, 3, 0)  # (h, w, in, out), or (h, w, channels, 1)
+        kernel, bias = self._widened(kernel, self._constant(operator.inputs[2]), source, output, depthwise)
+        name = f"{'depthwise' if depthwise else 'conv'}{number}"
+        normed = self.statistics is not None and self.file.shape(output)[1:3] != (1, 1)
+        how = {
+            "strides": options.strideW,
+            "padding": "valid" if options.padding else "same",
+            "use_bias": not normed,
+            "name": name,
+        }
+        layer = (
+            layers.DepthwiseConv2D(kernel.shape[:2], **how)
+            if depthwise
+            else layers.Conv2D(kernel.shape[3], kernel.shape[:2], **how)
+        )
+        self.weights[name] = [kernel] if normed else [kernel, bias]
+        x = layer(self.tensors[source])
+        if normed:
+            assert self.statistics is not None
+            self.weights[f"{name}_norm"] = _normalisation(self.statistics[name], bias)
+            x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")(x)
+        return layers.ReLU(**fused, name=f"relu{number}")(x) if fused else x
+
+    def _widened(
+        self, kernel: np.ndarray, bias: np.ndarray, source: int, output: int, depthwise: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """With the channels that are new in its input, and those that are to be new in its output."""
+        new_in = self.more.get(source, 0)
+        height, width, channels, filters = kernel.shape
+        if depthwise:
+            self.more |= {output: new_in} if new_in else {}
+            spread = 1 / np.sqrt(height * width)
+            more = self.rng.normal(0, spread, (height, width, new_in, filters))
+            return np.concatenate([kernel, more], axis=2), np.concatenate([bias, np.zeros(new_in)])
+        kernel = np.concatenate([kernel, np.zeros((height, width, new_in, filters))], axis=2)
+        gated = self._gated_by(output)
+        if gated is not None:
+            new, more = self.more.get(gated, 0), 0.0
+        else:
+            new = round(filters * (self.widen - 1) / 8) * 8 if self._expands(output) else 0
+            more = np.sqrt(2 / channels)
+        self.more |= {output: new} if new else {}
+        added = self.rng.normal(0, more, (height, width, channels + new_in, new))
+        return np.concatenate([kernel, added], axis=3), np.concatenate([bias, np.zeros(new)])
+
+    def _readers(self, tensor: int) -> list[Any]:
+        return [operator for operator in self.operators if tensor in operator.inputs]
+
+    def _expands(self, tensor: int) -> bool:
+        """Whether, behind an activation, a depthwise convolution at the coarsest level reads it."""
+        shapes = [self.file.shape(operator.outputs[0]) for operator in self.operators]
+        coarsest = min(shape[1] for shape in shapes if len(shape) == 4 and shape[1] > 1)
+        readers = self._readers(tensor)
+        if [self.file.kind(reader) in ACTIVATIONS for reader in readers] == [True]:
+            readers = self._readers(readers[0].outputs[0])
+        depthwise = [self.file.kind(reader) == "DEPTHWISE_CONV_2D" for reader in readers]
+        return self.file.shape(tensor)[1] == coarsest and depthwise == [True]
+
+    def _gated_by(self, tensor: int) -> int | None:
+        """The tensor that this one multiplies behind a sigmoid, channel by channel (squeeze and excitation)."""
+        for sigmoid in self._readers(tensor):
+            for product in self._readers(sigmoid.outputs[0]):
+                if (self.file.kind(sigmoid), self.file.kind(product)) == ("LOGISTIC", "MUL"):
+                    return int(product.inputs[0])
+        return None
+
+    def _logits(self, kind: str, operator: Any) -> keras.KerasTensor:
+        """Half the sigmoid's input for the class, less half for the background."""
+        kernel, bias = self._constant(operator.inputs[1]), self._constant(operator.inputs[2])
+        if kernel.shape[0] != 1:
+            raise ModelError(f"the sigmoid has {kernel.shape[0]} channels; one, of the only class, was expected.")
+        how = {"name": "logits", "dtype": "float32"}
+        if kind == "CONV_2D":
+            options = operator.builtinOptions
+            how |= {"strides": options.strideW, "padding": "valid" if options.padding else "same"}
+            kernel = kernel.transpose(1, 2, 3, 0)
+        else:
+            kernel = kernel.mean(axis=(1, 2))[0][np.newaxis, np.newaxis, :, np.newaxis]
+        self.weights["logits"] = [np.concatenate([-kernel / 2, kernel / 2], axis=3), np.concatenate([-bias, bias]) / 2]
+        return layers.Conv2D(2, kernel.shape[:2], **how)(self.tensors[operator.inputs[0]])
+
+    def _constant(self, tensor: int) -> np.ndarray:
+        """float32, stored so or as float16."""
+        (stored,) = self.file.made_of.get(tensor, [-1])
+        kind = {"FLOAT32": np.float32, "FLOAT16": np.float16}.get(self.file.type(stored)) if stored >= 0 else None
+        if kind is None:
+            raise ModelError("its weights aren't float32 or float16; give the model as it was before it was quantised.")
+        data = self.file.root.buffers[self.file.tensors[stored].buffer].data
+        return np.frombuffer(bytes(data), kind).reshape(self.file.shape(stored)).astype(np.float32)
+
+
+def _normalisation(statistics: Statistics, bias: np.ndarray) -> list[np.ndarray]:
+    """Gamma, beta, moving mean and variance that change nothing; a channel without statistics has 0 and 1."""
+    new = len(bias) - len(statistics.mean)
+    mean = np.concatenate([statistics.mean - bias[: len(statistics.mean)], np.zeros(new)])
+    variance = np.concatenate([statistics.variance, np.ones(new)])
+    return [np.sqrt(variance + EPSILON), bias + mean, mean, variance]

@@ -1,0 +1,150 @@
+"""Somebody else's float `.tflite` becomes a network of the same weights that can be trained further."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import keras
+import typer
+from keras import layers
+from typer.testing import CliRunner, Result
+
+from convert.from_tflite import main, make_trainable, match_pools, output_statistics, scale_logits, settle
+from convert.quantisation.converter import convert_float
+from convert.tflite_to_keras import to_keras, to_trainable
+from seg_edge.errors import ModelError
+from tests.convert.test_channels import shake
+from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
+from tests.train.made_up import make_class
+from train.dataset import Dataset, open_dataset
+from train.keras_model import load_keras
+
+app = typer.Typer()
+app.command()(main)
+
+
+def mobile(activation: str = "hard_silu") -> keras.Model:
+    """A small network with all that MediaPipe's has: inverted residuals, squeeze and excitation, hard swish, skips."""
+    image = keras.Input((64, 64, 3), name="image")
+    fine = layers.Activation(activation)(layers.Conv2D(8, 3, strides=2, padding="same")(image))
+    x = layers.ReLU()(layers.DepthwiseConv2D(3, strides=2, padding="same")(fine))
+    coarse = layers.Conv2D(12, 1)(x)
+    x = layers.Activation(activation)(layers.Conv2D(24, 1)(coarse))
+    x = layers.Activation(activation)(layers.DepthwiseConv2D(5, padding="same")(x))
+    gate = layers.ReLU()(layers.Conv2D(8, 1)(layers.AveragePooling2D(16)(x)))
+    x = layers.Multiply()([x, layers.Activation("sigmoid")(layers.Conv2D(24, 1)(gate))])
+    x = layers.Add()([coarse, layers.Conv2D(12, 1)(x)])
+    x = layers.Conv2D(8, 1)(layers.UpSampling2D(interpolation="bilinear")(x))
+    x = layers.Add()([x, fine])
+    return shake(keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x)))
+
+
+@pytest.fixture(scope="module")
+def given() -> keras.Model:
+    return mobile()
+
+
+@pytest.fixture(scope="module")
+def content(given: keras.Model) -> bytes:
+    return convert_float(given, "float16")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(make_class(tmp_path_factory.mktemp("data") / "red", photos=24, classes=("red",)))
+
+
+@pytest.fixture(scope="module")
+def images(data: Dataset) -> np.ndarray:
+    return np.stack([one.load((64, 64))[0] for one in data.parts["train"]]).astype(np.float32) / 255
+
+
+def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Of the class, of two logits or a sigmoid."""
+    answer = np.asarray(model(images), np.float64)
+    return answer[..., 0] if answer.shape[-1] == 1 else 1 / (1 + np.exp(answer[..., 0] - answer[..., 1]))
+
+
+def test_it_is_read_weight_for_weight(given: keras.Model, content: bytes, images: np.ndarray) -> None:
+    read = to_keras(content)
+    assert read.output_shape == (None, 32, 32, 2)
+    np.testing.assert_allclose(probabilities(read, images), probabilities(given, images), atol=0.01)  # float16 weights
+
+
+def test_normalisation_and_new_channels_change_nothing_at_first(images: np.ndarray) -> None:
+    content = convert_float(mobile("relu"), "float32")  # instead of hard swish, which would be replaced
+    read = to_keras(content)
+    trainable = to_trainable(content, output_statistics(read, images), widen=2.0, seed=0)
+    assert 48 in {layer.output.shape[-1] for layer in trainable.layers}  # of 24 inside the coarsest block
+    np.testing.assert_allclose(np.asarray(trainable(images)), np.asarray(read(images)), rtol=1e-3, atol=1e-3)
+
+
+def test_gates_see_the_averages_that_they_know(content: bytes, images: np.ndarray) -> None:
+    read = to_keras(content)
+    trainable = to_trainable(content, output_statistics(read, images), widen=1.5, seed=0)
+
+    def gate(model: keras.Model) -> np.ndarray:
+        part = keras.Model(model.input, model.get_layer("conv10").output)
+        return np.asarray(part(images, training=model is trainable))[:, 0, 0]
+
+    before = np.abs(gate(trainable).mean(axis=0) - gate(read).mean(axis=0)).mean()
+    match_pools(trainable, read, images)
+    after = np.abs(gate(trainable).mean(axis=0) - gate(read).mean(axis=0)).mean()
+    assert after < 0.1 * before
+
+
+def test_moving_statistics_are_those_of_the_photos(content: bytes, images: np.ndarray) -> None:
+    trainable = to_trainable(content, output_statistics(to_keras(content), images), 1.0, 0)
+    some = images[:8]
+    settle(trainable, np.concatenate([some] * 20))
+    answers = [np.asarray(trainable(some, training=training)) for training in (False, True)]
+    np.testing.assert_allclose(*answers, rtol=0.05, atol=0.05 * np.abs(answers[0]).max())
+
+
+def test_the_logits_are_scaled_to_the_least_cross_entropy(content: bytes, images: np.ndarray) -> None:
+    model = to_keras(content)
+    difference = np.asarray(model(images))[..., 1] - np.asarray(model(images))[..., 0]
+    masks = (np.random.default_rng(0).random(difference.shape) < 1 / (1 + np.exp(-difference / 8))).astype(np.uint8)
+    assert scale_logits(model, images, masks) == pytest.approx(1 / 8, rel=0.5)
+    after = np.asarray(model(images))
+    np.testing.assert_allclose(
+        after[..., 1] - after[..., 0], difference * scale_of(model, difference, after), rtol=1e-3
+    )
+
+
+def scale_of(model: keras.Model, before: np.ndarray, after: np.ndarray) -> float:
+    return float(((after[..., 1] - after[..., 0]) / before).mean())
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def test_the_command_writes_what_a_training_starts_from(content: bytes, tmp_path: Path) -> None:
+    red = make_class(tmp_path / "red", photos=20, classes=("red",))
+    (tmp_path / "mobile.tflite").write_bytes(content)
+    made = run(tmp_path / "mobile.tflite", "--data", red, "--widen", 1.5, "--out", tmp_path / "run")
+    assert made.exit_code == 0, made.output
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["from_tflite"]["widen"] == 1.5
+    assert load_keras(tmp_path / "run" / "model.keras").output_shape == (None, 32, 32, 2)
+    again = run(tmp_path / "mobile.tflite", "--data", red, "--out", tmp_path / "run")
+    assert (again.exit_code, "isn't empty" in again.output) == (1, True)
+
+
+def test_a_single_convolution_and_a_sigmoid_are_a_network_too(data: Dataset, tmp_path: Path) -> None:
+    assert make_trainable(SIGMOID_FLOAT32, data, tmp_path / "run").output_shape == (None, 16, 16, 2)
+
+
+def test_what_it_can_t_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="sigmoid"):
+        to_keras(TWO_UINT8.read_bytes())
+    image = keras.Input((32, 32, 3))
+    x = layers.MaxPooling2D()(layers.Conv2D(4, 3, padding="same")(image))
+    pooled = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))
+    with pytest.raises(ModelError, match="MAX_POOL_2D"):
+        to_keras(convert_float(pooled, "float32"))
