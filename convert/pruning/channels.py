@@ -30,6 +30,7 @@ PASSING = (
     layers.Softmax,
     layers.MaxPooling2D,
     layers.AveragePooling2D,
+    layers.GlobalAveragePooling2D,
     layers.UpSampling2D,
     layers.ZeroPadding2D,
     layers.Cropping2D,

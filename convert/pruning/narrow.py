@@ -83,7 +83,7 @@ def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
     _, height, width, depth = model.input_shape
     if (width, height) == tuple(size_wh):
         return model
-    shapes = [layer.output.shape for layer in model.layers]
+    shapes = [layer.output.shape for layer in model.layers if layer.output.shape[1:3] != (1, 1)]  # of averages
     factors = (width // min(shape[2] for shape in shapes), height // min(shape[1] for shape in shapes))
     if any(side % factor or side <= 0 for side, factor in zip(size_wh, factors, strict=True)):
         raise ModelError(

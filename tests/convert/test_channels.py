@@ -134,6 +134,28 @@ def test_a_narrower_model_saves_and_loads(tmp_path: Path) -> None:
     assert parameters(loaded) < parameters(model)
 
 
+def gated() -> keras.Model:
+    """Squeeze and excitation: each channel times what a small network makes of all channels' averages."""
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.ReLU()(layers.Conv2D(8, 3, strides=4, padding="same", name="features")(image))
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(8, 1, activation="sigmoid", name="gate")(layers.Conv2D(4, 1, name="squeeze")(gate))
+    return shake(keras.Model(image, layers.Conv2D(2, 1, name="logits")(layers.Multiply()([x, gate]))))
+
+
+def test_a_gate_leaves_with_the_channel_that_it_is_for() -> None:
+    model = gated()
+    channels = find_channels(model)
+    assert [tuple(name for name, _ in group.producers) for group in channels.groups] == [
+        *[("features", "gate")] * 8,
+        *[("squeeze",)] * 4,
+    ]
+    narrowed = narrow(model, np.arange(len(channels.groups)) != 3)
+    silence(model, "features", 3)
+    np.testing.assert_allclose(narrowed(photos(model)), model(photos(model)), rtol=1e-4, atol=1e-4)
+    assert at_size(model, (64, 40)).output_shape == (None, 10, 16, 2)
+
+
 def test_another_size_has_the_same_weights() -> None:
     model = small("add", 2)
     larger = at_size(model, (64, 40))
