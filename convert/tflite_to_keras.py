@@ -153,18 +153,17 @@ class _Network:
         height, width, channels, filters = kernel.shape
         if depthwise:
             self.more |= {output: new_in} if new_in else {}
-            spread = 1 / np.sqrt(height * width)
-            more = self.rng.normal(0, spread, (height, width, new_in, filters))
+            more = self.rng.normal(0, 1 / np.sqrt(height * width), (height, width, new_in, filters))
             return np.concatenate([kernel, more], axis=2), np.concatenate([bias, np.zeros(new_in)])
         kernel = np.concatenate([kernel, np.zeros((height, width, new_in, filters))], axis=2)
         gated = self._gated_by(output)
         if gated is not None:
-            new, more = self.more.get(gated, 0), 0.0
+            new, spread = self.more.get(gated, 0), 0.0
         else:
             new = round(filters * (self.widen - 1) / 8) * 8 if self._expands(output) else 0
-            more = np.sqrt(2 / channels)
+            spread = float(np.sqrt(2 / channels))
         self.more |= {output: new} if new else {}
-        added = self.rng.normal(0, more, (height, width, channels + new_in, new))
+        added = self.rng.normal(0, spread, (height, width, channels + new_in, new))
         return np.concatenate([kernel, added], axis=3), np.concatenate([bias, np.zeros(new)])
 
     def _readers(self, tensor: int) -> list[Any]:

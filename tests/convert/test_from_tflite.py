@@ -101,8 +101,8 @@ def test_moving_statistics_are_those_of_the_photos(content: bytes, images: np.nd
     trainable = to_trainable(content, output_statistics(to_keras(content), images), 1.0, 0)
     some = images[:8]
     settle(trainable, np.concatenate([some] * 20))
-    answers = [np.asarray(trainable(some, training=training)) for training in (False, True)]
-    np.testing.assert_allclose(*answers, rtol=0.05, atol=0.05 * np.abs(answers[0]).max())
+    moving, own = (np.asarray(trainable(some, training=training)) for training in (False, True))
+    np.testing.assert_allclose(moving, own, rtol=0.05, atol=0.05 * float(np.abs(own).max()))
 
 
 def test_the_logits_are_scaled_to_the_least_cross_entropy(content: bytes, images: np.ndarray) -> None:

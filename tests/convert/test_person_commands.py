@@ -77,7 +77,13 @@ def read_a_batch(model: keras.Model, batches: Any, *, validation_data: Any, call
 
 def test_the_commands_make_the_models(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = commands()
-    assert {re.split(r"[/.]", line)[1] for line in lines} == {"soft_labels", "fit", "average", "quantize"}
+    assert {re.split(r"[/.]", line)[1] for line in lines} == {
+        "soft_labels",
+        "from_tflite",
+        "fit",
+        "average",
+        "quantize",
+    }
     trained = set()
     for line in lines:
         encoder = "lite0" if "--encoder lite0" in line else "plain"

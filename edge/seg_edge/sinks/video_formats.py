@@ -22,7 +22,7 @@ class Encoding:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-# Half of the time of `superfast`; files are a quarter to a third larger. With CABAC a tenth smaller, but a fifth more time.
+# Half the time of `superfast`; files are a quarter to a third larger. CABAC: a tenth smaller, but a fifth more time.
 X264 = "deblock=1"
 H264 = Encoding("libx264", "yuv420p", {"preset": "ultrafast", "x264-params": f"{X264}:mbtree=1:rc-lookahead=10"})
 # Without alternate references, which its transparency doesn't take.

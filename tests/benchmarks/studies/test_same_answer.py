@@ -120,7 +120,7 @@ def test_tflite_runtime_gives_the_bundled_model_within_two_steps(reference: Answ
 
 def test_tflite_runtime_gives_the_bundled_model_s_labels(reference: Answer, old_runtime: Answer) -> None:
     found = compare(reference.scores["person"], old_runtime.scores["person"])
-    assert found.largest <= 8
+    assert found.largest <= 16
     assert found.labels is not None
     assert found.labels < 0.005
 
