@@ -36,7 +36,7 @@ class _OnceAStep:
         return self._now.learning_rate if self._now else super()._get_current_learning_rate()  # type: ignore[misc]
 
     def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
-        self._now = SimpleNamespace(learning_rate=self.learning_rate, momentum=self.ema_momentum)
+        self._now = SimpleNamespace(learning_rate=self._get_current_learning_rate(), momentum=self.ema_momentum)
         try:
             super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
         finally:
