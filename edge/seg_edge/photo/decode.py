@@ -91,7 +91,8 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         raise ValueError(_undecoded(header))
     if image.shape[2:] in ((), (1,)) and header.format == "PNG" and (shade := transparent_shade(data)) is not None:
         grey = image.reshape(image.shape[:2])
-        alpha = np.where(grey == shade, 0, 255 if grey.dtype == np.uint8 else 65535).astype(grey.dtype)  # OpenCV drops it
+        opaque = 255 if grey.dtype == np.uint8 else 65535
+        alpha = np.where(grey == shade, 0, opaque).astype(grey.dtype)  # OpenCV drops it
         image = cv2.merge([grey, grey, grey, alpha])
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"has samples of {image.dtype}; save it with 8 or 16 bits a channel")
