@@ -18,10 +18,10 @@ import numpy as np
 from seg_edge.errors import UsageError
 from seg_edge.frame import as_frame
 from seg_edge.matte import Foreground, paste, soft_alpha, window_of, with_alpha, with_margin
-from seg_edge.preprocess import check_frame, resize_near, shrink
+from seg_edge.preprocess import check_frame, shrink
 from seg_edge.privacy import without_people
 from seg_edge.segmentation import Segmentation
-from seg_edge.strips import Drawing, Rows
+from seg_edge.strips import Drawing, Rows, stretched
 
 OVERLAY_OPACITY = 0.5  # drawn as halves of frame and colour: OpenCV takes ten times as long to scale
 BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
@@ -191,11 +191,16 @@ def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     """
     if picture.shape[:2] == shape_hw:
         return picture
+    return Drawing((*shape_hw, 3), stretched(_crop(picture, shape_hw), shape_hw)).whole()
+
+
+def _crop(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
+    """The largest part in the middle that has the proportions of (height, width)."""
     height, width = shape_hw
     scale = max(height / picture.shape[0], width / picture.shape[1])
     crop_h, crop_w = max(1, round(height / scale)), max(1, round(width / scale))
     top, left = (picture.shape[0] - crop_h) // 2, (picture.shape[1] - crop_w) // 2
-    return resize_near(picture[top : top + crop_h, left : left + crop_w], (width, height))
+    return picture[top : top + crop_h, left : left + crop_w]
 
 
 def colour_map(segmentation: Segmentation) -> np.ndarray:
@@ -265,10 +270,10 @@ def _blur(
     sigma = max(0.5, sigma / scale)
     total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
     blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
-    behind = cv2.resize(np.clip(blurred, 0, 255).astype(np.uint8), (width, height))
+    behind = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind[rows].copy()
+        picture = behind(rows)
         paste(picture, frame[rows], soft_alpha(segmentation.labels, rows))
         return picture
 
@@ -282,13 +287,13 @@ def _replace(
         return _cutout(frame, segmentation, settings, own_alpha)
     if isinstance(settings.background, tuple):
         line = np.full(frame.shape[1:], settings.background[::-1], np.uint8)
-        behind = np.broadcast_to(line, frame.shape)
+        behind: Rows = lambda rows: np.broadcast_to(line, frame[rows].shape).copy()  # noqa: E731
     else:
-        behind = cover(np.asarray(settings.background), frame.shape[:2])
+        behind = stretched(_crop(np.asarray(settings.background), frame.shape[:2]), frame.shape[:2])
     foreground = Foreground(frame, segmentation.labels, own_alpha)
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind[rows].copy()
+        picture = behind(rows)
         foreground.over(picture, rows)
         return picture
 

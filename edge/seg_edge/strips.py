@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+
+from seg_edge.preprocess import resize_near
 
 STRIP_PIXELS = 1 << 19
 
@@ -48,3 +51,28 @@ class Drawing:
         for rows in parts:
             picture[rows] = self.rows(rows)
         return picture
+
+
+def stretched(picture: np.ndarray, shape_hw: tuple[int, int]) -> Rows:
+    """Draws a picture at (height, width) into new arrays; one that grows is never held whole at that size.
+
+    Args:
+        picture: uint8 (h, w) or (h, w, channels).
+        shape_hw: Height and width.
+    """
+    height, width = shape_hw
+    if height < picture.shape[0] or width < picture.shape[1]:
+        picture = resize_near(picture, (width, height))
+    if picture.shape[:2] == shape_hw:
+        return lambda rows: picture[rows].copy()
+    last = picture.shape[0] - 1
+    at = np.clip((np.arange(height) + 0.5) * (picture.shape[0] / height) - 0.5, 0, last)
+    upper = at.astype(int)
+    lower = np.minimum(upper + 1, last)
+    share = (at - upper).astype(np.float32).reshape(-1, *[1] * (picture.ndim - 1))
+
+    def draw(rows: slice) -> np.ndarray:
+        between = picture[upper[rows]] * (1 - share[rows]) + picture[lower[rows]] * share[rows]
+        return cv2.resize(np.round(between).astype(np.uint8), (width, len(between)))
+
+    return draw

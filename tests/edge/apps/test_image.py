@@ -248,7 +248,7 @@ from seg_edge.photo.find import FoundPhotos
 from seg_edge.system.memory import peak_mb
 
 segmenter = Segmenter("person-fast", 1)
-for effect in ("overlay", "cutout"):
+for effect in ("overlay", "cutout", "blur"):
     options = ImageOptions(EffectSettings(effect), place=Place(Path("out")), force=True)
     (result,) = segment_photos(plan_jobs(FoundPhotos([Path(sys.argv[1])]), options), segmenter, options)
     assert not result.error, result.error
