@@ -214,6 +214,8 @@ def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> Photo:
         return Photo(header, over_white(colour, alpha), colour, alpha)
     except ValueError as error:
         raise photo_error(path, str(error)) from None
+    except EOFError:
+        raise photo_error(path, f"is damaged; {_AGAIN}") from None
     except MemoryError:
         raise _no_memory(path) from None
 
