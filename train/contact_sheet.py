@@ -42,13 +42,13 @@ def sheet_cell(photo: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cell
 
 
-def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], photos: int) -> np.ndarray:
+def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], title: str) -> np.ndarray:
     """The legend, and below it the cells in rows.
 
     Args:
         cells: At least one, by `sheet_cell`.
         labels: Class names by label; labels[0] is the background.
-        photos: How many there are in all.
+        title: What is written before the legend.
 
     Returns:
         BGR uint8 (height, width, 3).
@@ -59,7 +59,6 @@ def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], photos: in
     for number, cell in enumerate(cells):
         top, left = number // columns * height, number % columns * width
         sheet[top : top + height, left : left + width] = cell
-    title = f"{len(cells)} of {photos} photos"
     return np.vstack([_legend(title, labels, columns * width), sheet])
 
 

@@ -251,7 +251,7 @@ def _write(
         table = csv.writer(file)
         table.writerow(("class", "pixels", "share", "photos", "regions"))
         table.writerows((c.name, c.pixels, f"{c.share:.6f}", c.photos, c.regions) for c in counts)
-    _write_image(out / "contact_sheet.jpg", contact_sheet(cells, labels, len(sources)))
+    _write_image(out / "contact_sheet.jpg", contact_sheet(cells, labels, f"{len(cells)} of {len(sources)} photos"))
     return counts
 
 

@@ -72,7 +72,7 @@ def main(
             mask = np.where(one.example.load_mask() == IGNORE, 0, one.example.load_mask()).astype(np.uint8)
             cells += [sheet_cell(f"{name} drawn", frame, mask)]
             cells += [sheet_cell(f"{one.share:.1%} differ", frame, segmenter(frame).labels)]
-        write_picture(out, contact_sheet(cells, dataset.classes, len(found)))
+        write_picture(out, contact_sheet(cells, dataset.classes, f"{len(cells) // 2} of {len(found)} photos"))
     shares = np.array([one.share for one in found])
     more = ", ".join(f"more than {many:.0%} on {int((shares > many).sum())}" for many in MANY)
     typer.echo(f"{shares.mean():.1%} of the pixels differ on {len(found)} photos, {more}; the worst: {out}")
