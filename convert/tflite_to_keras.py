@@ -73,6 +73,8 @@ class _Network:
         self.file = TfliteGraph(content)
         self.statistics, self.widen, self.rng = statistics, widen, np.random.default_rng(seed)
         self.operators = [o for n, o in enumerate(self.file.graph.operators) if n not in self.file.folded]
+        shapes = [self.file.shape(operator.outputs[0]) for operator in self.operators]
+        self.coarsest = min((shape[1] for shape in shapes if len(shape) == 4 and shape[1] > 1), default=1)
         self.more: dict[int, int] = {}
         inputs, outputs = list(self.file.graph.inputs), list(self.file.graph.outputs)
         last = self.operators[-1]
@@ -171,13 +173,11 @@ class _Network:
 
     def _expands(self, tensor: int) -> bool:
         """Whether, behind an activation, a depthwise convolution at the coarsest level reads it."""
-        shapes = [self.file.shape(operator.outputs[0]) for operator in self.operators]
-        coarsest = min(shape[1] for shape in shapes if len(shape) == 4 and shape[1] > 1)
         readers = self._readers(tensor)
         if [self.file.kind(reader) in ACTIVATIONS for reader in readers] == [True]:
             readers = self._readers(readers[0].outputs[0])
         depthwise = [self.file.kind(reader) == "DEPTHWISE_CONV_2D" for reader in readers]
-        return self.file.shape(tensor)[1] == coarsest and depthwise == [True]
+        return self.file.shape(tensor)[1] == self.coarsest and depthwise == [True]
 
     def _gated_by(self, tensor: int) -> int | None:
         """The tensor that this one multiplies behind a sigmoid, channel by channel (squeeze and excitation)."""

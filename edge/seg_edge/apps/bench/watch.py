@@ -56,7 +56,7 @@ class Watch:
         """What was seen.
 
         Returns:
-            `valid`: whether the figures are valid. `reasons`: why they don't. `notes`: what a reader should know.
+            `valid`: whether the figures are valid. `reasons`: why they aren't. `notes`: what a reader should know.
             `temperature_c`, `load`: before, highest, after. `watts`: mean of what the CPU packages, or a Raspberry
             Pi 5's power rails, say they drew; None where they don't.
         """
