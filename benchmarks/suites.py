@@ -214,9 +214,8 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     out = work / f"{model.parent.name}-{digest[:12]}{f'-{size}' if size else ''}.tflite"
     if not out.is_file():
-        from convert.pruning.narrow import at_size
         from convert.quantisation.converter import convert_float
-        from train.keras_model import load_keras
+        from train.keras_model import at_size, load_keras
 
         network = load_keras(model)
         network = at_size(network, (size, size)) if size else network

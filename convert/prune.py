@@ -29,7 +29,6 @@ import typer
 from convert.operator_times import operator_times
 from convert.pruning.budget import Budget, int8_of
 from convert.pruning.importance import CRITERIA
-from convert.pruning.narrow import at_size
 from convert.pruning.plan import Limits
 from convert.pruning.prune import SCORED_PHOTOS, PruneConfig, prune
 from convert.pruning.table import ms_by_layer, table
@@ -37,7 +36,7 @@ from seg_edge.commands.console import exit_codes
 from train.dataset import Dataset
 from train.foreign import options as foreign
 from train.foreign.open import import_model
-from train.keras_model import TrainedModel
+from train.keras_model import TrainedModel, at_size
 from train.options import run_command
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.pruning.narrow import at_size
 from convert.quantisation.converter import convert_float
 from convert.tflite_file import total
 from seg_edge import Segmenter
@@ -19,7 +18,7 @@ from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset
-from train.keras_model import TrainedModel, keras_segmenter
+from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import sha256_of
 
 THREADS = (1, 2)

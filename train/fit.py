@@ -7,6 +7,7 @@ seed, split fingerprint, versions, scores), `split.json` (the photos of each par
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from train.advice import learnt_nothing, would_go_on
 from train.dataset import open_dataset
 from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
-from train.recipes import RECIPES
+from train.recipes import ARCHITECTURE, RECIPES, Recipe
 from train.scene_stream import PictureFolder
 from train.strategy import in_words, is_chief, open_strategy
 from train.training import fit
@@ -49,7 +50,7 @@ def main(
     split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
     network: Annotated[
-        Path | None, typer.Option(help="A .keras to train further, such as a pruned one, instead of a new U-Net.")
+        Path | None, typer.Option(help="A .keras to train further, such as a pruned one, at its own size or --size.")
     ] = None,
     initial: Annotated[Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.")] = None,
     scenes: Annotated[
@@ -107,6 +108,7 @@ def main(
             resume=resume,
             force=force,
             network=network,
+            network_wh=_new_size(chosen, values) if network else None,
             initial=initial,
             scenes=[PictureFolder.parse(text) for text in scenes or ()],
             places=[PictureFolder.parse(text) for text in places or ()],
@@ -122,6 +124,14 @@ def main(
         note(f"warning: {failure}")
     elif hint := would_go_on(out):
         typer.echo(hint)
+
+
+def _new_size(recipe: Recipe, values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The input size that was given for `--network`, which brings the rest of its architecture along."""
+    given = [name for name in ARCHITECTURE if name in values]
+    if fixed := [f"--{name.replace('_', '-')}" for name in given if name not in ("size", "height")]:
+        raise UsageError(f"--network brings its own architecture; leave out {' and '.join(fixed)}.")
+    return recipe.size_wh if given else None
 
 
 def _nothing(message: str) -> None:

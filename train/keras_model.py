@@ -94,6 +94,39 @@ def load_keras(path: Path) -> keras.Model:
     return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
 
 
+def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
+    """The model for another input size: a fully convolutional net has the same weights at any.
+
+    Args:
+        model: Of one image, (batch, height, width, channels).
+        size_wh: Width and height in pixels, multiples of what the model divides its input by.
+
+    Raises:
+        ModelError: They aren't, with what would fit; or the model works at its own size alone.
+    """
+    _, height, width, depth = model.input_shape
+    if (width, height) == tuple(size_wh):
+        return model
+    shapes = [layer.output.shape for layer in model.layers if len(layer.output.shape) == 4]
+    shapes = [shape for shape in shapes if shape[1:3] != (1, 1)]  # of averages
+    factors = (width // min(shape[2] for shape in shapes), height // min(shape[1] for shape in shapes))
+    if any(side % factor or side <= 0 for side, factor in zip(size_wh, factors, strict=True)):
+        raise ModelError(
+            f"input size {size_wh[0]}x{size_wh[1]} does not fit the model, which halves it several times; "
+            f"give multiples of {factors[0]}x{factors[1]}."
+        )
+    image = keras.Input((size_wh[1], size_wh[0], depth), name=model.operations[0].name)
+    try:
+        resized = keras.models.clone_model(model, input_tensors=image)
+        resized.set_weights(model.get_weights())
+    except ValueError as error:
+        raise ModelError(
+            f"the model works at {width}x{height} alone, not at {size_wh[0]}x{size_wh[1]} "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    return resized
+
+
 def open_segmenter(path: Path, names: Sequence[str]) -> Segmenter:
     """A Segmenter of a `.keras`, with these classes, or of a `.tflite`, with its own."""
     return keras_segmenter(load_keras(path), names) if path.suffix == ".keras" else Segmenter(path)

@@ -11,14 +11,18 @@ import keras
 
 from seg_edge.errors import DataError, UsageError
 from train.dataset import Dataset
-from train.keras_model import TrainedModel
+from train.keras_model import TrainedModel, at_size
 from train.lite0 import freeze_rows, lite0_unet
 from train.recipes import Recipe
 from train.unet import unet
 
 
 def start(
-    recipe: Recipe, data: Dataset, network: Path | None, initial: Path | None
+    recipe: Recipe,
+    data: Dataset,
+    network: Path | None,
+    initial: Path | None,
+    network_wh: tuple[int, int] | None = None,
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The model as a training begins, and what `run.json` says of it.
 
@@ -27,9 +31,10 @@ def start(
         data: The split photos, whose classes the model must have.
         network: A `.keras` to train further; None builds the recipe's U-Net.
         initial: A `.keras` whose weights it starts with, see `train.training.fit`.
+        network_wh: Width and height in pixels of `network`'s input; None for its own.
 
     Raises:
-        ModelError: A file isn't there, isn't a model or has other classes.
+        ModelError: A file isn't there, isn't a model, has other classes, or doesn't work at that size.
         DataError: Too few weights of `initial` fit.
         UsageError: The recipe's architecture is impossible.
     """
@@ -37,6 +42,8 @@ def start(
     if trained:
         trained.require_classes(len(data.classes))
     model = trained.model if trained else build(recipe, len(data.classes))
+    if trained and network_wh:
+        model = at_size(model, network_wh)
     start = TrainedModel.load(initial) if initial else None
     if start:
         _copy_weights(start, model)

@@ -47,6 +47,7 @@ class Recipe:
         class_weights: One a class, background first; empty for equal ones.
         tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
         tversky_beta: Weight of false negatives in it.
+        edge_weight: How much more a pixel at an outline counts in the cross-entropy of `cross_entropy_dice`.
         focal_gamma: How strongly the loss `focal` turns to hard pixels; Lin et al. (2017) found 2 best.
         optimizer: `adam` or `adamw`.
         learning_rate: The highest of the schedule.
@@ -82,6 +83,7 @@ class Recipe:
     class_weights: tuple[float, ...] = ()
     tversky_alpha: float = 0.3
     tversky_beta: float = 0.7
+    edge_weight: float = 0.0
     focal_gamma: float = 2.0
     optimizer: str = "adamw"
     learning_rate: float = 0.002
@@ -115,7 +117,7 @@ class Recipe:
             )
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is at least 0 and below 1, got {self.ema}")
-        for name in ("tversky_alpha", "tversky_beta", "focal_gamma"):
+        for name in ("tversky_alpha", "tversky_beta", "edge_weight", "focal_gamma"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
 
@@ -136,6 +138,8 @@ class Recipe:
         """What its loss takes besides the classes and their weights."""
         if self.loss == "tversky":
             return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
+        if self.loss == "cross_entropy_dice":
+            return {"edge_weight": self.edge_weight}
         return {"gamma": self.focal_gamma} if self.loss == "focal" else {}
 
     def make_loss(self, classes: int) -> Callable[[Any, Any], Any]:

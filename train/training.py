@@ -101,6 +101,7 @@ def fit(
     resume: bool = False,
     force: bool = False,
     network: Path | None = None,
+    network_wh: tuple[int, int] | None = None,
     initial: Path | None = None,
     scenes: Sequence[PictureFolder] = (),
     places: Sequence[PictureFolder] = (),
@@ -116,6 +117,7 @@ def fit(
         resume: Continue the run that `out` holds.
         force: Replace it.
         network: A `.keras` to train further, such as a pruned one, instead of the recipe's U-Net.
+        network_wh: Width and height in pixels of its input; None for its own.
         initial: A `.keras` to start from instead of new weights; at least half of the weights must fit.
         scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
         places: Pictures in which nobody is, to be among these scenes.
@@ -125,7 +127,7 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     keras.mixed_precision.set_global_policy("mixed_float16" if _on_gpu() else "float32")
     with strategy.scope():
-        model, about = start(recipe, data, network, initial)
+        model, about = start(recipe, data, network, initial, network_wh)
         context = input_context(strategy)
         size_wh = (model.input_shape[2], model.input_shape[1])
         if scenes:

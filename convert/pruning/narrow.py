@@ -1,4 +1,4 @@
-"""A Keras model without some of its channels, or for another input size; an ordinary functional model each time."""
+"""A Keras model without some of its channels; an ordinary functional model again."""
 
 from __future__ import annotations
 
@@ -67,30 +67,3 @@ def _cut(layer: keras.Layer, kept_in: np.ndarray, kept_out: np.ndarray) -> list[
         spread = (kept_in[:, np.newaxis] * multiplier + np.arange(multiplier)).ravel()
         kernels = [kernels[0][:, :, kept_in], kernels[1][:, :, spread][..., kept_out]]
     return kernels + vectors
-
-
-def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
-    """The model for another input size: a fully convolutional net has the same weights at any.
-
-    Args:
-        model: What `find_channels` can read.
-        size_wh: Width and height in pixels, multiples of what the model divides its input by.
-
-    Raises:
-        ModelError: They aren't, with what would fit.
-    """
-    find_channels(model)
-    _, height, width, depth = model.input_shape
-    if (width, height) == tuple(size_wh):
-        return model
-    shapes = [layer.output.shape for layer in model.layers if layer.output.shape[1:3] != (1, 1)]  # of averages
-    factors = (width // min(shape[2] for shape in shapes), height // min(shape[1] for shape in shapes))
-    if any(side % factor or side <= 0 for side, factor in zip(size_wh, factors, strict=True)):
-        raise ModelError(
-            f"input size {size_wh[0]}x{size_wh[1]} does not fit the model, which halves it several times; "
-            f"give multiples of {factors[0]}x{factors[1]}."
-        )
-    image = keras.Input((size_wh[1], size_wh[0], depth), name=model.operations[0].name)
-    resized = keras.models.clone_model(model, input_tensors=image)
-    resized.set_weights(model.get_weights())
-    return resized

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
-from convert.pruning.narrow import at_size
 from convert.quantisation.methods import Converted, Method, calibrate, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from convert.tflite_file import not_delegated
@@ -25,7 +24,7 @@ from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
 from train.blind_guess import knows_nothing
 from train.dataset import Dataset
-from train.keras_model import TrainedModel, keras_segmenter
+from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import versions
 
 CALIBRATION_PHOTOS = 200

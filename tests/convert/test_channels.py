@@ -14,7 +14,7 @@ from keras import layers
 
 from convert.pruning.channels import find_channels
 from convert.pruning.cost import layer_costs, mmac, parameters
-from convert.pruning.narrow import at_size, narrow
+from convert.pruning.narrow import narrow
 from seg_edge.errors import ModelError
 from train.unet import unet
 
@@ -153,18 +153,6 @@ def test_a_gate_leaves_with_the_channel_that_it_is_for() -> None:
     narrowed = narrow(model, np.arange(len(channels.groups)) != 3)
     silence(model, "features", 3)
     np.testing.assert_allclose(narrowed(photos(model)), model(photos(model)), rtol=1e-4, atol=1e-4)
-    assert at_size(model, (64, 40)).output_shape == (None, 10, 16, 2)
-
-
-def test_another_size_has_the_same_weights() -> None:
-    model = small("add", 2)
-    larger = at_size(model, (64, 40))
-    assert larger.input_shape == (None, 40, 64, 3)
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), larger.get_weights(), strict=True))
-    assert mmac(larger) == pytest.approx(mmac(model) * 64 * 40 / 32**2)
-    assert at_size(model, (32, 32)) is model
-    with pytest.raises(ModelError, match="36x64 does not fit.*multiples of 8x8"):
-        at_size(model, (36, 64))
 
 
 def test_costs_of_the_full_u_net_are_the_known_ones() -> None:

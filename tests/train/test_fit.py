@@ -450,13 +450,19 @@ def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypa
             return made(*arguments, **options)
 
         monkeypatch.setitem(LOSSES, name, noting)
-        built(dataset, Recipe(size=32, widths=(4, 8), loss=name, focal_gamma=1.5), tmp_path)
-    assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {}]
+        built(dataset, Recipe(size=32, widths=(4, 8), loss=name, focal_gamma=1.5, edge_weight=2), tmp_path)
+    assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {"edge_weight": 2}]
 
 
 def test_an_input_that_is_not_square(data: Path, tmp_path: Path, command: Callable) -> None:
     assert command("--data", data, "--out", tmp_path / "run", *TINY, "--height", 16, "--epochs", 1)[0] == 0
-    assert keras.saving.load_model(tmp_path / "run" / "model.keras").input_shape == (None, 16, 32, 3)
+    model = tmp_path / "run" / "model.keras"
+    assert keras.saving.load_model(model).input_shape == (None, 16, 32, 3)
+    further = ("--data", data, "--out", tmp_path / "further", "--network", model, "--epochs", 1)
+    code, said = command(*further, "--widths", "4,8")
+    assert (code, "leave out --widths." in said) == (2, True)
+    assert command(*further, "--size", 48, "--height", 32, "--learning-rate", 1e-9)[0] == 0
+    assert keras.saving.load_model(tmp_path / "further" / "model.keras").input_shape == (None, 32, 48, 3)
 
 
 def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from seg_edge.evaluation import metrics
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'seg-edge[train]'")
 
 from seg_edge.errors import UsageError  # noqa: E402
-from train.losses import LOSSES, DiceCoefficient, focal, tversky  # noqa: E402
+from train.losses import LOSSES, DiceCoefficient, cross_entropy, focal, tversky  # noqa: E402
 
 LABELS = np.array([[[0, 1]]], np.uint8)  # one photo of two pixels
 # Softmax of (0, log 3) is (1/4, 3/4): the first pixel is wrong, the second right.
@@ -49,6 +49,17 @@ DICE = ((1 - 1.25 / 1.75) + (1 - 1.75 / 2.25)) / 2
 )
 def test_values_by_hand(name: str, expected: float) -> None:
     assert value(name, LABELS, LOGITS) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("column", "weight"), [(2, 1), (6, 2), (7, 4), (8, 4), (9, 2)])
+def test_an_outline_counts_more(column: int, weight: float) -> None:
+    """Columns 0 to 7 are background; a picture of a quarter of the size says 0.375 of columns 7 and 8, 0.125 of 6."""
+    labels = np.zeros((1, 16, 16), np.uint8)
+    labels[..., 8:] = 1
+    logits = 40 * np.eye(2, dtype=np.float32)[labels]
+    logits[0, 5, column] = logits[0, 5, column, ::-1]  # one pixel is wrong
+    loss = cross_entropy(2, edge_weight=4)(tf.constant(labels), tf.constant(logits))
+    assert float(loss) == pytest.approx(40 * weight / (16 * (12 + 2 * 4 + 2 * 2)), rel=1e-5)
 
 
 def test_tversky_weighs_false_positives_and_negatives() -> None:

@@ -1,0 +1,39 @@
+"""A trained network at another input size."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
+
+import keras
+from keras import layers
+
+from convert.pruning.cost import mmac
+from seg_edge.errors import ModelError
+from train.keras_model import at_size
+from train.unet import unet
+
+
+def test_another_size_has_the_same_weights() -> None:
+    model = unet((32, 32), 3, (4, 6, 8), stem_stride=2)
+    larger = at_size(model, (64, 40))
+    assert larger.input_shape == (None, 40, 64, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), larger.get_weights(), strict=True))
+    assert mmac(larger) == pytest.approx(mmac(model) * 64 * 40 / 32**2)
+    assert at_size(model, (32, 32)) is model
+    with pytest.raises(ModelError, match="36x64 does not fit.*multiples of 8x8"):
+        at_size(model, (36, 64))
+
+
+def test_a_gate_s_average_is_of_any_size() -> None:
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.Conv2D(4, 3, strides=4, padding="same")(image)
+    x = layers.Multiply()([x, layers.Conv2D(4, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))])
+    assert at_size(keras.Model(image, x), (64, 40)).output_shape == (None, 10, 16, 4)
+
+
+def test_what_works_at_one_size_alone_is_refused() -> None:
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.Reshape((32, 32, 2))(layers.Dense(32 * 32 * 2)(layers.Flatten()(image)))
+    with pytest.raises(ModelError, match="at 32x32 alone, not at 64x64"):
+        at_size(keras.Model(image, x), (64, 64))
