@@ -54,6 +54,9 @@ def main(
     ] = False,
     calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
+    specks: Annotated[
+        int, typer.Option(min=0, help="Regions and holes of fewer of the output's pixels are noise and left out.")
+    ] = 0,
     accept_drop: Annotated[bool, typer.Option(help="Write it even if it lost accuracy; the card says so.")] = False,
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
     notes: Annotated[str, typer.Option(help="What users should know, for its card.")] = "",
@@ -78,6 +81,7 @@ def main(
             name=name or model.resolve().parent.name,
             licence=licence,
             notes=notes,
+            specks=specks,
             accept_drop=accept_drop,
             calibration=calibration,
             size_wh=(size, size) if size else None,

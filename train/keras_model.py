@@ -132,10 +132,10 @@ def open_segmenter(path: Path, names: Sequence[str]) -> Segmenter:
     return keras_segmenter(load_keras(path), names) if path.suffix == ".keras" else Segmenter(path)
 
 
-def keras_segmenter(model: keras.Model, names: Sequence[str]) -> Segmenter:
-    """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing."""
+def keras_segmenter(model: keras.Model, names: Sequence[str], specks: int = 0) -> Segmenter:
+    """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing; `specks` as on a card."""
     backend = KerasBackend(model)
     if backend.output.shape[3] != len(names):
         raise ModelError(f"the model has {backend.output.shape[3]} classes, the data {len(names)}: {', '.join(names)}.")
     size_wh = (backend.input.shape[2], backend.input.shape[1])
-    return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh))
+    return Segmenter.from_backend(backend, ModelCard("float", make_classes(tuple(names)), size_wh, specks=specks))

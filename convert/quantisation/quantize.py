@@ -40,6 +40,7 @@ def quantize(
     name: str,
     licence: str = "",
     notes: str = "",
+    specks: int = 0,
     accept_drop: bool = False,
     calibration: int = CALIBRATION_PHOTOS,
     size_wh: tuple[int, int] | None = None,
@@ -58,6 +59,7 @@ def quantize(
         name: Of the model, for its card, as `licence` and `notes`.
         licence: See `name`.
         notes: See `name`.
+        specks: For the card, see `seg_edge.card.ModelCard`.
         accept_drop: Write it although it lost accuracy.
         calibration: How many photos of the train part set the ranges.
         size_wh: Input size of the result; None for the model's own.
@@ -82,7 +84,7 @@ def quantize(
     if slow := slow_operators(operator.split()[0] for operator in left):
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
         log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
-    card = _card(source, data, name, licence, notes)
+    card = _card(source, data, name, licence, notes, specks)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
         unscored.write_bytes(append_card(made.content, card))
@@ -120,13 +122,14 @@ def _knows_nothing(source: TrainedModel, why: str) -> str:
     return f"{source.path}: refused, the model knows nothing of these photos before it is converted: {why}. {what}."
 
 
-def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str) -> ModelCard:
+def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str, specks: int) -> ModelCard:
     run = source.run
     return ModelCard(
         name=name,
         classes=make_classes(data.classes),
         input_size_wh=source.size_wh,
         output=run.get("imported", {}).get("output", "logits"),
+        specks=specks,
         version=datetime.date.today().isoformat(),
         parent_sha256=source.sha256,
         recipe={
@@ -201,4 +204,5 @@ def _score_both(
 ) -> tuple[Scores, Scores]:
     examples = data.parts[part]
     log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")
-    return score(keras_segmenter(model, data.classes), examples), score(Segmenter(tflite), examples)
+    converted = Segmenter(tflite)
+    return score(keras_segmenter(model, data.classes, converted.card.specks), examples), score(converted, examples)

@@ -71,6 +71,7 @@ class ModelCard:
         offset: See `scale`.
         output: `logits` (one channel a class; for a single channel, of the one foreground class) or
             `probabilities`.
+        specks: Regions of fewer of the output's pixels are noise, see `seg_edge.specks`; 0 for none.
         parent_sha256: Of the model file this one was converted from.
         recipe: How it was made: training, pruning and quantisation with every value.
         seed: Of the training.
@@ -89,6 +90,7 @@ class ModelCard:
     scale: float = 1 / 255
     offset: float = 0.0
     output: str = "logits"
+    specks: int = 0
     parent_sha256: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -153,6 +155,8 @@ def _check_types(card: ModelCard) -> None:
     for name in ("recipe", "data", "versions", "scores"):
         if not isinstance(getattr(card, name), dict):
             raise TypeError(f"{name} {getattr(card, name)!r} is not an object")
+    if not isinstance(card.specks, int) or card.specks < 0:
+        raise TypeError(f"specks {card.specks!r} is no number of pixels")
     if not isinstance(card.seed, int | None):
         raise TypeError(f"seed {card.seed!r} is not a whole number")
     unprintable = [name for name in (card.name, *card.class_names) if not name.isprintable()]

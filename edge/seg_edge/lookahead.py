@@ -98,4 +98,4 @@ class Lookahead:
         scores /= total[..., np.newaxis]
         if stored.dtype != np.float32:
             scores = np.rint(scores).astype(stored.dtype)
-        return ScoreMap(scores, held.answer.score_map.spec, held.answer.score_map.kind)
+        return replace(held.answer.score_map, stored=scores)

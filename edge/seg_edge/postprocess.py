@@ -7,12 +7,13 @@ it can be, that happens on the quantised numbers: every channel of an output sha
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from seg_edge.interpreter import TensorSpec
+from seg_edge.specks import without_specks
 
 MAX_CHANNELS = 128  # CV_CN_MAX of OpenCV 5: it takes no arrays of more
 
@@ -25,14 +26,18 @@ class ScoreMap:
         stored: (h, w, channels) in the model's dtype; one channel a class, or one for the only foreground class.
         spec: Of the output tensor.
         kind: `logits` or `probabilities`.
+        specks: Regions of fewer of these pixels are none in the label map, see `seg_edge.specks`; 0 keeps all.
     """
 
     stored: np.ndarray
     spec: TensorSpec
     kind: str
+    specks: int = 0
 
     def labels(self, shape_hw: tuple[int, int]) -> np.ndarray:
         """The most likely class of every pixel, uint8 `shape_hw`; the lower class where two are equal."""
+        if self.specks:
+            return self.without_specks().labels(shape_hw)
         channels = self.stored.shape[2]
         best = upsample(np.ascontiguousarray(self.stored[..., 0]), shape_hw)
         if channels == 1:
@@ -48,6 +53,34 @@ class ScoreMap:
             labels[plane > best] = index
             best = cv2.max(best, plane)
         return labels
+
+    def without_specks(self) -> ScoreMap:
+        """Scores that say at once what the label map of these does."""
+        if not self.specks:
+            return self
+        whole = replace(self, specks=0)
+        labels = whole.labels(self.stored.shape[:2])  # type: ignore[arg-type]
+        return whole.relabelled(labels, without_specks(labels, self.specks))
+
+    def relabelled(self, labels: np.ndarray, wanted: np.ndarray) -> ScoreMap:
+        """The scores with the highest there is for the wanted class, wherever it isn't the most likely one.
+
+        Scores that just suffice would leave new specks where bytes are stretched and rounded.
+
+        Args:
+            labels: uint8 (h, w), what these scores say at their own size.
+            wanted: uint8 (h, w), what they are to say.
+        """
+        stored = self.stored.copy()
+        low, high = stored.min(), stored.max()
+        for label in np.unique(wanted[wanted != labels]):
+            at = (wanted == label) & (wanted != labels)
+            if stored.shape[2] == 1:
+                stored[at] = high if label else low
+            else:
+                stored[at] = low
+                stored[at, label] = high
+        return replace(self, stored=stored)
 
     def _threshold(self) -> float:
         """Above which a single channel means foreground, in the model's own numbers."""

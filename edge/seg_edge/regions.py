@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from seg_edge.effects import EffectSettings
-from seg_edge.postprocess import ScoreMap
 from seg_edge.segmentation import Segmentation
 
 
@@ -23,13 +22,13 @@ def select_regions(segmentation: Segmentation, settings: EffectSettings) -> Segm
     """
     if settings.only == "all" and not settings.min_area and not settings.fill_holes:
         return segmentation
-    scores = segmentation.score_map
+    scores = segmentation.score_map.without_specks()
     labels = scores.labels(scores.stored.shape[:2])  # type: ignore[arg-type]
     wanted = labels.copy()
     if settings.fill_holes:
         _fill_holes(wanted)
     wanted = _keep_regions(wanted, settings.min_area * wanted.size, settings.only == "largest")
-    scores = _relabel(scores, labels, wanted)
+    scores = scores.relabelled(labels, wanted)
     return replace(segmentation, score_map=scores, labels=scores.labels(segmentation.labels.shape))  # type: ignore[arg-type]
 
 
@@ -66,17 +65,3 @@ def _keep_regions(labels: np.ndarray, min_pixels: float, only_largest: bool) -> 
             largest = int(areas.max())
             kept = np.where(numbers == areas.argmax(), label, 0).astype(np.uint8)
     return kept
-
-
-def _relabel(scores: ScoreMap, labels: np.ndarray, wanted: np.ndarray) -> ScoreMap:
-    """Scores that give `wanted`: where it differs from `labels`, the wanted class gets the highest score there is."""
-    stored = scores.stored.copy()
-    low, high = stored.min(), stored.max()
-    for label in np.unique(wanted[wanted != labels]):
-        at = (wanted == label) & (wanted != labels)
-        if stored.shape[2] == 1:
-            stored[at] = high if label else low
-        else:
-            stored[at] = low
-            stored[at, label] = high
-    return replace(scores, stored=stored)

@@ -103,7 +103,8 @@ class Segmenter:
             with timed(timing_ms, "inference"):
                 scores = self.backend.run(tensor)
             with timed(timing_ms, "postprocess"):
-                score_map = self._smoother(ScoreMap(scores[0], self.backend.output, self.card.output), pixels)
+                score_map = ScoreMap(scores[0], self.backend.output, self.card.output, self.card.specks)
+                score_map = self._smoother(score_map, pixels)
         with timed(timing_ms, "postprocess"):
             labels = score_map.labels(frame.shape[:2])
         return Segmentation(labels, self.card.classes, score_map, pixels, timing_ms)

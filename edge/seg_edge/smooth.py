@@ -8,6 +8,8 @@ motion compensation, and steered by the picture while it filters the scores. See
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -71,7 +73,7 @@ class TemporalSmoother:
             self._memory = Memory(stored, picture)
             return scores
         steady = self._memory.take(stored, picture, self._limit)
-        return ScoreMap(steady, scores.spec, scores.kind)
+        return replace(scores, stored=steady)
 
 
 def small_picture(pixels: np.ndarray, scores_shape: tuple[int, ...]) -> np.ndarray:

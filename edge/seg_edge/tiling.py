@@ -152,7 +152,7 @@ def _merge(scores: ScoreMap, stored: np.ndarray, whole: Segmentation | None) -> 
     if scores.stored.dtype != np.float32:
         stored = np.round(stored)
     spec = replace(scores.spec, shape=(1, *stored.shape))
-    return ScoreMap(stored.astype(scores.stored.dtype), spec, scores.kind)
+    return replace(scores, stored=stored.astype(scores.stored.dtype), spec=spec)
 
 
 def _foreground(stored: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ export interface Card {
   readonly scale: number;
   readonly offset: number;
   readonly output: "logits" | "probabilities";
+  readonly specks?: number;
   readonly parent_sha256: string;
   readonly recipe: Record<string, unknown>;
   readonly data: Record<string, unknown>;

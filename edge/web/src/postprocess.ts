@@ -3,11 +3,14 @@
 import type { TensorInfo } from "./api.ts";
 import { highest } from "./kernels.ts";
 import { bilinear, bilinearFloats, stepsOf, type Bytes, type Numbers } from "./resize.ts";
+import { withoutSpecks } from "./specks.ts";
 
 export interface Scores {
   readonly data: Numbers;
   readonly spec: TensorInfo;
   readonly kind: "logits" | "probabilities";
+  /** Regions of fewer of its pixels are none in the label map; 0 keeps all. */
+  readonly specks: number;
 }
 
 /** One channel of the scores. */
@@ -26,6 +29,7 @@ export function upsample({ data, spec }: Pick<Scores, "data" | "spec">, width: n
 
 /** The most likely class of every pixel; the lower class where two are equal. */
 export function labelsOf(scores: Scores, width: number, height: number): Bytes {
+  if (scores.specks) return labelsOf(clean(scores), width, height);
   const { data, spec } = scores, [w, h] = spec.size_wh, { channels } = spec;
   if (data instanceof Uint8Array && channels > 1) {
     const planes = Array.from({ length: channels }, (_, index) => channel(data, channels, index));
@@ -50,6 +54,20 @@ export function labelsOf(scores: Scores, width: number, height: number): Bytes {
     }
   }
   return labels;
+}
+
+/** Scores that say at once what the label map of these does: the highest there is for what specks have become. */
+function clean(scores: Scores): Scores {
+  const { spec: { size_wh: [w, h], channels } } = scores, data = scores.data.slice();
+  const labels = labelsOf({ ...scores, specks: 0 }, w, h), wanted = withoutSpecks(labels, w, scores.specks);
+  let low = Infinity, high = -Infinity;
+  for (const value of data) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  for (let i = 0, at = 0; i < wanted.length; i++, at += channels) {
+    if (wanted[i] === labels[i]) continue;
+    if (channels === 1) data[at] = wanted[i] ? high : low;
+    else data.fill(low, at, at + channels)[at + wanted[i]!] = high;
+  }
+  return { ...scores, data, specks: 0 };
 }
 
 /** The probability of the background at each of the scores' own pixels. */

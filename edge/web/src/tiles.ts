@@ -99,7 +99,7 @@ class Merged {
 
   /** The score map in the model's numbers; at each pixel that of the whole photo where it has more foreground. */
   scores(whole: Scores | null): Scores {
-    const { width, height, like: { spec, kind, data: { constructor } } } = this, { channels } = spec;
+    const { width, height, like: { spec, kind, specks, data: { constructor } } } = this, { channels } = spec;
     const mean = this.total.map((value, i) => value / this.weights[Math.floor(i / channels)]!);
     if (whole) {
       const stored = upsample(whole, width, height);
@@ -108,7 +108,7 @@ class Merged {
       }
     }
     const data = constructor === Float32Array ? mean : Uint8Array.from(mean, round);
-    return { data, kind, spec: { ...spec, size_wh: [width, height] } };
+    return { data, kind, specks, spec: { ...spec, size_wh: [width, height] } };
   }
 }
 

@@ -98,7 +98,7 @@ async function warmUp({ info, model, table }: Ready): Promise<void> {
   const blank = { data: new Uint8Array(4 * width * height), width, height, channels: 4 };
   for (let i = 0; i < 3; i++) {
     const data = await model.run(toTensor(blank, info.input, table));
-    labelsOf({ data, spec: info.output, kind: info.card.output }, width, height);
+    labelsOf({ data, spec: info.output, kind: info.card.output, specks: info.card.specks ?? 0 }, width, height);
   }
 }
 
@@ -146,7 +146,7 @@ async function segmentHere(photo: Plane, transparent: Transparent | null, tiled:
     const data = await model.run(tensor);
     timing.preprocess += prepared - entered;
     timing.inference += performance.now() - prepared;
-    return { data, spec: info.output, kind: info.card.output };
+    return { data, spec: info.output, kind: info.card.output, specks: info.card.specks ?? 0 };
   };
   const { scores, labels } = await segmentTiled(photo, tiled ? info.input.size_wh : null, run);
   if (transparent) findSeen(labels, transparent);

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seg_edge.card import make_classes
 from tests.tiny import FOUR_CARD, FOUR_UINT8, TWO_CARD, TWO_UINT8, carded
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A model that finds what is bright, and one of four colours."""
     two, four = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("four")
     bright = carded(TWO_UINT8, two, TWO_CARD).rename(two / "bright.tflite")
-    colours = carded(
-        FOUR_UINT8, four, replace(FOUR_CARD, classes=make_classes(("dark", "red", "green", "blue")))
-    ).rename(four / "colours.tflite")
+    colours = carded(FOUR_UINT8, four, replace(FOUR_CARD, specks=5)).rename(four / "colours.tflite")
     return str(bright), str(colours)
 
 
