@@ -1,0 +1,72 @@
+"""How large is a speck? `python benchmarks/studies/specks.py MODEL... --data DIR`
+
+Scores a model with regions of fewer and fewer of its output's pixels left in the label map (`seg_edge.specks`), from
+which the number for its card is chosen: the largest that costs nothing. On photos that aren't for the last judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import train.quiet  # noqa: F401
+
+# isort: split
+
+import typer
+
+from benchmarks.reporting.tables import markdown_table
+from benchmarks.studies.scorecard import open_segmenter
+from seg_edge import Segmenter
+from seg_edge.commands.console import exit_codes
+from seg_edge.errors import UsageError
+from seg_edge.evaluation.data_folder import Example
+from seg_edge.evaluation.scores import Scores, score_photo
+from seg_edge.photo.read import read_photo
+from train.dataset import open_dataset
+from train.options import comma_separated, run_command
+
+SIZES = "0,8,16,32,64,128"
+
+
+def scores_by_size(segmenter: Segmenter, examples: Sequence[Example], sizes: Sequence[int]) -> Iterator[Scores]:
+    """The scores with regions of so many pixels and more, one after the other; the model runs once a photo."""
+    maps = [segmenter(read_photo(example.image)).score_map for example in examples]
+    names = segmenter.card.class_names
+    for size in sizes:
+        photos = []
+        for example, scores in zip(examples, maps, strict=True):
+            truth = example.load_mask()
+            labels = replace(scores, specks=size).labels(truth.shape)  # type: ignore[arg-type]
+            photos.append(score_photo(example.name, truth, labels, len(names)))
+        yield Scores(names, tuple(photos))
+
+
+def main(
+    models: Annotated[list[str], typer.Argument(help="A .tflite, a bundled model's name, or a .keras of one class.")],
+    data: Annotated[Path, typer.Option(help="Data folder with masks.")],
+    part: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    classes: Annotated[str, typer.Option(help="Class names, if there is no labels.txt.")] = "",
+    names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
+    holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
+    sizes: Annotated[str, typer.Option(help="Pixels of the output, 0 to keep all.")] = SIZES,
+) -> None:
+    """Prints Dice and boundary F, means over the photos, by the size of what is left out."""
+    with exit_codes():
+        if not all(size.isdecimal() for size in comma_separated(sizes)):
+            raise UsageError(f"--sizes are whole numbers, as in {SIZES}, got {sizes!r}.")
+        dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout, names=names)
+        examples, tried = dataset.parts[part], [int(size) for size in comma_separated(sizes)]
+        rows = []
+        for model in models:
+            found = scores_by_size(open_segmenter(model), examples, tried)
+            cells = [f"{scores.mean_photo_dice:.4f}, {scores.mean_boundary:.3f}" for scores in found]
+            rows.append([Path(model).name, str(len(examples)), *cells])
+        heads = ["Dice, boundary F", "photos", *(f"{size} pixels" if size else "all kept" for size in tried)]
+        typer.echo(markdown_table(heads, rows))
+
+
+if __name__ == "__main__":
+    run_command(main)
