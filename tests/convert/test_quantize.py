@@ -57,7 +57,7 @@ def conversion(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Co
         read.append(path.stem)
         return read_photo(path)
 
-    more = ["--name", "students", "--licence", "CC BY 4.0", "--calibration", "8"]
+    more = ["--name", "students", "--licence", "CC BY 4.0", "--calibration", "8", "--specks", "3"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(methods_module, "read_photo", spy)
         done = CliRunner().invoke(app, convert_arguments(data, run, out, *more))
@@ -91,7 +91,7 @@ def test_int8_and_float_agree_on_photos(converted: Path, trained: Trained) -> No
     data, run = trained
     dataset = open_split(data, run / "split.json")
     segment = Segmenter(converted)
-    reference = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
+    reference = keras_segmenter(load_keras(run / "model.keras"), dataset.classes, 3)
     for example in dataset.parts["test"]:
         frame = read_photo(example.image)
         assert np.mean(segment(frame).labels == reference(frame).labels) > 0.98
@@ -102,7 +102,7 @@ def test_the_card_says_where_it_comes_from(converted: Path, trained: Trained) ->
     card = read_card(converted.read_bytes(), converted)
     split = json.loads((run / "split.json").read_text())
     assert card is not None
-    assert (card.name, card.licence, card.input_size_wh) == ("students", "CC BY 4.0", (64, 64))
+    assert (card.name, card.licence, card.input_size_wh, card.specks) == ("students", "CC BY 4.0", (64, 64), 3)
     assert card.class_names == tuple(split["classes"])
     assert card.data["fingerprint"] == split["fingerprint"]
     assert card.recipe["training"]["epochs"] == 20

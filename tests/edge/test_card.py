@@ -124,6 +124,8 @@ def test_unknown_keys_are_left_alone() -> None:
         ({"format": None}, "format None"),
         ({"output": "boxes"}, "logits or probabilities"),
         ({"output": []}, "logits or probabilities"),
+        ({"specks": -1}, "-1 is no number of pixels"),
+        ({"specks": "many"}, "'many' is no number of pixels"),
         ({"classes": [{"name": "a", "colour": [0, 0, 0]}]}, "1 classes"),
         ({"classes": [{"name": str(i), "colour": [0, 0, 0]} for i in range(257)]}, "257 classes"),
         ({"classes": [{"name": "a", "colour": [0, 0, 256]}] * 2}, "0 to 255"),
