@@ -71,6 +71,7 @@ def segment_video(
     fps: float | None = None,
     backdrop: Path | None = None,
     lookahead: Lookahead | None = None,
+    flicker: bool = False,
 ) -> VideoOutcome:
     """Segments a video file; `out` is there when all of it is done, and not before.
 
@@ -85,6 +86,7 @@ def segment_video(
         fps: Of numbered pictures.
         backdrop: A video that plays as the background.
         lookahead: Steadies masks from both sides; see `Pipeline`.
+        flicker: Measure it for the stats.
 
     Raises:
         SourceError: The video can't be read.
@@ -95,7 +97,7 @@ def segment_video(
     check_video(out, settings.transparent, crf)
     keep_freed_memory()
     request = SourceRequest(str(video), segmenter.card.input_size_wh, fps=fps, live=False)
-    stats = RunStats()
+    stats = RunStats(flicker)
     with (
         Pipeline(request, segmenter, log=lambda news: None, effects=settings, lookahead=lookahead) as pipeline,
         closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as behind,
@@ -163,14 +165,14 @@ class Beat:
     """Puts frames that come at an even rate exactly on it; others keep the times they have."""
 
     def __init__(self, info: SourceInfo):
-        self._rate = Fraction(info.fps).limit_denominator(1001)
+        self._rate = float(Fraction(info.fps).limit_denominator(1001))
         self._first_s: float | None = None
 
     def __call__(self, at_s: float) -> float:
         """When a frame is shown that the file shows at `at_s`, in seconds."""
         if self._first_s is None:
             self._first_s = at_s
-        even_s = self._first_s + float(round((at_s - self._first_s) * self._rate) / self._rate)
+        even_s = self._first_s + round((at_s - self._first_s) * self._rate) / self._rate
         return even_s if abs(even_s - at_s) < ON_THE_BEAT_S else at_s
 
 

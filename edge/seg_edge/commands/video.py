@@ -107,6 +107,7 @@ def video(
                 fps,
                 backdrop,
                 Lookahead(lookahead, smooth) if lookahead else None,
+                flicker=stats is not None,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
