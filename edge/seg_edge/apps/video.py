@@ -140,15 +140,19 @@ def _check(video: Path, out: Path, force: bool) -> None:
 def _open_film(
     video: Path, out: Path, temporary: Path, info: SourceInfo, transparent: bool, crf: int | None
 ) -> VideoFile:
-    most_bps = picture_bps(video) if crf is None else None
+    most_bps = picture_bps(video) if crf is None and not is_sequence(video) else None
     rate = Fraction(info.fps).limit_denominator(1001)
     return VideoFile(temporary, info.size_wh, rate, transparent, crf, most_bps, called=str(out))
 
 
 def _write_video(video: Path, film: VideoFile, info: SourceInfo, run: Callable[[Write], None]) -> str:
     """Writes pictures and all else; returns what became of the sound."""
+    beat = Beat(info)
+    if is_sequence(video):
+        with film:
+            run(lambda picture, at_s: film.write(picture, beat(at_s or 0.0)))
+        return "pictures have no sound"
     with film, CarriedStreams(video, film) as carried:
-        beat = Beat(info)
 
         def write(picture: np.ndarray, at_s: float | None) -> None:
             shown_s = beat(at_s or 0.0)

@@ -71,7 +71,7 @@ class VideoFile:
         self.path, self.size_wh, self.frames = path, size_wh, 0
         self._called, self._dated, self._transparent = called or str(path), form.dated, transparent
         self._rate = Fraction(fps).limit_denominator(1001)
-        self._failed = self._closed = False
+        self._failed, self._closed, self._pts = False, False, -1
         self._last: np.ndarray | None = None
         self.av = import_av(OutputError)
         options = {"flush_packets": "1"} if live else {}
@@ -132,7 +132,10 @@ class VideoFile:
             raise TypeError(f"{self.path}: a uint8 frame of {shape} was expected, got {getattr(frame, 'shape', frame)}")
         at_s = float(self.frames / self._rate) if at_s is None else at_s
         if self._dated:
-            self._encode(frame, round(at_s * self._hertz))
+            pts = round(at_s * self._hertz)
+            if pts > self._pts or self._hertz >= CLOCK_HZ:  # else a GIF, to whose clock it is no later
+                self._pts = max(pts, self._pts + 1)
+                self._encode(frame, self._pts)
             return
         # A frame's time off is a camera's jitter: then nothing is repeated or left out.
         late = at_s * self._hertz - self.frames

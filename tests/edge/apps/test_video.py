@@ -334,9 +334,11 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
     with pytest.raises(OutputError, match=r"f0001\.jpg already exists"):
         segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
-    segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
-    frames, fps = read_clip(tmp_path / "out.mp4")
+    out = tmp_path / "100%d.mp4"  # no picture's name
+    outcome = segment_video(folder / "f%04d.jpg", out, segmenter, EffectSettings("mask"), False, fps=10)
+    frames, fps = read_clip(out)
     assert (len(frames), fps) == (4, pytest.approx(10))
+    assert (outcome.sound, outcome.complaint) == ("pictures have no sound", "")
 
 
 def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
