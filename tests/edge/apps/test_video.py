@@ -71,6 +71,7 @@ def test_every_frame_comes_out_in_order_with_its_own_mask(clip: Path, tmp_path: 
     assert outcome.stats["frames"] == {
         "captured": FRAMES, "segmented": FRAMES, "published": FRAMES, "dropped": 0,
     }  # fmt: skip
+    assert outcome.stats["flicker"] is None, "measured where it is asked for"
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
 
 
@@ -136,7 +137,9 @@ def test_the_command(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert (stopped.value.code or 0, complaints) == (0, "")
     assert f"{FRAMES} frames" in said
     assert str(out) in said
-    assert json.loads(stats.read_text())["frames"]["dropped"] == 0
+    results = json.loads(stats.read_text())
+    assert results["frames"]["dropped"] == 0
+    assert results["flicker"] == 0
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 1
