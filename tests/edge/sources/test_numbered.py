@@ -10,7 +10,7 @@ from seg_edge.errors import SourceError
 from seg_edge.sources.names import numbered as name_of
 from seg_edge.sources.numbered import NumberedSource
 from seg_edge.sources.open import open_source
-from seg_edge.sources.source import Source, SourceRequest
+from seg_edge.sources.source import SourceRequest
 from tests.stand_in_cameras import numbered, read_number
 
 SIZE_WH = (64, 48)
@@ -21,13 +21,13 @@ def write(pattern: Path, numbers: list[int]) -> None:
         cv2.imwrite(str(name_of(pattern, number)), numbered(number, SIZE_WH))
 
 
-def opened(pattern: Path, fps: float | None = 10) -> Source:
+def opened(pattern: Path, fps: float | None = 10) -> NumberedSource:
     source = open_source(SourceRequest(str(pattern), (32, 24), fps=fps, live=False))
     assert isinstance(source, NumberedSource)
     return source
 
 
-def shown(source: Source) -> list[tuple[int, float | None]]:
+def shown(source: NumberedSource) -> list[tuple[int, float | None]]:
     return [(read_number(frame.frame), frame.at_s) for frame in source]
 
 

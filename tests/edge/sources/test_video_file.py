@@ -277,14 +277,11 @@ def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_frames_of_another_size_are_fitted_into_the_first_s(tmp_path: Path) -> None:
-    parts = [
-        write_video(
-            tmp_path / f"{width}.ts",
-            Clip(frames=5, size_wh=(width, height)),
-            lambda number, wh=(width, height): bars_bgr(wh),
-        )
-        for width, height in ((320, 240), (640, 240))
-    ]
+    parts = []
+    for size_wh in ((320, 240), (640, 240)):
+        bars = bars_bgr(size_wh)
+        clip = Clip(frames=5, size_wh=size_wh)
+        parts.append(write_video(tmp_path / f"{size_wh[0]}.ts", clip, lambda number, bars=bars: bars))  # type: ignore[misc]
     both = tmp_path / "both.ts"
     both.write_bytes(b"".join(part.read_bytes() for part in parts))
     frames = [frame.frame for frame in opened(both)]
