@@ -1,8 +1,9 @@
 """How does the live camera do over minutes? `python benchmarks/studies/live.py CLIP --via http --minutes 10`.
 
-Runs `seg-edge camera` with a client that watches its page, and prints the rate, dropped frames, the frames' age, where
-the milliseconds went, CPU time, and how memory grew: a line fitted to the proportional set size of the program and its
-capture process after the first minute.
+Runs `seg-edge camera` with a client that watches its page, ends it with Ctrl-C, and prints the rate, dropped frames,
+the frames' age, where the milliseconds went, CPU time, and how memory grew: the proportional set size of the program
+and its capture process minute by minute, and a line fitted to it after the first. With `--kill 30` the capture process
+is killed after 30 minutes.
 
 With `--via http` an MJPEG server plays the camera at the clip's rate. It writes each frame's number into the picture as
 black and white blocks, and the client reads them from the page's stream. The time between is the latency from end to
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 import socketserver
 import statistics
 import subprocess
@@ -114,7 +117,7 @@ class Watcher:
     """A browser's stand-in: reads the page's stream as fast as it comes."""
 
     def __init__(self, url: str, sent: dict[int, float]):
-        self.frames, self.misread = 0, 0
+        self.frames, self.misread, self.longest_gap_s = 0, 0, 0.0
         self.latency_ms: list[float] = []
         self._address, self._sent = urlsplit(url), sent
         threading.Thread(target=self._watch, daemon=True).start()
@@ -123,8 +126,11 @@ class Watcher:
         connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=30)
         connection.request("GET", "/stream.mjpg")
         response = connection.getresponse()
+        last = None
         for jpeg in self._parts(response):
             now = time.monotonic()
+            self.longest_gap_s = max(self.longest_gap_s, now - (last or now))
+            last = now
             self.frames += 1
             number = read_number(jpeg) if self._sent else None
             if number in self._sent:
@@ -144,8 +150,7 @@ class Watcher:
 def memory_mb(pid: int) -> float:
     """Proportional set size of a process and its children, in 10^6 bytes: memory they share counts once."""
     total = 0.0
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    for process in [pid, *(int(child) for path in children for child in path.read_text().split())]:
+    for process in [pid, *children(pid)]:
         try:
             rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
         except OSError:
@@ -153,6 +158,12 @@ def memory_mb(pid: int) -> float:
         match = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
         total += int(match[1]) * 1024 / 1e6 if match else 0
     return total
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
 
 
 def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
@@ -164,7 +175,9 @@ def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
     return float(np.polyfit(seconds, sizes, 1)[0]) * 3600
 
 
-def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict[int, float]) -> dict[str, Any]:
+def run(
+    source: str, minutes: float, stats: Path, options: list[str], sent: dict[int, float], kill: float | None = None
+) -> dict[str, Any]:
     """One run of `seg-edge camera`, watched; what it wrote and what was seen from outside."""
     command = [
         sys.executable,
@@ -178,21 +191,28 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
         "--port",
         "0",
     ]
-    command += ["--seconds", str(minutes * 60), "--stats", str(stats), *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command += ["--stats", str(stats), *options]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, as after `&`, it would be so in the program too
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     messages: deque[str] = deque(maxlen=20)
-    began, samples, loads, watcher = time.monotonic(), [], [], None
+    samples, loads, watcher = [], [], None
     for line in process.stderr:
         messages.append(line)
         if match := re.search(r"http://\S+", line.partition("open ")[2]):
             watcher = Watcher(match[0], sent)
             break
     threading.Thread(target=messages.extend, args=(process.stderr,), daemon=True).start()
-    while process.poll() is None:
+    began = time.monotonic()
+    while process.poll() is None and (lasted := time.monotonic() - began) < minutes * 60:
         time.sleep(1)
-        samples.append((time.monotonic() - began, memory_mb(process.pid)))
+        samples.append((lasted, memory_mb(process.pid)))
         loads.append(read_board(Machine()).load or 0.0)
+        if kill is not None and lasted > kill * 60:
+            os.kill(children(process.pid)[0], signal.SIGKILL)
+            kill = None
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
     if process.returncode or watcher is None:
         raise SegEdgeError(f"seg-edge camera ended with {process.returncode}: {' '.join(messages)}")
     samples = [sample for sample in samples if sample[1]]
@@ -200,6 +220,7 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
     return {
         "stats": json.loads(stats.read_text()),
         "watched_frames": watcher.frames,
+        "longest_gap_s": round(watcher.longest_gap_s, 1),
         "misread": watcher.misread if sent else None,
         "end_to_end_ms": {
             "p50": round(statistics.median(latency), 1) if latency else None,
@@ -207,6 +228,7 @@ def run(source: str, minutes: float, stats: Path, options: list[str], sent: dict
             "samples": len(latency),
         },
         "memory_mb": {"start": round(samples[0][1], 1), "end": round(samples[-1][1], 1), "samples": len(samples)},
+        "memory_mb_by_minute": [round(size) for _, size in samples[::60]],
         "growth_mb_per_hour": growth_mb_per_hour(samples),
         "load": round(statistics.median(loads), 2),
     }
@@ -219,6 +241,7 @@ def main(
     option: Annotated[
         list[str] | None, typer.Option(help="An option for seg-edge camera, such as --threads=1.")
     ] = None,
+    kill: Annotated[float | None, typer.Option(help="Kill the capture process after so many minutes.")] = None,
 ) -> None:
     """Plays a clip as a live camera and prints, as JSON, what `seg-edge camera` made of it."""
     with exit_codes(), tempfile.TemporaryDirectory() as folder:
@@ -226,13 +249,13 @@ def main(
         stats = Path(folder) / "stats.json"
         if via is Via.http:
             server = ClipServer(frames, fps)
-            result = run(server.url, minutes, stats, option or [], server.sent)
+            result = run(server.url, minutes, stats, option or [], server.sent, kill)
         else:
             long = Path(folder) / "long.mkv"
             with VideoFile(long, (frames[0].shape[1], frames[0].shape[0]), fps) as file:
                 for index in range(round((minutes * 60 + 30) * fps)):
                     file.write(frames[index % len(frames)])
-            result = run(str(long), minutes, stats, option or [], {})
+            result = run(str(long), minutes, stats, option or [], {}, kill)
         board = read_board(Machine())
         machine = {"cpu": board.cpu, "cores": board.cores, "clip": clip.name, "clip_fps": fps, "via": via.value}
         typer.echo(json.dumps({"machine": machine, **result}, indent=1))

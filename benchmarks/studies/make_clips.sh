@@ -57,3 +57,23 @@ $ff -f lavfi -i "$V,scale=720x576,fps=50,interlace=scan=bff" -f lavfi -i "$A" -c
 $ff -ss 0.55 -i fl.mp4 -c copy fl_edit.mp4
 $ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le fl_pcm.mov
 $ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v wmv2 -c:a wmav2 fl.wmv
+X="-c:v libx264 -preset veryfast -pix_fmt yuv420p"
+$ff -f lavfi -i "$V" -f lavfi -i "$A" $X -c:a aac base.mp4
+$ff -i base.mp4 -c copy -muxdelay 0 -output_ts_offset 95442.7 wrap.ts
+$ff -f lavfi -i "$V" -f lavfi -i "$A" $X -x264-params open-gop=1:bframes=3:keyint=15:min-keyint=15:scenecut=0 -c:a aac opengop.mp4
+for x in mp4 mkv ts; do $ff -itsoffset 0.6 -i base.mp4 -i base.mp4 -map 0:v -map 1:a -c copy videolate.$x; done
+for x in mp4 mkv; do $ff -itsoffset 5 -i base.mp4 -c copy both5.$x; done
+$ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v libx265 -preset ultrafast -x265-params log-level=error -pix_fmt yuv420p10le -tag:v hvc1 -c:a aac hevc10.mp4
+$ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v libaom-av1 -cpu-used 8 -row-mt 1 -c:a libopus av1.webm
+$ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v flv1 -c:a libmp3lame -ar 44100 old.flv
+$ff -f lavfi -i "$V" -f lavfi -i "$A" -c:v libtheora -q:v 6 -c:a libvorbis theora.ogv
+$ff -f lavfi -i "$V" -pix_fmt yuv420p raw.y4m; $ff -i base.mp4 -c copy -an -bsf:v h264_mp4toannexb raw.h264
+$ff -f lavfi -i "$V,scale=720x576,fps=50,interlace=scan=tff" -f lavfi -i "$A" -c:v libx264 -preset ultrafast -flags +ilme+ildct -x264opts tff=1 -pix_fmt yuv420p -c:a aac mbaff.mp4
+$ff -f lavfi -i "$V,scale=1440x1080,fps=50,interlace=scan=tff" -f lavfi -i "$A" -c:v mpeg2video -flags +ilme+ildct -b:v 8M -aspect 16:9 -c:a mp2 hdv.m2t
+for s in 320x240 640x480; do $ff -f lavfi -i "testsrc2=s=$s:r=30:d=1" $X $s.ts; done; cat 320x240.ts 640x480.ts > sizechange.ts; rm 320x240.ts 640x480.ts
+$ff -f lavfi -i "$V" -f lavfi -i "$A" $X -c:a ac3 -ac 6 six.mkv; $ff -f lavfi -i "$V" -f lavfi -i "$A" $X -c:a pcm_s16le -ar 8000 -ac 1 8k.mkv
+$ff -f lavfi -i "$V" -f lavfi -i "$A" $X -c:a pcm_s24le -ar 96000 -ac 2 -timecode 01:00:00:00 tmcd.mov
+$ff -f lavfi -i "testsrc2=s=320x240:r=30:d=1,format=argb,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(gt(X,160),255,0)'" -c:v qtrle animation.mov
+$ff -f lavfi -i "testsrc2=s=320x240:r=30:d=1,format=yuva420p,geq=lum='lum(X,Y)':cb='cb(X,Y)':cr='cr(X,Y)':a='if(gt(X,160),255,0)'" -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuva420p -auto-alt-ref 0 alpha.webm
+$ff -f lavfi -i "testsrc2=s=320x240:r=240:d=0.5" $X fast240.mp4
+cp base.mp4 '100%d: b.mp4'

@@ -103,7 +103,7 @@ def run_camera(
                 sinks.add(sink)
                 page = sink if settings.on_demand and isinstance(sink, HttpView) else page
                 recordings += [sink.path] if isinstance(sink, Record) else []
-            stats = RunStats()
+            stats = RunStats(flicker=settings.stats is not None)
             try:
                 with pipeline:
                     _publish_all(settings, backdrop, page, pipeline, controls, sinks, stats, show_status)

@@ -71,6 +71,7 @@ def segment_video(
     fps: float | None = None,
     backdrop: Path | None = None,
     lookahead: Lookahead | None = None,
+    flicker: bool = False,
 ) -> VideoOutcome:
     """Segments a video file; `out` is there when all of it is done, and not before.
 
@@ -85,6 +86,7 @@ def segment_video(
         fps: Of numbered pictures.
         backdrop: A video that plays as the background.
         lookahead: Steadies masks from both sides; see `Pipeline`.
+        flicker: Measure it for the stats.
 
     Raises:
         SourceError: The video can't be read.
@@ -95,7 +97,7 @@ def segment_video(
     check_video(out, settings.transparent, crf)
     keep_freed_memory()
     request = SourceRequest(str(video), segmenter.card.input_size_wh, fps=fps, live=False)
-    stats = RunStats()
+    stats = RunStats(flicker)
     with (
         Pipeline(request, segmenter, log=lambda news: None, effects=settings, lookahead=lookahead) as pipeline,
         closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as behind,
@@ -138,15 +140,19 @@ def _check(video: Path, out: Path, force: bool) -> None:
 def _open_film(
     video: Path, out: Path, temporary: Path, info: SourceInfo, transparent: bool, crf: int | None
 ) -> VideoFile:
-    most_bps = picture_bps(video) if crf is None else None
+    most_bps = picture_bps(video) if crf is None and not is_sequence(video) else None
     rate = Fraction(info.fps).limit_denominator(1001)
     return VideoFile(temporary, info.size_wh, rate, transparent, crf, most_bps, called=str(out))
 
 
 def _write_video(video: Path, film: VideoFile, info: SourceInfo, run: Callable[[Write], None]) -> str:
     """Writes pictures and all else; returns what became of the sound."""
+    beat = Beat(info)
+    if is_sequence(video):
+        with film:
+            run(lambda picture, at_s: film.write(picture, beat(at_s or 0.0)))
+        return "pictures have no sound"
     with film, CarriedStreams(video, film) as carried:
-        beat = Beat(info)
 
         def write(picture: np.ndarray, at_s: float | None) -> None:
             shown_s = beat(at_s or 0.0)
@@ -163,14 +169,14 @@ class Beat:
     """Puts frames that come at an even rate exactly on it; others keep the times they have."""
 
     def __init__(self, info: SourceInfo):
-        self._rate = Fraction(info.fps).limit_denominator(1001)
+        self._rate = float(Fraction(info.fps).limit_denominator(1001))
         self._first_s: float | None = None
 
     def __call__(self, at_s: float) -> float:
         """When a frame is shown that the file shows at `at_s`, in seconds."""
         if self._first_s is None:
             self._first_s = at_s
-        even_s = self._first_s + float(round((at_s - self._first_s) * self._rate) / self._rate)
+        even_s = self._first_s + round((at_s - self._first_s) * self._rate) / self._rate
         return even_s if abs(even_s - at_s) < ON_THE_BEAT_S else at_s
 
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -100,6 +101,17 @@ def slot_views(
     return frame, np.frombuffer(memory, np.uint8, small_size, start + FRAME_BYTES).reshape(small_shape)
 
 
+def waited_for_core_s(pid: int) -> float:
+    """Seconds in which a process's main thread could have run but had no core, since it began; 0 if that isn't known.
+
+    On an overloaded machine a process that is slow for this reason must not be taken for one that hangs.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # it has ended; or not Linux
+        return 0.0
+
+
 class CaptureProcess:
     """One capture process with its memory.
 
@@ -145,11 +157,11 @@ class CaptureProcess:
         """Its process id."""
         return self._process.pid
 
-    def wait_until_open(self, seconds: float, closing: threading.Event | None = None) -> SourceInfo:
+    def wait_until_open(self, seconds: float | None, closing: threading.Event | None = None) -> SourceInfo:
         """What was opened.
 
         Raises:
-            SourceError: It could not be opened within `seconds`, or `closing` was set meanwhile.
+            SourceError: It could not be opened within `seconds`, as `receive` counts them, or `closing` was set.
         """
         message = self.receive(seconds, closing)
         if isinstance(message, Opened):
@@ -160,14 +172,16 @@ class CaptureProcess:
         """The next message; None when `closing` is set meanwhile.
 
         Raises:
-            SourceError: There is none within `seconds`, or the process has died.
+            SourceError: There is none within `seconds`, without those in which the process waited for a core to run
+                on; or it has died.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        began = time.monotonic() - waited_for_core_s(self.pid)
         while closing is None or not closing.is_set():
             try:
                 message = self._pipe.receive(LISTEN_S)
             except TimeoutError:
-                if deadline is not None and time.monotonic() > deadline:
+                lasted = time.monotonic() - waited_for_core_s(self.pid) - began
+                if seconds is not None and lasted > seconds:
                     raise SourceError(f"{self.name}: no picture for {seconds:.0f} s.") from None
             except (EOFError, OSError):
                 raise SourceError(f"{self.name}: {self._how_it_died()}.") from None

@@ -19,10 +19,14 @@ RATE_WINDOW_S = 2.0
 
 
 class RunStats:
-    """Counts published frames, and describes the run at its end."""
+    """Counts published frames, and describes the run at its end.
 
-    def __init__(self) -> None:
-        self.timeline, self.flicker = Timeline(), FlickerMeter()
+    Args:
+        flicker: Whether flicker is measured, which takes some time for each frame.
+    """
+
+    def __init__(self, flicker: bool) -> None:
+        self.timeline, self.flicker = Timeline(), FlickerMeter() if flicker else None
         self.published = 0
         self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age at that time
         self._began, self._cpu_before = time.monotonic(), _cpu_s()
@@ -39,7 +43,8 @@ class RunStats:
         while now - self._recent[0][0] > RATE_WINDOW_S:
             self._recent.popleft()
         self.timeline.add({**item.stages_ms, "render": render_ms, "publish": publish_ms}, age_ms)
-        self.flicker.add(item.answer)
+        if self.flicker:
+            self.flicker.add(item.answer)
 
     @property
     def fps(self) -> float:
@@ -59,6 +64,7 @@ class RunStats:
         board = read_board(Machine())
         knows_throttling = board.throttle_bits is not None
         span = self._last - self._first
+        flicker = self.flicker.score if self.flicker else None
         return {
             "source": pipeline.info.description,
             "frames": {
@@ -69,7 +75,7 @@ class RunStats:
             },
             "fps": round((self.published - 1) / span, 3) if span else None,
             **self.timeline.to_json(),
-            "flicker": None if self.flicker.score is None else round(self.flicker.score, 6),
+            "flicker": None if flicker is None else round(flicker, 6),
             "reconnects": pipeline.reconnects,
             "seconds": round(seconds, 3),
             "cpu_share": round((_cpu_s() - self._cpu_before) / seconds / (os.cpu_count() or 1), 4),

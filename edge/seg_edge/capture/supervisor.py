@@ -100,7 +100,7 @@ class Capture:
         began = time.monotonic()
         self._process = CaptureProcess(request, opener)
         try:
-            self.info = self._process.wait_until_open(FIRST_OPEN_S)
+            self.info = self._process.wait_until_open(FIRST_OPEN_S if request.live else None)
         except BaseException:
             self._process.close()
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -74,9 +76,6 @@ def video(
     ] = False,
 ) -> None:
     """Segment every frame of a video file; sound, subtitles, chapters and title are kept."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from seg_edge.apps.video import segment_video
     from seg_edge.lookahead import Lookahead
     from seg_edge.segmenter import Segmenter
@@ -89,24 +88,23 @@ def video(
     settings = effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes, backdrop)
     smooth = DEFAULT_SMOOTH if smooth is None else smooth
     segmenter = Segmenter(model, threads, 0.0 if lookahead else smooth)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     try:
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("Segmenting", total=None)
+        with _progress() as show_progress:
             outcome = segment_video(
                 file,
                 out,
                 segmenter,
                 settings,
                 force,
-                lambda done, total: bar.update(task, completed=done, total=total and max(done, total)),
+                show_progress,
                 crf,
                 fps,
                 backdrop,
                 Lookahead(lookahead, smooth) if lookahead else None,
+                flicker=stats is not None,
             )
     except KeyboardInterrupt:
         raise OutputError(f"{out}: stopped before the end, so it was not written.") from None
@@ -116,3 +114,18 @@ def video(
         write_file(stats, json_text(outcome.stats, indent=1).encode() + b"\n")
     if outcome.complaint:
         fail(f"{file}: {outcome.complaint}; the rest was done.", 1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar in a terminal; what moves it takes the number of frames done, and of all as far as that is known."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Segmenting", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total and max(done, total))

@@ -9,6 +9,7 @@ import numpy as np
 
 from seg_edge.errors import OutputError
 from seg_edge.photo.write import write_picture
+from seg_edge.sources.names import numbered
 from seg_edge.system.files import check_writable
 
 
@@ -34,7 +35,7 @@ class NumberedPictures:
 
     def path_of(self, number: int) -> Path:
         """The file of a picture."""
-        return self._pattern.with_name(self._pattern.name % number)
+        return numbered(self._pattern, number)
 
     def write(self, frame: np.ndarray, at_s: float | None = None) -> None:
         """Writes one picture, BGR or BGRA uint8.

@@ -71,7 +71,7 @@ class VideoFile:
         self.path, self.size_wh, self.frames = path, size_wh, 0
         self._called, self._dated, self._transparent = called or str(path), form.dated, transparent
         self._rate = Fraction(fps).limit_denominator(1001)
-        self._failed = self._closed = False
+        self._failed, self._closed, self._pts = False, False, -1
         self._last: np.ndarray | None = None
         self.av = import_av(OutputError)
         options = {"flush_packets": "1"} if live else {}
@@ -85,6 +85,7 @@ class VideoFile:
         except OSError as error:
             raise self._not_written(error) from error
         self._stream = self._add_stream(encoding, crf, most_bps, live)
+        self._hertz = float(1 / self._stream.time_base)
         if encoding.codec == "gif":
             self._draw: _Palette | _Alpha | _Planes = _Palette(self.av, self._stream)
         else:
@@ -129,12 +130,15 @@ class VideoFile:
         shape = (self.size_wh[1], self.size_wh[0], 4 if self._transparent else 3)
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape != shape:
             raise TypeError(f"{self.path}: a uint8 frame of {shape} was expected, got {getattr(frame, 'shape', frame)}")
-        at_s = self.frames / float(self._rate) if at_s is None else at_s
+        at_s = float(self.frames / self._rate) if at_s is None else at_s
         if self._dated:
-            self._encode(frame, round(at_s / self._stream.time_base))
+            pts = round(at_s * self._hertz)
+            if pts > self._pts or self._hertz >= CLOCK_HZ:  # else a GIF, to whose clock it is no later
+                self._pts = max(pts, self._pts + 1)
+                self._encode(frame, self._pts)
             return
         # A frame's time off is a camera's jitter: then nothing is repeated or left out.
-        late = at_s * self._rate - self.frames
+        late = at_s * self._hertz - self.frames
         if self._last is not None:
             for _ in range(math.floor(late)):
                 self._encode(self._last, self.frames)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from seg_edge.photo.find import PHOTO_SUFFIXES
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 SEQUENCE = re.compile(r"%0?\d*d")
 # A password with an unescaped / or @ doesn't work, but must not be shown either.
@@ -34,4 +36,10 @@ def shown_name(name: str) -> str:
 
 def is_sequence(path: str | Path) -> bool:
     """Whether a name means numbered pictures, such as `f%04d.png`; a file with exactly that name is that file."""
-    return SEQUENCE.search(Path(path).name) is not None and not Path(path).exists()
+    path = Path(path)
+    return path.suffix.lower() in PHOTO_SUFFIXES and SEQUENCE.search(path.name) is not None and not path.exists()
+
+
+def numbered(pattern: Path, number: int) -> Path:
+    """The name of one of numbered pictures; any other % in the pattern stands for itself."""
+    return pattern.with_name(SEQUENCE.sub(lambda match: match[0] % number, pattern.name, count=1))

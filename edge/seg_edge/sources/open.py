@@ -76,7 +76,9 @@ def _open(request: SourceRequest) -> Source:
 
     path = Path(name)
     if name and is_sequence(path):
-        return _open_video(request)
+        from seg_edge.sources.numbered import NumberedSource
+
+        return NumberedSource(request)
     if name and (path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES):
         from seg_edge.sources.still import StillSource
 

@@ -48,6 +48,17 @@ def fit_inside(frame: np.ndarray, size_wh: tuple[int, int] | None) -> np.ndarray
     return cv2.resize(frame, smaller, interpolation=cv2.INTER_AREA)
 
 
+def letterboxed(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """The frame scaled in proportion to fill one side of `size_wh`, in the middle, black beside it."""
+    height, width = frame.shape[:2]
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
+    scaled = cv2.resize(frame, (inner_w, inner_h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (size_wh[0] - inner_w) // 2, (size_wh[1] - inner_h) // 2
+    right, bottom = size_wh[0] - inner_w - left, size_wh[1] - inner_h - top
+    return cv2.copyMakeBorder(scaled, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+
+
 class StillSource:
     """A photo or a folder of photos.
 

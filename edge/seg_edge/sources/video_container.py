@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from seg_edge.errors import SegEdgeError, SourceError
-from seg_edge.sources.names import SEQUENCE, is_sequence, is_url, shown_name
+from seg_edge.sources.names import is_url, shown_name
 
 FPS = 30  # for a file that doesn't say
 FASTEST_FPS = 240  # a container's 1000 or 90000 frames a second are its clock, not a rate
-LONGEST_GAP_S = 60.0  # a longer step, or a step back, is where two recordings were joined
+LONGEST_GAP_S = 60.0  # a longer step, or one back by more than jitter, is where two recordings were joined
+JITTER_S = 0.2
 SHORTEST_S = 1e-3  # that a frame is shown; two at the same time are a fault of the container
 LEAST_BPS = 100_000
 TIMEOUT_S = 10.0  # of a web server
@@ -36,12 +36,8 @@ def import_av(error: type[SegEdgeError]) -> Any:
     return av
 
 
-def open_container(path: str | Path, fps: float | None = None) -> Any:
-    """Opens a video file, one on a web server, or numbered pictures (`f%04d.png`), for reading.
-
-    Args:
-        path: Its name.
-        fps: The rate of numbered pictures.
+def open_container(path: str | Path) -> Any:
+    """Opens a video file, or one on a web server, for reading.
 
     Raises:
         SourceError: It is not a video.
@@ -50,9 +46,6 @@ def open_container(path: str | Path, fps: float | None = None) -> Any:
     # A file as a URL of its own kind: no colon in a name is a protocol then.
     url = str(path) if is_url(str(path)) else f"file:{os.path.abspath(path)}"
     try:
-        if is_sequence(path):
-            options = {"start_number": str(_first_number(Path(path))), "framerate": f"{fps or FPS:g}"}
-            return av.open(url, format="image2", options=options)
         return av.open(url, timeout=TIMEOUT_S if is_url(url) else None)
     except (OSError, ValueError) as error:
         raise SourceError(
@@ -91,7 +84,7 @@ class SteadyClock:
         last = self.last_s
         due = 0.0 if last is None else last + self.step_s
         at = due if time_s is None else time_s - self.origin_s
-        if last is not None and not last - 1 <= at <= due + LONGEST_GAP_S:
+        if last is not None and not last - JITTER_S <= at <= due + LONGEST_GAP_S:
             self.origin_s += at - due
             at = due
         self.last_s = at if last is None else max(at, last + SHORTEST_S)
@@ -124,24 +117,6 @@ def picture_bps(path: Path) -> int | None:
 
 def _is_cover(stream: Any) -> bool:
     return "attached_pic" in repr(stream.disposition)
-
-
-def _first_number(pattern: Path) -> int:
-    """The lowest number of the pictures that match a pattern.
-
-    Raises:
-        SourceError: There are none.
-    """
-    before, _, after = SEQUENCE.sub("\0", pattern.name).partition("\0")
-    form = re.compile(rf"{re.escape(before)}(\d+){re.escape(after)}")
-    numbers = (
-        [int(m[1]) for name in os.listdir(pattern.parent) if (m := form.fullmatch(name))]
-        if pattern.parent.is_dir()
-        else []
-    )
-    if not numbers:
-        raise SourceError(f"{pattern}: there are no such pictures; check the folder and the name.")
-    return min(numbers)
 
 
 def reason_of(error: Exception) -> str:

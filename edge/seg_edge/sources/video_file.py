@@ -15,9 +15,9 @@ import numpy as np
 
 from seg_edge.errors import SourceError
 from seg_edge.frame import as_frame
-from seg_edge.sources.names import is_sequence, is_url, shown_name
+from seg_edge.sources.names import is_url, shown_name
 from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
-from seg_edge.sources.still import fit_inside
+from seg_edge.sources.still import fit_inside, letterboxed
 from seg_edge.sources.video_container import (
     FPS,
     SteadyClock,
@@ -32,11 +32,14 @@ from seg_edge.sources.video_filters import Filters
 
 LATE_S = 0.1  # a frame later than this was held up
 CUT_S = 0.5  # a file that ends this much before its stated length is cut short
+LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders leave their transparency out
 NO_VIDEO = {"ansi", "bin", "idf", "xbin"}  # FFmpeg renders any text as a video
 
 
 class VideoFileSource:
-    """A video file or numbered pictures; scaled down in proportion to fit `request.size_wh` if given.
+    """A video file; scaled down in proportion to fit `request.size_wh` if given.
+
+    Where the size changes on the way, as in a broadcast, frames are fitted into that of the first.
 
     Live, frames come at their own times, or `request.fps` a second; else as fast as they are taken.
 
@@ -52,7 +55,7 @@ class VideoFileSource:
 
     def __init__(self, request: SourceRequest):
         self._request, self._name = request, shown_name(request.name)
-        if not (is_url(request.name) or is_sequence(request.name) or os.access(request.name, os.R_OK)):
+        if not (is_url(request.name) or os.access(request.name, os.R_OK)):
             missing = (
                 "can't be read; check its permissions"
                 if os.path.exists(request.name)
@@ -60,10 +63,11 @@ class VideoFileSource:
             )
             raise SourceError(f"{self._name}: {missing}.")
         self._av = import_av(SourceError)
-        self._container = open_container(request.name, request.fps)
+        self._container = open_container(request.name)
         self._closed = False
         self._damaged, self._broken, self._keyed = 0, 0, False
         self._end_s, self._stopped = 0.0, ""
+        self._shape: tuple[int, ...] = ()
         self.complaint = ""
         try:
             self._open()
@@ -78,9 +82,13 @@ class VideoFileSource:
         if stream is None or stream.codec_context is None:
             raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
         stream.thread_type = "AUTO"
-        self._stream = stream
+        self._stream, self._decoder = stream, stream.codec_context
+        transparent = stream.metadata.get("alpha_mode") == "1" and LIBVPX.get(self._decoder.name)
+        if transparent in self._av.codecs_available:
+            self._decoder = self._av.CodecContext.create(transparent, "r")
         rate = frame_rate(stream)
-        self._clock = SteadyClock(float(1 / (rate or FPS)), beginning_s(self._container))
+        self._origin_s = beginning_s(self._container)
+        self._clock = SteadyClock(float(1 / (rate or FPS)), self._origin_s)
         self._ready = self._decode()
         self._first = next(self._ready, None)
         if self._first is None:
@@ -124,6 +132,9 @@ class VideoFileSource:
 
     def _source_frame(self, frame: Any) -> SourceFrame:
         picture = fit_inside(as_frame(_array_of(frame)), self._request.size_wh)
+        self._shape = self._shape or picture.shape
+        if picture.shape != self._shape:
+            picture = letterboxed(picture, (self._shape[1], self._shape[0]))
         return SourceFrame(picture, None, time.monotonic(), self._clock(frame.time))
 
     def _frames(self) -> Iterator[Any]:
@@ -132,7 +143,7 @@ class VideoFileSource:
         for packet in self._packets():
             self._keyed |= bool(packet is not None and packet.is_keyframe)
             try:
-                frames = self._stream.codec_context.decode(packet)
+                frames = self._decoder.decode(packet)
             except (OSError, ValueError):  # FFmpeg's errors are of both types
                 self._damaged += self._keyed
                 continue
@@ -164,8 +175,10 @@ class VideoFileSource:
         yield None
 
     def _what_is_missing(self) -> str:
-        if self._end_s and self._duration_s - self._end_s > CUT_S:
-            return f"it is cut short: it ends after {self._end_s:.1f} of {self._duration_s:.1f} s"
+        # Some containers count their length from the first picture or sound, others from 0.
+        end_s = self._end_s - min(0.0, self._origin_s)
+        if self._end_s and self._duration_s - end_s > CUT_S:
+            return f"it is cut short: it ends after {end_s:.1f} of {self._duration_s:.1f} s"
         if self._stopped:
             return f"it can't be read to its end ({self._stopped})"
         if damaged := max(self._damaged, self._broken):

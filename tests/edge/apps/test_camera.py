@@ -308,6 +308,25 @@ def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model
     assert len(list(tmp_path.glob("clip-2*.ts"))) == 2
 
 
+def test_two_cameras_are_two_commands_and_one_may_ask_the_other_for_pictures(
+    tmp_path: Path, model: str, cameras: list[Camera]
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    one = Camera(folders[0], "--view", "http", "--port", 0, "--fps", 5, "--model", model)
+    cameras.append(one)
+    url = one.wait_for(r"http://\S+")[0]
+    two = Camera(
+        folders[1], "--source", f"{url}snapshot.jpg", "--fps", 5, "--view", "none", "--frames", 3, "--model", model
+    )
+    cameras.append(two)
+    assert two.end(seconds=60) == 0, two.said()
+    assert two.results()["frames"]["published"] == 3
+    assert one.end(signal.SIGINT) == 0
+    assert one.results()["frames"]["published"] > 0
+
+
 def test_systemd_gets_no_watchdog_ping_when_a_frame_never_finishes(
     tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

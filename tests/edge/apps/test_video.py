@@ -71,6 +71,7 @@ def test_every_frame_comes_out_in_order_with_its_own_mask(clip: Path, tmp_path: 
     assert outcome.stats["frames"] == {
         "captured": FRAMES, "segmented": FRAMES, "published": FRAMES, "dropped": 0,
     }  # fmt: skip
+    assert outcome.stats["flicker"] is None, "measured where it is asked for"
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
 
 
@@ -136,7 +137,9 @@ def test_the_command(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert (stopped.value.code or 0, complaints) == (0, "")
     assert f"{FRAMES} frames" in said
     assert str(out) in said
-    assert json.loads(stats.read_text())["frames"]["dropped"] == 0
+    results = json.loads(stats.read_text())
+    assert results["frames"]["dropped"] == 0
+    assert results["flicker"] == 0
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 1
@@ -334,9 +337,11 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
     with pytest.raises(OutputError, match=r"f0001\.jpg already exists"):
         segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
-    segment_video(folder / "f%04d.jpg", tmp_path / "out.mp4", segmenter, EffectSettings("mask"), False, fps=10)
-    frames, fps = read_clip(tmp_path / "out.mp4")
+    out = tmp_path / "100%d.mp4"  # no picture's name
+    outcome = segment_video(folder / "f%04d.jpg", out, segmenter, EffectSettings("mask"), False, fps=10)
+    frames, fps = read_clip(out)
     assert (len(frames), fps) == (4, pytest.approx(10))
+    assert (outcome.sound, outcome.complaint) == ("pictures have no sound", "")
 
 
 def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

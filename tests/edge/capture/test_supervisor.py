@@ -212,6 +212,38 @@ def test_a_camera_that_can_t_be_opened_at_first_is_an_error(
         Capture(request, print, print, print, OPENER)
 
 
+def test_time_without_a_core_does_not_count_as_hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = time.monotonic()
+    without_core_s = 2.5  # of the first seconds, as on a machine with far too much to do
+    monkeypatch.setattr(capture_process, "waited_for_core_s", lambda pid: min(time.monotonic() - began, without_core_s))
+    process = capture_process.CaptureProcess(SourceRequest(set_state(tmp_path, "hangs"), (32, 24)), OPENER)
+    try:
+        with pytest.raises(SourceError, match="no picture for 0 s"):
+            process.wait_until_open(0.2)
+    finally:
+        process.close()
+    assert time.monotonic() - began > without_core_s
+
+
+def test_the_kernel_tells_how_long_a_process_had_no_core() -> None:
+    cores, before = os.sched_getaffinity(0), capture_process.waited_for_core_s(os.getpid())
+    core = min(cores)
+    spin = f"import os\nos.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            os.sched_setaffinity(0, {core})
+            until = time.process_time() + 0.2
+            while time.process_time() < until:
+                pass
+        finally:
+            os.sched_setaffinity(0, cores)
+            other.kill()
+    assert capture_process.waited_for_core_s(os.getpid()) - before > 0.02
+    assert capture_process.waited_for_core_s(2**30) == 0
+
+
 def test_a_source_that_is_not_live_waits_and_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "finite").touch()
     frames: list[int] = []

@@ -184,3 +184,14 @@ def fill_up(path: Path) -> str:
 def test_a_full_disk_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     assert "No space left" in fill_up(path)
+
+
+@pytest.mark.parametrize(("name", "frames"), [("a.mp4", 5), ("a.gif", 3)])
+def test_times_that_do_not_rise_on_the_file_s_clock(tmp_path: Path, name: str, frames: int) -> None:
+    with VideoFile(tmp_path / name, (64, 48), 30) as film:
+        for at_s in (0, 0.1, 0.1, 0.104, 0.2):
+            film.write(np.zeros((48, 64, 3), np.uint8), at_s)
+    with av.open(str(film.path)) as container:
+        shown = [frame.time for frame in container.decode(video=0)]
+    assert len(shown) == frames
+    assert shown == sorted(set(shown))

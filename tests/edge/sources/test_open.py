@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import SourceError
+from seg_edge.sources import numbered, opencv, still, video_file
 from seg_edge.sources import open as opening
-from seg_edge.sources import opencv, still, video_file
 from seg_edge.sources.names import camera_device, is_url, shown_name
 from seg_edge.sources.open import choose_source, open_source
 from seg_edge.sources.source import SourceInfo, SourceRequest
@@ -32,7 +32,8 @@ class Opened(tuple[str, ...]):
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each backend's class replaced by a function that says its name."""
-    for module, name in ((opencv, "OpenCVSource"), (still, "StillSource"), (video_file, "VideoFileSource")):
+    named = {opencv: "OpenCVSource", still: "StillSource", video_file: "VideoFileSource", numbered: "NumberedSource"}
+    for module, name in named.items():
         monkeypatch.setattr(module, name, lambda request, name=name: Opened((name, request.name)))
     for module_name, name in (("picamera", "Picamera2Source"), ("synthetic", "SyntheticSource")):
         module = ModuleType(f"seg_edge.sources.{module_name}")
@@ -52,7 +53,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rtsp://me:secret@host/stream", "OpenCVSource"),
         ("udp://@:1234", "OpenCVSource"),
         ("clip.mp4", "VideoFileSource"),
-        ("f%04d.png", "VideoFileSource"),
+        ("f%04d.png", "NumberedSource"),
         ("extensionless", "VideoFileSource"),
         ("picamera2", "Picamera2Source"),
         ("picamera2:1", "Picamera2Source"),

@@ -11,7 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -277,20 +276,24 @@ def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+ of its frames are damaged and could not be decoded", source.complaint)
 
 
-def test_numbered_pictures(tmp_path: Path) -> None:
-    for number in range(7, 12):
-        cv2.imwrite(str(tmp_path / f"f{number:04d}.png"), numbered(number, SD))
-    source = open_source(SourceRequest(str(tmp_path / "f%04d.png"), INPUT_WH, fps=10, live=False))
-    frames = list(source)
-    assert [read_number(frame.frame) for frame in frames] == list(range(7, 12))
-    assert times(frames) == pytest.approx(np.arange(5) / 10)
-    assert "no such pictures" in refusal(tmp_path / "g%04d.png")
+def test_frames_of_another_size_are_fitted_into_the_first_s(tmp_path: Path) -> None:
+    parts = []
+    for size_wh in ((320, 240), (640, 240)):
+        bars = bars_bgr(size_wh)
+        clip = Clip(frames=5, size_wh=size_wh)
+        parts.append(write_video(tmp_path / f"{size_wh[0]}.ts", clip, lambda number, bars=bars: bars))  # type: ignore[misc]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = [frame.frame for frame in opened(both)]
+    assert [frame.shape for frame in frames] == [(240, 320, 3)] * 10
+    assert frames[9][:56].max() < 3
+    assert np.abs(frames[9][120].astype(int) - frames[0][120]).mean() < 6, "as wide as the first, half as high"
 
 
 def test_joined_recordings_go_on() -> None:
     clock = SteadyClock(0.04, 10.0)
-    given = [10, 10.04, 10.08, 5000, 5000.04, None, 3, 3.04, 3.04]
-    wanted = [0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.281]
+    given = [10, 10.04, 10.08, 5000, 5000.04, None, 3, 3.04, 3.04, 2.5, 2.54]
+    wanted = [0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.281, 0.321, 0.361]
     assert [clock(time) for time in given] == pytest.approx(wanted)
 
 
@@ -328,3 +331,25 @@ def test_transparency_is_shown_over_white(tmp_path: Path) -> None:
     (shown,) = opened(film.path)
     assert np.abs(shown.frame[120, 40].astype(int) - (200, 40, 40)).max() < 8
     assert shown.frame[120, 280].min() > 250
+
+
+def test_transparency_of_webm_is_shown_over_white(tmp_path: Path) -> None:
+    picture = np.full((240, 320, 4), (200, 40, 40, 255), np.uint8)
+    picture[:, 160:, 3] = 0
+    with VideoFile(tmp_path / "clip.webm", (320, 240), 10, transparent=True) as film:
+        for _ in range(3):
+            film.write(picture)
+    shown = list(opened(film.path))
+    assert len(shown) == 3
+    assert np.abs(shown[2].frame[120, 40].astype(int) - (200, 40, 40)).max() < 12
+    assert shown[2].frame[120, 280].min() > 240
+
+
+def test_a_clock_that_wraps_is_not_a_file_cut_short(tmp_path: Path) -> None:
+    wraps_s = 2**33 / 90000
+    path = write_video(
+        tmp_path / "wraps.ts", Clip(times_s=[wraps_s - 1 + number / 25 for number in range(50)]), numbered_bgr
+    )
+    source = opened(path)
+    assert times(list(source)) == pytest.approx(np.arange(50) / 25, abs=0.002)
+    assert source.complaint == ""
