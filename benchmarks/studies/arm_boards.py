@@ -84,7 +84,7 @@ STEPS = {
     "image": f"{SEG_EDGE} image {PORTRAIT} --effect cutout --labels --out /tmp/out --json --force",
     "camera": f"{SEG_EDGE} camera --source synthetic --frames 20 --view none --record /tmp/camera.mp4",
     "video": f"{SEG_EDGE} video /tmp/camera.mp4 --out /tmp/video.mp4 --force",
-    "bench": f"{SEG_EDGE} bench --threads 1 --json",
+    "bench": f"{SEG_EDGE} bench --threads 1 --rounds 2 --runs 3 --json",
     "serve": "$EXTRA && "
     f"{{ {SEG_EDGE} serve --port {PORT} & server=$!; "
     f"for i in $(seq 300); do curl -sf {SERVICE}/models >/dev/null && break; sleep 1; done; "
@@ -178,7 +178,7 @@ def unpack_wheels(root: Path, system: System) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     where = {"platform_machine": system.machine, "python_version": system.python}
     wanted = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["serve"])]
-    of_debian = {package.removeprefix("python3-") for package in system.packages}
+    of_debian = {package.removeprefix("python3-").replace("pil", "pillow") for package in system.packages}
     names = [
         f"{need.name}{need.specifier}"
         for need in wanted
