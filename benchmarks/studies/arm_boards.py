@@ -168,6 +168,9 @@ def as_installed(root: Path) -> None:
             os.mknod(root / "dev" / name, 0o020666, os.makedev(1, minor))
     for name in ("tmp", "dev/shm"):
         (root / name).chmod(0o1777)
+    for library in (root / "usr/lib").glob("*-linux-*/*/lib*.so.3"):  # Debian's alternatives: BLAS and LAPACK
+        if library.parent.name == library.name.removeprefix("lib").removesuffix(".so.3"):
+            (library.parents[1] / library.name).symlink_to(library.relative_to(library.parents[1]))
 
 
 def unpack_wheels(root: Path, system: System) -> None:
@@ -186,8 +189,12 @@ def unpack_wheels(root: Path, system: System) -> None:
     ]
     platforms = [f"--platform={kind}_{system.machine}" for kind in MANYLINUX]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *platforms]
+    alone = [name for name in names if name.startswith("tflite-runtime")]  # it needs NumPy, which is Debian's there
     with tempfile.TemporaryDirectory() as folder:
-        arm64_root.run([*pip, f"--python-version={system.python}", "--dest", folder, *names])
+        pip += [f"--python-version={system.python}", "--dest", folder]
+        arm64_root.run([*pip, *(name for name in names if name not in alone)])
+        if alone:
+            arm64_root.run([*pip, "--no-deps", *alone])
         for wheel in Path(folder).glob("*.whl"):
             zipfile.ZipFile(wheel).extractall(site)
 
