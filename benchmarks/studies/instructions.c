@@ -22,7 +22,9 @@ void qemu_plugin_register_vcpu_syscall_cb(plugin_id id,
                                           void (*callback)(plugin_id, unsigned, int64_t, uint64_t, uint64_t, uint64_t,
                                                            uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
 
-enum { GETPRIORITY = 141 };
+#ifndef GETPRIORITY
+#define GETPRIORITY 141 /* its number on 64-bit Arm */
+#endif
 struct block {
     uint64_t address, executed, all, dot; /* how often it was executed; instructions in it */
     struct block *next;

@@ -1,4 +1,4 @@
-"""Instructions a frame on emulated Arm processors: `python benchmarks/studies/instructions.py [MODEL...]`.
+"""Instructions a frame on emulated processors: `python benchmarks/studies/instructions.py [MODEL...]`.
 
 A count, no time: exact, free of noise, and the same on every machine. It says what a stage costs and whether int8 uses
 the processor's dot products, not how long an instruction takes. Needs gcc and Debian's `qemu-user` (the static QEMU has
@@ -8,6 +8,7 @@ no plugins), and the system that `sudo python benchmarks/studies/arm_boards.py b
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from bisect import bisect
 from collections import Counter
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import ai_edge_litert
 import typer
 
 from benchmarks.studies import arm64_root
@@ -29,6 +31,7 @@ PLUGIN = Path(__file__).with_name("instructions.c")
 WORKER = Path(__file__).with_name("count_frames.py")
 FRAMES = 3  # the first allocates; the last is reported
 PLACE, LIBRARY = "opt/site/ai_edge_litert", "libpywrap_litert_common.so"  # XNNPACK is in it
+X86 = ("Haswell", "Nehalem")  # with AVX2; with SSE4.2 alone. QEMU emulates no AVX-512.
 
 
 class Block(NamedTuple):
@@ -76,17 +79,18 @@ def by_kernel(blocks: Sequence[Block], maps: str, functions: str) -> Counter[str
         maps: The program's `/proc/self/maps`.
         functions: What `readelf --symbols` says of `LIBRARY`.
     """
-    files = [
-        (*(int(bound, 16) for bound in line.split()[0].split("-")), Path(line.split(maxsplit=5)[5]).name)
-        for line in maps.splitlines()
-        if len(line.split(maxsplit=5)) == 6
-    ]
-    base = min((start for start, _, name in files if name == LIBRARY), default=0)
+    files = list[tuple[int, int, str]]()
+    for line in maps.splitlines():
+        parts = line.split(maxsplit=5)
+        if len(parts) == 6:
+            start, _, end = parts[0].partition("-")
+            files.append((int(start, 16), int(end, 16), Path(parts[5]).name))
+    base = min((begin for begin, _, name in files if name == LIBRARY), default=0)
     rows = [line.split() for line in functions.splitlines() if " FUNC " in line]
     kernels = sorted((int(row[1], 16), int(row[2], 0), row[7]) for row in rows if len(row) > 7 and "ukernel" in row[7])
     starts, counts = [start for start, _, _ in kernels], Counter[str]()
     for block in blocks:
-        file = next((name for start, end, name in files if start <= block.address < end), "elsewhere")
+        file = next((name for begin, limit, name in files if begin <= block.address < limit), "elsewhere")
         index = bisect(starts, block.address - base) - 1
         inside = file == LIBRARY and index >= 0 and block.address - base < sum(kernels[index][:2])
         counts[kernels[index][2] if inside else file] += block.instructions
@@ -101,30 +105,33 @@ def count(
     Raises:
         SegEdgeError: A program or the system is missing, or the run failed.
     """
-    emulator, compiler = shutil.which("qemu-aarch64"), shutil.which("gcc")
+    is_x86 = cpu in X86
+    name = "qemu-x86_64" if is_x86 else "qemu-aarch64"
+    emulator, compiler = shutil.which(name), shutil.which("gcc")
     if not emulator or not compiler:
-        raise SegEdgeError(
-            "gcc or qemu-aarch64 not found; run 'sudo apt install --no-install-recommends qemu-user gcc'."
-        )
-    if not (root / "opt/site/cv2").exists():
+        raise SegEdgeError(f"gcc or {name} not found; run 'sudo apt install --no-install-recommends qemu-user gcc'.")
+    if not is_x86 and not (root / "opt/site/cv2").exists():
         raise SegEdgeError(
             f"{root}: no system with OpenCV; make it by 'sudo python benchmarks/studies/arm_boards.py bookworm-arm64 "
             "--fetch-here --only doctor'."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        seen, plugin, out = Path(scratch, "root"), Path(scratch, "plugin.so"), Path(scratch, "out")
-        (seen / "proc").mkdir(parents=True)
-        for name in ("lib", "usr", "sys"):
-            (seen / name).symlink_to(root / name)
-        (seen / "proc/cpuinfo").write_text(arm64_root.cpuinfo(cpu))
-        arm64_root.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(plugin), str(PLUGIN)])
-        variables = [f"PYTHONPATH={root / 'opt/site'}:{ROOT / 'edge'}", "PYTHONDONTWRITEBYTECODE=1"]
-        python = str(root / f"usr/bin/python{arm64_root.PYTHON}")
-        maps = arm64_root.run(
-            [emulator, "-L", str(seen), "-cpu", cpu, "-plugin", f"{plugin},out={out}", "-U", "LD_LIBRARY_PATH"]
-            + [part for variable in variables for part in ("-E", variable)]
-            + [python, str(WORKER), str(PHOTO), str(frames), *map(str, models)]
-        )
+        plugin, out = Path(scratch, "plugin.so"), Path(scratch, "out")
+        number = ["-DGETPRIORITY=140"] if is_x86 else []
+        arm64_root.run([compiler, "-O2", "-shared", "-fPIC", *number, "-o", str(plugin), str(PLUGIN)])
+        if is_x86:  # this machine's own Python
+            seen, python, path = list[str](), sys.executable, str(ROOT / "edge")
+        else:
+            Path(scratch, "proc").mkdir()
+            Path(scratch, "proc/cpuinfo").write_text(arm64_root.cpuinfo(cpu))
+            for part in ("lib", "usr", "sys"):
+                Path(scratch, part).symlink_to(root / part)
+            python, path = str(root / f"usr/bin/python{arm64_root.PYTHON}"), f"{root / 'opt/site'}:{ROOT / 'edge'}"
+            seen = ["-L", scratch]
+        counting = ["-plugin", f"{plugin},out={out}", "-U", "LD_LIBRARY_PATH"]
+        variables = ["-E", f"PYTHONPATH={path}", "-E", "PYTHONDONTWRITEBYTECODE=1"]
+        program = [python, str(WORKER), str(PHOTO), str(frames), *map(str, models)]
+        maps = arm64_root.run([emulator, *seen, "-cpu", cpu, *counting, *variables, *program])
         return by_stage(read_stretches(out.read_text()), frames), maps
 
 
@@ -137,16 +144,18 @@ def main(
     """Counts the instructions of a frame of 640x480 pixels by stage, with one thread."""
     with exit_codes():
         cpus = cpu or ["cortex-a72", "cortex-a76"]
-        if unknown := sorted(set(cpus) - set(arm64_root.CPU_PARTS)):
-            raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(arm64_root.CPU_PARTS)}.")
+        known = [*arm64_root.CPU_PARTS, *X86]
+        if unknown := [name for name in cpus if name not in known]:
+            raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(known)}.")
         files = [open_model(model) for model in models or bundled_models()]
         place = (root or arm64_root.default_root().with_name("boards") / "bookworm-arm64").resolve()
         stages = list(dict.fromkeys(STAGES))
         typer.echo(
             f"{'million instructions':<28}{'processor':<12}{''.join(f'{s:>13}' for s in stages)}{'dot products':>14}"
         )
-        functions = arm64_root.run(["readelf", "--symbols", "--wide", str(place / PLACE / LIBRARY)]) if kernels else ""
         for name in cpus:
+            folder = Path(ai_edge_litert.__file__).parent if name in X86 else place / PLACE
+            functions = arm64_root.run(["readelf", "--symbols", "--wide", str(folder / LIBRARY)]) if kernels else ""
             counted, maps = count(place, name, [file.path.resolve() for file in files])
             for file, blocks in zip(files, counted, strict=True):
                 row = "".join(f"{sum(b.instructions for b in blocks[stage]) / 1e6:>13.1f}" for stage in stages)

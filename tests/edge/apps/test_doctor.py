@@ -48,8 +48,8 @@ def make(tmp_path: Path) -> Make:
         for name, text in (files or {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        fields = {"run": no_command, "environment": {}, "prefix": tmp_path / "venv"} | fields
-        return Machine(tmp_path, **fields)
+        usual: dict[str, Any] = {"run": no_command, "environment": {}, "prefix": tmp_path / "venv"}
+        return Machine(tmp_path, **(usual | fields))
 
     return build
 
