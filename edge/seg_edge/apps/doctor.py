@@ -31,6 +31,7 @@ OPENCVS = (
 )
 WHEELS_FOR = ("x86_64", "amd64", "aarch64", "arm64")  # ai-edge-litert's
 GLIBC = (2, 27)  # the oldest that they run on
+OLDEST_PYAV = 14  # as in pyproject.toml; Debian's can be older
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,11 @@ def check_video(machine: Machine) -> Answer:
         # No wheel for 32-bit Arm.
         advice = "sudo apt install python3-av" if machine.is_32_bit_arm else "pip install av"
         return "note", f"no video files or recordings: {_one_line(error)}", advice, {"pyav": None}
-    return "ok", f"PyAV {av.__version__}", "", {"pyav": av.__version__}
+    found, data = f"PyAV {av.__version__}", {"pyav": av.__version__}
+    if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
+        advice = "take a 64-bit system for video files" if machine.is_32_bit_arm else "pip install -U av"
+        return "note", f"{found}: older than {OLDEST_PYAV}, video files and recordings may fail", advice, data
+    return "ok", found, "", data
 
 
 def check_model(machine: Machine) -> Answer:

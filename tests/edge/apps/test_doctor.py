@@ -593,6 +593,10 @@ def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None])
 
 def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_check("video", make()).status == "ok"
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="10.0.0"))  # Debian 12's
+    old = run_check("video", make(bits=32, arch="armv7l"))
+    assert (old.status, old.advice) == ("note", "take a 64-bit system for video files")
+    assert run_check("video", make(bits=64, arch="aarch64")).advice == "pip install -U av"
     monkeypatch.setitem(sys.modules, "av", None)
     missing = run_check("video", make())
     assert (missing.status, missing.advice) == ("note", "pip install av")
