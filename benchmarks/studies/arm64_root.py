@@ -150,8 +150,8 @@ def _wheels(root: Path) -> None:
         zipfile.ZipFile(wheel).extractall(root / SITE)
 
 
-def run(command: list[str]) -> None:
-    """Runs a program.
+def run(command: list[str]) -> str:
+    """Runs a program and returns what it writes to stdout.
 
     Raises:
         SegEdgeError: It failed; with its last line.
@@ -161,6 +161,7 @@ def run(command: list[str]) -> None:
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
         raise SegEdgeError(f"{Path(command[0]).name} failed ({lines[-1]}); fix that and start again.")
+    return done.stdout
 
 
 def _runtime() -> str:

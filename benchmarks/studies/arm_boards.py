@@ -84,7 +84,7 @@ STEPS = {
     "image": f"{SEG_EDGE} image {PORTRAIT} --effect cutout --labels --out /tmp/out --json --force",
     "camera": f"{SEG_EDGE} camera --source synthetic --frames 20 --view none --record /tmp/camera.mp4",
     "video": f"{SEG_EDGE} video /tmp/camera.mp4 --out /tmp/video.mp4 --force",
-    "bench": f"{SEG_EDGE} bench --threads 1 --json",
+    "bench": f"{SEG_EDGE} bench --threads 1 --rounds 2 --runs 3 --json",
     "serve": "$EXTRA && "
     f"{{ {SEG_EDGE} serve --port {PORT} & server=$!; "
     f"for i in $(seq 300); do curl -sf {SERVICE}/models >/dev/null && break; sleep 1; done; "
@@ -168,6 +168,9 @@ def as_installed(root: Path) -> None:
             os.mknod(root / "dev" / name, 0o020666, os.makedev(1, minor))
     for name in ("tmp", "dev/shm"):
         (root / name).chmod(0o1777)
+    for library in (root / "usr/lib").glob("*-linux-*/*/lib*.so.3"):  # Debian's alternatives: BLAS and LAPACK
+        if library.parent.name == library.name.removeprefix("lib").removesuffix(".so.3"):
+            (library.parents[1] / library.name).symlink_to(library.relative_to(library.parents[1]))
 
 
 def unpack_wheels(root: Path, system: System) -> None:
@@ -178,7 +181,7 @@ def unpack_wheels(root: Path, system: System) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     where = {"platform_machine": system.machine, "python_version": system.python}
     wanted = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["serve"])]
-    of_debian = {package.removeprefix("python3-") for package in system.packages}
+    of_debian = {package.removeprefix("python3-").replace("pil", "pillow") for package in system.packages}
     names = [
         f"{need.name}{need.specifier}"
         for need in wanted
@@ -186,8 +189,12 @@ def unpack_wheels(root: Path, system: System) -> None:
     ]
     platforms = [f"--platform={kind}_{system.machine}" for kind in MANYLINUX]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *platforms]
+    alone = [name for name in names if name.startswith("tflite-runtime")]  # it needs NumPy, which is Debian's there
     with tempfile.TemporaryDirectory() as folder:
-        arm64_root.run([*pip, f"--python-version={system.python}", "--dest", folder, *names])
+        pip += [f"--python-version={system.python}", "--dest", folder]
+        arm64_root.run([*pip, *(name for name in names if name not in alone)])
+        if alone:
+            arm64_root.run([*pip, "--no-deps", *alone])
         for wheel in Path(folder).glob("*.whl"):
             zipfile.ZipFile(wheel).extractall(site)
 

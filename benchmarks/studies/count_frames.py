@@ -26,7 +26,10 @@ def counted(timing_ms: MutableMapping[str, float], stage: str) -> Iterator[None]
 
 
 def main(photo: str, frames: int, models: list[str]) -> None:
-    """Takes each model through `frames` frames of 640x480 pixels, as `seg-edge camera` does, with one thread."""
+    """Takes each model through `frames` frames of 640x480 pixels, as `seg-edge camera` does, with one thread.
+
+    Prints where each library lies.
+    """
     picture = cv2.resize(read_photo(Path(photo)), (640, 480), interpolation=cv2.INTER_AREA)
     cv2.setNumThreads(1)
     seg_edge.segmenter.timed = counted
@@ -36,6 +39,7 @@ def main(photo: str, frames: int, models: list[str]) -> None:
             answer = segment(picture)
             with counted({}, "render"):
                 render(picture, answer, "overlay")
+    print(Path("/proc/self/maps").read_text())
 
 
 if __name__ == "__main__":

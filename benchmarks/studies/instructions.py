@@ -1,4 +1,4 @@
-"""Instructions a frame on emulated Arm processors: `python benchmarks/studies/instructions.py [MODEL...]`.
+"""Instructions a frame on emulated processors: `python benchmarks/studies/instructions.py [MODEL...]`.
 
 A count, no time: exact, free of noise, and the same on every machine. It says what a stage costs and whether int8 uses
 the processor's dot products, not how long an instruction takes. Needs gcc and Debian's `qemu-user` (the static QEMU has
@@ -8,11 +8,15 @@ no plugins), and the system that `sudo python benchmarks/studies/arm_boards.py b
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
+from bisect import bisect
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import ai_edge_litert
 import typer
 
 from benchmarks.studies import arm64_root
@@ -26,70 +30,123 @@ PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"
 PLUGIN = Path(__file__).with_name("instructions.c")
 WORKER = Path(__file__).with_name("count_frames.py")
 FRAMES = 3  # the first allocates; the last is reported
+PLACE, LIBRARY = "opt/site/ai_edge_litert", "libpywrap_litert_common.so"  # XNNPACK is in it
+X86 = ("Haswell", "Nehalem")  # with AVX2; with SSE4.2 alone. QEMU emulates no AVX-512.
 
 
-def stage_counts(marks: Sequence[tuple[int, int]], frames: int) -> list[dict[str, tuple[int, int]]]:
-    """The last frame's instructions and dot products by stage, for each model.
+class Block(NamedTuple):
+    """What was executed from one jump to the next, as often as that was."""
+
+    address: int
+    instructions: int
+    dots: int
+
+
+def read_stretches(text: str) -> list[list[Block]]:
+    """What was executed between one call of getpriority(2) and the next, from what the plugin wrote."""
+    stretches: list[list[Block]] = [[]]
+    for line in text.splitlines():
+        if line:
+            address, instructions, dots = line.split()
+            stretches[-1].append(Block(int(address, 16), int(instructions), int(dots)))
+        else:
+            stretches.append([])
+    return stretches[:-1]
+
+
+def by_stage(stretches: Sequence[Sequence[Block]], frames: int) -> list[dict[str, list[Block]]]:
+    """What each stage of a model's last frame executed, for each model.
 
     Args:
-        marks: What the plugin wrote, two for each of `STAGES` of each frame of each model.
+        stretches: Of the whole run; every second one lies in a stage, in the order of `STAGES`.
         frames: Of a model.
     """
-    size = 2 * len(STAGES)
-    counts = []
-    for end in range(frames * size, len(marks) + 1, frames * size):
-        last, stages = marks[end - size : end], dict[str, tuple[int, int]]()
-        for stage, begin, after in zip(STAGES, last[::2], last[1::2], strict=True):
-            before = stages.get(stage, (0, 0))
-            stages[stage] = (before[0] + after[0] - begin[0], before[1] + after[1] - begin[1])
-        counts.append(stages)
+    inside, size = stretches[1::2], len(STAGES)
+    models = []
+    for end in range(frames * size, len(inside) + 1, frames * size):
+        stages: dict[str, list[Block]] = {}
+        for stage, blocks in zip(STAGES, inside[end - size : end], strict=True):
+            stages.setdefault(stage, []).extend(blocks)
+        models.append(stages)
+    return models
+
+
+def by_kernel(blocks: Sequence[Block], maps: str, functions: str) -> Counter[str]:
+    """Instructions by XNNPACK's micro-kernel; what is in none of them by the file of its code.
+
+    Args:
+        blocks: What was executed.
+        maps: The program's `/proc/self/maps`.
+        functions: What `readelf --symbols` says of `LIBRARY`.
+    """
+    files = list[tuple[int, int, str]]()
+    for line in maps.splitlines():
+        parts = line.split(maxsplit=5)
+        if len(parts) == 6:
+            start, _, end = parts[0].partition("-")
+            files.append((int(start, 16), int(end, 16), Path(parts[5]).name))
+    base = min((begin for begin, _, name in files if name == LIBRARY), default=0)
+    rows = [line.split() for line in functions.splitlines() if " FUNC " in line]
+    kernels = sorted((int(row[1], 16), int(row[2], 0), row[7]) for row in rows if len(row) > 7 and "ukernel" in row[7])
+    starts, counts = [start for start, _, _ in kernels], Counter[str]()
+    for block in blocks:
+        file = next((name for begin, limit, name in files if begin <= block.address < limit), "elsewhere")
+        index = bisect(starts, block.address - base) - 1
+        inside = file == LIBRARY and index >= 0 and block.address - base < sum(kernels[index][:2])
+        counts[kernels[index][2] if inside else file] += block.instructions
     return counts
 
 
-def count(root: Path, cpu: str, models: Sequence[Path], frames: int = FRAMES) -> list[dict[str, tuple[int, int]]]:
-    """Runs the models on an emulated processor; see `stage_counts`.
+def count(
+    root: Path, cpu: str, models: Sequence[Path], frames: int = FRAMES
+) -> tuple[list[dict[str, list[Block]]], str]:
+    """Runs the models on an emulated processor; see `by_stage`, and the program's `/proc/self/maps`.
 
     Raises:
         SegEdgeError: A program or the system is missing, or the run failed.
     """
-    emulator, compiler = shutil.which("qemu-aarch64"), shutil.which("gcc")
+    is_x86 = cpu in X86
+    name = "qemu-x86_64" if is_x86 else "qemu-aarch64"
+    emulator, compiler = shutil.which(name), shutil.which("gcc")
     if not emulator or not compiler:
-        raise SegEdgeError(
-            "gcc or qemu-aarch64 not found; run 'sudo apt install --no-install-recommends qemu-user gcc'."
-        )
-    if not (root / "opt/site/cv2").exists():
+        raise SegEdgeError(f"gcc or {name} not found; run 'sudo apt install --no-install-recommends qemu-user gcc'.")
+    if not is_x86 and not (root / "opt/site/cv2").exists():
         raise SegEdgeError(
             f"{root}: no system with OpenCV; make it by 'sudo python benchmarks/studies/arm_boards.py bookworm-arm64 "
             "--fetch-here --only doctor'."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        seen, plugin, out = Path(scratch, "root"), Path(scratch, "plugin.so"), Path(scratch, "out")
-        (seen / "proc").mkdir(parents=True)
-        for name in ("lib", "usr", "sys"):
-            (seen / name).symlink_to(root / name)
-        (seen / "proc/cpuinfo").write_text(arm64_root.cpuinfo(cpu))
-        arm64_root.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(plugin), str(PLUGIN)])
-        variables = [f"PYTHONPATH={root / 'opt/site'}:{ROOT / 'edge'}", "PYTHONDONTWRITEBYTECODE=1"]
-        python = str(root / f"usr/bin/python{arm64_root.PYTHON}")
-        arm64_root.run(
-            [emulator, "-L", str(seen), "-cpu", cpu, "-plugin", f"{plugin},out={out}", "-U", "LD_LIBRARY_PATH"]
-            + [part for variable in variables for part in ("-E", variable)]
-            + [python, str(WORKER), str(PHOTO), str(frames), *map(str, models)]
-        )
-        marks = [(int(line.split()[0]), int(line.split()[1])) for line in out.read_text().splitlines()]
-    return stage_counts(marks, frames)
+        plugin, out = Path(scratch, "plugin.so"), Path(scratch, "out")
+        number = ["-DGETPRIORITY=140"] if is_x86 else []
+        arm64_root.run([compiler, "-O2", "-shared", "-fPIC", *number, "-o", str(plugin), str(PLUGIN)])
+        if is_x86:  # this machine's own Python
+            seen, python, path = list[str](), sys.executable, str(ROOT / "edge")
+        else:
+            Path(scratch, "proc").mkdir()
+            Path(scratch, "proc/cpuinfo").write_text(arm64_root.cpuinfo(cpu))
+            for part in ("lib", "usr", "sys"):
+                Path(scratch, part).symlink_to(root / part)
+            python, path = str(root / f"usr/bin/python{arm64_root.PYTHON}"), f"{root / 'opt/site'}:{ROOT / 'edge'}"
+            seen = ["-L", scratch]
+        counting = ["-plugin", f"{plugin},out={out}", "-U", "LD_LIBRARY_PATH"]
+        variables = ["-E", f"PYTHONPATH={path}", "-E", "PYTHONDONTWRITEBYTECODE=1"]
+        program = [python, str(WORKER), str(PHOTO), str(frames), *map(str, models)]
+        maps = arm64_root.run([emulator, *seen, "-cpu", cpu, *counting, *variables, *program])
+        return by_stage(read_stretches(out.read_text()), frames), maps
 
 
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="A .tflite or a bundled model's name.")] = None,
     cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; may be repeated.")] = None,
     root: Annotated[Path | None, typer.Option(help="The system; by default arm_boards.py's bookworm-arm64.")] = None,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Also inference by XNNPACK's micro-kernel.")] = False,
 ) -> None:
     """Counts the instructions of a frame of 640x480 pixels by stage, with one thread."""
     with exit_codes():
         cpus = cpu or ["cortex-a72", "cortex-a76"]
-        if unknown := sorted(set(cpus) - set(arm64_root.CPU_PARTS)):
-            raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(arm64_root.CPU_PARTS)}.")
+        known = [*arm64_root.CPU_PARTS, *X86]
+        if unknown := [name for name in cpus if name not in known]:
+            raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(known)}.")
         files = [open_model(model) for model in models or bundled_models()]
         place = (root or arm64_root.default_root().with_name("boards") / "bookworm-arm64").resolve()
         stages = list(dict.fromkeys(STAGES))
@@ -97,9 +154,23 @@ def main(
             f"{'million instructions':<28}{'processor':<12}{''.join(f'{s:>13}' for s in stages)}{'dot products':>14}"
         )
         for name in cpus:
-            for file, counts in zip(files, count(place, name, [file.path.resolve() for file in files]), strict=True):
-                row = "".join(f"{counts[stage][0] / 1e6:>13.1f}" for stage in stages)
-                typer.echo(f"{file.name:<28}{name:<12}{row}{counts['inference'][1] / 1e6:>14.2f}")
+            folder = Path(ai_edge_litert.__file__).parent if name in X86 else place / PLACE
+            functions = arm64_root.run(["readelf", "--symbols", "--wide", str(folder / LIBRARY)]) if kernels else ""
+            counted, maps = count(place, name, [file.path.resolve() for file in files])
+            for file, blocks in zip(files, counted, strict=True):
+                row = "".join(f"{sum(b.instructions for b in blocks[stage]) / 1e6:>13.1f}" for stage in stages)
+                dots = sum(block.dots for block in blocks["inference"]) / 1e6
+                typer.echo(f"{file.name:<28}{name:<12}{row}{dots:>14.2f}")
+                if kernels:
+                    _print_kernels(by_kernel(blocks["inference"], maps, functions))
+
+
+def _print_kernels(counts: Counter[str]) -> None:
+    """A line for each that takes a hundredth or more, largest first, and one for the rest."""
+    total = counts.total()
+    large = {name: number for name, number in counts.most_common() if number >= total / 100}
+    for name, number in (large | {"all others": total - sum(large.values())}).items():
+        typer.echo(f"{number / 1e6:>12.2f}{number / total:>8.1%}  {name}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from seg_edge.errors import ModelError, RuntimeMissingError, UsageError
+from seg_edge.system.board import Machine, cpu_quota
 from seg_edge.system.native_log import without_native_log
 
 # The successor first: it has wheels for current Pythons and is about twice as fast as the last tflite-runtime.
@@ -100,8 +101,10 @@ def _version(distribution: str) -> str:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, also in a container whose time is limited; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(Machine())
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def default_threads() -> int:

@@ -152,3 +152,25 @@ def test_what_a_strategy_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         check_batch(two, 8)
     with pytest.raises(UsageError, match="a multiple of 6"):
         check_batch(two, 9, together=2)
+
+
+def test_the_slurm_script_of_the_page_starts_each_worker_with_its_place(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "machines.md").read_text(encoding="utf-8")
+    (tmp_path / "job.sh").write_text("#!/bin/bash\n" + page.partition("#!/bin/bash\n")[2].partition("```")[0])
+    stand_ins = {
+        "scontrol": "printf 'alpha\\nbeta\\n'",
+        "srun": 'for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done',
+        ".venv/bin/python": 'echo "$TF_CONFIG"; echo "$@" >&2',
+    }
+    for name, line in stand_ins.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    given = {"PATH": paths, "SLURM_JOB_ID": "1234567", "SLURM_JOB_NODELIST": "[alpha,beta]", "SCRATCH": "/scratch"}
+    done = subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=given, capture_output=True, text=True, check=True)
+    cluster = {"worker": ["alpha:24567", "beta:24567"]}
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)
+    ]
+    assert done.stderr.splitlines() == ["train/fit.py --data /scratch/class --out /scratch/run --batch 64 --resume"] * 2

@@ -29,6 +29,9 @@ OPENCVS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
+WHEELS_FOR = ("x86_64", "amd64", "aarch64", "arm64")  # ai-edge-litert's
+GLIBC = (2, 27)  # the oldest that they run on
+OLDEST_PYAV = 14  # as in pyproject.toml; Debian's can be older
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,7 @@ def check_interpreter(machine: Machine) -> Answer:
     why = "".join(f"; {tried} is not: {reason}" for tried, reason in failed.items())
     data: dict[str, Any] = {"runtime": name, "version": version, "failed": failed}
     data |= {"python": platform.python_version(), "bits": machine.bits, "arch": machine.arch}
-    install = "pip install ai-edge-litert"
-    if machine.is_32_bit_arm:
-        install = "pip install tflite-runtime 'numpy<2'"
-        if sys.version_info >= (3, 12):
-            install += ", in an environment of Python 3.11, the last it has wheels for"
+    install = _how_to_get_a_runtime(machine)
     if not name:
         return "problem", f"no LiteRT runtime works{why}; {python}", install, data
     found = f"{name} {version} is used{why}; {python}"
@@ -159,7 +158,11 @@ def check_video(machine: Machine) -> Answer:
         # No wheel for 32-bit Arm.
         advice = "sudo apt install python3-av" if machine.is_32_bit_arm else "pip install av"
         return "note", f"no video files or recordings: {_one_line(error)}", advice, {"pyav": None}
-    return "ok", f"PyAV {av.__version__}", "", {"pyav": av.__version__}
+    found, data = f"PyAV {av.__version__}", {"pyav": av.__version__}
+    if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
+        advice = "take a 64-bit system for video files" if machine.is_32_bit_arm else "pip install -U av"
+        return "note", f"{found}: older than {OLDEST_PYAV}, video files and recordings may fail", advice, data
+    return "ok", found, "", data
 
 
 def check_model(machine: Machine) -> Answer:
@@ -184,6 +187,21 @@ def check_model(machine: Machine) -> Answer:
     if not rows:
         return "problem", "no bundled model", f"use --model FILE, or {reinstall}", {"models": []}
     return "ok", "; ".join(shown), "", {"models": rows}
+
+
+def _how_to_get_a_runtime(machine: Machine) -> str:
+    """The command, or what stands in its way: the wheels are for few systems."""
+    if machine.is_32_bit_arm:
+        late = ", in an environment of Python 3.11, the last it has wheels for" if sys.version_info >= (3, 12) else ""
+        return f"pip install tflite-runtime 'numpy<2'{late}"
+    name, version = machine.libc
+    if machine.bits == 32 or machine.arch.lower() not in WHEELS_FOR:
+        return f"no runtime has wheels for {machine.bits}-bit Python on {machine.arch}; take 64 bits on x86 or Arm"
+    if name == "musl":
+        return "no runtime has wheels for musl, as in Alpine Linux; take a system with glibc, such as Debian"
+    if version and tuple(map(int, version.split("."))) < GLIBC:
+        return f"ai-edge-litert needs glibc {'.'.join(map(str, GLIBC))}, this is {version}; take a newer system"
+    return "pip install ai-edge-litert"
 
 
 def _why_not(module: str) -> str:

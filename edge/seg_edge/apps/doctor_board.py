@@ -10,7 +10,7 @@ from typing import Any
 
 from seg_edge import interpreter, models
 from seg_edge.evaluation.latency import measure
-from seg_edge.system.board import CPUFREQ, HOT_C, Machine, find_cameras, read_board
+from seg_edge.system.board import CPUFREQ, HOT_C, Machine, cpu_quota, find_cameras, read_board
 
 # Instructions that decide how fast int8 is, best first, as Arm's and x86's /proc/cpuinfo call them.
 INT8_SPEED = (
@@ -21,6 +21,8 @@ INT8_SPEED = (
 # kernel takes about a tenth of a second to move it.
 TIMING_SECONDS = 1.0
 MAX_RUNS = 1000
+# Drivers of newer PCs, whose ordinary governor "powersave" goes to full speed; not so amd-pstate without "-epp".
+FULL_SPEED_POWERSAVE = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
 
 # Status, found, advice, data: a `seg_edge.apps.doctor.Finding` but for the check's name.
 Answer = tuple[str, str, str, Mapping[str, Any]]
@@ -141,10 +143,10 @@ def check_throttling(machine: Machine) -> Answer:
         return "problem", f"now: {', '.join(held)}; {rest}", cure, data
     if board.throttled_since_boot:
         return "note", f"since boot: {', '.join(held)}; {rest}", cure, data
-    if board.temperature_c is not None and board.temperature_c > HOT_C:
+    # A PC is made for such heat.
+    if board.temperature_c is not None and board.temperature_c > HOT_C and machine.arch.startswith(("arm", "aarch")):
         return "note", rest, cure, data
-    # On the drivers of newer PCs "powersave" is the ordinary governor and goes to full speed.
-    if board.governor == "powersave" and "pstate" not in board.clock_driver:
+    if board.governor == "powersave" and board.clock_driver not in FULL_SPEED_POWERSAVE:
         folder = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         available = machine.text(f"{CPUFREQ}/scaling_available_governors").split()
         better = next((name for name in ("ondemand", "schedutil", "performance") if name in available), None)
@@ -169,6 +171,7 @@ def check_threads(machine: Machine) -> Answer:
     median = {n: timing.median_ms for n, timing in timings.items()}
     fastest = min(median, key=median.__getitem__)
     runs = min(len(timing.samples) for timing in timings.values())
+    quota = cpu_quota(machine)
     data = {
         "model": file.name,
         "median_ms": {str(n): round(ms, 3) for n, ms in median.items()},
@@ -177,8 +180,11 @@ def check_threads(machine: Machine) -> Answer:
         "speed_up": None,
         "load": board.load,
         "cores": board.cores,
+        "quota": quota,
     }
     found = f"{file.name}, threads {', '.join(f'{n}: {ms:.1f} ms' for n, ms in median.items())} (median of {runs})"
+    if quota is not None:
+        found += f"; this container may use {quota:g} of {board.cores} cores"
     load = "" if board.load is None else f"; load {board.load:.1f} on {board.cores} cores"
     if board.load is not None and board.load > board.cores / 2:
         # Says nothing about which is fastest: the other programs decide that.

@@ -7,6 +7,7 @@ process of its own: no variable shows that an `ssh -X` has ended or that a cooki
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import re
@@ -79,7 +80,10 @@ def look_for_windows(machine: Machine) -> WindowSupport:
     match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     gui = match[1] if match else "NONE"
     if gui in ("NONE", "NO"):
-        remedy = "pip uninstall -y opencv-python-headless && pip install opencv-python"
+        headless = [
+            name for name in ("opencv-python-headless", "opencv-contrib-python-headless") if _is_installed(name)
+        ]
+        remedy = "".join(f"pip uninstall -y {name} && " for name in headless) + "pip install opencv-python"
         return WindowSupport("NONE", "", "this OpenCV was built without windows", remedy)
     if sys.platform != "linux":
         return WindowSupport(gui, "")
@@ -108,6 +112,14 @@ def prepare_qt(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("QT_LOGGING_RULES", "default.warning=false;default.info=false")
     if "xcb" not in environment.get("QT_QPA_PLATFORM", "") and _qt_has_only_x11():
         environment["QT_QPA_PLATFORM"] = "xcb"  # Wayland desktops ask for a plugin that OpenCV's Qt lacks
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _qt_plugins() -> list[Path]:

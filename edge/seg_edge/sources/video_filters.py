@@ -89,8 +89,8 @@ def _pixels(frame: Any) -> str:
 
 def _turn(frame: Any) -> list[str]:
     """The filters that turn a frame upright: phones store the rotation as metadata."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            matrix = np.frombuffer(bytes(data), "<i4").reshape(3, 3)
-            return TURNS.get(tuple(np.sign(matrix[:2, :2]).ravel().tolist()), [])
-    return []
+    data = frame.side_data.get("DISPLAYMATRIX")  # not iterated over: from PyAV 19 on that gives the kinds alone
+    if data is None:
+        return []
+    matrix = np.frombuffer(bytes(data), "<i4").reshape(3, 3)
+    return TURNS.get(tuple(np.sign(matrix[:2, :2]).ravel().tolist()), [])

@@ -11,9 +11,10 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 # `vcgencmd get_throttled`: bits 0 to 3 hold now, bits 16 to 19 the same at some time since boot
@@ -36,6 +37,7 @@ class Machine:
         prefix: The Python environment's folder.
         arch: The kernel's idea of the CPU.
         bits: Of this Python, which on Raspberry Pi OS can be 32 under a 64-bit kernel.
+        libc: Of this Python: `glibc` and its version, or `musl` and nothing; both empty outside Linux.
     """
 
     root: Path = Path("/")
@@ -44,6 +46,7 @@ class Machine:
     prefix: Path = Path(sys.prefix)
     arch: str = platform.machine()
     bits: int = 64 if sys.maxsize > 2**32 else 32
+    libc: tuple[str, str] = ("musl", "") if "musl" in (sysconfig.get_config_var("SOABI") or "") else platform.libc_ver()
 
     @property
     def is_32_bit_arm(self) -> bool:
@@ -123,10 +126,13 @@ class Camera:
 
 def find_cameras(machine: Machine) -> list[Camera]:
     """The /dev/video* nodes that are cameras, by number."""
-    cameras = []
+    cameras: list[Camera] = []
     for node in sorted((machine.root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:])):
-        name = machine.text(f"sys/class/video4linux/{node.name}/name")
-        if not NOT_A_CAMERA.match(name):
+        about = f"sys/class/video4linux/{node.name}"
+        name = machine.text(f"{about}/name")
+        # The second node of a USB camera, under the same name, carries no pictures but data about them.
+        is_second = bool(machine.number(f"{about}/index")) and name in (camera.name for camera in cameras)
+        if not is_second and not NOT_A_CAMERA.match(name):
             cameras.append(Camera(f"/dev/{node.name}", name, os.access(node, os.R_OK | os.W_OK)))
     return cameras
 
@@ -154,6 +160,16 @@ def read_board(machine: Machine) -> Board:
         max_mhz=_thousandth(machine.number(f"{CPUFREQ}/cpuinfo_max_freq")),
         load=float(load[0]) if load else None,
     )
+
+
+def cpu_quota(machine: Machine) -> float | None:
+    """How many processors' time this process's control groups allow, such as 1.5; None without a limit."""
+    group = re.search(r"^0::/(.*)$", machine.text("proc/self/cgroup"), re.MULTILINE)
+    path = PurePosixPath(group[1] if group else "")
+    limits = [machine.text(f"sys/fs/cgroup/{folder}/cpu.max") for folder in (path, *path.parents)]
+    version_1 = (machine.text(f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
+    pairs = (re.fullmatch(r"(\d+) (\d+)", limit) for limit in (*limits, " ".join(version_1)))
+    return min((int(pair[1]) / int(pair[2]) for pair in pairs if pair), default=None)
 
 
 def vcgencmd(machine: Machine, what: str) -> str:

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.studies import instructions
-from benchmarks.studies.instructions import PLUGIN, STAGES, stage_counts
+from benchmarks.studies.instructions import PLUGIN, STAGES, Block, by_kernel, by_stage, read_stretches
 
 app = typer.Typer()
 app.command()(instructions.main)
@@ -17,16 +17,55 @@ app.command()(instructions.main)
 
 def test_the_last_frame_of_each_model_counts() -> None:
     # Each stage takes 10 times its number, and 1 dot product; between stages 1000 instructions pass.
-    marks, total, dots = [], 0, 0
+    lines = []
     for _model in range(2):
         for frame in range(2):
             for index in range(len(STAGES)):
-                total, dots = total + 1000, dots + 7
-                marks.append((total, dots))
-                total, dots = total + (10 * (index + 1) if frame else 5), dots + 1
-                marks.append((total, dots))
+                lines += ["ff 600 7", "fa0 400 0", ""]
+                lines += [f"ff {10 * (index + 1) if frame else 5} 1", ""]
+    models = by_stage(read_stretches("\n".join(lines) + "\n"), 2)
     expected = {"preprocess": (10, 1), "inference": (20, 1), "postprocess": (70, 2), "render": (50, 1)}
-    assert stage_counts(marks, 2) == [expected, expected]
+    for model in models:
+        said = {
+            stage: (sum(b.instructions for b in blocks), sum(b.dots for b in blocks)) for stage, blocks in model.items()
+        }
+        assert said == expected
+    assert len(models) == 2
+
+
+MAPS = """\
+400000-401000 r-xp 00000000 00:00 1 /usr/bin/python3.11
+500000-501000 rw-p 00000000 00:00 0
+7000000-7100000 r--p 00000000 00:00 2 /opt/site/ai_edge_litert/libpywrap_litert_common.so
+7100000-7900000 r-xp 00100000 00:00 2 /opt/site/ai_edge_litert/libpywrap_litert_common.so
+"""
+FUNCTIONS = """\
+   Num:    Value          Size Type    Bind   Vis      Ndx Name
+     1: 0000000000000000     0 FUNC    WEAK   DEFAULT  UND __cxa_finalize@GLIBC_2.17 (2)
+     2: 0000000000200000    64 FUNC    LOCAL  DEFAULT   12 xnn_qs8_gemm_ukernel_1x8__neon
+     3: 0000000000100000   256 FUNC    LOCAL  DEFAULT   12 xnn_f32_vadd_ukernel__neon
+     4: 0000000000300000   256 FUNC    LOCAL  DEFAULT   12 xnn_setup_add
+     5: 0000000000300200     8 OBJECT  LOCAL  DEFAULT   12 a_ukernel_table
+"""
+
+
+def test_instructions_are_given_to_the_kernel_that_they_lie_in() -> None:
+    blocks = [
+        Block(0x7100000, 5, 0),
+        Block(0x71000FC, 6, 0),
+        Block(0x7100100, 7, 0),  # behind the kernel
+        Block(0x7200010, 8, 2),
+        Block(0x7300000, 9, 0),  # a function that is no kernel
+        Block(0x400010, 10, 0),
+        Block(0x600000, 11, 0),
+    ]
+    assert by_kernel(blocks, MAPS, FUNCTIONS) == {
+        "xnn_f32_vadd_ukernel__neon": 11,
+        "xnn_qs8_gemm_ukernel_1x8__neon": 8,
+        "libpywrap_litert_common.so": 16,
+        "python3.11": 10,
+        "elsewhere": 11,
+    }
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler")

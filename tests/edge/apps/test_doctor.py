@@ -48,8 +48,8 @@ def make(tmp_path: Path) -> Make:
         for name, text in (files or {}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        fields = {"run": no_command, "environment": {}, "prefix": tmp_path / "venv"} | fields
-        return Machine(tmp_path, **fields)
+        usual: dict[str, Any] = {"run": no_command, "environment": {}, "prefix": tmp_path / "venv"}
+        return Machine(tmp_path, **(usual | fields))
 
     return build
 
@@ -150,6 +150,27 @@ def test_missing_runtime(make: Make, monkeypatch: pytest.MonkeyPatch, bundle: Ca
         assert (finding.status, finding.advice) == ("problem", "see the check 'interpreter'")
 
 
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"arch": "x86_64", "libc": ("glibc", "2.27")}, "pip install ai-edge-litert"),
+        ({"arch": "x86_64", "libc": ("glibc", "2.17")}, "needs glibc 2.27, this is 2.17; take a newer system"),
+        ({"arch": "aarch64", "libc": ("musl", "")}, "no runtime has wheels for musl"),
+        ({"arch": "riscv64", "libc": ("glibc", "2.39")}, "no runtime has wheels for 64-bit Python on riscv64"),
+        ({"arch": "i686", "bits": 32, "libc": ("glibc", "2.36")}, "no runtime has wheels for 32-bit Python on i686"),
+        ({"arch": "arm64", "libc": ("", "")}, "pip install ai-edge-litert"),
+    ],
+)
+def test_nothing_is_advised_that_has_no_wheel(
+    fields: dict[str, Any], advice: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))
+    finding = run_check("interpreter", make(**({"bits": 64} | fields)))
+    assert finding.status == "problem"
+    assert advice in finding.advice
+    assert finding.advice.startswith("pip install") == advice.startswith("pip install")
+
+
 def test_why_the_first_runtime_was_passed_over(
     make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
 ) -> None:
@@ -201,13 +222,8 @@ def test_several_opencvs(make: Make, versions: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("build", "environment", "status", "said"),
     [
-        (
-            "  GUI:                           NONE\n",
-            {"DISPLAY": ":0"},
-            "note",
-            "pip uninstall -y opencv-python-headless",
-        ),
-        ("nothing of the kind\n", {"DISPLAY": ":0"}, "note", "opencv-python-headless"),
+        ("  GUI:                           NONE\n", {"DISPLAY": ":0"}, "note", "pip install opencv-python"),
+        ("nothing of the kind\n", {"DISPLAY": ":0"}, "note", "pip install opencv-python"),
         ("  GUI:                           QT5\n", {}, "note", "still written to files"),
         ("  GUI:                           QT5\n", {"DISPLAY": ":0"}, "ok", ""),
     ],
@@ -220,6 +236,16 @@ def test_window(
     finding = run_check("window", make(environment=environment))
     assert finding.status == status
     assert said in finding.advice
+
+
+def test_only_an_opencv_that_is_there_is_taken_away(
+    make: Make, versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   NONE\n")
+    assert run_check("window", make()).advice.endswith("for a window: pip install opencv-python")
+    versions["opencv-contrib-python-headless"] = "5.0.0"
+    advice = run_check("window", make()).advice
+    assert advice.endswith("pip uninstall -y opencv-contrib-python-headless && pip install opencv-python")
 
 
 def test_window_on_a_display_that_is_gone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +280,14 @@ def test_no_camera(make: Make) -> None:
     finding = run_check("camera", make(video(10, "bcm2835-codec-decode") | video(13, "bcm2835-isp-output0")))
     assert (finding.status, finding.data) == ("note", {"cameras": []})
     assert "USB camera" in finding.advice
+
+
+def test_a_usb_cameras_second_node_is_no_camera(make: Make) -> None:
+    """The kernel makes two for each, of which the second carries data about the pictures; also of two of a kind."""
+    nodes = [video(number, "HD Webcam C270") for number in range(4)]
+    index = {f"sys/class/video4linux/video{number}/index": f"{number % 2}\n" for number in range(4)}
+    machine = make(nodes[0] | nodes[1] | nodes[2] | nodes[3] | index)
+    assert run_check("camera", machine).found == "/dev/video0 HD Webcam C270, /dev/video2 HD Webcam C270"
 
 
 def test_camera_with_and_without_permission(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,8 +377,12 @@ def test_heat_and_governor(make: Make) -> None:
     others = {f"{CPUFREQ}/scaling_available_governors": "performance schedutil powersave\n"}
     assert run_check("throttling", make(others)).advice.startswith("echo schedutil | sudo tee /sys/")
     assert run_check("throttling", make({f"{CPUFREQ}/scaling_driver": "intel_pstate\n"})).status == "ok"
-    finding = run_check("throttling", make({"sys/class/thermal/thermal_zone1/temp": "82500\n"}))
+    passive = {f"{CPUFREQ}/scaling_driver": "amd-pstate\n"}  # "powersave" is its lowest clock, unlike amd-pstate-epp's
+    assert run_check("throttling", make(passive)).status == "note"
+    hot = {"sys/class/thermal/thermal_zone1/temp": "82500\n", f"{CPUFREQ}/scaling_governor": "ondemand\n"}
+    finding = run_check("throttling", make(hot, arch="aarch64"))
     assert (finding.status, finding.data["temperature_c"]) == ("note", 82.5)
+    assert run_check("throttling", make(arch="x86_64")).status == "ok"  # what a laptop is made for
 
 
 def test_board_of_a_pi_4(make: Make) -> None:
@@ -467,6 +505,42 @@ def test_no_number_of_threads_is_called_fastest_under_load(
 
 
 @pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),  # Docker's --cpus 1.5
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/cpu.max": "50000 100000",
+                "sys/fs/cgroup/a/b/cpu.max": "max 100000",
+            },
+            0.5,
+        ),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 2),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+    ],
+)
+def test_a_containers_share_of_the_processors(
+    files: dict[str, str],
+    quota: float | None,
+    make: Make,
+    bundle: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle(tiny_model())
+    monkeypatch.setattr(doctor_board, "TIMING_SECONDS", 0.01)
+    machine = make(files | {"proc/cpuinfo": "processor : 0\nprocessor : 1\nprocessor : 2\nprocessor : 3\n"})
+    monkeypatch.setattr(interpreter, "Machine", lambda: machine)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    finding = run_check("threads", machine)
+    assert finding.data["quota"] == quota
+    assert (f"this container may use {quota} of 4 cores" in finding.found) == (quota is not None)
+    # As many threads as it may use whole processors: more would use up the time early and then stand still.
+    assert len(finding.data["median_ms"]) == max(1, int(quota)) if quota else 4
+
+
+@pytest.mark.parametrize(
     ("two_ms", "status", "found", "advice"),
     [
         (8.0, "note", "threads 1: 5.0 ms, 2: 8.0 ms (median of 3); 1 fastest, 1.0 x 1 thread", "--threads 1"),
@@ -519,6 +593,10 @@ def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None])
 
 def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_check("video", make()).status == "ok"
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="10.0.0"))  # Debian 12's
+    old = run_check("video", make(bits=32, arch="armv7l"))
+    assert (old.status, old.advice) == ("note", "take a 64-bit system for video files")
+    assert run_check("video", make(bits=64, arch="aarch64")).advice == "pip install -U av"
     monkeypatch.setitem(sys.modules, "av", None)
     missing = run_check("video", make())
     assert (missing.status, missing.advice) == ("note", "pip install av")

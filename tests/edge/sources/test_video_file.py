@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from seg_edge.sources.open import open_source
 from seg_edge.sources.source import SourceFrame, SourceRequest
 from seg_edge.sources.video_container import SteadyClock
 from seg_edge.sources.video_file import VideoFileSource
+from seg_edge.sources.video_filters import _turn
 from tests.clips import SD, Clip, bars_bgr, interlaced_bgr, write_video
 from tests.stand_in_cameras import numbered, read_number, write_clip
 
@@ -237,6 +239,13 @@ def test_a_phones_turned_video_comes_upright(tmp_path: Path, turn: int, corner_x
     inside = [20 if at == 0 else -20 for at in corner_xy]
     assert frame[inside[1], inside[0]].min() > 200
     assert frame[-inside[1], -inside[0]].max() < 50
+
+
+def test_a_turn_is_found_though_iterating_gives_the_kinds_alone() -> None:
+    """As from PyAV 19 on, which Python 3.12 and later get; before, it gave the data."""
+    matrix = np.array([[0, 1 << 16, 0], [-1 << 16, 0, 0], [0, 0, 1 << 30]], "<i4").tobytes()
+    assert _turn(SimpleNamespace(side_data={"A53_CC": b"", "DISPLAYMATRIX": matrix})) == ["transpose=clock"]
+    assert _turn(SimpleNamespace(side_data={"A53_CC": b""})) == []
 
 
 def test_frames_keep_their_times(tmp_path: Path) -> None:
