@@ -251,11 +251,12 @@ def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None
     assert kept is connection.sock
 
 
-def test_more_connections_than_there_may_be_are_hung_up_on(hasty: int) -> None:
+def test_of_more_connections_than_there_may_be_the_oldest_that_is_idle_is_hung_up_on(hasty: int) -> None:
     with ExitStack() as stack:
-        for _ in range(8):
-            stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=60)).sendall(HEALTH)
-        assert talk(hasty, b"") == b""
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=60)) for _ in range(9)]
+        assert clients[0].recv(100) == b""
+        clients[8].sendall(HEALTH)
+        assert clients[8].recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_broken_requests_write_nothing(start: Callable[..., Server], models: tuple[str, str]) -> None:
