@@ -154,6 +154,8 @@ async def _receive(request: Request, settings: ServeSettings, transfer: Transfer
     """The body of a request, within the limits."""
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnreadProblem(415, "The photo was sent compressed (Content-Encoding); send the file as it is.")
     too_large = UnreadProblem(
         413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
     )
