@@ -28,7 +28,8 @@ def encode_png(shape: tuple[int, ...], strips: Iterable[np.ndarray]) -> bytes:
         strips: Its rows from the top down, uint8, any number at a time.
     """
     height, width, channels = (*shape, 1)[:3]
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, zlib.Z_FILTERED)
+    strategy = zlib.Z_RLE if channels == 1 else zlib.Z_FILTERED  # label maps have long runs of one value
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, strategy)
     parts = [SIGNATURE, png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0))]
     above = np.zeros(width * channels, np.uint8)
     for strip in strips:

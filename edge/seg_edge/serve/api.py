@@ -25,6 +25,7 @@ from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
 from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
 from seg_edge.serve.chunked import ChunkedResponse
+from seg_edge.serve.client import client_of_request
 from seg_edge.serve.document import DESCRIPTION, PHOTO_BODY, RESPONSES, describe
 from seg_edge.serve.http_rules import with_http_rules
 from seg_edge.serve.metrics import Metrics
@@ -95,15 +96,16 @@ def make_app(
         late = Problem(503, f"The photo was not done within {settings.seconds:g} s; try again.", AGAIN)
         try:
             with ExitStack() as held:
-                transfer = held.enter_context(transfers.admit(_client_of(request, settings)))
+                transfer = held.enter_context(transfers.admit(client_of_request(request, settings)))
                 photo = await _receive(request, settings, transfer)
                 async with transfer.within(settings.seconds, late):
-                    with workers.slot() as slot:
-                        work = workers.run(
-                            slot, lambda models: answer_photo(models[model], photo, output, settings.max_pixels)
-                        )
-                        answer = await _while_there(request, work)
-                transfer.held = len(answer.content)
+                    work = workers.run(
+                        transfer.client,
+                        len(photo),
+                        lambda models: answer_photo(models[model], photo, output, settings.max_pixels),
+                    )
+                    answer = await _while_there(request, work)
+                transfer.answer(len(answer.content), request.scope.get("state", {}).get("abort"))
                 leave = held.pop_all().close  # until the answer is taken
         except UnreadProblem:
             await _discard(request)
@@ -111,7 +113,7 @@ def make_app(
         metrics.stages(answer.timing_ms)
         timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
         headers = {"Server-Timing": timing}
-        return ChunkedResponse(answer.content, leave, headers=headers, media_type=MEDIA_TYPES[output])
+        return ChunkedResponse(answer.content, transfer.moved, leave, headers=headers, media_type=MEDIA_TYPES[output])
 
     @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
     async def models() -> Response:
@@ -148,18 +150,12 @@ def make_app(
     return with_http_rules(metrics.wrap(SecurityMiddleware(app, names, settings.token)))
 
 
-def _client_of(request: Request, settings: ServeSettings) -> str:
-    """The client's address; behind a proxy named with `--name`, the one the proxy added last."""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    if settings.names and forwarded:
-        return forwarded
-    return request.client.host if request.client else ""
-
-
 async def _receive(request: Request, settings: ServeSettings, transfer: Transfer) -> bytearray:
     """The body of a request, within the limits."""
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise Problem(415, "A form was sent; send the photo itself as the body, with curl --data-binary @photo.jpg.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnreadProblem(415, "The photo was sent compressed (Content-Encoding); send the file as it is.")
     too_large = UnreadProblem(
         413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
     )
@@ -176,7 +172,7 @@ async def _receive(request: Request, settings: ServeSettings, transfer: Transfer
                 transfer.arrived(len(chunk))
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
-    transfer.moved_at = None
+    transfer.is_here()
     return photo
 
 

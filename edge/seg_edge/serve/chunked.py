@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-CHUNK_BYTES = 65_536
+CHUNK_BYTES = 32_768
 
 
 class ChunkedResponse(Response):
@@ -16,13 +16,20 @@ class ChunkedResponse(Response):
 
     Args:
         content: All of it.
-        done: Called once it was sent, or the client has disconnected.
+        moved: Called after each chunk that the client has taken.
+        done: Called once all was sent, or the client has disconnected.
         others: As of `Response`.
     """
 
-    def __init__(self, content: bytes, done: Callable[[], object] = lambda: None, **others: Any) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        moved: Callable[[], object] = lambda: None,
+        done: Callable[[], object] = lambda: None,
+        **others: Any,
+    ) -> None:
         super().__init__(content, **others)
-        self._done = done
+        self._moved, self._done = moved, done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
@@ -32,5 +39,6 @@ class ChunkedResponse(Response):
             for at in range(0, len(content) or 1, CHUNK_BYTES):
                 rest = at + CHUNK_BYTES < len(content)
                 await send({"type": "http.response.body", "body": content[at : at + CHUNK_BYTES], "more_body": rest})
+                self._moved()
         finally:
             self._done()

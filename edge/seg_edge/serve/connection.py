@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, cast
 
 import h11
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from seg_edge.serve.client import client_of
 from seg_edge.serve.problem import Problem
+from seg_edge.serve.transfers import MIN_BYTES_S
 
-MAX_CONNECTIONS = 256  # open at once; those that are more are hung up on
+MAX_CONNECTIONS = 256  # open at once; of those that are more, the client with the most is hung up on
 HEAD_S = 5.0  # for a request's head, and for the rest of a body that nobody reads any more
-SEND_S = 60.0  # for an answer to be taken
+SEND_S = 60.0  # for an answer to be taken, beside the time that it has at `MIN_BYTES_S`
 SHUTDOWN_S = 5  # for the server to end
 
 
@@ -21,13 +25,38 @@ class Connection(H11Protocol):
     """A connection; uvicorn lets one stay for ever that says half a request, or takes half an answer."""
 
     def connection_made(self, transport: Any) -> None:
-        """Watches it, or hangs up where there are too many."""
+        """Watches it; hangs up on one where there are too many."""
         super().connection_made(transport)
+        self._client = client_of(self.client[0]) if self.client else ""
         self._watched = self.cycle  # a request and its answer
-        self._asking = self._sending = self.loop.time()  # since when it has kept us waiting
+        self._asking = self._sending = self._made = self.loop.time()  # the first two: since when it has kept us waiting
+        self._app, self.app = self.app, self._run  # type: ignore[assignment]
         self._watch()
         if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
+            self._spare().transport.abort()
+
+    def _spare(self) -> Connection:
+        """Of the client with the most connections the oldest without a request, else this one."""
+        everyone = cast("set[Connection]", self.connections)
+        counts = Counter(one._client for one in everyone)
+        counts[self._client] += 1  # of clients with as many, this one
+        most = max(counts, key=lambda client: counts[client])
+        idle = [one for one in everyone if one._client == most and one is not self and not one._is_busy()]
+        return min(idle, key=lambda one: one._made, default=self)
+
+    def _is_busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, which is told how to hang up, and what of its answer was taken."""
+
+        async def taken(message: Message) -> None:
+            await send(message)
+            bytes_taken = len(message.get("body", b""))
+            self._sending = min(self.loop.time(), self._sending + bytes_taken / MIN_BYTES_S)
+
+        scope["state"]["abort"] = self.transport.abort
+        await self._app(scope, receive, taken)
 
     def _watch(self) -> None:
         now, cycle = self.loop.time(), self.cycle
@@ -37,7 +66,7 @@ class Connection(H11Protocol):
         between = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         if cycle is not None and (between or not cycle.response_complete):
             self._asking = now
-        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        answering = self._is_busy() and cycle.response_started
         if not answering and not self.transport.get_write_buffer_size():
             self._sending = now
         if now - self._asking > HEAD_S or now - self._sending > SEND_S:

@@ -1,12 +1,14 @@
 """Uploads and downloads in progress: counted per client, and separately from the work on photos.
 
 On a slow network a photo takes a minute to arrive and its response a minute to leave; the work between takes
-milliseconds. So transfers hold no worker. They do hold memory, and that is limited here.
+milliseconds. So transfers hold no worker. They do hold memory, and that is limited here: where there is not enough for
+all, those that don't move make way.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -15,7 +17,7 @@ from seg_edge.serve.problem import Problem, UnreadProblem
 MAX_TRANSFERS = 192  # below the server's limit of connections, so that health checks get through
 MAX_OF_CLIENT = 64  # a class may share one address
 MIN_BYTES_S = 20_000  # a slower upload, on average after its first seconds, is ended
-STALLED_S = 2.0  # an upload without a byte for this long makes way for others
+STALLED_S = 2.0  # an upload or a download without a byte for this long makes way for others
 AGAIN = {"Retry-After": "1"}
 
 
@@ -23,9 +25,9 @@ class Transfer:
     """One request, from its header to the end of its response.
 
     Attributes:
-        client: The client's address.
+        client: The client it comes from.
         held: Bytes of memory that the photo and the response take.
-        moved_at: When the last byte arrived, in the event loop's seconds; None once the upload is complete.
+        moved_at: When the last byte came or was taken, in the event loop's seconds; None between upload and download.
     """
 
     def __init__(self, client: str, check: Callable[[Transfer], None]) -> None:
@@ -33,6 +35,7 @@ class Transfer:
         self.moved_at: float | None = asyncio.get_running_loop().time()
         self._limit: asyncio.Timeout | None = None
         self._end: Problem | None = None
+        self._abort: Callable[[], object] | None = None
 
     @asynccontextmanager
     async def within(self, seconds: float, late: Problem) -> AsyncIterator[None]:
@@ -51,32 +54,49 @@ class Transfer:
         finally:
             self._limit = None
 
+    def moved(self) -> None:
+        """Says that something arrived or was taken just now."""
+        self.moved_at = asyncio.get_running_loop().time()
+
     def arrived(self, count: int) -> None:
         """Counts bytes that have arrived, which extends the time limit.
 
         Raises:
             Problem: There is no memory left for them.
         """
-        self.moved_at = asyncio.get_running_loop().time()
-        self.hold(count)
+        self.moved()
+        self.held += count
+        self._check(self)
         if self._limit and not self._limit.expired():
             when = self._limit.when()
             assert when is not None
             self._limit.reschedule(when + count / MIN_BYTES_S)
 
-    def hold(self, count: int) -> None:
-        """Reserves memory.
+    def is_here(self) -> None:
+        """Says that the upload is complete."""
+        self.moved_at = None
 
-        Raises:
-            Problem: There is none left.
+    def answer(self, size: int, abort: Callable[[], object] | None) -> None:
+        """Turns the upload into a download.
+
+        Args:
+            size: Bytes of the response.
+            abort: Hangs up on the client.
         """
-        self.held += count
-        self._check(self)
+        self.held, self._abort = size, abort or (lambda: None)
+        self.moved()
+
+    @property
+    def is_download(self) -> bool:
+        """Whether the response is being sent."""
+        return self._abort is not None
 
     def end(self, why: Problem, after_s: float = 0) -> None:
-        """Ends the request, unless its response is already being sent."""
+        """Ends the request; a client to which the response is being sent is hung up on."""
         self._end = why
-        if self._limit and not self._limit.expired():
+        if self._abort:
+            self._abort()
+        elif self._limit and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + after_s)
 
 
@@ -84,7 +104,7 @@ class Transfers:
     """All requests in progress. To be used from one event loop.
 
     Args:
-        max_bytes: Memory that they may hold together; one client may hold half of it.
+        max_bytes: Memory that they may hold together; a client may hold as much as it leaves free, so half of it.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -102,11 +122,14 @@ class Transfers:
         """
         if self._closing:
             raise UnreadProblem(503, "The server is shutting down.", {"Connection": "close"})
-        own = {transfer for transfer in self._all if transfer.client == client}
+        own = self._of(client)
         if len(own) >= MAX_OF_CLIENT:
-            self._make_room(own, 429, f"{len(own)} of your requests are in progress; try again in a second.")
+            self._make_room(
+                own, UnreadProblem(429, f"{len(own)} of your requests are in progress; try again in a second.", AGAIN)
+            )
         elif len(self._all) >= MAX_TRANSFERS:
-            self._make_room(self._all, 503, f"{len(self._all)} requests are in progress; try again in a second.")
+            full = f"{len(self._all)} requests are in progress; try again in a second."
+            self._make_room(self._all, UnreadProblem(503, full, AGAIN), client)
         transfer = Transfer(client, self._check)
         self._all.add(transfer)
         try:
@@ -114,24 +137,47 @@ class Transfers:
         finally:
             self._all.discard(transfer)
 
-    def _make_room(self, among: set[Transfer], status: int, detail: str) -> None:
-        """Ends the upload that has been stalled longest."""
-        uploads = {transfer: transfer.moved_at for transfer in among if transfer.moved_at is not None}
-        stillest = min(uploads, key=lambda transfer: uploads[transfer], default=None)
-        if stillest is None or asyncio.get_running_loop().time() - uploads[stillest] < STALLED_S:
-            raise UnreadProblem(status, detail, AGAIN)
+    def _of(self, client: str) -> set[Transfer]:
+        return {transfer for transfer in self._all if transfer.client == client}
+
+    def _make_room(self, among: set[Transfer], refusal: Problem, client: str | None = None) -> None:
+        """Ends the upload or download that has been stalled longest.
+
+        Where none is stalled, the stillest of the client that has the most makes way for `client`, if that one has
+        fewer even so.
+        """
+        now = asyncio.get_running_loop().time()
+        moved = {transfer: transfer.moved_at for transfer in among if transfer.moved_at is not None}
+        still = {transfer for transfer in moved if now - moved[transfer] >= STALLED_S}
+        if not still and client is not None:
+            counts = Counter(transfer.client for transfer in among)
+            most = max(counts, key=lambda name: counts[name])
+            if counts[most] > counts[client] + 1:
+                still = {transfer for transfer in moved if transfer.client == most}
+        if not still:
+            raise refusal
+        stillest = min(still, key=lambda transfer: moved[transfer])
         self._all.discard(stillest)
         stillest.end(Problem(408, "The upload stalled while others waited; send it again.", AGAIN))
 
     def _check(self, asking: Transfer) -> None:
-        if sum(transfer.held for transfer in self._all) > self._max_bytes:
-            raise UnreadProblem(503, "There is no memory for more photos right now; try again in a second.", AGAIN)
-        if sum(transfer.held for transfer in self._all if transfer.client == asking.client) > self._max_bytes / 2:
-            raise UnreadProblem(429, "Your photos take too much memory at once; try again in a second.", AGAIN)
+        """Lets a client hold as much memory as it leaves free, so that there is always some for one more."""
+        while True:
+            own = self._of(asking.client)
+            free = self._max_bytes - sum(transfer.held for transfer in self._all)
+            if sum(transfer.held for transfer in own) <= free:
+                return
+            if len(own) > 1:
+                much = "Your photos take too much memory at once; try again in a second."
+                self._make_room(own, UnreadProblem(429, much, AGAIN))
+            else:
+                full = "There is no memory for more photos right now; try again in a second."
+                self._make_room(self._all, UnreadProblem(503, full, AGAIN))
 
     def close(self, seconds: float) -> None:
-        """Shuts down: uploads are ended at once, photos being segmented after `seconds`."""
+        """Shuts down: uploads are ended at once, photos being segmented after `seconds`, downloads go on."""
         self._closing = True
+        why = Problem(503, "The server is shutting down.", {"Connection": "close"})
         for transfer in self._all:
-            why = Problem(503, "The server is shutting down.", {"Connection": "close"})
-            transfer.end(why, seconds if transfer.moved_at is None else 0)
+            if not transfer.is_download:
+                transfer.end(why, seconds if transfer.moved_at is None else 0)

@@ -7,42 +7,25 @@ threads, not processes: OpenCV and LiteRT release Python's lock, and models and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from threading import Lock
 
 from seg_edge.segmenter import Segmenter
+from seg_edge.serve.answer import Answer
 from seg_edge.serve.problem import Problem
+from seg_edge.serve.turns import Turns
 
-Made = TypeVar("Made")
 Models = Mapping[str, Segmenter]
+BYTES_S = 500_000  # of one client, a photo passes those that are larger by this for each second that they wait
 
 
-class RequestSlot:
-    """Room for one photo, from its arrival until no thread works on it any more."""
-
-    def __init__(self, free: Callable[[], None]) -> None:
-        self._free: Callable[[], None] | None = free
-        self.work: Future | None = None
-
-    def leave(self) -> None:
-        """Frees the slot, at once or when its thread has finished: a thread can't be stopped."""
-        free, self._free = self._free, None
-        if free is None:
-            return
-        if self.work is None or self.work.cancel() or self.work.done():
-            free()
-            return
-        loop = asyncio.get_running_loop()
-
-        def later(_: Future) -> None:
-            with contextlib.suppress(RuntimeError):  # the server has shut down meanwhile
-                loop.call_soon_threadsafe(free)
-
-        self.work.add_done_callback(later)
+@dataclass(frozen=True, eq=False)
+class _Job:
+    task: Callable[[Models], Answer]
+    future: Future[Answer]
 
 
 class Workers:
@@ -51,53 +34,72 @@ class Workers:
     Args:
         model_sets: The models by name, once for each worker.
         waiting: Photos that may wait for a worker.
-
-    Attributes:
-        inside: Photos that hold a slot now.
     """
 
     def __init__(self, model_sets: list[Models], waiting: int) -> None:
         self._pool = ThreadPoolExecutor(len(model_sets), "segment")
-        self._idle: queue.SimpleQueue[Models] = queue.SimpleQueue()
-        for models in model_sets:
-            self._idle.put(models)
-        self.workers, self.slots, self.inside = len(model_sets), len(model_sets) + waiting, 0
+        self._lock, self._idle, self._turns = Lock(), list(model_sets), Turns[_Job]()
+        self.workers, self.slots = len(model_sets), len(model_sets) + waiting
 
-    @contextmanager
-    def slot(self) -> Iterator[RequestSlot]:
-        """Takes a slot.
+    @property
+    def inside(self) -> int:
+        """Photos that wait or are worked on, if only because a thread can't be stopped."""
+        with self._lock:
+            return self._count()
+
+    def _count(self) -> int:
+        return self.workers - len(self._idle) + len(self._turns)
+
+    async def run(self, client: str, size: int, task: Callable[[Models], Answer]) -> Answer:
+        """Runs a task with a worker's models once it is its turn; returns its result.
+
+        Args:
+            client: Clients take turns.
+            size: Of the photo, in bytes; of one client's photos that arrive together the smallest is next.
+            task: What to do.
 
         Raises:
-            Problem: 429, there is none left.
+            Problem: 429, too many wait, and this client has its share of them.
         """
-        if self.inside >= self.slots:
-            raise Problem(429, f"{self.slots} photos are waiting already; try again in a second.", {"Retry-After": "1"})
-        self.inside += 1
-        slot = RequestSlot(self._leave)
-        try:
-            yield slot
-        finally:
-            slot.leave()
-
-    def _leave(self) -> None:
-        self.inside -= 1
-
-    async def run(self, slot: RequestSlot, task: Callable[[Models], Made]) -> Made:
-        """Runs the task with a worker's models, once a worker is free; returns its result."""
-
-        def work() -> Made:
-            models = self._idle.get()
-            try:
-                return task(models)
-            finally:
-                self._idle.put(models)
-
-        slot.work = self._pool.submit(work)
-        made = asyncio.wrap_future(slot.work)
+        job = _Job(task, Future())
+        with self._lock:
+            if self._count() >= self.slots:
+                self._make_room(client)
+            self._turns.put(client, time.monotonic() + size / BYTES_S, job)
+        self._pool.submit(self._work)
+        made = asyncio.wrap_future(job.future)
         # After the deadline nobody retrieves its exception, which asyncio would report.
         made.add_done_callback(lambda future: future.cancelled() or future.exception())
-        # Shielded, as a running thread's future can't be cancelled; `RequestSlot.leave` waits for it.
-        return await asyncio.shield(made)
+        try:
+            return await asyncio.shield(made)  # a running thread's future can't be cancelled
+        finally:
+            with self._lock:
+                self._turns.discard(client, job)
+            job.future.cancel()
+
+    def _make_room(self, client: str) -> None:
+        full = Problem(429, f"{self.slots} photos are waiting already; try again in a second.", {"Retry-After": "1"})
+        last = self._turns.make_room_for(client)
+        if last is None:
+            raise full
+        last.future.set_exception(full)
+
+    def _work(self) -> None:
+        with self._lock:
+            if not self._turns:  # its client has gone
+                return
+            job, models = self._turns.take(), self._idle.pop()
+            job.future.set_running_or_notify_cancel()
+        try:
+            answer: Answer | BaseException = job.task(models)
+        except BaseException as error:
+            answer = error  # raised where it is awaited
+        with self._lock:
+            self._idle.append(models)
+        if isinstance(answer, BaseException):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)
 
     def close(self) -> None:
         """Starts nothing more; what is running can't be stopped."""

@@ -14,6 +14,9 @@ const REASONS: Record<string, Word> = {
 
 export type Facing = "user" | "environment";
 
+/** A picture of the camera; a `VideoFrame`, where there are some, is not copied until it is in the worker. */
+export type Frame = VideoFrame | ImageBitmap;
+
 export class Webcam {
   private stream: MediaStream | null = null;
 
@@ -51,7 +54,7 @@ export class Webcam {
   }
 
   /** Hands over one picture after the other until it is closed; those that come while one is worked on are left out. */
-  each(work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
+  each(work: (frame: Frame, rate: number) => Promise<void>): Promise<void> {
     const lost = new Promise<never>((_, reject) => {
       this.stream!.getVideoTracks()[0]!.addEventListener("ended", () => reject(new Fault("lost")));
     });
@@ -59,14 +62,14 @@ export class Webcam {
   }
 
   /** As long as it is this stream's turn: the next one's has a loop of its own. */
-  private async run(mine: MediaStream, work: (frame: ImageBitmap, rate: number) => Promise<void>): Promise<void> {
+  private async run(mine: MediaStream, work: (frame: Frame, rate: number) => Promise<void>): Promise<void> {
     let shown = 0, since = performance.now(), rate = 0, next = this.next();
     while (this.stream === mine) {
       await next;
       if (this.stream !== mine) return;
       next = this.next();
       if (document.hidden) continue;
-      await work(await createImageBitmap(this.video), rate);
+      await work("VideoFrame" in self ? new VideoFrame(this.video) : await createImageBitmap(this.video), rate);
       shown++;
       const elapsed = performance.now() - since;
       if (elapsed > 1000) {

@@ -51,7 +51,8 @@ export function save(content: Blob, name: string): void {
 
 /** Shows a bitmap and gives its memory back. */
 export function draw(canvas: HTMLCanvasElement, picture: ImageBitmap): void {
-  [canvas.width, canvas.height] = [picture.width, picture.height];
+  const fits = canvas.width === picture.width && canvas.height === picture.height; // to set them, too, would empty the canvas
+  if (!fits) [canvas.width, canvas.height] = [picture.width, picture.height];
   canvas.getContext("bitmaprenderer")!.transferFromImageBitmap(picture);
 }
 

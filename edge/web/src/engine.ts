@@ -1,5 +1,6 @@
 /** The page's side of the worker: a question, a promise. */
 
+import type { Frame } from "./camera.ts";
 import { Fault, Locked } from "./fault.ts";
 import type { Look } from "./paint.ts";
 import type { Found, Loaded, Request, Where } from "./worker.ts";
@@ -69,7 +70,7 @@ export class Engine {
     return this.ask({ kind: "segment", photo, look, where });
   }
 
-  frame(frame: ImageBitmap, look: Look): Promise<Found> {
+  frame(frame: Frame, look: Look): Promise<Found> {
     return this.ask({ kind: "frame", frame, look }, [frame]);
   }
 

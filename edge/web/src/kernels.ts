@@ -8,6 +8,7 @@ interface Exports extends WebAssembly.Exports {
   bilinear(
     source: number, stride: number, channels: number, width: number, height: number, across: number, down: number, rows: number, out: number,
   ): void;
+  halve(source: number, width: number, height: number, out: number): void;
   keepBest(best: number, scores: number, labels: number, label: number, count: number): void;
   softAlpha(labels: number, width: number, height: number, line: number, out: number): void;
 }
@@ -43,8 +44,17 @@ function taken(run: Exports, at: number, length: number): Bytes {
   return new Uint8Array(run.memory.buffer).slice(at, at + length);
 }
 
-/** Rows of `stride` bytes stretched bilinearly to one place for each of the steps. */
-export function stretched(data: Bytes, stride: number, channels: number, across: Steps, down: Steps): Bytes {
+/** Means of 2x2 pixels of four bytes. */
+export function halved(data: Bytes, width: number, height: number): Bytes {
+  const { run, at } = reserve(data.length, data.length >> 2);
+  const [source, out] = at as [number, number];
+  put(run, source, data);
+  run.halve(source, width, height, out);
+  return taken(run, out, data.length >> 2);
+}
+
+/** Rows of `stride` bytes stretched bilinearly to one place for each of the steps; `half` then takes means of 2x2 pixels of four. */
+export function stretched(data: Bytes, stride: number, channels: number, across: Steps, down: Steps, half: boolean): Bytes {
   const width = across.length / 3, height = down.length / 3, count = width * channels;
   const { run, at } = reserve(data.length, across.byteLength, down.byteLength, 4 * count + 64, count * height);
   const [source, acrossAt, downAt, rows, out] = at as [number, number, number, number, number];
@@ -52,7 +62,9 @@ export function stretched(data: Bytes, stride: number, channels: number, across:
   put(run, acrossAt, across);
   put(run, downAt, down);
   run.bilinear(source, stride, channels, width, height, acrossAt, downAt, rows, out);
-  return taken(run, out, count * height);
+  if (!half) return taken(run, out, count * height);
+  run.halve(out, width, height, out); // in place, as no pixel is written before all four of it are read
+  return taken(run, out, (count * height) >> 2);
 }
 
 /** Which of the planes, stretched, is the highest at each place; the first where two are. */

@@ -68,7 +68,9 @@ export function paste(below: Bytes, photo: Plane, alpha: Bytes, clean: boolean):
     for (let at = runs[i]!; at < end; at++) {
       const share = alpha[at]!;
       if (share === 255) {
-        target[at] = source[at]!;
+        const start = at;
+        while (at + 1 < end && alpha[at + 1] === 255) at++;
+        target.set(source.subarray(start, at + 1), start);
         continue;
       }
       if (clean) colourAt(at - y * width, y, colour);

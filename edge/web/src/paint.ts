@@ -117,7 +117,9 @@ function cutout(photo: Plane, alpha: Bytes): Bytes {
     const y = Math.floor(runs[i]! / width), end = runs[i + 1]!;
     for (let at = runs[i]!; at < end; at++) {
       if (alpha[at] === 255) {
-        target[at] = source[at]!;
+        const start = at;
+        while (at + 1 < end && alpha[at + 1] === 255) at++;
+        target.set(source.subarray(start, at + 1), start);
         continue;
       }
       colourAt(at - y * width, y, colour);

@@ -1,7 +1,7 @@
 /** From a picture to the model's input tensor: `seg_edge/preprocess.py` in the browser, equal to it in every byte. */
 
 import type { TensorInfo } from "./api.ts";
-import { bilinear, byArea, halve, round, type Numbers, type Plane } from "./resize.ts";
+import { bilinear, bilinearHalved, byArea, halve, round, type Numbers, type Plane } from "./resize.ts";
 
 /** Stretches RGB to the model's input, as `resize_to_input` does. */
 export function resizeToInput(picture: Plane, width: number, height: number): Plane {
@@ -12,17 +12,18 @@ export function resizeToInput(picture: Plane, width: number, height: number): Pl
 
 /** Shrinks a picture as `resizeToInput` does; no side may grow. */
 export function shrink(picture: Plane, width: number, height: number): Plane {
-  return halve(resizeNear(picture, 2 * width, 2 * height));
+  return resizeNear(picture, 2 * width, 2 * height, true);
 }
 
-/** Resizes a picture: bilinearly where no side shrinks to less than half, else by area. */
-export function resizeNear(picture: Plane, width: number, height: number): Plane {
+/** Resizes a picture: bilinearly where no side shrinks to less than half, else by area; `half` then takes means of 2x2 pixels. */
+export function resizeNear(picture: Plane, width: number, height: number, half = false): Plane {
   const across = picture.width / width, down = picture.height / height;
   const evenAcross = picture.width % 2 === 0, evenDown = picture.height % 2 === 0;
-  if (Math.min(across, down) >= 2 && evenAcross && evenDown) return resizeNear(halve(picture), width, height);
-  if (across > 2 && evenAcross) return resizeNear(bilinear(picture, picture.width / 2, picture.height), width, height);
-  if (down > 2 && evenDown) return resizeNear(bilinear(picture, picture.width, picture.height / 2), width, height);
+  if (Math.min(across, down) >= 2 && evenAcross && evenDown) return resizeNear(halve(picture), width, height, half);
+  if (across > 2 && evenAcross) return resizeNear(bilinear(picture, picture.width / 2, picture.height), width, height, half);
+  if (down > 2 && evenDown) return resizeNear(bilinear(picture, picture.width, picture.height / 2), width, height, half);
   const shrinks = Math.max(across, down) > 2 && Math.min(across, down) >= 1;
+  if (half) return shrinks ? halve(byArea(picture, width, height)) : bilinearHalved(picture, width, height);
   return shrinks ? byArea(picture, width, height) : bilinear(picture, width, height);
 }
 

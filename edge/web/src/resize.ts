@@ -5,7 +5,7 @@
  * each of the two sums is cut off, not rounded; areas are summed in 32-bit floats, along the row first.
  */
 
-import { stretched, type Steps } from "./kernels.ts";
+import { halved, stretched, type Steps } from "./kernels.ts";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 export type Floats = Float32Array<ArrayBuffer>;
@@ -65,14 +65,24 @@ export function bilinear(picture: Plane, width: number, height: number): Plane {
   if (picture.width === width && picture.height === height) return picture;
   if (picture.width === 2 * width && picture.height === 2 * height) return halve(picture); // as OpenCV does
   const across = stepsOf(picture.width, width, channels), down = stepsOf(picture.height, height, null);
-  return { data: stretched(picture.data, picture.width * channels, channels, across, down), width, height, channels };
+  return { data: stretched(picture.data, picture.width * channels, channels, across, down, false), width, height, channels };
+}
+
+/** `halve(bilinear(picture, width, height))`, where it can be without copying what is between. */
+export function bilinearHalved(picture: Plane, width: number, height: number): Plane {
+  const { channels } = picture;
+  const isWhole = picture.width % width === 0 && picture.height % height === 0;
+  if (isWhole || channels !== 4) return halve(bilinear(picture, width, height));
+  const across = stepsOf(picture.width, width, channels), down = stepsOf(picture.height, height, null);
+  const data = stretched(picture.data, picture.width * channels, channels, across, down, true);
+  return { data, width: width / 2, height: height / 2, channels };
 }
 
 /** Means of 2x2 pixels; both sides must be even. */
 export function halve(picture: Plane): Plane {
-  if (picture.channels === 4) return halvePixels(picture);
-  const { data, channels } = picture;
-  const width = picture.width >> 1, height = picture.height >> 1, stride = picture.width * channels;
+  const { data, channels } = picture, width = picture.width >> 1, height = picture.height >> 1;
+  if (channels === 4) return { data: halved(data, picture.width, picture.height), width, height, channels };
+  const stride = picture.width * channels;
   const result = new Uint8Array(width * height * channels);
   for (let y = 0, at = 0; y < height; y++) {
     let a = 2 * y * stride;
@@ -83,21 +93,6 @@ export function halve(picture: Plane): Plane {
     }
   }
   return { data: result, width, height, channels };
-}
-
-/** The same of four channels: two of them, with eight bits free above each, are added at once. */
-function halvePixels({ data, ...size }: Plane): Plane {
-  const source = pixelsOf(data), width = size.width >> 1, height = size.height >> 1, pixels = new Uint32Array(width * height);
-  const EVEN = 0x00ff00ff, TWO = 0x00020002;
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0, a = 2 * y * size.width; x < width; x++, a += 2, at++) {
-      const p = source[a]!, q = source[a + 1]!, r = source[a + size.width]!, s = source[a + size.width + 1]!;
-      const even = (p & EVEN) + (q & EVEN) + (r & EVEN) + (s & EVEN) + TWO;
-      const odd = ((p >>> 8) & EVEN) + ((q >>> 8) & EVEN) + ((r >>> 8) & EVEN) + ((s >>> 8) & EVEN) + TWO;
-      pixels[at] = ((even >>> 2) & EVEN) | (((odd >>> 2) & EVEN) << 8);
-    }
-  }
-  return { data: new Uint8Array(pixels.buffer), width, height, channels: 4 };
 }
 
 /** Bytes of four channels as one number a pixel. */

@@ -25,6 +25,7 @@ export class Strip {
 
   add(file: File): Photo {
     const photo = { file, thumbnail: make("canvas") };
+    photo.thumbnail.width = photo.thumbnail.height; // a square until the photo is known
     this.photos.push(photo);
     return photo;
   }

@@ -1,6 +1,7 @@
 /** The worker: pictures come in, answers go out; the page stays quick meanwhile. */
 
 import { ask, type Listing, type ModelInfo } from "./api.ts";
+import type { Frame } from "./camera.ts";
 import { megabytes } from "./dom.ts";
 import { Fault, Locked } from "./fault.ts";
 import { marked } from "./mark.ts";
@@ -43,7 +44,7 @@ export type Request =
   | { readonly kind: "thumbnail"; readonly photo: Blob }
   | { readonly kind: "background"; readonly picture: Blob | null }
   | { readonly kind: "segment"; readonly photo: Blob; readonly look: Look; readonly where: Where }
-  | { readonly kind: "frame"; readonly frame: ImageBitmap; readonly look: Look }
+  | { readonly kind: "frame"; readonly frame: Frame; readonly look: Look }
   | { readonly kind: "paint"; readonly look: Look }
   | { readonly kind: "save"; readonly look: Look; readonly type: string }
   | { readonly kind: "make"; readonly photo: Blob; readonly look: Look; readonly where: Where; readonly type: string }
@@ -121,13 +122,29 @@ async function strangerOf(photo: Blob): Promise<Word> {
   return /<svg[\s>]/.test(head) ? "undecodableSvg" : "undecodable";
 }
 
-function pixelsOf(picture: ImageBitmap, orientation: number, fullWidth: number, fullHeight: number, scale: number): Plane {
+function pixelsOf(picture: Frame, orientation: number, fullWidth: number, fullHeight: number, scale: number): Plane {
   const [width, height] = [fullWidth, fullHeight].map((side) => Math.max(1, Math.floor(side * scale))) as [number, number];
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
   drawUpright(context, picture, orientation, width, height);
   picture.close();
   const data = new Uint8Array(context.getImageData(0, 0, width, height).data.buffer);
+  return { data, width, height, channels: 4 };
+}
+
+/** The same of a camera's picture, without a canvas where the browser can. */
+async function pixelsOfFrame(frame: Frame): Promise<Plane> {
+  if (frame instanceof ImageBitmap) return pixelsOf(frame, 1, frame.width, frame.height, 1);
+  const [width, height] = [frame.displayWidth, frame.displayHeight], { visibleRect, format } = frame, wanted = { format: "RGBA" } as const;
+  const turned = frame as { rotation?: number; flip?: boolean }; // not in TypeScript's library yet
+  const asStored = visibleRect?.width === width && visibleRect.height === height && !turned.rotation && !turned.flip;
+  // A browser that can't convert ignores what is wanted.
+  if (!asStored || !format || format.startsWith("BGR") || frame.allocationSize(wanted) !== 4 * width * height) {
+    return pixelsOf(frame, 1, width, height, 1);
+  }
+  const data = new Uint8Array(4 * width * height);
+  await frame.copyTo(data, wanted);
+  frame.close();
   return { data, width, height, channels: 4 };
 }
 
@@ -190,15 +207,16 @@ async function understand(photo: Blob, where: Where): Promise<Answer & Picture> 
   return { ...picture, scene, timing: where ? timing : { decode: decoded, ...timing } };
 }
 
-function canvasOf(data: Bytes, width: number, height: number): OffscreenCanvas {
-  const canvas = new OffscreenCanvas(width, height);
+function canvasOf(data: Bytes, width: number, height: number, canvas = new OffscreenCanvas(width, height)): OffscreenCanvas {
   canvas.getContext("2d")!.putImageData(new ImageData(new Uint8ClampedArray(data.buffer), width, height), 0, 0);
   return canvas;
 }
 
 function bitmapOf({ data, width, height }: Plane): ImageBitmap {
-  return canvasOf(data, width, height).transferToImageBitmap();
+  if (shown?.width !== width || shown.height !== height) shown = new OffscreenCanvas(width, height);
+  return canvasOf(data, width, height, shown).transferToImageBitmap();
 }
+let shown: OffscreenCanvas | null = null; // of a camera's pictures one canvas, which is empty again each time
 
 /** The picture of a scene; a background that doesn't fit is scaled once for many frames. */
 async function painted(scene: Scene, look: Look): Promise<Plane> {
@@ -252,7 +270,7 @@ async function handle(request: Request): Promise<unknown> {
     }
     case "frame": {
       const { frame } = request, began = performance.now();
-      const plane = pixelsOf(frame, 1, frame.width, frame.height, 1);
+      const plane = await pixelsOfFrame(frame);
       const decoded = performance.now() - began, { scene, timing } = await segmentHere(plane, null, false);
       return found({ scene, timing: { decode: decoded, ...timing } }, request.look, null, null);
     }

@@ -247,6 +247,12 @@ def test_a_form_is_answered_with_how_to_send(client: TestClient) -> None:
     assert client.post("/v1/segment", content=PNG, headers={"Content-Type": "Multipart/Form-Data"}).status_code == 415
 
 
+def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
+    answer = client.post("/v1/segment", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 415
+    assert "Content-Encoding" in answer.json()["detail"]
+
+
 def test_other_addresses_and_methods_are_refused_in_the_same_form(client: TestClient) -> None:
     for answer, status in ((client.get("/nothing"), 404), (client.get("/v1/segment"), 405), (client.put("/"), 405)):
         assert answer.status_code == status

@@ -251,11 +251,12 @@ def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None
     assert kept is connection.sock
 
 
-def test_more_connections_than_there_may_be_are_hung_up_on(hasty: int) -> None:
+def test_of_more_connections_than_there_may_be_the_oldest_that_is_idle_is_hung_up_on(hasty: int) -> None:
     with ExitStack() as stack:
-        for _ in range(8):
-            stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=60)).sendall(HEALTH)
-        assert talk(hasty, b"") == b""
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=60)) for _ in range(9)]
+        assert clients[0].recv(100) == b""
+        clients[8].sendall(HEALTH)
+        assert clients[8].recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_broken_requests_write_nothing(start: Callable[..., Server], models: tuple[str, str]) -> None:
@@ -289,6 +290,44 @@ def test_broken_requests_are_refused(live: Server) -> None:
         said = talk(live.port, content)
         assert said.startswith(b"HTTP/1.1 400 ")
         assert b"application/problem+json" in said
+
+
+POST = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 408),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nhello", 408),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 60_000, 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + b"X: y\r\n" * 5000, 400),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Expect: 100-continue\r\nContent-Length: 400000000\r\n\r\n", 413),
+        (POST + b"Content-Length: -5\r\n\r\n", 400),
+        (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
+        (POST + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        (POST + b"Host: localhost\r\n\r\n", 400),
+        (POST + b"X: a\0b\r\n\r\n", 400),
+        (POST + b"X: " + b"y" * 1_000_000 + b"\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"CONNECT evil.example:80 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
+        (b"TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
+    ],
+)
+def test_requests_that_no_browser_sends_get_a_reason(live: Server, content: bytes, status: int) -> None:
+    said = talk(live.port, content)
+    assert said.startswith(b"HTTP/1.1 %d " % status)
+    assert b"application/problem+json" in said
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(live: Server) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=60) as client:
+        client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(PNG))
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
+        client.sendall(PNG)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_it_still_answers_after_all_that_and_ends_in_order(live: Server) -> None:
@@ -376,6 +415,30 @@ def test_an_unfinished_upload_is_answered_on_shutdown(
     logged = running.process.stderr.read()  # `communicate` would miss what was read along with the address
     assert "Traceback" not in logged
     assert logged.count("\n") == 1  # which models there are
+
+
+def test_it_ends_in_time_whatever_its_clients_do(start: Callable[..., Server], models: tuple[str, str]) -> None:
+    running = start("--model", models[0], "--workers", "1")
+    photo = cv2.imencode(".png", noise((1000, 1500)))[1].tobytes()
+    with ExitStack() as stack:
+
+        def say(content: bytes) -> socket.socket:
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", running.port))
+            client.sendall(content)
+            return stack.enter_context(client)
+
+        say(b"")
+        say(HALF)
+        say(HEALTH).recv(1000)  # idle between two requests
+        say(UNREAD)
+        say(HEAD % 100_000 + PNG[:10])
+        say(HEAD.replace(b"segment", b"segment?output=cutout") % len(photo) + photo).recv(100)  # a slow reader
+        running.process.terminate()
+        assert running.process.wait(SHUTDOWN_S + 15) in (0, -signal.SIGTERM)  # for ever otherwise; the rest is load
+    assert running.process.stderr
+    assert "Traceback" not in running.process.stderr.read()
 
 
 ENDLESS = """

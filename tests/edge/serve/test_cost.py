@@ -38,13 +38,28 @@ def scans(frame: np.ndarray, count: int) -> bytes:
     return whole[:-2] + last * count + whole[-2:]
 
 
+def sized(content: bytes, size_wh: tuple[int, int]) -> bytes:
+    """A JPEG whose header says another size."""
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", *size_wh[::-1]) + content[at + 4 :]
+
+
+def tables(content: bytes, count: int) -> bytes:
+    """A JPEG with segments full of quantisation tables before the first of its own."""
+    segment = b"\xff\xdb" + struct.pack(">H", 2 + 65 * 1000) + (b"\0" + bytes([1]) * 64) * 1000
+    return content[:2] + segment * count + content[2:]
+
+
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(size_wh: tuple[int, int], depth: int, rows: bytes, interlaced: int = 0, text: int = 0) -> bytes:
+def png(
+    size_wh: tuple[int, int], depth: int, rows: bytes, interlaced: int = 0, text: int = 0, profile: bytes = b""
+) -> bytes:
     header = struct.pack(">IIBBBBB", *size_wh, depth, 6, 0, 0, interlaced)
     texts = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20), 9)) * text
+    texts += chunk(b"iCCP", b"a\0\0" + zlib.compress(profile, 9)) if profile else b""
     body = chunk(b"IDAT", zlib.compress(rows, 9))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + texts + body + chunk(b"IEND", b"")
 
@@ -58,10 +73,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "interlaced PNG that inflates past its picture": lambda: png((10, 10), 8, bytes(200_000_000), 1),
     "PNG of inflating texts": lambda: png((64, 64), 8, bytes(64 * 257), text=90),
     "PNG of 16 bits with alpha": lambda: png((WIDTH, HEIGHT), 16, rows(16)),
+    "interlaced PNG of 16 bits that inflates past its picture": lambda: png((10, 10), 16, bytes(200_000_000), 1),
+    "PNG with a profile that inflates": lambda: png((10, 10), 8, bytes(410), profile=bytes(50_000_000)),
     "PNG of one colour": lambda: encode(".png", FLAT),
     "PNG of noise": lambda: encode(".png", NOISE),
     "JPEG of many scans": lambda: scans(photo(), 90),
     "JPEG of many empty scans": lambda: scans(FLAT, 90),
+    "JPEG of more pixels than it has data": lambda: sized(encode(".jpg", FLAT[:64, :64]), (WIDTH, HEIGHT)),
+    "JPEG of many tables": lambda: tables(encode(".jpg", FLAT), 200),
     "JPEG of noise": lambda: encode(".jpg", NOISE, cv2.IMWRITE_JPEG_QUALITY, 100, *PROGRESSIVE),
     "WebP of noise": lambda: encode(".webp", NOISE, cv2.IMWRITE_WEBP_QUALITY, 100),
     "lossless WebP of noise": lambda: encode(".webp", NOISE, cv2.IMWRITE_WEBP_QUALITY, 101),

@@ -189,8 +189,14 @@ EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
 
 def turned_photo(kind: str, frame: np.ndarray, orientation: int) -> bytes:
     """A photo whose EXIF says that it is to be turned."""
-    content = cv2.imencode(f".{kind}", frame, [cv2.IMWRITE_WEBP_QUALITY, 101] if kind == "webp" else [])[1].tobytes()
     exif = EXIF % orientation
+    if kind == "avif":
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(frame[..., ::-1]).save(file, "AVIF", quality=100, subsampling="4:4:4", speed=10, exif=exif)
+        return file.getvalue()
+    content = cv2.imencode(f".{kind}", frame, [cv2.IMWRITE_WEBP_QUALITY, 101] if kind == "webp" else [])[1].tobytes()
     if kind == "jpg":
         return content[:2] + b"\xff\xe1" + (len(exif) + 8).to_bytes(2) + b"Exif\0\0" + exif + content[2:]
     if kind == "png":
@@ -202,7 +208,7 @@ def turned_photo(kind: str, frame: np.ndarray, orientation: int) -> bytes:
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif"])
 def test_a_turned_photo_is_upright_as_in_python(
     visit: Callable[..., Page], server: Server, kind: str, tmp_path: Path
 ) -> None:
