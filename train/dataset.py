@@ -231,7 +231,7 @@ def training_stream(
         .enumerate()
         .skip(skip_batches * batch)
         .shard(context.num_input_pipelines, context.input_pipeline_id)
-        .map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(tf.autograph.experimental.do_not_convert(vary), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(context.get_per_replica_batch_size(batch), drop_remainder=True)
         .prefetch(2)
     )

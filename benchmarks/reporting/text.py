@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchmarks import history
 from benchmarks.reporting import plots
-from benchmarks.reporting.document import Accuracy, Document, Figures
+from benchmarks.reporting.accuracy import describe_accuracy, describe_pareto
+from benchmarks.reporting.curves import describe_curve
+from benchmarks.reporting.document import Document
 from benchmarks.reporting.tables import (
     NONE,
     ROLES,
@@ -25,13 +27,6 @@ from seg_edge.apps.bench.rounds import STAGES
 
 TITLE = "seg-edge: how small, how fast, how accurate"
 BOARDS = ("Raspberry Pi 4", "Raspberry Pi 5")
-SHARES = {"0.0": "all", "0.1": "a tenth or more", "0.2": "a fifth or more"}
-SCORES = {
-    "mean_dice": "mean Dice",
-    "mean_photo_dice": "mean over photos",
-    "mean_iou": "IoU",
-    "boundary_f": "boundary F",
-}
 GLOSSARY = """
 - **Dice**: twice the pixels that the mask and the true mask share, over the pixels of both: 1 for the same mask, 0 for
   nothing in common. Here per class over the pixels of all photos, then the mean of the classes.
@@ -78,8 +73,8 @@ def report(
         "How fast": _for_each(results, _latency),
         "Where the milliseconds of a frame go": _for_each(results, _stages),
         "Cold start and memory": _for_each(results, _cold_start),
-        "How accurate": _for_each(results, _accuracy),
-        "What accuracy costs": _pareto(results, folder),
+        "How accurate": _for_each(results, describe_accuracy),
+        "What accuracy costs": describe_pareto(results, folder),
         "Flicker": _for_each(results, _flicker),
         "How cost grows": _for_each(results, _growth),
         "From run to run": _history(runs, folder),
@@ -181,70 +176,6 @@ def _cold_start(result: Document) -> list[str]:
     return [markdown_table(heads, rows)] if rows else []
 
 
-def _accuracy(result: Document) -> list[str]:
-    blocks = []
-    for suite in result.accuracy:
-        classes = suite.classes[1:] if len(suite.classes) > 2 else []
-        agrees = any(figures.agreement for figures in suite.models.values())
-        rows = []
-        for name in result.ordered(suite.models):
-            figures = suite.models[name]
-            cells = [_score(figures, key) for key in SCORES]
-            cells += [with_interval((figures.dice.get(known), None, None)) for known in classes]
-            if agrees:
-                same = figures.agreement
-                cells += [
-                    percent(same.same_pixels if same else None),
-                    with_interval((same.mean_dice if same else None, None, None)),
-                ]
-            rows.append([name, *cells])
-        heads = ["model", *SCORES.values(), *(f"Dice, {known}" for known in classes)]
-        heads += ["same pixels as the full model", "Dice with it"] if agrees else []
-        title = f"{suite.photos} photos of {suite.data} ({', '.join(suite.classes[1:])})"
-        blocks += [f"**{escape(title)}**", markdown_table(heads, rows), *_by_foreground_share(result, suite)]
-    return blocks
-
-
-def _by_foreground_share(result: Document, suite: Accuracy) -> list[str]:
-    every = [figures.by_foreground_share for figures in suite.models.values()]
-    shares = {share: text for share, text in SHARES.items() if any(share in parts for parts in every)}
-    photos = [max(parts[share].photos for parts in every if share in parts) for share in shares]
-    rows = []
-    for name in result.ordered(suite.models):
-        parts = suite.models[name].by_foreground_share
-        rows.append([name, *(_score(parts[share], "mean_dice") if share in parts else NONE for share in shares)])
-    heads = [f"{text} ({count} photos)" for text, count in zip(shares.values(), photos, strict=True)]
-    return ["Mean Dice by the share of the photo that the foreground fills:", markdown_table(["model", *heads], rows)]
-
-
-def _pareto(results: Sequence[Document], folder: Path) -> list[str]:
-    blocks = []
-    for index, result in enumerate(results):
-        threads = result.threads[0]
-        for place, suite in enumerate(result.accuracy):
-            for cost in (f"time / reference, {thread_count(threads)}", "file, MB"):
-                found = (_spot(result, suite, name, None if cost == "file, MB" else threads) for name in suite.models)
-                spots = [spot for spot in found if spot]
-                if spots:
-                    path = f"plots/pareto-{index}-{place}-{'size' if cost == 'file, MB' else 'time'}.svg"
-                    plots.draw_pareto(folder / path, spots, cost, f"mean Dice, {plots.short_name(suite.data)}")
-                    blocks.append(f"![Dice over {cost}: {escape(suite.data)}, {escape(result.title)}]({path})")
-    text = "Up is more accurate, left is cheaper; nothing beats the models on the dashed line in both."
-    return [text, *blocks] if blocks else []
-
-
-def _spot(result: Document, suite: Accuracy, name: str, threads: int | None) -> plots.Spot | None:
-    """A model in the plot over time, or without `threads` over size."""
-    about, figures = result.models[name], suite.models[name]
-    entry = result.timed(name, threads) if threads else None
-    quality = figures.mean_dice
-    if quality is None or not (entry if threads else about.bytes):
-        return None
-    size = (about.bytes or 0) / 1e6
-    cost, cost_range = (entry.ratio.median, entry.ratio.interval) if entry else (size, (size, size))
-    return plots.Spot(name, about.role, cost, cost_range, quality, figures.interval("mean_dice") or (quality, quality))
-
-
 def _flicker(result: Document) -> list[str]:
     clips = result.flicker
     names = result.ordered(dict.fromkeys(name for clip in clips for name in clip.models))
@@ -254,16 +185,7 @@ def _flicker(result: Document) -> list[str]:
 
 
 def _growth(result: Document) -> list[str]:
-    blocks = []
-    for curve in result.scale:
-        fit = curve.fit.text + ("" if curve.fit.r2 is None else f" (R² {curve.fit.r2:.3f})")
-        rows = [
-            [f"{point.x:,g}", number(point.y), f"{number(point.p5)}–{number(point.p95)}", str(point.n)]
-            for point in curve.points
-        ]
-        heads = (curve.unit_x, f"{curve.y}, {curve.unit_y}", "5–95 %", "samples")
-        blocks += [f"**{escape(curve.name)}**: {escape(fit)}.", markdown_table(heads, rows)]
-    return blocks
+    return [block for curve in result.scale for block in describe_curve(curve)]
 
 
 def _history(runs: Mapping[str, Sequence[history.Row]], folder: Path) -> list[str]:
@@ -342,8 +264,3 @@ def _unmeasured(results: Sequence[Document]) -> list[str]:
 def _times(result: Document, name: str, threads: int) -> str:
     entry = result.timed(name, threads)
     return with_interval((entry.ratio.median, *entry.ratio.interval) if entry else None)
-
-
-def _score(figures: Figures, score: str) -> str:
-    low, high = figures.interval(score) or (None, None)
-    return with_interval((getattr(figures, score), low, high))

@@ -27,7 +27,8 @@ import numpy as np
 import typer
 
 from benchmarks.growth import Samples, describe_speedup, line, medians, power_law
-from benchmarks.reporting.tables import markdown_table, number
+from benchmarks.reporting import document
+from benchmarks.reporting.curves import describe_curve
 from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.apps.bench.document import describe_machine
 from seg_edge.apps.bench.text import headline
@@ -272,13 +273,7 @@ def _scaled(size_wh: tuple[int, int], megapixels: float) -> tuple[int, int]:
 
 def show(curve: Curve) -> str:
     """A curve as Markdown: its law, and a table of its points."""
-    rows = [
-        [f"{p['x']:,g}", number(p["y"]), f"{number(p['p5'])}–{number(p['p95'])}", str(p["n"])] for p in curve["points"]
-    ]
-    r2 = curve["fit"]["r2"]
-    law = curve["fit"]["text"] + ("" if r2 is None else f" (R² {r2:.3f})")
-    heads = (curve["unit_x"], f"{curve['y']}, {curve['unit_y']}", "5–95 %", "samples")
-    return f"**{curve['name']}**: {law}.\n\n{markdown_table(heads, rows)}"
+    return "\n\n".join(describe_curve(document.Curve.model_validate(curve)))
 
 
 def main(
@@ -290,10 +285,10 @@ def main(
     with exit_codes():
         with watch.watching():
             curves, missing = measure_scale(quick, lambda text: typer.echo(text, err=True))
-        document = {"machine": describe_machine(), "watch": watch.verdict(), "quick": quick, "curves": curves}
+        result = {"machine": describe_machine(), "watch": watch.verdict(), "quick": quick, "curves": curves}
         if out:
-            write_file(out, json.dumps(document, indent=1).encode())
-        typer.echo(f"{headline(document)}; medians")
+            write_file(out, json.dumps(result, indent=1).encode())
+        typer.echo(f"{headline(result)}; medians")
         for text in [*map(show, curves), *missing]:
             typer.echo(f"\n{text}")
 

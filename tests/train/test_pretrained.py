@@ -109,7 +109,7 @@ def test_each_layer_matches_numpy(portrait: np.ndarray) -> None:
     for name, mine, theirs in zip(names, ours, expected, strict=True):
         inside = np.s_[..., 3:-3, 3:-3]  # at the border ours is padded with black
         found = mine.numpy()[0].transpose(2, 0, 1)[inside]
-        assert found == pytest.approx(theirs[inside], abs=2e-4), name
+        np.testing.assert_allclose(found, theirs[inside], rtol=0, atol=2e-4, err_msg=name)
 
 
 def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:

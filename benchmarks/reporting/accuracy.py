@@ -1,0 +1,89 @@
+"""The report's sections on accuracy: scores, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.reporting import plots
+from benchmarks.reporting.document import Accuracy, Document, Figures
+from benchmarks.reporting.tables import NONE, escape, markdown_table, percent, thread_count, with_interval
+
+SHARES = {"0.0": "all", "0.1": "a tenth or more", "0.2": "a fifth or more"}
+SCORES = {
+    "mean_dice": "mean Dice",
+    "mean_photo_dice": "mean over photos",
+    "mean_iou": "IoU",
+    "boundary_f": "boundary F",
+}
+
+
+def describe_accuracy(result: Document) -> list[str]:
+    """The scores of every model on each folder of photos, and by how much of a photo is foreground."""
+    blocks = []
+    for suite in result.accuracy:
+        classes = suite.classes[1:] if len(suite.classes) > 2 else []
+        agrees = any(figures.agreement for figures in suite.models.values())
+        rows = []
+        for name in result.ordered(suite.models):
+            figures = suite.models[name]
+            cells = [_score(figures, key) for key in SCORES]
+            cells += [with_interval((figures.dice.get(known), None, None)) for known in classes]
+            if agrees:
+                same = figures.agreement
+                cells += [
+                    percent(same.same_pixels if same else None),
+                    with_interval((same.mean_dice if same else None, None, None)),
+                ]
+            rows.append([name, *cells])
+        heads = ["model", *SCORES.values(), *(f"Dice, {known}" for known in classes)]
+        heads += ["same pixels as the full model", "Dice with it"] if agrees else []
+        title = f"{suite.photos} photos of {suite.data} ({', '.join(suite.classes[1:])})"
+        blocks += [f"**{escape(title)}**", markdown_table(heads, rows), *_by_foreground_share(result, suite)]
+    return blocks
+
+
+def _by_foreground_share(result: Document, suite: Accuracy) -> list[str]:
+    every = [figures.by_foreground_share for figures in suite.models.values()]
+    shares = {share: text for share, text in SHARES.items() if any(share in parts for parts in every)}
+    photos = [max(parts[share].photos for parts in every if share in parts) for share in shares]
+    rows = []
+    for name in result.ordered(suite.models):
+        parts = suite.models[name].by_foreground_share
+        rows.append([name, *(_score(parts[share], "mean_dice") if share in parts else NONE for share in shares)])
+    heads = [f"{text} ({count} photos)" for text, count in zip(shares.values(), photos, strict=True)]
+    return ["Mean Dice by the share of the photo that the foreground fills:", markdown_table(["model", *heads], rows)]
+
+
+def describe_pareto(results: Sequence[Document], folder: Path) -> list[str]:
+    """Accuracy over time and over file size; the plots are written to `plots/` in `folder`."""
+    blocks = []
+    for index, result in enumerate(results):
+        threads = result.threads[0]
+        for place, suite in enumerate(result.accuracy):
+            for cost in (f"time / reference, {thread_count(threads)}", "file, MB"):
+                found = (_spot(result, suite, name, None if cost == "file, MB" else threads) for name in suite.models)
+                spots = [spot for spot in found if spot]
+                if spots:
+                    path = f"plots/pareto-{index}-{place}-{'size' if cost == 'file, MB' else 'time'}.svg"
+                    plots.draw_pareto(folder / path, spots, cost, f"mean Dice, {plots.short_name(suite.data)}")
+                    blocks.append(f"![Dice over {cost}: {escape(suite.data)}, {escape(result.title)}]({path})")
+    text = "Up is more accurate, left is cheaper; nothing beats the models on the dashed line in both."
+    return [text, *blocks] if blocks else []
+
+
+def _spot(result: Document, suite: Accuracy, name: str, threads: int | None) -> plots.Spot | None:
+    """A model in the plot over time, or without `threads` over size."""
+    about, figures = result.models[name], suite.models[name]
+    entry = result.timed(name, threads) if threads else None
+    quality = figures.mean_dice
+    if quality is None or not (entry if threads else about.bytes):
+        return None
+    size = (about.bytes or 0) / 1e6
+    cost, cost_range = (entry.ratio.median, entry.ratio.interval) if entry else (size, (size, size))
+    return plots.Spot(name, about.role, cost, cost_range, quality, figures.interval("mean_dice") or (quality, quality))
+
+
+def _score(figures: Figures, score: str) -> str:
+    low, high = figures.interval(score) or (None, None)
+    return with_interval((getattr(figures, score), low, high))
