@@ -45,7 +45,7 @@ def decode_planes(data: np.ndarray) -> np.ndarray | None:
     one = {_BITS: bits, _PHOTOMETRIC: _BLACK_IS_0, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _SAMPLE_FORMAT: 1}
     for tag, value in one.items():
         tags.rewrite(data, tag, value)
-    planes = []
+    planes: list[np.ndarray] = []
     for plane in range(samples):
         for tag, ((kind, _, at), values) in parts.items():
             count = len(values) // samples
@@ -54,9 +54,10 @@ def decode_planes(data: np.ndarray) -> np.ndarray | None:
             else:
                 tags.rewrite(data, tag, at + plane * count * {_SHORT: 2, _LONG: 4}[kind], kind, count)
         with without_native_log():
-            planes.append(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
-        if planes[-1] is None or planes[-1].dtype != (np.uint8 if bits == 8 else np.uint16):
+            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if image is None or image.dtype != (np.uint8 if bits == 8 else np.uint16):
             raise ValueError("is damaged, or has planes that can't be decoded; save it anew as PNG")
+        planes.append(image)
     if deep:
         return cv2.merge([planes[2], planes[1], planes[0], *planes[3:]])
     grey, alpha = planes
