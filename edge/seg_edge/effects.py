@@ -108,8 +108,8 @@ def parse_background(text: str) -> tuple[int, int, int] | str | Path:
     """What `--background` says: an RGB colour, `transparent`, or else the file of a picture."""
     if text == TRANSPARENT:
         return text
-    if re.fullmatch("#[0-9a-fA-F]{6}", text):
-        red, green, blue = bytes.fromhex(text[1:])
+    if re.fullmatch("#([0-9a-fA-F]{3}){1,2}", text):
+        red, green, blue = bytes.fromhex(text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:]))
         return red, green, blue
     return COLOURS.get(text) or Path(text)
 

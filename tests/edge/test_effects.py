@@ -272,6 +272,7 @@ def test_a_transparent_background_is_the_cutout() -> None:
         ("white", (255, 255, 255)),
         ("black", (0, 0, 0)),
         ("#FF8000", (255, 128, 0)),
+        ("#f80", (255, 136, 0)),
         ("transparent", "transparent"),
         ("beach.jpg", Path("beach.jpg")),
         ("#ff80", Path("#ff80")),

@@ -40,6 +40,7 @@ WORKERS = 3
 # decodes twice, PNG and TIFF may have 16 bits or transparency, HEIC, AVIF and inks go through another library.
 JPEG_BYTES, PROGRESSIVE_BYTES, OTHER_BYTES = 7, 10, 14
 WEBP_BYTES, SHARP_WEBP_BYTES = 4, 26  # beside it, for its encoder: with loss, and without or with transparency
+BACKGROUND_BYTES = 3  # beside them, for a background picture that is shrunk to the photo
 USABLE_SHARE = 0.8  # of the memory that is free when the command starts
 
 
@@ -57,7 +58,11 @@ def segment_photos(
     inputs = {job.photo.absolute() for job in jobs} | others
     keep_freed_memory()
     free = available_bytes()
-    budget = options.memory_bytes or (int(free * USABLE_SHARE) if free else 1 << 30)
+    background = options.settings.background
+    held = background.nbytes if isinstance(background, np.ndarray) else 0  # all the time; what is free is without it
+    budget = (
+        max(0, options.memory_bytes - held) if options.memory_bytes else int(free * USABLE_SHARE) if free else 1 << 30
+    )
     pending: deque[tuple[Future[PhotoResult], int]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         for job in jobs:
@@ -87,6 +92,8 @@ def _bytes_needed(job: PhotoJob, options: ImageOptions) -> int:
         if options.suffix == ".webp":
             sharp = options.settings.transparent or options.settings.effect in SHARP
             each += SHARP_WEBP_BYTES if sharp else WEBP_BYTES
+        if isinstance(options.settings.background, np.ndarray):
+            each += BACKGROUND_BYTES
         return header.size_wh[0] * header.size_wh[1] * each + job.photo.stat().st_size
     except (PhotoError, OSError):
         return 0

@@ -94,11 +94,15 @@ class ImageReport:
 
 def _left_out(entries: Counter[str], results: int) -> str:
     """`5 pictures that seg-edge made, 2 folders (--recursive reads them), 3 .mov and 1 .txt (no photos)`."""
+    from seg_edge.photo.find import NO_SUFFIX
+
     counts = dict(entries)
     parts = [f"{results} {'pictures' if results > 1 else 'picture'} that seg-edge made"] if results else []
     for what, why in (("folder", " (--recursive reads them)"), ("linked folder", ""), ("hidden file", "")):
         number = counts.pop(what, 0)
         parts += [f"{number} {what}{'s' if number > 1 else ''}{why}"] if number else []
+    number = counts.pop(NO_SUFFIX, 0)
+    counts[NO_SUFFIX.replace("file", "files") if number > 1 else NO_SUFFIX] = number
     others = [f"{number} {kind}" for kind, number in sorted(counts.items(), key=lambda pair: -pair[1]) if number]
     parts += [f"{', '.join(others)} (no photos)"] if others else []
     return ", ".join(parts)

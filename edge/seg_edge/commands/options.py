@@ -133,6 +133,8 @@ def effect_settings(
 
         picture: Background = first_picture(backdrop)
     else:
+        if isinstance(behind, Path) and not behind.suffix and not behind.exists():
+            raise UsageError(f"--background {background} is no file, nor white, black, green, transparent or #rrggbb.")
         picture = read_photo(behind) if isinstance(behind, Path) else behind
     return EffectSettings(effect, picture, blur_strength, only, min_area, fill_holes)
 

@@ -16,6 +16,7 @@ from seg_edge.photo.header import PhotoHeader
 from seg_edge.photo.heif import decode_heif
 from seg_edge.photo.png import essential_png, transparent_shade
 from seg_edge.photo.tiff_alpha import decode_grey_alpha
+from seg_edge.photo.tiff_planes import decode_planes
 from seg_edge.system.native_log import without_native_log
 
 # EXIF 2.3, tag 0x0112: what turns the stored picture upright.
@@ -82,8 +83,11 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         image = cmyk_to_srgb(io.BytesIO(data.data), header.format, header.icc_profile)
         if image is not None:
             return image
-    if header.format == "TIFF" and (image := decode_grey_alpha(data)) is not None:
-        return image
+    if header.format == "TIFF":
+        image = decode_planes(data)
+        image = decode_grey_alpha(data) if image is None else image
+        if image is not None:
+            return image
     with without_native_log():
         # UNCHANGED is never turned, and the only flag that keeps alpha.
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
@@ -94,6 +98,8 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         opaque = 255 if grey.dtype == np.uint8 else 65535
         alpha = np.where(grey == shade, 0, opaque).astype(grey.dtype)  # OpenCV drops it
         image = cv2.merge([grey, grey, grey, alpha])
+    if header.inverted:
+        cv2.bitwise_not(image, image)
     if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"has samples of {image.dtype}; save it with 8 or 16 bits a channel")
     return image

@@ -19,6 +19,7 @@ PHOTO_SUFFIXES: frozenset[str] = frozenset(
         *(".heic", ".heif", ".hif", ".avif"),
     }
 )
+NO_SUFFIX = "file without a suffix"
 LOOKED_FOR = f"looked for {' '.join(sorted(PHOTO_SUFFIXES))}"
 
 
@@ -119,7 +120,7 @@ def is_photo_name(name: str) -> bool:
 
 
 def _kind(name: str) -> str:
-    return os.path.splitext(name)[1].lower()[:20] or "file without a suffix"
+    return os.path.splitext(name)[1].lower()[:20] or NO_SUFFIX
 
 
 def natural_order(path: Path) -> tuple[list[list[str | int]], str]:

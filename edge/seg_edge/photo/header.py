@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from seg_edge.photo.tiff_tags import MAX_BLOB, TiffTags, exif_orientation, take, unpack
+from seg_edge.photo.tiff_tags import MAX_BLOB, TiffTags, check_kind, exif_orientation, take, unpack
 
 # A progressive photo has about ten scans, each a pass over every pixel however few bytes it has.
 _MAX_SCANS = 100
@@ -46,6 +46,7 @@ class PhotoHeader:
         end: the file is whole only if it reaches this offset; of a JPEG, its first scan's.
         orientation_byte: offset of the byte that holds a TIFF's orientation, None elsewhere.
         premultiplied: the colours of a file with alpha are already multiplied by it (TIFF and HEIC only).
+        inverted: OpenCV decodes its white as 0 (TIFF only).
         icc_profile: the profile of its colours, empty when there is none.
         exif: its EXIF block from the byte order on, empty when there is none; a TIFF is such a block itself.
         is_result: this package made the picture, and says so in the file.
@@ -58,6 +59,7 @@ class PhotoHeader:
     end: int = field(default=0, repr=False)
     orientation_byte: int | None = field(default=None, repr=False)
     premultiplied: bool = field(default=False, repr=False)
+    inverted: bool = field(default=False, repr=False)
     icc_profile: bytes = field(default=b"", repr=False)
     exif: bytes = field(default=b"", repr=False)
     is_result: bool = False
@@ -268,8 +270,7 @@ def _bmp(file: BinaryIO) -> PhotoHeader:
 
 def _tiff(file: BinaryIO) -> PhotoHeader:
     tags = TiffTags(file)
-    if tags.first(254) & 1 or 50706 in tags.entries:
-        raise ValueError("it is a camera's raw file (DNG, NEF, ARW); export it as JPEG")
+    check_kind(tags)
     size_wh = (tags.first(256), tags.first(257))
     parts = (324, 325) if 324 in tags.entries else (273, 279)  # tiles, else strips: offsets and byte counts
     starts, sizes = (tags.numbers(tag) for tag in parts)
@@ -284,6 +285,7 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
         end=int((starts + sizes).max()),
         orientation_byte=tags.last_byte(274),
         premultiplied=not straight,
+        inverted=tags.first(262, 1) == 0 and tags.first(258, 1) == 16,
         icc_profile=tags.blob(34675),
     )
 

@@ -222,7 +222,7 @@ def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> Photo:
 
 def photo_error(path: str | Path, what: str) -> PhotoError:
     """The error that says what is wrong with a photo."""
-    return PhotoError(f"{one_line_name(path)} {what}.")
+    return PhotoError(f"{one_line_name(path)} {' '.join(what.split())}.")  # libraries' own words may have line feeds
 
 
 def one_line_name(path: str | Path) -> str:

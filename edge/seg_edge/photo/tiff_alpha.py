@@ -7,7 +7,6 @@ that, and is decoded by OpenCV whatever its compression. Facts are from TIFF 6.0
 from __future__ import annotations
 
 import io
-import struct
 
 import cv2
 import numpy as np
@@ -39,11 +38,9 @@ def decode_grey_alpha(data: np.ndarray) -> np.ndarray | None:
     differences = tags.first(_PREDICTOR, 1) == _DIFFERENCES and tags.first(_COMPRESSION, 1) in _PREDICTED
     tile_width = tags.first(_TILE_WIDTH)
     changes = {_WIDTH: 2 * width, _PHOTOMETRIC: 1, _SAMPLES: 1, _PREDICTOR: 1, _TILE_WIDTH: 2 * tile_width, _EXTRA: 0}
-    order, wide = "<" if data[0] == ord("I") else ">", data.copy()
+    wide = data.copy()
     for tag, value in changes.items():
-        if tag in tags.entries:  # each is a single number, in the four bytes before which are its type and count
-            at = tags.entries[tag][2] - 6
-            wide[at : at + 10] = np.frombuffer(struct.pack(order + "HII", 4, 1, value), np.uint8)
+        tags.rewrite(wide, tag, value)
     with without_native_log():
         image = cv2.imdecode(wide, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[1] != 2 * width or image.dtype not in (np.uint8, np.uint16):

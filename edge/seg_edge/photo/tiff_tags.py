@@ -10,6 +10,10 @@ import numpy as np
 
 MAX_BLOB = 1 << 22  # bytes; colour profiles of printing presses have up to a few megabytes
 
+# None, CCITT, LZW, JPEG, deflate, PackBits; and, if libtiff was built with them, LERC, LZMA, Zstandard and WebP.
+_COMPRESSIONS = {*range(1, 9), 32773, 32946, 34887, 34925, 50000, 50001}
+_COLOURS = {0, 1, 2, 3, 5, 6}  # white is 0, black is 0, RGB, palette, inks, YCbCr
+
 # TIFF's types BYTE, SHORT and LONG: those that sizes, offsets and the orientation may have.
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
 
@@ -29,8 +33,10 @@ class TiffTags:
         table = take(file, start + 2, 12 * count)
         # tag -> (type, number of values, offset of the values)
         self.entries: dict[int, tuple[int, int, int]] = {}
+        self._table_at = {}  # tag -> offset of its entry
         for i, (tag, kind, n, value) in enumerate(struct.iter_unpack(self._order + "HHII", table)):
             inline = n * np.dtype(_INTEGERS.get(kind, "u1")).itemsize <= 4
+            self._table_at[tag] = start + 2 + 12 * i
             self.entries[tag] = (kind, n, start + 2 + 12 * i + 8 if inline else value)
 
     def numbers(self, tag: int, at_most: int = 1 << 32) -> np.ndarray:
@@ -46,6 +52,12 @@ class TiffTags:
         """The first value of a tag."""
         values = self.numbers(tag, at_most=1)
         return int(values[0]) if values.size else default
+
+    def rewrite(self, data: np.ndarray, tag: int, value: int, kind: int = 4, count: int = 1) -> None:
+        """Makes an entry in the file's bytes, uint8 (n,), a single number, or `count` values of a type at an offset."""
+        if tag in self._table_at:
+            at = self._table_at[tag] + 2
+            data[at : at + 10] = np.frombuffer(struct.pack(self._order + "HII", kind, count, value), np.uint8)
 
     def blob(self, tag: int) -> bytes:
         """The bytes of a tag of type UNDEFINED or BYTE, none when it is missing."""
@@ -63,6 +75,20 @@ class TiffTags:
             return None
         kind, _, at = self.entries[tag]
         return at + (np.dtype(_INTEGERS[kind]).itemsize - 1 if self._order == ">" else 0)
+
+
+def check_kind(tags: TiffTags) -> None:
+    """Refuses TIFFs of which OpenCV makes something else, such as a black picture, without a word.
+
+    Raises:
+        ValueError: It is one; the text says of what kind.
+    """
+    if tags.first(254) & 1 or 50706 in tags.entries:
+        raise ValueError("it is a camera's raw file (DNG, NEF, ARW); export it as JPEG")
+    if tags.first(259, 1) not in _COMPRESSIONS:
+        raise ValueError("its compression is a rare one; save it with LZW or as PNG")
+    if tags.first(262, 1) not in _COLOURS:
+        raise ValueError("its colours are neither RGB nor grey nor inks; save it as RGB")
 
 
 def exif_orientation(block: bytes) -> int:

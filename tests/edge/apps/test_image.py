@@ -236,6 +236,16 @@ def test_photos_in_work_keep_within_their_memory(
     assert "raise --memory" in result.error
 
 
+def test_a_background_s_memory_is_counted(segmenter: Segmenter, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png", np.full((500, 400, 3), 90, np.uint8))
+    background = np.zeros((1000, 1000, 3), np.uint8)
+    needed = 500 * 400 * (app.OTHER_BYTES + app.BACKGROUND_BYTES) + photo.stat().st_size + background.nbytes
+    settings = EffectSettings("replace", background)
+    for allowed, refused in ((needed - 1, True), (needed, False)):
+        (result,) = segment([photo], segmenter, ImageOptions(settings, force=True, memory_bytes=allowed))
+        assert ("raise --memory" in result.error) is refused
+
+
 PEAK = """
 import sys
 from pathlib import Path

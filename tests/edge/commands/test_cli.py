@@ -90,6 +90,14 @@ def test_a_second_run_over_a_folder_leaves_out_its_own_pictures(run, folder: Pat
     assert {path.name for path in folder.iterdir()} == before
 
 
+def test_what_is_no_photo_is_counted_by_kind(run, folder: Path, model: str) -> None:
+    for name in ("notes", "LICENSE", "clip.mov"):
+        (folder / name).touch()
+    assert run("image", folder, "--model", model)[2].splitlines()[0] == (
+        "left out: 2 files without a suffix, 1 .mov (no photos)"
+    )
+
+
 def test_a_picture_of_seg_edge_is_segmented_when_it_is_named(run, folder: Path, model: str) -> None:
     assert run("image", folder / "photo0.png", "--model", model)[0] == 0
     odd = (folder / "photo0.overlay.jpg").rename(folder / "dog.overlay.jpg")
@@ -153,6 +161,11 @@ def test_the_background_is_replaced(run, folder: Path, model: str, tmp_path: Pat
         (["image", "x.jpg", "--effect", "sparkle"], 2, "sparkle"),
         (["image", "x.jpg", "--effect", "replace"], 2, "--background"),
         (["image", "x.jpg", "--background", "y.jpg"], 2, "--effect replace"),
+        (
+            ["image", "x.jpg", "--effect", "replace", "--background", "red"],
+            2,
+            "red is no file, nor white, black, green",
+        ),
         (["image", "x.jpg", "--threads", "0"], 2, "'--threads': it must be 1 or more."),
         (["image", "x.jpg", "--threads", "two"], 2, "'--threads': a whole number was expected."),
         (["image", "x.jpg", "--min-area", "x"], 2, "'--min-area': a number was expected."),
