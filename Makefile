@@ -11,8 +11,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
-# As many processes as cores; the tests of a file stay together, as they share what they make.
-PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Half as many processes again as cores, as many tests wait; the tests of a file stay together, as they share what they make.
+WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # On a Raspberry Pi the environment sees the system's packages: picamera2 and libcamera come with the system.
 ON_A_PI := $(shell grep -qs 'Raspberry Pi' /proc/device-tree/model && echo yes)
