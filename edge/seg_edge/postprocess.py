@@ -72,14 +72,14 @@ class ScoreMap:
             wanted: uint8 (h, w), what they are to say.
         """
         stored = self.stored.copy()
-        low, high = stored.min(), stored.max()
-        for label in np.unique(wanted[wanted != labels]):
-            at = (wanted == label) & (wanted != labels)
-            if stored.shape[2] == 1:
-                stored[at] = high if label else low
-            else:
-                stored[at] = low
-                stored[at, label] = high
+        low, high, pixels = stored.min(), stored.max(), stored.reshape(-1, stored.shape[2])
+        changed = np.flatnonzero(wanted != labels)
+        become = wanted.ravel()[changed]
+        if stored.shape[2] == 1:
+            pixels[changed, 0] = np.where(become, high, low)
+        else:
+            pixels[changed] = low
+            pixels[changed, become] = high
         return replace(self, stored=stored)
 
     def _threshold(self) -> float:

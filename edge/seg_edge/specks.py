@@ -17,26 +17,23 @@ def without_specks(labels: np.ndarray, least: int) -> np.ndarray:
         labels: uint8 (h, w).
         least: Of a region that stays, in pixels.
     """
-    cleaned = labels.copy()
-    for index in [*range(1, int(labels.max(initial=0)) + 1), 0]:
-        of_class = (cleaned == index).view(np.uint8)
-        count, regions = cv2.connectedComponents(of_class, connectivity=8 if index else 4)
-        small = np.bincount(regions.ravel()) < least
-        if not small[1:].any():
+    classes = int(labels.max(initial=0)) + 1
+    # In a frame of no class every pixel has four neighbours.
+    framed = cv2.copyMakeBorder(labels.astype(np.int16), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=classes)
+    pixels, stride = framed.ravel(), framed.shape[1]
+    for index in [*range(1, classes), 0]:
+        of_class = (framed == index).view(np.uint8)
+        count, numbers = cv2.connectedComponents(of_class, connectivity=8 if index else 4)
+        regions = numbers.ravel()
+        small = np.bincount(regions) < least
+        small[0] = False  # what isn't of the class
+        if not small.any():
             continue
-        facing = _sides(regions, cleaned, count)
-        becomes = np.where(small & facing.any(axis=1), facing.argmax(axis=1), index).astype(np.uint8)
-        cleaned = np.where(of_class, becomes[regions], cleaned)
-    return cleaned
-
-
-def _sides(regions: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """How many sides of the outline of each region face each class, (count, classes)."""
-    classes = int(labels.max()) + 1
-    sides = np.zeros(count * classes, np.intp)
-    for region, label in ((regions, labels), (regions.T, labels.T)):
-        above, below = region[:-1], region[1:]
-        differ = above != below
-        sides += np.bincount(above[differ] * classes + label[1:][differ], minlength=len(sides))
-        sides += np.bincount(below[differ] * classes + label[:-1][differ], minlength=len(sides))
-    return sides.reshape(count, classes)
+        at = np.flatnonzero(small[regions])
+        own = regions[at] * (classes + 1)
+        sides = np.concatenate([own + pixels[at + step] for step in (-1, 1, -stride, stride)])
+        facing = np.bincount(sides, minlength=count * (classes + 1)).reshape(count, classes + 1)
+        facing[:, [index, classes]] = 0
+        becomes = np.where(facing.any(axis=1), facing.argmax(axis=1), index)
+        pixels[at] = becomes[regions[at]]
+    return framed[1:-1, 1:-1].astype(np.uint8)
