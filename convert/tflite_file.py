@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ _SPREADING = {"TRANSPOSE_CONV", "Convolution2DTransposeBias"}  # each input is s
 # Left in the file when a model was converted with an open batch: shape arithmetic at run time that delegates refuse.
 _SHAPE_ARITHMETIC = {"SHAPE", "STRIDED_SLICE", "PACK"}
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # of the weights' shape
+_BETWEEN_DTYPES = {"QUANTIZE", "DEQUANTIZE"}
 _CLAMPS = {"RELU", "RELU6", "RELU_N1_TO_1"}
 # Which inputs of an operator with multiplications are the activations and the weights. The last is MediaPipe's own.
 _INPUTS = {
@@ -34,6 +36,12 @@ _INPUTS = {
     "TRANSPOSE_CONV": (2, 1),
     "Convolution2DTransposeBias": (0, 1),
 }
+
+
+NO_INT8 = (
+    "Put another layer there (BatchNormalization for another normalisation, ReLU for another activation) and train it "
+    "again, or convert with --kind float16."
+)
 
 
 @dataclass(frozen=True)
@@ -225,9 +233,11 @@ def check_full_integer(content: bytes) -> None:
         types = [graph.type(index) for index in indices]
         if types != ["UINT8"]:
             problems.append(f"its {what} is {', '.join(types)} instead of one UINT8")
-    floats = [t.name.decode() for i, t in enumerate(graph.tensors) if graph.type(i).startswith(("FLOAT", "BFLOAT"))]
+    floats = [t.name.decode() for i, t in enumerate(graph.tensors) if _is_float(graph, i)]
     if floats:
-        problems.append(f"{len(floats)} tensors are float, first {floats[0]!r}")
+        at = list(dict.fromkeys(_float_operators(graph)))
+        where = ", ".join(at[:3]) + (f" and {len(at) - 3} more" if len(at) > 3 else "")
+        problems.append(f"{where} computed in float" if at else f"{len(floats)} tensors are float, first {floats[0]!r}")
     kinds = [graph.kind(operator) for operator in graph.graph.operators]
     # A slice of the picture itself, such as a Cropping2D, is no arithmetic with shapes, which are INT32.
     shape_arithmetic = {
@@ -244,10 +254,33 @@ def check_full_integer(content: bytes) -> None:
             scales = weights.quantization.scale if weights.quantization else None
             if (0 if scales is None else len(scales)) != weights.shape[_CHANNEL_AXIS[kind]]:
                 coarse.append(weights.name.decode())
-    if coarse:
+    if coarse and not floats:
         problems.append(f"{len(coarse)} weights don't have one scale a channel, first {coarse[0]!r}")
     if problems:
-        raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.")
+        cure = f" {NO_INT8}" if floats else ""
+        raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.{cure}")
+
+
+def _is_float(graph: TfliteGraph, index: int) -> bool:
+    return graph.type(index).startswith(("FLOAT", "BFLOAT"))
+
+
+def _float_operators(graph: TfliteGraph) -> Iterator[str]:
+    """Kind and layer of the operators that have no int8 form, in the order they run."""
+    for position, operator in enumerate(graph.graph.operators):
+        made = graph.operator(position)
+        if made.kind not in _BETWEEN_DTYPES and not made.folded and _is_float(graph, operator.outputs[0]):
+            yield f"{made.kind} in the layer {layer_of(made.name)!r}"
+
+
+def layer_of(name: str) -> str:
+    """The Keras layer in the name of a tensor, `outer model/model/layer_1/...`, whose 1 counts the layer's uses.
+
+    Returns:
+        The whole name where it isn't of this form.
+    """
+    parts = name.split(";")[0].split("/")
+    return re.sub(r"_\d+$", "", parts[2]) if len(parts) > 2 else name
 
 
 def not_delegated(content: bytes, threads: int = 1) -> list[str]:

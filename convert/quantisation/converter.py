@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
@@ -9,9 +10,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.lite.python.convert import ConverterError
 
 from convert.quantisation.fake_quant import Range, with_fake_quant
-from convert.tflite_file import check_full_integer
+from convert.tflite_file import check_full_integer, layer_of
+from seg_edge.errors import ModelError
 from seg_edge.system.native_log import without_native_log
 
 
@@ -26,10 +29,27 @@ def converter_of(model: keras.Model) -> Any:
 
 
 def convert(converter: Any) -> bytes:
-    """The flatbuffer, without the converter's chatter."""
-    with without_native_log(), redirect_stdout(StringIO()):
-        content: bytes = converter.convert()
+    """The flatbuffer, without the converter's chatter.
+
+    Raises:
+        ModelError: The model holds what a `.tflite` has no operator for.
+    """
+    try:
+        with without_native_log(), redirect_stdout(StringIO()):
+            content: bytes = converter.convert()
+    except (ConverterError, RuntimeError) as error:
+        raise ModelError(_unconverted(str(error))) from error
     return content
+
+
+def _unconverted(said: str) -> str:
+    """One sentence of what TensorFlow's converter says on many lines."""
+    if found := re.search(r'"(\w+):", "([^"@]+)@.*?op is neither a custom op nor a flex op', said):
+        return (
+            f"a .tflite has no operator for {found[1]} in the layer {layer_of(found[2])!r}. Put another layer there "
+            "and train it again."
+        )
+    return f"TensorFlow can't convert the model ({(said.splitlines() or ['no reason given'])[0][:200]})."
 
 
 def convert_float(model: keras.Model, dtype: str) -> bytes:

@@ -319,7 +319,7 @@ def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> No
     _, run = trained
     converter = tf.lite.TFLiteConverter.from_keras_model(load_keras(run / "model.keras"))
     content = converter.convert()
-    with pytest.raises(ModelError, match="are float"):
+    with pytest.raises(ModelError, match="computed in float"):
         check_full_integer(content)
 
 

@@ -179,7 +179,7 @@ def test_what_is_no_model_is_refused(wrong: bytes) -> None:
             function(wrong)
 
 
-@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "are float")])
+@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "computed in float")])
 def test_what_is_not_full_integer_is_refused(model: Path, says: str) -> None:
     with pytest.raises(ModelError, match=says):
         check_full_integer(model.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
     height, width = (size_wh[1], size_wh[0]) if size_wh else shape[:2]
     image = keras.Input((height, width, shape[2]), name="image")
     try:
-        return keras.Model(image, Copy().outputs(model, [image])[0], name=model.name)
+        return keras.Model(image, Copy().outputs(model, [image])[0], name=_scope(model.name))
     except ValueError as error:
         if size_wh is None:
             raise ModelError(f"{where}: its graph can't be rebuilt ({_first_line(error)}).") from error
@@ -82,12 +83,22 @@ def _check_output(model: keras.Model, where: object) -> None:
             f"{where}: it has {len(model.outputs)} outputs; save it with the one that is the mask: "
             "keras.Model(model.inputs, model.outputs[0]).save('model.keras')."
         )
-    shape = tuple(model.outputs[0].shape)
-    if len(shape) != 4:
-        raise ModelError(
-            f"{where}: it gives {shape}; a score map (height, width, classes) was expected. Take off an argmax, "
-            "Flatten or Reshape at its end: keras.Model(model.input, model.layers[-2].output).save('model.keras')."
-        )
+    tensor = model.outputs[0]
+    if _is_score_map(tensor):
+        return
+    gives = f"class numbers, {tensor.dtype}" if len(tensor.shape) == 4 else f"{tuple(tensor.shape)}"
+    while not _is_score_map(tensor) and _inputs_of(tensor):
+        tensor = _source(tensor)
+    last = tensor._keras_history.operation
+    last_map = f"model.get_layer({last.name!r})" if isinstance(last, keras.Layer) else "the last layer that gives one"
+    raise ModelError(
+        f"{where}: it gives {gives}; a score map (height, width, classes) was expected. Take off an argmax, "
+        f"Flatten or Reshape at its end: keras.Model(model.input, {last_map}.output).save('model.keras')."
+    )
+
+
+def _is_score_map(tensor: Any) -> bool:
+    return len(tensor.shape) == 4 and str(tensor.dtype).startswith(("float", "bfloat"))
 
 
 class Copy:
@@ -127,11 +138,17 @@ class Copy:
         return made
 
     def _copy_of(self, layer: keras.Layer) -> keras.Layer:
-        name, number = layer.name, 1
+        plain = _scope(layer.name)
+        name, number = plain, 1
         while name in self._names:
-            name, number = f"{layer.name}_{number}", number + 1
+            name, number = f"{plain}_{number}", number + 1
         self._names.add(name)
         return type(layer).from_config({**layer.get_config(), "name": name, **_full_precision(layer)})
+
+
+def _scope(name: str) -> str:
+    """The name as TensorFlow's converter takes it: no spaces, slashes or letters outside ASCII."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip("_.-") or "layer"
 
 
 def _full_precision(layer: keras.Layer) -> dict[str, str]:
@@ -161,8 +178,12 @@ def last_activation(model: keras.Model) -> tuple[Any, str]:
 
 def _source(tensor: Any) -> Any:
     """What a tensor was made of; not `operation.input`, as a bare operation may be part of several models."""
+    return _inputs_of(tensor)[0]
+
+
+def _inputs_of(tensor: Any) -> list[Any]:
     history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def _moves(operation: Any) -> bool:
