@@ -85,7 +85,8 @@ class VideoFile:
         except OSError as error:
             raise self._not_written(error) from error
         self._stream = self._add_stream(encoding, crf, most_bps, live)
-        self._hertz = float(1 / self._stream.time_base)
+        # The encoder's clock; the stream's is changed by some containers when their head is written.
+        self._hertz = float(1 / self._stream.codec_context.time_base)
         if encoding.codec == "gif":
             self._draw: _Palette | _Alpha | _Planes = _Palette(self.av, self._stream)
         else:
@@ -133,12 +134,12 @@ class VideoFile:
         at_s = float(self.frames / self._rate) if at_s is None else at_s
         if self._dated:
             pts = round(at_s * self._hertz)
-            if pts > self._pts or self._hertz >= CLOCK_HZ:  # else a GIF, to whose clock it is no later
+            if pts > self._pts or not isinstance(self._draw, _Palette):  # else a GIF, to whose clock it is no later
                 self._pts = max(pts, self._pts + 1)
                 self._encode(frame, self._pts)
             return
         # A frame's time off is a camera's jitter: then nothing is repeated or left out.
-        late = at_s * self._hertz - self.frames
+        late = at_s * float(self._rate) - self.frames
         if self._last is not None:
             for _ in range(math.floor(late)):
                 self._encode(self._last, self.frames)
@@ -205,7 +206,7 @@ def is_hd(size_wh: tuple[int, int]) -> bool:
 def _wrapped(av: Any, array: np.ndarray, form: str, pts: int, stream: Any) -> Any:
     """An array as a frame of PyAV that shares it until it is encoded; an old PyAV copies it."""
     frame = getattr(av.VideoFrame, "from_numpy_buffer", av.VideoFrame.from_ndarray)(array, form)
-    frame.pts, frame.time_base = pts, stream.time_base
+    frame.pts, frame.time_base = pts, stream.codec_context.time_base
     return frame
 
 
@@ -254,7 +255,7 @@ class _Alpha:
             dst_colorspace="ITU709" if context.colorspace == BT709 else "ITU601",
             dst_color_range=context.color_range,
         )
-        picture.pts, picture.time_base = pts, self._stream.time_base
+        picture.pts, picture.time_base = pts, self._stream.codec_context.time_base
         return [picture]
 
     def rest(self) -> list[Any]:
