@@ -3,15 +3,16 @@
 Only headers are read, by seeking: a picture of any size costs a few kilobytes. The facts are from
 
 - JPEG: ITU-T T.81, B.1 and B.2 (markers, SOFn);
-- PNG: W3C PNG specification, 5.3 (chunks), 11.2 (IHDR), 11.3 (eXIf, acTL, iCCP, tEXt);
+- PNG: W3C PNG specification, 5.3 (chunks), 11.2 (IHDR), 11.3 (eXIf, acTL, cICP, iCCP, sRGB, gAMA, cHRM, tEXt);
 - WebP: RFC 9649 (container, VP8X, VP8L) and RFC 6386, 9.1 (VP8);
 - BMP: Microsoft's BITMAPFILEHEADER, BITMAPCOREHEADER, BITMAPINFOHEADER;
 - TIFF: TIFF 6.0, sections 2 and 8;
 - orientation: EXIF 2.3, tag 0x0112, which is TIFF's tag 274;
-- colour profiles: ICC.1:2022, annex B (how each format holds one).
+- colour profiles: ICC.1:2022, annex B (how each format holds one); without one, see `photo.named_colours`.
 """
 
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from seg_edge.photo.named_colours import adobe_rgb_profile, code_point_profile, exif_profile, png_profile
 from seg_edge.photo.tiff_tags import MAX_BLOB, TiffTags, check_kind, exif_orientation, take, unpack
 
 # A progressive photo has about ten scans, each a pass over every pixel however few bytes it has.
@@ -31,6 +33,7 @@ _MAX_CHUNKS = 100
 _MAX_EXIF = 1 << 16
 # How a picture that this package wrote says so: `photo.write` puts it into a comment, a text or an XMP packet.
 MADE_BY = b"seg-edge "
+_PNG_COLOURS = frozenset((b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"))
 # OpenCV 4.10 and 5.0 choose different frames, or none.
 _ANIMATION = "it is an animation; save one of its frames as PNG"
 
@@ -47,7 +50,7 @@ class PhotoHeader:
         orientation_byte: offset of the byte that holds a TIFF's orientation, None elsewhere.
         premultiplied: the colours of a file with alpha are already multiplied by it (TIFF and HEIC only).
         inverted: OpenCV decodes its white as 0 (TIFF only).
-        icc_profile: the profile of its colours, empty when there is none.
+        icc_profile: the profile of its colours, its own or one made of what it says of them; empty for sRGB.
         exif: its EXIF block from the byte order on, empty when there is none; a TIFF is such a block itself.
         is_result: this package made the picture, and says so in the file.
         progressive: a JPEG whose pixels come in several passes, so that its decoder holds all of them twice.
@@ -141,7 +144,7 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
                 size_wh,
                 exif_orientation(exif),
                 end=at,
-                icc_profile=icc_profile,
+                icc_profile=icc_profile or exif_profile(exif),
                 exif=exif,
                 is_result=is_result,
                 progressive=progressive,
@@ -163,11 +166,12 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
 
 
 def _png(file: BinaryIO) -> PhotoHeader:
-    kind, width, height = unpack(file, 12, ">4sII")
+    kind, width, height, _, colour_type = unpack(file, 12, ">4sIIBB")
     if kind != b"IHDR":
         raise ValueError("it doesn't begin with an IHDR chunk")
     at, pixels, others = 8, 0, 0
-    exif, iccp, is_result = b"", b"", False
+    exif, is_result = b"", False
+    colours: dict[bytes, bytes] = {}
 
     def header(end: int) -> PhotoHeader:
         return PhotoHeader(
@@ -175,7 +179,7 @@ def _png(file: BinaryIO) -> PhotoHeader:
             (width, height),
             exif_orientation(exif),
             end=end,
-            icc_profile=_png_profile(iccp),
+            icc_profile=_png_profile(colours, grey=colour_type in (0, 4)) or exif_profile(exif),
             exif=exif,
             is_result=is_result,
         )
@@ -188,8 +192,8 @@ def _png(file: BinaryIO) -> PhotoHeader:
                 raise ValueError(_ANIMATION)
             if kind == b"eXIf":
                 exif = take(file, at + 8, min(length, _MAX_EXIF)).removeprefix(b"Exif\0\0")
-            elif kind == b"iCCP" and not iccp:
-                iccp = take(file, at + 8, min(length, MAX_BLOB))
+            elif kind in _PNG_COLOURS and kind not in colours:
+                colours[kind] = take(file, at + 8, min(length, MAX_BLOB))
             elif kind == b"tEXt":
                 is_result |= take(file, at + 8, min(length, 30)).startswith(b"Software\0" + MADE_BY)
             pixels += kind == b"IDAT"
@@ -202,13 +206,21 @@ def _png(file: BinaryIO) -> PhotoHeader:
     raise ValueError("it has too many chunks")
 
 
-def _png_profile(chunk: bytes) -> bytes:
-    """The profile in an iCCP chunk: its name, the method 0, and deflate; empty when it is damaged."""
-    _, _, compressed = chunk.partition(b"\0")
-    try:
-        return zlib.decompressobj().decompress(compressed[1:], MAX_BLOB)
-    except zlib.error:
+def _png_profile(chunks: dict[bytes, bytes], grey: bool) -> bytes:
+    """The profile by a PNG's chunks of colour, the first that makes sense (PNG, 3rd edition, 4.3); empty for sRGB."""
+    if len(points := chunks.get(b"cICP", b"")) == 4 and (profile := code_point_profile(points[0], points[1], grey)):
+        return profile
+    if b"iCCP" in chunks:  # its name, the method 0, and deflate
+        _, _, compressed = chunks[b"iCCP"].partition(b"\0")
+        try:
+            return zlib.decompressobj().decompress(compressed[1:], MAX_BLOB)
+        except zlib.error:
+            return b""
+    if b"sRGB" in chunks or len(gamma := chunks.get(b"gAMA", b"")) != 4:
         return b""
+    points = chunks.get(b"cHRM", b"")
+    chromaticities = [value / 1e5 for value in struct.unpack(">8I", points)] if len(points) == 32 else None
+    return png_profile(int.from_bytes(gamma) / 1e5, chromaticities, grey)
 
 
 def _webp(file: BinaryIO) -> PhotoHeader:
@@ -247,7 +259,7 @@ def _webp(file: BinaryIO) -> PhotoHeader:
         size_wh,
         exif_orientation(exif) if flags & 0x08 else 1,
         end=end,
-        icc_profile=found[b"ICCP"] if flags & 0x20 else b"",
+        icc_profile=(found[b"ICCP"] if flags & 0x20 else b"") or exif_profile(exif),
         exif=exif,
         is_result=b"CreatorTool>" + MADE_BY in found[b"XMP "],
     )
@@ -286,7 +298,7 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
         orientation_byte=tags.last_byte(274),
         premultiplied=not straight,
         inverted=tags.first(262, 1) == 0 and tags.first(258, 1) == 16,
-        icc_profile=tags.blob(34675),
+        icc_profile=tags.blob(34675) or adobe_rgb_profile(tags),
     )
 
 

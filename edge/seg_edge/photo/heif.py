@@ -12,11 +12,13 @@ import numpy as np
 
 from seg_edge.photo.colour import DAMAGED
 from seg_edge.photo.header import PhotoHeader
+from seg_edge.photo.named_colours import exif_profile, heif_profile
 
 _BRANDS = (
     ("AVIF", re.compile(rb"....ftyp.{0,40}avi[fs]", re.DOTALL)),
     ("HEIC", re.compile(rb"....ftyp.{0,40}(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
 )
+_MAX_BOXES = 1 << 16  # bytes; what a file says of its pictures comes before them, and takes less
 _MISSING = {
     "AVIF": "reading AVIF needs Pillow 11.3 or newer (pip install -U pillow); or export it as JPEG",
     "HEIC": "reading HEIC needs pillow-heif (pip install pillow-heif); or export it as JPEG, which phones take with "
@@ -40,13 +42,14 @@ def parse_heif(file: BinaryIO, name: str) -> PhotoHeader:
     if frames > 1:
         raise ValueError("it is an animation; save one of its frames as PNG")
     orientation = picture.getexif().get(0x0112, 1) if name == "AVIF" else 1  # libheif turns the picture itself
+    exif = (picture.info.get("exif") or b"").removeprefix(b"Exif\0\0")
     return PhotoHeader(
         name,
         picture.size,
         orientation if orientation in range(1, 9) else 1,
         premultiplied=name == "HEIC" and bool(picture.premultiplied_alpha),
-        icc_profile=picture.info.get("icc_profile") or b"",
-        exif=(picture.info.get("exif") or b"").removeprefix(b"Exif\0\0"),
+        icc_profile=picture.info.get("icc_profile") or heif_profile(_start(file)) or exif_profile(exif),
+        exif=exif,
     )
 
 
@@ -64,6 +67,11 @@ def decode_heif(file: BinaryIO, name: str) -> np.ndarray:
     except DAMAGED as error:
         raise ValueError(f"it is damaged ({error})") from None
     return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+
+
+def _start(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(_MAX_BOXES)
 
 
 def _open(file: BinaryIO, name: str) -> Any:

@@ -19,16 +19,22 @@ _INTEGERS = {1: "u1", 3: "u2", 4: "u4"}
 
 
 class TiffTags:
-    """The first directory of a TIFF file (TIFF 6.0, section 2), in either byte order."""
+    """A directory of a TIFF file (TIFF 6.0, section 2), in either byte order.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Args:
+        file: The whole file.
+        start: The directory's offset, by default the first's.
+    """
+
+    def __init__(self, file: BinaryIO, start: int | None = None) -> None:
         self._file = file
         orders = {b"II*\0": "<", b"MM\0*": ">"}
         magic = take(file, 0, 4)
         if magic not in orders:
             raise ValueError("its TIFF header is not one")
         self._order = orders[magic]
-        (start,) = unpack(file, 4, self._order + "I")
+        if start is None:
+            (start,) = unpack(file, 4, self._order + "I")
         (count,) = unpack(file, start, self._order + "H")
         table = take(file, start + 2, 12 * count)
         # tag -> (type, number of values, offset of the values)
@@ -63,6 +69,12 @@ class TiffTags:
         """The bytes of a tag of type UNDEFINED or BYTE, none when it is missing."""
         _, n, at = self.entries.get(tag, (7, 0, 0))
         return take(self._file, at, min(n, MAX_BLOB))
+
+    def directory(self, tag: int) -> TiffTags:
+        """The directory that a tag points to; a ValueError without the tag."""
+        if tag not in self.entries:
+            raise ValueError(f"it has no tag {tag}")
+        return TiffTags(self._file, self.first(tag))
 
     def orientation(self) -> int:
         """EXIF orientation, 1 when it is missing or out of range."""

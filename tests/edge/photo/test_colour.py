@@ -1,7 +1,9 @@
 """Colour profiles are applied: Display P3's numbers for sRGB's own primaries become these."""
 
 import io
+import re
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +113,100 @@ def test_a_grey_profile_holds_with_transparency_too(mode: str) -> None:
     image.fromarray(stored).save(buffer, "PNG", icc_profile=linear_grey())
     frame = decode_photo(np.frombuffer(buffer.getvalue(), np.uint8), "a.png")
     assert np.abs(frame[1:].astype(int) - 188).max() <= 1
+
+
+# sRGB's red, green and blue in Adobe RGB (1998): linear 0.7152, (0.2848, 1, 0.0412) and 0.9588 to the power 256 / 563.
+IN_ADOBE = np.array([[[219, 0, 0], [144, 255, 60], [0, 0, 250], [127, 127, 127]]], np.uint8).repeat(32, 0).repeat(32, 1)
+
+
+def adobe_exif(byte_order: str) -> bytes:
+    """What cameras write that are set to Adobe RGB (DCF 2.0): ColorSpace 65535, interoperability index R03."""
+    header = b"II*\0" if byte_order == "<" else b"MM\0*"
+
+    def directory(*entries: bytes) -> bytes:
+        return struct.pack(f"{byte_order}H", len(entries)) + b"".join(entries) + bytes(4)
+
+    def number(tag: int, value: int) -> bytes:
+        return struct.pack(f"{byte_order}HHII", tag, 4, 1, value)
+
+    first = directory(number(0x8769, 26))  # at 8, 18 bytes
+    colour_space = struct.pack(f"{byte_order}HHIHxx", 0xA001, 3, 1, 65535)
+    inner = directory(colour_space, number(0xA005, 56))  # at 26, 30 bytes
+    index = directory(struct.pack(f"{byte_order}HHI4s", 1, 2, 4, b"R03\0"))
+    return header + struct.pack(f"{byte_order}I", 8) + first + inner + index
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {}), ("WEBP", {"lossless": True})]
+)
+def test_adobe_rgb_that_only_exif_tells_becomes_srgb(kind: str, options: dict, byte_order: str) -> None:
+    buffer = io.BytesIO()
+    image.fromarray(IN_ADOBE).save(buffer, kind, exif=b"Exif\0\0" + adobe_exif(byte_order), **options)
+    frame = decode_photo(np.frombuffer(bytearray(buffer.getvalue()), np.uint8), "photo")
+    middles = np.s_[16, 16::32]
+    assert np.abs(frame[middles][:, ::-1].astype(int) - IN_SRGB[middles]).max() <= 4
+
+
+def test_a_profile_counts_more_than_exif() -> None:
+    buffer = io.BytesIO()
+    image.fromarray(IN_P3).save(buffer, "PNG", exif=b"Exif\0\0" + adobe_exif("<"), icc_profile=display_p3())
+    frame = decode_photo(np.frombuffer(bytearray(buffer.getvalue()), np.uint8), "photo")
+    assert np.abs(frame[16, 16::32, ::-1].astype(int) - IN_SRGB[16, 16::32]).max() <= 4
+
+
+@pytest.mark.parametrize(("kind", "options"), [("AVIF", {"subsampling": "4:4:4"}), ("HEIF", {"chroma": 444})])
+def test_a_heif_that_names_display_p3_becomes_srgb(kind: str, options: dict) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="pillow-heif isn't installed").register_heif_opener()
+    buffer = io.BytesIO()
+    image.fromarray(IN_P3).save(buffer, kind, quality=100, **options)
+    named = re.sub(rb"colrnclx....", b"colrnclx\0\x0c\0\x0d", buffer.getvalue(), flags=re.DOTALL)  # H.273: 12, 13
+    assert b"colrnclx\0\x0c\0\x0d" in named
+    frame = decode_photo(np.frombuffer(bytearray(named), np.uint8), "photo")
+    assert np.abs(frame[16, 16::32, ::-1].astype(int) - IN_SRGB[16, 16::32]).max() <= 6
+
+
+def png_with(pixels: np.ndarray, *chunks: bytes) -> np.ndarray:
+    """A PNG with more chunks behind its first, each a name and its data."""
+    buffer = io.BytesIO()
+    image.fromarray(pixels).save(buffer, "PNG")
+    data = buffer.getvalue()
+    more = b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+    return np.frombuffer(bytearray(data[:33] + more + data[33:]), np.uint8)
+
+
+GAMMA_1, GAMMA_SRGB = (b"gAMA" + struct.pack(">I", value) for value in (100000, 45455))
+P3_POINTS = b"cHRM" + struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+SRGB_POINTS = b"cHRM" + struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+@pytest.mark.parametrize("chunks", [(b"cICP\x0c\x0d\0\x01",), (GAMMA_SRGB, P3_POINTS)])
+def test_a_png_that_names_display_p3_becomes_srgb(chunks: tuple[bytes, ...]) -> None:
+    frame = decode_photo(png_with(IN_P3, *chunks), "photo")
+    assert np.abs(frame[16, 16::32, ::-1].astype(int) - IN_SRGB[16, 16::32]).max() <= 4
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
+def test_a_png_of_light_itself_becomes_srgb(shape: tuple[int, ...]) -> None:
+    """Half the light is 188 in sRGB (IEC 61966-2-1)."""
+    frame = decode_photo(png_with(np.full(shape, 128, np.uint8), GAMMA_1), "photo")
+    assert np.abs(frame.astype(int) - 188).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (GAMMA_SRGB,),
+        (GAMMA_SRGB, SRGB_POINTS),
+        (b"sRGB\0", GAMMA_1),
+        (b"cICP\x01\x0d\0\x01", GAMMA_1),
+        (b"gAMA" + bytes(4),),
+        (GAMMA_SRGB, b"cHRM" + bytes(32)),
+    ],
+)
+def test_a_png_in_srgb_by_its_chunks_keeps_its_colours(chunks: tuple[bytes, ...]) -> None:
+    frame = decode_photo(png_with(IN_P3, *chunks), "photo")
+    assert np.abs(frame[..., ::-1].astype(int) - IN_P3).max() <= 1
