@@ -1,4 +1,4 @@
-"""Colours to sRGB, by the ICC profile that a photo carries.
+"""Colours to sRGB, by the ICC profile that a photo carries or that `named_colours` makes for it.
 
 Phones photograph in Display P3 and cameras in Adobe RGB; taken for sRGB, their numbers look dull, and a model has
 learnt sRGB. LittleCMS, which comes with Pillow, does the arithmetic; Pillow is loaded only for a photo with a profile.

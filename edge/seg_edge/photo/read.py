@@ -111,10 +111,9 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a photo, upright and in sRGB.
 
     Greyscale, palette and CMYK become BGR, 16 bits become 8 (divided by 257). What is transparent
-    becomes white, as in most viewers: the colour stored under it is arbitrary. Only of a grey TIFF
-    of 16 bits is the transparency dropped. Colours are taken to
-    sRGB by the photo's profile; without one they are taken for sRGB. Of a TIFF with several pages,
-    or a burst in a HEIC, the first is read.
+    becomes white, as in most viewers: the colour stored under it is arbitrary. Colours become sRGB
+    by the photo's profile, or by what else it says of them (`photo.named_colours`). Of a TIFF with
+    several pages, or a burst in a HEIC, the first is read.
 
     Returns:
         BGR uint8 (height, width, 3), C-contiguous.
