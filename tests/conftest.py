@@ -1,6 +1,7 @@
 """What several test folders share: a trained class, real photos where there are any, and the list of allowed skips."""
 
 import fcntl
+import gc
 import os
 import re
 import signal
@@ -11,14 +12,28 @@ import pytest
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-# These take a minute or more each. They begin first, so that at the end no worker waits for another's.
+# The longest begin first, so that at the end no worker waits for another's. Those that compute and those that wait, for
+# a browser, a camera or a time-out, take turns, so that no core is idle.
 LONG_FILES = [
-    "tests/test_readme.py",
-    "tests/convert/test_person_commands.py",
-    "tests/convert/test_compress.py",
     "tests/edge/serve/test_page.py",
+    "tests/test_readme.py",
     "tests/train/test_strategy.py",
+    "tests/convert/test_compress.py",
     "tests/train/test_fit.py",
+    "tests/convert/test_person_commands.py",
+    "tests/edge/serve/test_bounds.py",
+    "tests/convert/test_quantize.py",
+    "tests/edge/apps/test_camera.py",
+    "tests/convert/test_distill.py",
+    "tests/edge/capture/test_supervisor.py",
+    "tests/benchmarks/test_check.py",
+    "tests/edge/apps/test_video.py",
+    "tests/benchmarks/studies/test_scale.py",
+    "tests/edge/serve/test_command.py",
+    "tests/convert/test_prune.py",
+    "tests/edge/sinks/test_video_file.py",
+    "tests/benchmarks/test_bench.py",
+    "tests/edge/apps/bench/test_bench.py",
 ]
 
 
@@ -27,6 +42,7 @@ def pytest_configure() -> None:
 
     A worker of pytest-xdist has one core, so TensorFlow gets one thread in it.
     """
+    gc.disable()  # until everything is imported
     if os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -38,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first, in their order."""
     rank = {name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: TensorFlow's million objects needn't be looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

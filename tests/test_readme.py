@@ -22,9 +22,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = ("make demo", "make web", ". .venv/bin/activate", "pip install -e '.[serve]'", "pip install -e '.[train]'")
 # A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
 QUICKER = {
-    "python convert/learn.py": "--size 64 --widths 8,16,24 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
-    "python train/fit.py --data class --recipe full": "--size 64 --epochs 2 --widths 8,12,16",
-    "python train/fit.py": "--size 64 --widths 8,16,24 --epochs 16 --batch 2 --learning-rate 0.01 --ema 0.9",
+    "python convert/learn.py": "--size 64 --widths 8,16 --epochs 12 --batch 2 --learning-rate 0.01 --ema 0.9",
+    "python train/fit.py --data class --recipe full": "--size 64 --epochs 1 --widths 8,12",
+    "python train/fit.py": "--size 64 --widths 8,16 --epochs 12 --batch 2 --learning-rate 0.01 --ema 0.9",
     "seg-edge bench": "--rounds 1 --runs 2",
     "python convert/compress.py": "--size 64 --epochs 1 --views 1 --accept-drop",
 }
@@ -141,7 +141,10 @@ def test_the_python_example(home: Path) -> None:
 
 
 def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convert import report
+
     monkeypatch.chdir(annotated)
+    monkeypatch.setattr(report, "RUNS", 5)
     ours = ("train/", "convert/", "runs/class")
     lines = [line for line in commands() if line not in NOT_HERE and any(part in line for part in ours)]
     assert [line.split()[1] for line in lines if line.startswith("python")] == [

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from convert import compress as script
-from convert import steps
+from convert import report, steps
 from convert.compress import main
 from convert.report import Row, _beats, describe
 from seg_edge import Segmenter
@@ -55,6 +55,7 @@ def compression(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> C
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script, "describe", described)
+        patch.setattr(report, "RUNS", 5)
         done = CliRunner().invoke(app, line(trained, out, "--budget-mmac", "3.5", "--accept-drop"))
     assert done.exit_code == 0, done.output
     assert f"{BUDGET}/model.tflite" in done.stdout

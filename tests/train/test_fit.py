@@ -44,7 +44,7 @@ from train.unet import FULL_WIDTHS  # noqa: E402
 app = typer.Typer()
 app.command()(fit_script.main)
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ("--size", "32", "--widths", "4,8", "--batch", "4", "--hue", "0.1")
+TINY = ("--size", "32", "--widths", "8", "--batch", "4", "--hue", "0.1")
 EPOCHS = 6
 
 
@@ -195,7 +195,7 @@ def test_the_run_folder(runs: Runs) -> None:
     assert set(run["versions"]) == {"seg-edge", "tensorflow", "keras", "python"}
     assert run["recipe"]["augmentation"]["hue"] == 0.1
     assert run["recipe"]["augmentation"]["zoom_in"] == Augmentation().zoom_in
-    assert (run["recipe"]["size"], run["recipe"]["widths"]) == (32, [4, 8])
+    assert (run["recipe"]["size"], run["recipe"]["widths"]) == (32, [8])
     log = read_log(runs.whole)
     best = max(log, key=lambda row: float(row["val_dice"]))
     assert run["scores"]["val_dice"] == float(best["val_dice"])
@@ -261,7 +261,7 @@ def test_a_run_is_not_overwritten_unless_forced(runs: Runs, command: Callable) -
 
 
 def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
-    recipe = RECIPES["default"]().replace(size=32, widths=(4, 8), batch=4, hue=0.1, epochs=EPOCHS)
+    recipe = RECIPES["default"]().replace(size=32, widths=(8,), batch=4, hue=0.1, epochs=EPOCHS)
     before = (runs.resumed / "model.keras").read_bytes(), losses(runs.resumed)
     dataset = open_dataset(runs.data)
     fit(dataset, recipe, runs.resumed, resume=True)
@@ -384,7 +384,7 @@ def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Che
 def test_quick_epochs_are_saved_now_and_then_and_the_best_is_kept(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, dataset, now = RECIPES["default"]().replace(size=32, widths=(4, 8)), open_dataset(data), [0.0]
+    recipe, dataset, now = RECIPES["default"]().replace(size=32, widths=(8,)), open_dataset(data), [0.0]
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
     model, checkpoint = built(dataset, recipe, tmp_path)
     checkpoint.set_params({"epochs": 5})
@@ -414,7 +414,7 @@ def mixed_precision() -> Iterator[None]:
 
 @pytest.mark.usefixtures("mixed_precision")
 def test_a_training_under_mixed_precision_resumes_exactly(data: Path, tmp_path: Path) -> None:
-    recipe, dataset = RECIPES["default"]().replace(size=32, widths=(4, 8), ema=0.9), open_dataset(data)
+    recipe, dataset = RECIPES["default"]().replace(size=32, widths=(8,), ema=0.9), open_dataset(data)
     (model, checkpoint), (resumed, continued) = (built(dataset, recipe, tmp_path) for _ in range(2))
     model.optimizer.dynamic_scale.assign(1e30)  # so the step overflows: it is not counted, and the scale is halved
     model.train_on_batch(np.ones((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.uint8))
@@ -431,7 +431,7 @@ def test_a_training_under_mixed_precision_resumes_exactly(data: Path, tmp_path: 
 @pytest.mark.usefixtures("mixed_precision")
 def test_a_model_trained_under_mixed_precision_is_kept_in_float32(data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(data)
-    model, checkpoint = built(dataset, RECIPES["default"]().replace(size=32, widths=(4, 8), ema=0.0), tmp_path)
+    model, checkpoint = built(dataset, RECIPES["default"]().replace(size=32, widths=(8,), ema=0.0), tmp_path)
     checkpoint.on_epoch_end(0, EPOCH)
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert "mixed_float16" in {layer.dtype_policy.name for layer in model.layers[1:]}
@@ -450,7 +450,7 @@ def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypa
             return made(*arguments, **options)
 
         monkeypatch.setitem(LOSSES, name, noting)
-        built(dataset, Recipe(size=32, widths=(4, 8), loss=name, focal_gamma=1.5, edge_weight=2), tmp_path)
+        built(dataset, Recipe(size=32, widths=(8,), loss=name, focal_gamma=1.5, edge_weight=2), tmp_path)
     assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {"edge_weight": 2}]
 
 
@@ -466,7 +466,7 @@ def test_an_input_that_is_not_square(data: Path, tmp_path: Path, command: Callab
 
 
 def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
-    model, _ = built(open_dataset(data), Recipe(size=32, widths=(4, 8), weight_decay=0.0), tmp_path)
+    model, _ = built(open_dataset(data), Recipe(size=32, widths=(8,), weight_decay=0.0), tmp_path)
     assert model.optimizer.weight_decay == 0
 
 
@@ -505,7 +505,7 @@ def test_ctrl_c_says_how_to_go_on(
 
 
 def test_dropout_resumes_exactly(data: Path, tmp_path: Path) -> None:
-    recipe = RECIPES["default"]().replace(size=32, widths=(4, 8), batch=4, dropout=0.5)
+    recipe = RECIPES["default"]().replace(size=32, widths=(8,), batch=4, dropout=0.5)
     dataset, random = open_dataset(data), np.random.default_rng(0)
     photos = random.random((4, 32, 32, 3), np.float32)
     masks = random.integers(0, 4, (4, 32, 32)).astype(np.uint8)

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from seg_edge.apps.bench import candidates, watch
+from seg_edge.apps.bench import run as bench_run
 from seg_edge.apps.bench.candidates import candidate, check_names, describe, reference
-from seg_edge.apps.bench.cold_start import run_once
+from seg_edge.apps.bench.cold_start import measure_cold_starts, run_once
 from seg_edge.apps.bench.document import MAX_BYTES, describe_machine, make_document, read_document
 from seg_edge.apps.bench.rounds import STAGES, measure_rounds
 from seg_edge.apps.bench.run import drawn_frame
@@ -25,6 +26,12 @@ def bench(*arguments: object) -> tuple[int, str, str]:
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def one_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each model, after the one that warms up: each is a process."""
+    monkeypatch.setattr(bench_run, "measure_cold_starts", lambda *given: measure_cold_starts(*given[:-1], runs=1))
 
 
 @pytest.fixture
