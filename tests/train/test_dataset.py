@@ -109,8 +109,8 @@ def test_of_few_long_clips_whole_ones_of_each_class_are_held_out(folder: Path) -
         number = int(path.stem[-3:])
         path.rename(path.with_name(f"clip{number % 3}{number // 9}_{path.name}"))
     dataset = open_dataset(folder, group=r"(clip\d+)_")
-    clips = {part: {name.split("_")[0] for name in found} for part, found in names(dataset).items()}
-    assert {part: sorted(clip[4] for clip in found) for part, found in clips.items()} == {key: list("012") for key in PARTS}
+    for found in names(dataset).values():
+        assert sorted(clip[4] for clip in {name.split("_")[0] for name in found}) == ["0", "1", "2"]
 
 
 def test_photos_of_others_need_not_match_the_group(folder: Path) -> None:
