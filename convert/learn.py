@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +47,7 @@ from train.recipes import RECIPES, Recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
 
-ASKED = "asked.json"
+ASKED, DATA = "asked.json", "data"
 Log = Callable[[str], Any]
 
 
@@ -89,7 +90,7 @@ def main(
         others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
         given = {name: value for name, value in values.items() if name != "epochs"}  # more of these go on
         _require_same(folder, json.loads(json.dumps([*made_of, others, budget_ms, budget_kb, given])))
-        data = folder / "data"
+        data = folder / DATA
         if not data.is_dir():
             names = None if classes is None else comma_separated(classes)
             for warning in make_masks(annotations, photos, data, attribute, names, label=label, other=other).warnings:
@@ -107,9 +108,9 @@ def _content(annotations: Path) -> bytes:
 
 
 def _require_same(folder: Path, asked: Any) -> None:
-    """Notes what was asked for, or refuses to go on with something else."""
+    """Notes what was asked for, or refuses to go on with something else; where nothing was made yet, anything goes."""
     path = folder / ASKED
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
+    if (folder / DATA).is_dir() and path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
         raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
     folder.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(asked).encode())
@@ -127,7 +128,11 @@ def _trained(
     else:
         dataset = open_dataset(data, group=group, log=typer.echo)
         if budget_ms or budget_kb:
-            recipe = fitting(dataset, recipe, budget_ms, budget_kb, typer.echo)
+            try:
+                recipe = fitting(dataset, recipe, budget_ms, budget_kb, typer.echo)
+            except UsageError:
+                shutil.rmtree(data)  # so that another budget may be asked for
+                raise
     typer.echo(f"{', '.join(dataset.classes[1:])}: {dataset.in_words}; {recipe.epochs} epochs")
     trained = fit(dataset, recipe, run, resume=True)
     if failure := learnt_nothing(run):

@@ -17,7 +17,8 @@ from seg_edge.system.files import write_file
 
 STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "img{max-width:100%}td,th{padding:.2rem 1rem;text-align:right}"
+    "img{max-width:100%}td,th{padding:.2rem 1rem;text-align:right}th{font-weight:normal;text-align:left}"
+    "i{display:inline-block;width:.8em;height:.8em}"
 )
 
 
@@ -32,8 +33,8 @@ def write_report(folder: Path, card: ModelCard, scores: Scores, timing: Mapping[
     """
     split, val = card.data["split"], card.scores["val"]
     classes = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{value:.3f}</td></tr>"
-        for name, value in zip(scores.classes[1:], dice(scores.matrix)[1:], strict=True)
+        f"<tr><th>{_square(info.colour)} {html.escape(info.name)}</th><td>{value:.3f}</td></tr>"
+        for info, value in zip(card.classes[1:], dice(scores.matrix)[1:], strict=True)
     )
     times = "; ".join(
         f"{one.median_ms:.1f} ms with {threads} thread{'s' * (threads > 1)}" for threads, one in timing.items()
@@ -66,11 +67,16 @@ def _on_others(scores: Scores) -> str:
     others = [photo.matrix for photo in scores.photos if not photo.matrix[1:].any()]
     if not others:
         return (
-            "No test photo shows anybody or anything else, who may be taken for one of its classes: "
-            "<code>--other FOLDER</code> adds such photos."
+            "No test photo is without its classes, so it was not measured how often it takes somebody or something "
+            "else for one of them; <code>--other FOLDER</code> adds such photos."
         )
     share = sum(matrix[0, 1:].sum() for matrix in others) / sum(matrix.sum() for matrix in others)
     return f"Of {len(others)} test photos that show none of its classes, it took {share:.1%} of the pixels for one."
+
+
+def _square(colour: tuple[int, int, int]) -> str:
+    """A square in the colour in which a class is drawn."""
+    return f'<i style="background:rgb{tuple(colour)}"></i>'
 
 
 def _picture(path: Path, what: str) -> str:

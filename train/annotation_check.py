@@ -13,6 +13,7 @@ from seg_edge.photo.read import read_header
 from train.annotations.region import HOLE, IGNORED, Annotations, Region, at_most
 
 BACKGROUND = HOLE
+OTHER = "other_"  # begins the names of photos that show none of the classes
 MAX_CLASSES = 254  # a label map is 8 bits, 0 is the background and 255 marks what does not count
 _BORDER, _BORDER_PX = 0.05, 2  # of a side, and at least: how far past the photo's edge a hand-drawn point may land
 

@@ -108,18 +108,19 @@ def draw_worst(
     """
     by_name = {example.name: example for example in examples}
     ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
-    columns = " | ".join(["photo", "truth (grey: does not count)", *shown])
     width, letters = 320 * (2 + len(shown)), TextRenderer(400)
     rows = []
     for photo in ranked[:count]:
         example = by_name[photo.name]
         frame = read_photo(example.image)
         answers = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
-        truth = _tint(frame, example.load_mask(), next(iter(shown.values())))
+        mask = example.load_mask()
+        truth = _tint(frame, mask, next(iter(shown.values())))
         height = round(320 * frame.shape[0] / frame.shape[1])
         row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
-        text = f"{photo.name}: Dice {photo.dice:.3f}    {columns}"
+        uncounted = " (grey: does not count)" if (mask == IGNORE).any() else ""
+        text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{uncounted}', *shown])}"
         letters.write(caption, text, (6, 3), (0, 0, 0))
         rows += [caption, row]
     if rows:

@@ -33,7 +33,15 @@ from seg_edge.errors import DataError, OutputError, PhotoError
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
-from train.annotation_check import check_photos, class_labels, has_meaning, on_disk, past_the_edge, same_but_for_case
+from train.annotation_check import (
+    OTHER,
+    check_photos,
+    class_labels,
+    has_meaning,
+    on_disk,
+    past_the_edge,
+    same_but_for_case,
+)
 from train.annotations.find import Choices, read_annotations
 from train.annotations.region import HOLE, Region, at_most
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
@@ -127,7 +135,7 @@ def make_masks(
         strangers = find_photos([str(other)])
         for error in strangers.failures.values():
             raise error
-        sources |= {f"other_{path.name}": path for path in strangers.paths}
+        sources |= {f"{OTHER}{path.name}": path for path in strangers.paths}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:

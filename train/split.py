@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import PARTS, Example
 from seg_edge.photo.read import read_photo
+from train.annotation_check import OTHER
 
 # Of 64: photos whose difference hashes differ by no more are one burst. Where that leaves a class in too few bursts for
 # three parts, fewer; at last only identical photos are kept together.
@@ -50,24 +51,32 @@ def split_examples(
 
 
 def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: float, seed: int) -> Iterable[int]:
-    """Indices of about `share` of the photos: the first fold that has every class, and leaves every class."""
+    """Indices of about `share` of the photos: the first fold that has every class, and leaves every class.
+
+    Where clips are long, no fold of that size may have every class; then folds are larger.
+    """
     labels = _rarest_class(classes)
     # scikit-learn wants as many photos of the commonest class, and as many groups, as folds.
-    folds = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
-    if folds < 2:
+    most = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
+    if most < 2:
         raise DataError(
             f"{len(classes)} photos in {len(set(groups))} groups can't be split; "
             "annotate more photos, or group them less strictly with --group."
         )
+    everything = frozenset().union(*classes)
+    for folds in range(most, 1, -1):
+        drawn = _folds(labels, groups, folds, seed)
+        for kept, held_out in drawn:
+            if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
+                return held_out
+    return drawn[0][1]  # no fold has them all; `require_every_class` names what is missing
+
+
+def _folds(labels: Sequence[int], groups: Sequence[int], folds: int, seed: int) -> list[tuple[Iterable[int], ...]]:
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # that some class has fewer photos than folds
         warnings.simplefilter("ignore", UserWarning)
-        drawn = list(splitter.split(labels, labels, groups))
-    everything = frozenset().union(*classes)
-    for kept, held_out in drawn:
-        if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
-            return held_out
-    return drawn[0][1]  # no fold has them all; `require_every_class` names what is missing
+        return list(splitter.split(labels, labels, groups))
 
 
 def _rarest_class(classes: Sequence[frozenset[int]]) -> list[int]:
@@ -82,12 +91,13 @@ def groups_of(examples: Sequence[Example], group: str) -> list[int]:
         return list(range(len(examples)))
     pattern = compile_pattern(group, "--group")
     found = [pattern.search(example.name) for example in examples]
-    if not pattern.groups or not all(found):
+    is_other = [example.name.startswith(OTHER) for example in examples]  # with a name of its own making
+    if not pattern.groups or not all(match or other for match, other in zip(found, is_other, strict=True)):
         raise DataError(
             f"--group {group!r}: a regular expression with one group that is found in every photo's name was expected, "
             r"as in '(clip\d+)_'."
         )
-    names = [match.group(1) for match in found if match]
+    names = [match.group(1) if match else example.name for match, example in zip(found, examples, strict=True)]
     order = sorted(set(names))
     return [order.index(name) for name in names]
 

@@ -58,6 +58,33 @@ def test_the_same_line_goes_on_also_with_more_epochs_but_not_with_another_size(
     assert "made of other annotations or with other options; give another --out" in said
 
 
+def test_what_was_refused_may_be_asked_otherwise(tmp_path: Path, calls: list[Recipe]) -> None:
+    annotate_via_csv(tmp_path, photos=6)
+    line = (tmp_path / "photos", tmp_path / "via_region_data.csv")
+    code, said = run(*line, "--classes", "red")
+    assert code == 1
+    assert "not among --classes" in said
+    assert run(*line, "--classes", "red,green,blue")[0] == 0
+    assert len(calls) == 1
+
+
+def test_after_a_budget_that_nothing_fits_another_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitting(data: Dataset, recipe: Recipe, ms: float | None, *rest: object) -> Recipe:
+        if ms == 1:
+            raise UsageError("no network is within the budget")
+        return recipe
+
+    def fit(data: Dataset, recipe: Recipe, run: Path, resume: bool) -> None:
+        raise UsageError("training begins")
+
+    monkeypatch.setattr(learn, "fitting", fitting)
+    monkeypatch.setattr(learn, "fit", fit)
+    annotate_via_csv(tmp_path, photos=9)
+    line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--budget-ms")
+    assert "within the budget" in run(*line, 1)[1]
+    assert "training begins" in run(*line, 2)[1]
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Dataset:
     return open_dataset(make_class(tmp_path / "data", photos=9), log=lambda line: None)

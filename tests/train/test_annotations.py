@@ -41,6 +41,10 @@ def truth() -> dict[str, np.ndarray]:
         "coco_pycocotools_rle.json",
         "cvat_datumaro",
         "labelme",
+        "label_studio.json",
+        "label_studio_brush.json",
+        "supervisely_polygon",
+        "supervisely_bitmap",
         "yolo_supervision",
         "voc_datumaro",
         "palette",
@@ -53,6 +57,57 @@ def test_every_format_gives_the_same_masks(name: str, truth: dict[str, np.ndarra
     assert set(found) == set(truth) - ({"p3.png"} if name == "voc_datumaro" else set())  # its photo has no mask there
     for photo, regions in found.items():
         np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), truth[photo], photo)
+
+
+def test_a_hole_in_supervisely_shows_what_lies_under_it(tmp_path: Path) -> None:
+    ring = {"exterior": [[2, 2], [30, 2], [30, 30], [2, 30]], "interior": [[[10, 10], [20, 10], [20, 20], [10, 20]]]}
+    under = {"exterior": [[12, 12], [18, 18]], "interior": []}
+    objects = [
+        {"classTitle": "dog", "geometryType": "rectangle", "points": under},
+        {"classTitle": "cat", "geometryType": "polygon", "points": ring},
+    ]
+    document = {"size": {"width": 64, "height": 48}, "objects": objects}
+    (tmp_path / "p0.png.json").write_text(json.dumps(document))
+    mask = draw_mask(read_annotations(tmp_path, PHOTOS, Choices())["p0.png"], (48, 64), LABELS)
+    assert np.bincount(mask.ravel()).tolist()[1:] == [720, 49]  # as Supervisely's own `Polygon.draw` counts
+
+
+def label_studio(path: Path, **task: object) -> Path:
+    path.write_text(json.dumps([{"id": 7, "data": {"image": "/data/upload/1/0a1b2c3d-p0.png"}, **task}]))
+    return path
+
+
+def test_of_several_annotations_in_label_studio_the_newest_finished_one_counts(tmp_path: Path) -> None:
+    def annotation(label: str, day: int, cancelled: bool = False) -> dict[str, object]:
+        value = {"points": [[0, 0], [50, 0], [50, 50]], "polygonlabels": [label]}
+        result = {"type": "polygonlabels", "original_width": 64, "original_height": 48, "value": value}
+        return {"created_at": f"2026-11-0{day}", "was_cancelled": cancelled, "result": [result]}
+
+    annotations = [annotation("new", 3), annotation("old", 2), annotation("cancelled", 4, cancelled=True)]
+    (region,) = read_annotations(label_studio(tmp_path / "a.json", annotations=annotations), PHOTOS, Choices())[
+        "p0.png"
+    ]
+    assert (region.label, region.points_xy.tolist()) == ("new", [[0, 0], [32, 0], [32, 24]])
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"type": "polygon", "value": {"points": [[0, 0], [5, 0], [5, 5]]}}, "None is not the name of a class"),
+        (
+            {"type": "ellipselabels", "value": {"x": 5, "radiusX": 2, "ellipselabels": ["cat"]}},
+            "ellipse is not an area",
+        ),
+        ({"type": "brushlabels", "value": {"rle": [0, 0, 0, 9], "brushlabels": ["cat"]}}, "no run lengths of 64x48"),
+        ({"type": "rectanglelabels", "value": {"rotation": 9, "rectanglelabels": ["cat"]}}, "it is turned"),
+    ],
+)
+def test_what_label_studio_draws_beside_outlines_is_refused(
+    tmp_path: Path, result: dict[str, object], message: str
+) -> None:
+    annotation = {"result": [{"original_width": 64, "original_height": 48, **result}]}
+    with pytest.raises(DataError, match=f"task 7, region 1: .*{message}"):
+        read_annotations(label_studio(tmp_path / "a.json", annotations=[annotation]), PHOTOS, Choices())
 
 
 def test_white_in_black_and_white_masks_needs_a_name(truth: dict[str, np.ndarray]) -> None:

@@ -103,6 +103,25 @@ def test_a_split_with_every_class_in_every_part_is_found_where_there_is_one(fold
         open_dataset(folder, group=r"(clip\d+)_", seed=seed)
 
 
+def test_of_few_long_clips_whole_ones_of_each_class_are_held_out(folder: Path) -> None:
+    """Three clips a class: any two clips, 15 % of the photos and more, lack a class."""
+    for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
+        number = int(path.stem[-3:])
+        path.rename(path.with_name(f"clip{number % 3}{number // 9}_{path.name}"))
+    dataset = open_dataset(folder, group=r"(clip\d+)_")
+    for found in names(dataset).values():
+        assert sorted(clip[4] for clip in {name.split("_")[0] for name in found}) == ["0", "1", "2"]
+
+
+def test_photos_of_others_need_not_match_the_group(folder: Path) -> None:
+    name_by_clip(folder, 3)
+    for number in range(3):
+        shutil.copy(folder / "images" / "clip0_photo_000.jpg", folder / "images" / f"other_{number}.jpg")
+        write_mask(folder, f"other_{number}", np.zeros((72, 96), np.uint8))
+    dataset = open_dataset(folder, group=r"(clip\d+)_")
+    assert sum(name.startswith("other_") for name in itertools.chain(*names(dataset).values())) == 3
+
+
 @pytest.mark.parametrize("photos", [9, 12, 18])
 def test_few_photos_are_split_as_long_as_there_are_three_a_class(tmp_path: Path, photos: int) -> None:
     dataset = open_dataset(make_class(tmp_path / "data", photos=photos))

@@ -15,9 +15,11 @@ from seg_edge.errors import DataError
 from seg_edge.photo.find import PHOTO_SUFFIXES
 from train.annotations.coco import is_coco, read_coco
 from train.annotations.cvat import read_cvat
+from train.annotations.label_studio import is_label_studio, read_label_studio
 from train.annotations.labelme import is_labelme, read_labelme
 from train.annotations.mask_files import Names, photo_of_mask, read_masks, read_table
 from train.annotations.region import Collector, Region
+from train.annotations.supervisely import is_supervisely, read_supervisely
 from train.annotations.text import ACCEPTED, read_text
 from train.annotations.yolo import is_yolo, read_yolo
 from train.via.formats import is_via
@@ -57,6 +59,8 @@ class _Found:
 
     coco: list[Path] = field(default_factory=list)
     labelme: list[Path] = field(default_factory=list)
+    supervisely: list[Path] = field(default_factory=list)
+    label_studio: list[Path] = field(default_factory=list)
     via: list[Path] = field(default_factory=list)
     cvat: list[Path] = field(default_factory=list)
     yolo: list[Path] = field(default_factory=list)
@@ -96,9 +100,12 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
     (kind, chosen), found = next(iter(kinds.items())), Collector(path)
     if kind == "via":
         return _read_via_files(chosen, choices)
-    if kind in ("coco", "labelme"):
+    if kind in (readers := {"coco": read_coco, "labelme": read_labelme, "supervisely": read_supervisely}):
         for file in chosen:
-            (read_coco if kind == "coco" else read_labelme)(json.loads(read_text(file)), found, file.name)
+            readers[kind](json.loads(read_text(file)), found, file.name)
+    elif kind == "label_studio":
+        for file in chosen:
+            read_label_studio(json.loads(read_text(file)), by_stem, found, file.name)
     elif kind == "cvat":
         for file in chosen:
             read_cvat(ElementTree.fromstring(read_text(file)), found, file.name)
@@ -176,6 +183,10 @@ def _sort_json(file: Path, text: str, files: _Found, given: bool) -> None:
         files.coco.append(file)
     elif is_labelme(data):
         files.labelme.append(file)
+    elif is_label_studio(data):
+        files.label_studio.append(file)
+    elif is_supervisely(data):
+        files.supervisely.append(file)
     elif is_via(text):
         files.via.append(file)
     elif given:

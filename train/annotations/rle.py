@@ -1,8 +1,9 @@
-"""Run lengths to a bitmap, as COCO and CVAT write them."""
+"""Run lengths to a bitmap, as COCO, CVAT and Label Studio write them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,38 @@ def uncompressed(text: str) -> list[int]:
     if shift:
         raise BrokenRowError(f"{text[:20]!r} are no compressed run lengths")
     return numbers
+
+
+def bitmap_of_rle_pack(content: Any, shape_hw: tuple[int, int]) -> np.ndarray:
+    """A brush's area in Label Studio: the alpha of an RGBA picture, packed by `rle-pack`, as uint8 of 0 and 1.
+
+    A bit stream (thi.ng/umbrella, packages/rle-pack): the count of values in 32 bits, their width less 1 in 5, four
+    widths of run lengths less 1 in 4 each; then runs: 1 bit for equal values, 2 for which width, the length less 1, the
+    value or values.
+
+    Args:
+        content: The bytes, as a list of numbers.
+        shape_hw: Height and width.
+
+    Raises:
+        BrokenRowError: It is no such stream of that many pixels.
+    """
+    try:
+        bits, at = "".join(f"{byte:08b}" for byte in bytes(content)), 0
+
+        def read(width: int) -> int:
+            nonlocal at
+            at += width
+            return int(bits[at - width : at], 2)
+
+        if read(32) != 4 * shape_hw[0] * shape_hw[1]:
+            raise ValueError("another size")
+        width, lengths = read(5) + 1, [read(4) + 1 for _ in range(4)]
+        values, end = np.zeros(4 * shape_hw[0] * shape_hw[1], np.uint8), 0
+        while end < values.size:
+            equal, start = read(1), end
+            end += read(lengths[read(2)]) + 1
+            values[start:end] = read(width) if equal else [read(width) for _ in range(end - start)]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BrokenRowError(f"its brush strokes are no run lengths of {shape_hw[1]}x{shape_hw[0]} pixels") from error
+    return (values.reshape(*shape_hw, 4)[..., 3] > 127).astype(np.uint8)

@@ -7,9 +7,9 @@ from pathlib import Path
 from seg_edge.errors import DataError
 
 ACCEPTED = (
-    "VIA (CSV, JSON), COCO (JSON), LabelMe (a folder of JSON), CVAT for images (XML), YOLO segmentation (a folder "
-    "of TXT with data.yaml), or masks (a folder of PNG: Pascal VOC, class numbers, colours with a table, black "
-    "and white)"
+    "VIA (CSV, JSON), COCO (JSON), LabelMe and Supervisely (a folder of JSON), Label Studio (JSON, not JSON-MIN), CVAT "
+    "for images (XML), YOLO segmentation (a folder of TXT with data.yaml), or masks (a folder of PNG: Pascal VOC, "
+    "class numbers, colours with a table, black and white)"
 )
 
 
