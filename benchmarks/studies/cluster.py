@@ -91,10 +91,14 @@ def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after
 
 
 def answers(out: Path) -> tuple[dict[str, str], list[str]]:
-    """The SHA-256 of each result, and the JSON lines without times, in order of photos."""
+    """The SHA-256 of each result, and the JSON lines without times and folder, sorted.
+
+    Raises:
+        SegEdgeError: A line is no JSON.
+    """
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
     lines = []
-    for line in out.with_suffix(".jsonl").read_text().replace(f"/{out.name}/", "/out/").splitlines():
+    for line in out.with_suffix(".jsonl").read_text().replace(f"{out}/", "").splitlines():
         try:
             document = json.loads(line)
         except ValueError as error:
