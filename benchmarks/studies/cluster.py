@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -51,6 +52,12 @@ def processor_s() -> float | None:
     return None
 
 
+def own_s() -> float:
+    """Processor time of the commands that have ended; the clusters are not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def workers(cluster: Any) -> list[int]:
     """The processes of the cluster's actors."""
     nodes = {info.process.pid for node in cluster.list_all_nodes() for info in node.all_processes["raylet"]}
@@ -74,7 +81,7 @@ def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after
     options = ["--ray", cluster.address] if cluster else []
     given = [str(photos), "--out", str(out), "--model", model, "--threads", "1", "--json", *options]
     lines = out.with_suffix(".jsonl")
-    started, taken = time.perf_counter(), processor_s()
+    started, taken, own = time.perf_counter(), processor_s(), own_s()
     with lines.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "seg_edge.commands.cli", "image", *given], stdout=file)
         while kill_after and process.poll() is None:
@@ -86,8 +93,8 @@ def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after
             raise SegEdgeError(f"{out.name}: the command ended with {process.returncode}.")
     count, seconds = lines.read_bytes().count(b"\n"), time.perf_counter() - started
     spent = processor_s()
-    cost = f"{(spent - taken) / count * 1000:8.1f}" if spent is not None and taken is not None else "       –"
-    return f"{count / seconds:10.1f}{cost}  load {os.getloadavg()[0]:.1f}"
+    cost = f"{(spent - taken) / count * 1000:9.1f}" if spent is not None and taken is not None else "        –"
+    return f"{count / seconds:10.1f}{cost}{(own_s() - own) / count * 1000:13.1f}  load {os.getloadavg()[0]:.1f}"
 
 
 def answers(out: Path) -> tuple[dict[str, str], list[str]]:
@@ -122,7 +129,7 @@ def main(
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         place = Path(scratch)
         draw_photos(place / "photos", photos)
-        typer.echo(f"{photos} photos, {model:<20}photos/s   CPU ms")
+        typer.echo(f"{photos} photos, {model:<20}photos/s   CPU ms  the command's")
 
         def row(name: str, **options: Any) -> None:
             out = place / name.replace(" ", "-")
