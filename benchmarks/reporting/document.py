@@ -150,6 +150,7 @@ class Machine(BaseModel):
     name: str
     model: str
     arch: str
+    features: tuple[str, ...] = ()
     kernel: str | None = None
     versions: dict[str, str]
 

@@ -24,8 +24,10 @@ from benchmarks.reporting.tables import (
     with_interval,
 )
 from seg_edge.apps.bench.rounds import STAGES
+from seg_edge.apps.doctor_board import INT8_SPEED
 
 TITLE = "seg-edge: how small, how fast, how accurate"
+DOT_PRODUCTS = INT8_SPEED[0][0]
 BOARDS = ("Raspberry Pi 4", "Raspberry Pi 5")
 GLOSSARY = """
 - **Dice**: twice the pixels that the mask and the true mask share, over the pixels of both: 1 for the same mask, 0 for
@@ -236,6 +238,7 @@ def _facts(result: Document) -> dict[str, str]:
         "rounds and runs in each": f"{result.settings.rounds}, {result.settings.runs}",
         "date": result.created,
         "commit": result.commit or NONE,
+        "8-bit dot products": ", ".join(name for name in DOT_PRODUCTS if name in machine.features) or "none",
         "system": f"{machine.arch}, {machine.kernel or NONE}",
         "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
         "file": result.path.name,

@@ -166,6 +166,15 @@ def test_a_made_up_pi_is_a_column_that_says_so(results: Path, records: Path) -> 
     assert cells[1:] == ["1.50 (1.40–1.60); 6.00 ms"] * 2 + ["not measured"] * 2
 
 
+def test_each_machines_instructions_for_int8_are_listed(results: Path, records: Path) -> None:
+    plain = desk()
+    plain["machine"] |= {"name": "Old, 2 cores", "key": "old", "features": ["sse2", "avx2"]}
+    write(results / "old.json", plain)
+    write_report(results, records)
+    (row,) = [line for line in read(results).splitlines() if line.startswith("| 8-bit dot products")]
+    assert sorted(row.strip("| ").split(" | ")[1:]) == ["asimddp", "none"]
+
+
 def test_a_raspberry_pi_is_not_measured_until_its_file_is_there(results: Path, records: Path) -> None:
     write_report(results, records)
     assert len(row(read(results), "Machine by machine", "model")) == 4

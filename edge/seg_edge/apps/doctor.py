@@ -21,6 +21,7 @@ from seg_edge.apps import doctor_board
 from seg_edge.apps.doctor_board import Answer
 from seg_edge.errors import ModelError, RuntimeMissingError
 from seg_edge.sinks.display import look_for_windows
+from seg_edge.sources.video_container import OLDEST_PYAV
 from seg_edge.system.board import Machine
 
 OPENCVS = (
@@ -31,7 +32,6 @@ OPENCVS = (
 )
 WHEELS_FOR = ("x86_64", "amd64", "aarch64", "arm64")  # ai-edge-litert's
 GLIBC = (2, 27)  # the oldest that they run on
-OLDEST_PYAV = 14  # as in pyproject.toml; Debian's can be older
 
 
 @dataclass(frozen=True)
@@ -152,16 +152,16 @@ def check_window(machine: Machine) -> Answer:
 
 def check_video(machine: Machine) -> Answer:
     """Whether PyAV is there, which reads and writes video files."""
+    elsewhere = "take a 64-bit system for video files"  # no wheel for 32-bit Arm, and Debian 12's is too old
     try:
         av = importlib.import_module("av")
     except Exception as error:  # whatever it says is the answer
-        # No wheel for 32-bit Arm.
-        advice = "sudo apt install python3-av" if machine.is_32_bit_arm else "pip install av"
+        advice = elsewhere if machine.is_32_bit_arm else "pip install av"
         return "note", f"no video files or recordings: {_one_line(error)}", advice, {"pyav": None}
     found, data = f"PyAV {av.__version__}", {"pyav": av.__version__}
     if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
-        advice = "take a 64-bit system for video files" if machine.is_32_bit_arm else "pip install -U av"
-        return "note", f"{found}: older than {OLDEST_PYAV}, video files and recordings may fail", advice, data
+        advice = elsewhere if machine.is_32_bit_arm else "pip install -U av"
+        return "note", f"{found}: older than {OLDEST_PYAV}, so no video files or recordings", advice, data
     return "ok", found, "", data
 
 

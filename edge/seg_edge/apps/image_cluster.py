@@ -119,6 +119,8 @@ def segment_photos_on_cluster(
 @contextmanager
 def _ray(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    # Else it prints messages of worker deaths to stdout, among the JSON lines, whatever `log_to_driver` says.
+    os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
     try:
         import ray
     except ImportError as error:

@@ -20,6 +20,7 @@ from seg_edge.sinks.sink import OutputFrame
 from seg_edge.sinks.video_file import VideoFile
 from seg_edge.sinks.video_formats import video_format
 from seg_edge.sources.source import SourceRequest
+from seg_edge.sources.video_container import import_av
 from seg_edge.sources.video_file import VideoFileSource
 
 # Pictures: a card may stall for a quarter of a second and none is dropped; in 1080p each has 6 MB.
@@ -46,7 +47,7 @@ class Record:
 
     Raises:
         UsageError: Unknown suffix, or a rate that is none.
-        OutputError: The file exists, or the folder can't be written to.
+        OutputError: The file exists, the folder can't be written to, or PyAV is missing or too old.
 
     Attributes:
         name: `--record FILE`.
@@ -69,6 +70,7 @@ class Record:
         self._fps, self._piece_s, self._next_path, self._finished = fps, piece_s, next_path, finished
         form = video_format(path)
         self._indexed_last = form.container in ("mp4", "mov")
+        import_av(OutputError)  # said now, not when the first picture comes
         if not 0 < fps <= 1000:
             raise UsageError(f"{path}: {fps:g} frames a second is no rate to record at; give one with --fps.")
         _check_path(path, force)

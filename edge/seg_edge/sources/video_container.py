@@ -17,6 +17,7 @@ LONGEST_GAP_S = 60.0  # a longer step, or one back by more than jitter, is where
 JITTER_S = 0.2
 SHORTEST_S = 1e-3  # that a frame is shown; two at the same time are a fault of the container
 LEAST_BPS = 100_000
+OLDEST_PYAV = 14  # as in pyproject.toml; Debian's can be older
 TIMEOUT_S = 10.0  # of a web server
 
 
@@ -24,15 +25,16 @@ def import_av(error: type[SegEdgeError]) -> Any:
     """PyAV, imported when it is needed.
 
     Raises:
-        error: It isn't installed.
+        error: It isn't installed, or is too old.
     """
+    needs = f"video files need PyAV {OLDEST_PYAV} or newer"
+    cure = "run `pip install -U av`, or in place of a 32-bit Raspberry Pi OS take a 64-bit one."
     try:
         import av
     except ImportError as missing:
-        raise error(
-            f"video files need PyAV ({missing}); install it with `pip install av`, on 32-bit Raspberry Pi OS with "
-            "`sudo apt install python3-av`."
-        ) from missing
+        raise error(f"{needs} ({missing}); {cure}") from missing
+    if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
+        raise error(f"{needs}, this is {av.__version__}; {cure}")
     return av
 
 

@@ -124,6 +124,10 @@ def test_a_machine_without_any_file_is_examined_too(make: Make, bundle: Callable
     findings = examine(make())
     assert all(is_well_formed(finding) for finding in findings)
     assert not [finding for finding in findings if "the check itself failed" in finding.found]
+    found = {finding.check: (finding.status, finding.found) for finding in findings}
+    assert found["simd"] == ("note", "this system doesn't list the CPU's instructions; XNNPACK not tried")
+    assert found["throttling"] == ("ok", "no sensor and no clock to read")
+    assert found["threads"] == ("problem", "no bundled model to time")
 
 
 def test_a_check_that_breaks_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +189,30 @@ def test_why_the_first_runtime_was_passed_over(
     assert run_check("interpreter", make(arch="armv7l", bits=32)).status == "ok"
 
 
+def test_tensorflow_in_place_of_a_runtime(
+    make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "old_runtime.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    versions["tensorflow"] = "2.21.0"
+    real = "ai_edge_litert.interpreter"
+    runtimes = (("ai-edge-litert", "old_runtime", "x"), ("tensorflow", real, "x"))
+    monkeypatch.setattr(interpreter, "RUNTIMES", runtimes)
+    finding = run_check("interpreter", make(arch="x86_64", bits=64, libc=("glibc", "2.36")))
+    assert finding.status == "note"
+    assert finding.found.startswith("tensorflow 2.21.0 is used; ai-edge-litert is not: it has no Interpreter;")
+    assert finding.advice == "slow to start, hundreds of megabytes: pip install ai-edge-litert"
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 13)])
+def test_32_bits_need_an_old_python(version: tuple[int, int], make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))
+    monkeypatch.setattr("seg_edge.apps.doctor.sys", SimpleNamespace(version_info=version))
+    advice = run_check("interpreter", make(arch="armv7l", bits=32)).advice
+    assert advice.startswith("pip install tflite-runtime 'numpy<2'")
+    assert ("in an environment of Python 3.11" in advice) == (version > (3, 11))
+
+
 def test_numpy_too_new_for_tflite_runtime(
     make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
 ) -> None:
@@ -217,6 +245,31 @@ def test_several_opencvs(make: Make, versions: dict[str, str]) -> None:
     finding = run_check("opencv", make())
     assert finding.status == "problem"
     assert "pip uninstall -y opencv-python opencv-contrib-python-headless" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("message", "bits", "advice"),
+    [
+        ("libGL.so.1: cannot open shared object file", 64, "sudo apt install libgl1 libglib2.0-0"),
+        ("libgthread-2.0.so.0: cannot open shared object file", 64, "sudo apt install libgl1 libglib2.0-0"),
+        ("numpy.core.multiarray failed to import", 64, "pip install 'numpy<2'"),
+        ("No module named 'cv2'", 64, "pip install --force-reinstall opencv-python"),
+        ("No module named 'cv2'", 32, "sudo apt install python3-opencv, and python3 -m venv --system-site-packages"),
+    ],
+)
+def test_an_opencv_that_does_not_import(
+    message: str, bits: int, advice: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({message!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv2")
+    machine = make(arch="aarch64", bits=bits)
+    finding = run_check("opencv", machine)
+    assert (finding.status, finding.found) == ("problem", f"OpenCV does not import: {message}")
+    assert finding.advice == advice
+    finding = run_check("window", machine)
+    assert (finding.status, finding.found) == ("problem", f"can't be looked at: {message}")
+    assert finding.advice == "see the check 'opencv'"
 
 
 @pytest.mark.parametrize(
@@ -304,15 +357,22 @@ def test_camera_with_and_without_permission(make: Make, monkeypatch: pytest.Monk
     assert "usermod -aG video" in finding.advice
 
 
+HIDDEN = "libcamera and picamera2: not importable, the system has libcamera but this environment hides the system's"
+OTHER_PYTHON = (
+    "libcamera and picamera2: not importable, the system has libcamera but this environment is not the system's"
+)
+NEITHER = f"libcamera and picamera2: not installed, so no camera module ({PI_4})"
+
+
 @pytest.mark.parametrize(
-    ("system", "config", "importable", "status", "said"),
+    ("system", "config", "importable", "status", "found", "said"),
     [
-        (["libcamera", "picamera2"], "false", [], "problem", ["python3 -m venv --system-site-packages"]),
-        (["libcamera"], "false", [], "problem", ["apt install python3-picamera2", "--system-site-packages"]),
-        (["libcamera", "picamera2"], "true", [], "problem", ["/usr/bin/python3 -m venv"]),
-        ([], "false", [], "note", ["sudo apt install python3-picamera2", "--system-site-packages"]),
-        ([], "true", ["libcamera"], "note", ["sudo apt install python3-picamera2"]),
-        (["libcamera", "picamera2"], "true", ["libcamera", "picamera2"], "ok", []),
+        (["libcamera", "picamera2"], "false", [], "problem", HIDDEN, ["python3 -m venv --system-site-packages"]),
+        (["libcamera"], "false", [], "problem", HIDDEN, ["apt install python3-picamera2", "--system-site-packages"]),
+        (["libcamera", "picamera2"], "true", [], "problem", OTHER_PYTHON, ["/usr/bin/python3 -m venv"]),
+        ([], "false", [], "note", NEITHER, ["sudo apt install python3-picamera2", "--system-site-packages"]),
+        ([], "true", ["libcamera"], "note", "picamera2: not installed", ["sudo apt install python3-picamera2"]),
+        (["libcamera", "picamera2"], "true", ["libcamera", "picamera2"], "ok", f"are there; {PI_4}", []),
     ],
 )
 def test_libcamera_on_a_pi_4(
@@ -320,6 +380,7 @@ def test_libcamera_on_a_pi_4(
     config: str,
     importable: list[str],
     status: str,
+    found: str,
     said: list[str],
     make: Make,
     monkeypatch: pytest.MonkeyPatch,
@@ -330,6 +391,7 @@ def test_libcamera_on_a_pi_4(
     monkeypatch.setattr(doctor_board, "_importable", lambda name: name in importable)
     finding = run_check("libcamera", make(files))
     assert finding.status == status
+    assert found in finding.found
     assert all(text in finding.advice for text in said)
     assert finding.data["board"] == PI_4
 
@@ -600,4 +662,4 @@ def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "av", None)
     missing = run_check("video", make())
     assert (missing.status, missing.advice) == ("note", "pip install av")
-    assert run_check("video", make(bits=32, arch="armv7l")).advice == "sudo apt install python3-av"
+    assert run_check("video", make(bits=32, arch="armv7l")).advice == "take a 64-bit system for video files"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from seg_edge import Segmenter
-from seg_edge.apps.image_cluster import PhotoActor, segment_photos_on_cluster
-from seg_edge.apps.image_jobs import ImageOptions, PhotoJob, PhotoResult, plan_jobs
-from seg_edge.apps.image_outputs import Place
+from seg_edge.apps.image_cluster import PhotoActor
+from seg_edge.apps.image_jobs import ImageOptions, PhotoJob
 from seg_edge.commands.cli import app
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.photo.find import FoundPhotos
 from tests.tiny import TWO_UINT8, bright_square, carded
 
 
@@ -84,16 +83,17 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, model: Path, address: str
     for index in range(60):
         photos.append(tmp_path / f"{index:02}.png")
         assert cv2.imwrite(str(photos[-1]), np.roll(bright_square((600, 800)), index, axis=1))
-    segmenter = Segmenter(model, threads=1)
-    found = FoundPhotos(photos, below={photo: Path() for photo in photos})
-    options = ImageOptions(place=Place(tmp_path / "out"), labels=True)
-    results: list[PhotoResult] = []
-    for result in segment_photos_on_cluster(plan_jobs(found, options), segmenter, options, address):
-        results.append(result)
-        if len(results) == 6:
-            os.kill(min(actor_pids()), signal.SIGKILL)
-    assert sorted(result.photo for result in results) == photos
-    assert [result.error for result in results if result.error] == []
+    given = [*map(str, photos), "--model", str(model), "--out", str(tmp_path / "out"), "--labels", "--json"]
+    command = [sys.executable, "-m", "seg_edge.commands.cli", "image", *given, "--ray", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(6)]
+        os.kill(min(actor_pids()), signal.SIGKILL)
+        lines += process.stdout.readlines()
+    assert process.returncode == 0
+    documents = [json.loads(line) for line in lines]
+    assert sorted(document["photo"] for document in documents) == [str(photo) for photo in photos]
+    assert [document for document in documents if "error" in document] == []
     assert len(list((tmp_path / "out").iterdir())) == 2 * len(photos)
 
 

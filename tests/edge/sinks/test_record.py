@@ -10,6 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -33,6 +34,13 @@ def record(sink: Record, *items: OutputFrame) -> None:
         while not sink._queue.empty():
             threading.Event().wait(0.001)
     sink.close()
+
+
+def test_an_old_pyav_is_refused_before_there_is_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="10.0.0"))
+    with pytest.raises(OutputError, match="need PyAV 14 or newer, this is 10.0.0"):
+        Record(tmp_path / "film.mp4", 10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def play(path: Path) -> list[np.ndarray]:

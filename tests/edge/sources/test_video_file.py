@@ -323,7 +323,13 @@ def test_the_interlaced_case() -> None:
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    assert "pip install av" in refusal(write_clip(tmp_path / "clip.mp4"))
+    assert "pip install -U av" in refusal(write_clip(tmp_path / "clip.mp4"))
+
+
+def test_an_old_pyav_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "clip.mp4")
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="10.0.0"))  # Debian 12's
+    assert "need PyAV 14 or newer, this is 10.0.0; run `pip install -U av`" in refusal(path)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
