@@ -55,7 +55,8 @@ Log = Callable[[str], Any]
 def main(
     photos: Annotated[Path, typer.Argument(help="The folder of the annotated photos.")],
     annotations: Annotated[
-        Path, typer.Argument(help="Annotations from VIA, COCO, LabelMe, CVAT or YOLO, or a folder of masks.")
+        Path,
+        typer.Argument(help="Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or YOLO, or masks."),
     ],
     values: dict[str, Any],
     out: Annotated[

@@ -270,7 +270,8 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 def main(
     annotations: Annotated[
-        Path, typer.Argument(help="Annotations from VIA, COCO, LabelMe, CVAT or YOLO, or a folder of masks.")
+        Path,
+        typer.Argument(help="Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or YOLO, or masks."),
     ],
     photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
     out: Annotated[Path, typer.Option(help="The data folder to make.")],
