@@ -11,7 +11,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from train.annotations.region import BrokenRowError, Collector, Region, box_of, class_name, number, outline_of
+from train.annotations.region import (
+    BrokenRowError,
+    Collector,
+    Region,
+    bitmap_region,
+    box_of,
+    class_name,
+    number,
+    outline_of,
+)
 from train.annotations.rle import bitmap_of_rle_pack
 
 _SHAPES = ("polygon", "rectangle", "brush", "ellipse", "keypoint", "vector", "bitmask")
@@ -79,19 +88,11 @@ def _region(result: Any, where: str, named: set[Any]) -> Region | None:
         raise BrokenRowError("it is turned; draw the outline as a polygon, on the upright photo")
     to_pixels = np.array(frame_wh) / 100
     if "points" in value and shape in ("polygon", ""):
-        return Region(label, outline_of(_pairs(value["points"]) * to_pixels), where, frame_wh=frame_wh)
+        return Region(label, outline_of(outline_of(value["points"]) * to_pixels), where, frame_wh=frame_wh)
     if "rle" in value:
-        bitmap = bitmap_of_rle_pack(value["rle"], frame_wh[::-1])
-        return Region(label, box_of(0, 0, width - 1, height - 1), where, frame_wh=frame_wh, bitmap=lambda: bitmap)
+        return bitmap_region(label, bitmap_of_rle_pack(value["rle"], frame_wh[::-1]), (0, 0), where, frame_wh)
     if "radiusX" not in value and "width" in value and "height" in value:
         left, top, *size = (number(value.get(key), key) for key in ("x", "y", "width", "height"))
         corners = np.array([left, top, left + size[0], top + size[1]]).reshape(2, 2) * to_pixels
         return Region(label, box_of(*corners.ravel()), where, frame_wh=frame_wh)
     raise BrokenRowError(f"a {shape or 'shape'} is not an area; draw the outline as a polygon")
-
-
-def _pairs(points: Any) -> np.ndarray:
-    try:
-        return np.array([(number(x, "x"), number(y, "y")) for x, y in points]).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise BrokenRowError("the outline isn't a list of points") from error

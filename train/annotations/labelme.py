@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from train.annotations.region import BrokenRowError, Collector, Region, box_of, class_name, outline_of
+from train.annotations.region import BrokenRowError, Collector, Region, bitmap_region, box_of, class_name, outline_of
 from train.via.shapes import ellipse_outline
 
 _OUTLINES = ("polygon", "oriented_rectangle", "rotation", "linestrip")  # `rotation` is X-AnyLabeling's
@@ -47,10 +47,7 @@ def _region(shape: Any, where: str, frame_wh: tuple[int, int] | None) -> Region:
         radius = math.hypot(x1 - x, y1 - y)
         return Region(label, ellipse_outline(x, y, radius, radius, 0.0), where, True, frame_wh)
     if kind == "mask":
-        bitmap = _bitmap(shape.get("mask"))
-        (left, top), _ = points
-        corners = box_of(left, top, left + bitmap.shape[1] - 1, top + bitmap.shape[0] - 1)
-        return Region(label, corners, where, frame_wh=frame_wh, bitmap=lambda: bitmap)
+        return bitmap_region(label, _bitmap(shape.get("mask")), points[0], where, frame_wh)
     raise BrokenRowError(f"a {kind} is not an area; draw the outline as a polygon")
 
 

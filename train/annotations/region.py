@@ -48,6 +48,15 @@ class Region:
 Annotations = Mapping[str, tuple[Region, ...]]
 
 
+def bitmap_region(
+    label: str, bitmap: np.ndarray, left_top: tuple[int, int], where: str, frame_wh: tuple[int, int] | None
+) -> Region:
+    """A region of the area that a bitmap, uint8 (h, w) of 0 and 1, has with its upper left pixel at (x, y)."""
+    (left, top), (height, width) = left_top, bitmap.shape
+    corners = box_of(left, top, left + width - 1, top + height - 1)
+    return Region(label, corners, where, frame_wh=frame_wh, bitmap=lambda: bitmap)
+
+
 class Collector:
     """Collects the regions of each photo, and the rows that can't be used.
 

@@ -14,7 +14,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from train.annotations.region import BrokenRowError, Collector, Region, box_of, class_name, number, outline_of
+from train.annotations.region import (
+    BrokenRowError,
+    Collector,
+    Region,
+    bitmap_region,
+    box_of,
+    class_name,
+    number,
+    outline_of,
+)
 
 
 def is_supervisely(data: Any) -> bool:
@@ -37,8 +46,7 @@ def _region(one: Any, size: dict[str, Any], where: str) -> Region:
     label, kind = class_name(one.get("classTitle")), one.get("geometryType")
     frame_wh = int(number(size.get("width"), "width")), int(number(size.get("height"), "height"))
     if kind == "bitmap":
-        bitmap, (left, top) = _bitmap(one.get("bitmap"))
-        return _filled(label, bitmap, left, top, where, frame_wh)
+        return bitmap_region(label, *_bitmap(one.get("bitmap")), where, frame_wh)
     points = one.get("points")
     exterior, interior = (points.get("exterior"), points.get("interior")) if isinstance(points, dict) else (None, None)
     if kind == "rectangle" and isinstance(exterior, list) and len(exterior) == 2:
@@ -52,12 +60,7 @@ def _region(one: Any, size: dict[str, Any], where: str) -> Region:
     filled = np.zeros((np.ceil(outline.max(axis=0)).astype(int) - (left, top) + 1)[::-1], np.uint8)
     for value, ring in ((1, outline), *((0, outline_of(hole)) for hole in interior)):
         cv2.fillPoly(filled, [np.rint(ring - (left, top)).astype(np.int32)], value)
-    return _filled(label, filled, left, top, where, frame_wh)
-
-
-def _filled(label: str, bitmap: np.ndarray, left: int, top: int, where: str, frame_wh: tuple[int, int]) -> Region:
-    corners = box_of(left, top, left + bitmap.shape[1] - 1, top + bitmap.shape[0] - 1)
-    return Region(label, corners, where, frame_wh=frame_wh, bitmap=lambda: bitmap)
+    return bitmap_region(label, filled, (left, top), where, frame_wh)
 
 
 def _bitmap(holder: Any) -> tuple[np.ndarray, tuple[int, int]]:
