@@ -37,6 +37,7 @@ from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import write_file
 from train.advice import learnt_nothing, would_go_on
+from train.annotations.text import HELP
 from train.dataset import Dataset, open_dataset, open_split
 from train.evaluate import draw_worst
 from train.keras_model import TrainedModel
@@ -54,10 +55,7 @@ Log = Callable[[str], Any]
 @with_recipe_options
 def main(
     photos: Annotated[Path, typer.Argument(help="The folder of the annotated photos.")],
-    annotations: Annotated[
-        Path,
-        typer.Argument(help="Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or YOLO, or masks."),
-    ],
+    annotations: Annotated[Path, typer.Argument(help=HELP)],
     values: dict[str, Any],
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.")

@@ -44,6 +44,7 @@ from train.annotation_check import (
 )
 from train.annotations.find import Choices, read_annotations
 from train.annotations.region import HOLE, Region, at_most
+from train.annotations.text import HELP
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
 from train.options import comma_separated, run_command
 
@@ -269,10 +270,7 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 
 def main(
-    annotations: Annotated[
-        Path,
-        typer.Argument(help="Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or YOLO, or masks."),
-    ],
+    annotations: Annotated[Path, typer.Argument(help=HELP)],
     photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
     out: Annotated[Path, typer.Option(help="The data folder to make.")],
     attribute: Annotated[str | None, typer.Option(help="Region attribute with the class.")] = None,

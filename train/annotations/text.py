@@ -12,6 +12,8 @@ ACCEPTED = (
     "class numbers, colours with a table, black and white)"
 )
 
+HELP = "Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or YOLO, or masks."
+
 
 def read_text(path: Path) -> str:
     """The file's content with Unix line ends: UTF-8, or UTF-16 where its byte order mark says so.
