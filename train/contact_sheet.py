@@ -1,4 +1,4 @@
-"""The contact sheet: small photos with their masks over them, to see whether they fit."""
+"""The contact sheet: thumbnails with their masks over them, to check that they fit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from seg_edge.sinks.legend import TextRenderer
 SHEET_PHOTOS = 64
 _COLUMNS = 8
 _CELL_WH, _TEXT_PX, LEGEND_PX = (216, 184), 18, 40
-_INK, _PAPER, _DOES_NOT_COUNT = (40, 40, 40), 255, (150, 150, 150)
+_INK, _PAPER, _IGNORED = (40, 40, 40), 255, (150, 150, 150)
 _SMALL, _LARGE = TextRenderer(360), TextRenderer(510)
 
 
 def shown_on_sheet(photos: int) -> set[int]:
-    """Which of so many photos a sheet shows: all, or SHEET_PHOTOS from the first to the last."""
+    """Indices of the photos on a sheet: all, or SHEET_PHOTOS spread from first to last."""
     return {round(n) for n in np.linspace(0, photos - 1, min(photos, SHEET_PHOTOS))}
 
 
 def sheet_cell(photo: str, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A thumbnail with the mask over it, half transparent and outlined, and the name below."""
+    """A thumbnail with the mask over it, translucent and outlined, and the name below."""
     width, height = _CELL_WH[0] - 8, _CELL_WH[1] - _TEXT_PX - 8
     scale = min(width / image.shape[1], height / image.shape[0])
     size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -48,7 +48,7 @@ def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], title: str
     Args:
         cells: At least one, by `sheet_cell`.
         labels: Class names by label; labels[0] is the background.
-        title: What is written before the legend.
+        title: Text before the legend.
 
     Returns:
         BGR uint8 (height, width, 3).
@@ -63,17 +63,17 @@ def contact_sheet(cells: Sequence[np.ndarray], labels: Sequence[str], title: str
 
 
 def _legend(title: str, labels: Sequence[str], width: int) -> np.ndarray:
-    """A title, then a coloured square and a name for each class, in as many lines as they need."""
-    places, x, line = [], 12 + _LARGE.width(title) + 24, 0
+    """A title, then a coloured square and a name for each class, on as many lines as needed."""
+    positions, x, line = [], 12 + _LARGE.width(title) + 24, 0
     for name in labels[1:]:
         needed = 26 + min(_LARGE.width(name), width - 50) + 22
         if x + needed > width and x > 12:
             x, line = 12, line + 1
-        places.append((x, line))
+        positions.append((x, line))
         x += needed
     legend = np.full(((line + 1) * LEGEND_PX, width, 3), _PAPER, np.uint8)
     _text(legend, title, (12, 7), width - 12, _LARGE)
-    for label, (name, (x, line)) in enumerate(zip(labels[1:], places, strict=True), start=1):
+    for label, (name, (x, line)) in enumerate(zip(labels[1:], positions, strict=True), start=1):
         y = line * LEGEND_PX
         cv2.rectangle(legend, (x, y + 11), (x + 18, y + 29), _colour(label), cv2.FILLED)
         _text(legend, name, (x + 26, y + 7), width - x - 26, _LARGE)
@@ -81,17 +81,17 @@ def _legend(title: str, labels: Sequence[str], width: int) -> np.ndarray:
 
 
 def _colour(label: int) -> tuple[int, int, int]:
-    """BGR, the same colours that the model will draw its classes in; grey for what doesn't count."""
+    """BGR, the colour in which the model will draw this class; grey for ignored pixels."""
     if label == IGNORE:
-        return _DOES_NOT_COUNT
+        return _IGNORED
     red, green, blue = class_colour(label)
     return blue, green, red
 
 
-def _text(image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, letters: TextRenderer) -> None:
-    """Writes one line whose upper left corner is given, shortened in the middle to `width` pixels."""
+def _text(image: np.ndarray, text: str, at_xy: tuple[int, int], width: int, renderer: TextRenderer) -> None:
+    """Writes one line with its upper left corner at `at_xy`, shortened in the middle to `width` pixels."""
     keep = len(text)
-    while letters.width(text) > width and keep > 4:
+    while renderer.width(text) > width and keep > 4:
         keep -= 1
         text = f"{text[: keep // 2]}..{text[-(keep // 2) :]}"
-    letters.write(image, text, at_xy, _INK)
+    renderer.write(image, text, at_xy, _INK)

@@ -30,32 +30,30 @@ import typer
 
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError, OutputError, PhotoError
-from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from train.annotation_check import (
     OTHER,
     check_photos,
     class_labels,
-    has_meaning,
     on_disk,
     past_the_edge,
     same_but_for_case,
 )
+from train.annotations.draw import draw_mask
 from train.annotations.find import Choices, read_annotations
-from train.annotations.region import HOLE, Region, at_most
+from train.annotations.region import Region, at_most
 from train.annotations.text import HELP
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
 from train.options import comma_separated, run_command
 
-FEW_PHOTOS = 3  # below this a class can't be in the training, the validation and the test part
+FEW_PHOTOS = 3  # fewer can't put a class into each of train, val and test
 _OURS = {"images", "masks", "labels.txt", "classes.csv", "contact_sheet.jpg", ".DS_Store", "Thumbs.db"}
-_SHIFT = 4  # fillPoly takes coordinates in 1/16 pixel
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One line of classes.csv: `share` is of all pixels; `photos` have a pixel of the class."""
+    """A line of classes.csv: `share` of all pixels; `photos` with at least one pixel of the class."""
 
     name: str
     pixels: int
@@ -66,15 +64,15 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """What `make_masks` did.
+    """The result of `make_masks`.
 
     Attributes:
         out: The data folder.
         sheet: The contact sheet in it.
-        classes: One entry a label, in the order of labels.txt, the background first.
+        classes: One per label, in the order of labels.txt, the background first.
         photos: How many photos have a mask.
-        unused: How many photos of the folder are not in the annotation file.
-        warnings: Sentences that a person should read.
+        unused: How many photos of the folder have no annotations.
+        warnings: Sentences for the user.
     """
 
     out: Path
@@ -97,7 +95,7 @@ def make_masks(
     colours: Path | None = None,
     other: Path | None = None,
 ) -> MaskSummary:
-    """Makes the data folder that the rest of the project trains from.
+    """Makes the data folder that training starts from.
 
     It holds images/ (copies of the photos), masks/ (8-bit PNG label maps of the upright photos),
     labels.txt (line i names label i), classes.csv and contact_sheet.jpg.
@@ -106,43 +104,43 @@ def make_masks(
         annotations: A file or folder that `train.annotations.find.read_annotations` reads.
         photos: The folder with the photos it names.
         out: The folder to make; it appears whole or not at all.
-        attribute: The region attribute that holds the class, where there are several.
-        classes: The class names in the order of their labels 1, 2, ...; sorted by name without it.
+        attribute: The region attribute that holds the class, if there are several.
+        classes: The class names of labels 1, 2, ...; None sorts them by name.
         force: Replace `out` if it is a data folder made by this function.
         label: The class of regions that name none, and of white in black and white masks.
         colours: A table of class names and colours, for masks of colours.
-        other: A folder of photos with none of the classes, such as of strangers; all background, called `other_...`.
+        other: A folder of photos that show none of the classes; all background, renamed `other_...`.
 
     Raises:
-        DataError: The annotations can't be used, or don't fit the photos; all the photos are named.
+        DataError: The annotations can't be used or don't fit the photos; the message lists the photos.
         OutputError: `out` exists, or can't be written.
-        UsageError: `classes` makes no sense.
+        UsageError: `classes` has an empty or repeated name.
     """
     _check_out(out, force, keep=(annotations, photos, *([other] if other else [])))
     choices = Choices(attribute, label, tuple(classes or ()), colours)
     found = {
-        photo: of_photo
-        for photo, of_photo in read_annotations(annotations, photos, choices).items()
+        photo: photo_regions
+        for photo, photo_regions in read_annotations(annotations, photos, choices).items()
         if not photo.startswith("._")  # macOS keeps a photo's attributes in a file of that name
     }
     regions = on_disk(found, photos)
     labels = class_labels(regions, classes)
     check_photos(regions, photos)
     warnings = same_but_for_case(labels[1:])
-    if cut := past_the_edge(regions, photos):
-        warnings.append(f"Regions that reach a little past their photo's edge, where they are cut off: {cut}.")
+    if clipped := past_the_edge(regions, photos):
+        warnings.append(f"Regions that reach slightly past their photo's edge and were clipped: {clipped}.")
     sources = {photo: photos / photo for photo in regions}
     if other:
-        strangers = find_photos([str(other)])
-        for error in strangers.failures.values():
+        others = find_photos([str(other)])
+        for error in others.failures.values():
             raise error
-        sources |= {f"{OTHER}{path.name}": path for path in strangers.paths}
+        sources |= {f"{OTHER}{path.name}": path for path in others.paths}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            made = Path(scratch, "new")
-            counts = _write(made, sources, regions, labels)
-            _put(made, out, Path(scratch, "old"))
+            new = Path(scratch, "new")
+            counts = _write(new, sources, regions, labels)
+            _replace(new, out, Path(scratch, "old"))
     except OSError as error:
         raise OutputError(f"Can't write {out}: {error}.") from error
     few = [f"{c.name} ({c.photos})" for c in counts[1:] if c.photos < FEW_PHOTOS]
@@ -154,45 +152,6 @@ def make_masks(
         unused=len({photo.name for photo in find_photos([str(photos)]).paths} - set(regions)),
         warnings=(*warnings, *([f"Fewer than {FEW_PHOTOS} photos show: {', '.join(few)}."] if few else [])),
     )
-
-
-def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequence[str]) -> np.ndarray:
-    """The label map of one photo; later regions lie over earlier ones.
-
-    A point (x, y) is the middle of the pixel in column x and row y, and the outline belongs to the
-    region, as with OpenCV's fillPoly and findContours: the square from (2, 2) to (6, 6) fills 5x5
-    pixels. Coordinates count to 1/16 pixel; what lies outside the photo is cut off.
-
-    Args:
-        regions: In drawing order.
-        shape_hw: Height and width of the upright photo, pixels.
-        labels: Class names by label; labels[0] is the background.
-
-    Returns:
-        uint8 (height, width), each value an index into `labels`.
-    """
-    mask = np.zeros(shape_hw, np.uint8)
-    for region in regions:
-        value = _value(region.label, labels)
-        if region.bitmap is not None:
-            _paste(mask, region.bitmap(), region.points_xy.min(axis=0), value)
-        else:
-            points = np.rint(region.points_xy * 2**_SHIFT).astype(np.int32)
-            cv2.fillPoly(mask, [points], value, shift=_SHIFT)
-    return mask
-
-
-def _value(label: str, labels: Sequence[str]) -> int:
-    if has_meaning(label):
-        return 0 if label.casefold() == HOLE else IGNORE
-    return labels.index(label)
-
-
-def _paste(mask: np.ndarray, bitmap: np.ndarray, left_top: np.ndarray, value: int) -> None:
-    left, top = (round(float(at)) for at in left_top)
-    height, width = bitmap.shape
-    part = mask[max(0, top) : top + height, max(0, left) : left + width]
-    part[bitmap[max(0, -top) :, max(0, -left) :][: part.shape[0], : part.shape[1]] > 0] = value
 
 
 def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
@@ -212,12 +171,12 @@ def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
         raise OutputError(f"{out} also holds {', '.join(foreign)}; move that away, or give another folder.")
 
 
-def _put(made: Path, out: Path, old: Path) -> None:
-    """Moves `made` to `out`, and what was there to `old`; on failure `out` is what it was."""
+def _replace(new: Path, out: Path, old: Path) -> None:
+    """Moves `new` to `out`, and what was there to `old`; on failure `out` is unchanged."""
     if out.exists():
         out.rename(old)
     try:
-        made.rename(out)
+        new.rename(out)
     except OSError:
         if old.exists():
             old.rename(out)
@@ -227,7 +186,7 @@ def _put(made: Path, out: Path, old: Path) -> None:
 def _write(
     out: Path, sources: Mapping[str, Path], regions: Mapping[str, Sequence[Region]], labels: Sequence[str]
 ) -> tuple[ClassCount, ...]:
-    """Fills the data folder; gives the counts of classes.csv."""
+    """Fills the data folder; returns the counts of classes.csv."""
     (out / "images").mkdir(parents=True)
     (out / "masks").mkdir()
     pixels, in_photos = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
@@ -250,7 +209,7 @@ def _write(
                 cells.append(sheet_cell(photo, image, mask))
     if unreadable:
         raise DataError(f"Photos can't be read:\n{at_most(unreadable)}")
-    drawn = Counter(region.label for of_photo in regions.values() for region in of_photo)
+    drawn = Counter(region.label for photo_regions in regions.values() for region in photo_regions)
     counts = tuple(
         ClassCount(name, int(p), float(p / pixels.sum()), int(n), drawn[name])
         for name, p, n in zip(labels, pixels, in_photos, strict=True)
@@ -265,7 +224,7 @@ def _write(
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:
-    # Not cv2.imwrite: it says False without a reason, and on Windows can't open every name.
+    # Not cv2.imwrite: it returns False without a reason, and can't open every file name on Windows.
     path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
 
 
@@ -278,24 +237,26 @@ def main(
     label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
     colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")
+        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. of strangers.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
 ) -> None:
-    """Turn annotated photos into a data folder to train from."""
+    """Turn annotated photos into a data folder for training."""
     names = None if classes is None else comma_separated(classes)
     with exit_codes():
-        made = make_masks(annotations, photos, out, attribute, names, force, label=label, colours=colours, other=other)
-    for warning in made.warnings:
+        summary = make_masks(
+            annotations, photos, out, attribute, names, force, label=label, colours=colours, other=other
+        )
+    for warning in summary.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    longest = max(len(c.name) for c in made.classes)
+    longest = max(len(c.name) for c in summary.classes)
     typer.echo(f"{'class':{longest}}  {'pixels':>12}  {'share':>7}  {'photos':>6}  {'regions':>7}")
-    for c in made.classes:
+    for c in summary.classes:
         typer.echo(f"{c.name:{longest}}  {c.pixels:12}  {c.share:7.2%}  {c.photos:6}  {c.regions:7}")
-    typer.echo(f"Photos with masks in {made.out}: {made.photos}.")
-    if made.unused:
-        typer.echo(f"Photos in {photos} that the file does not mention, so not used: {made.unused}.")
-    typer.echo(f"Look at {made.sheet} before training.")
+    typer.echo(f"Photos with masks in {summary.out}: {summary.photos}.")
+    if summary.unused:
+        typer.echo(f"Photos in {photos} without annotations, not used: {summary.unused}.")
+    typer.echo(f"Look at {summary.sheet} before training.")
 
 
 if __name__ == "__main__":

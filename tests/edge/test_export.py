@@ -34,7 +34,7 @@ def test_coco_holds_boxes_areas_and_categories_of_the_label_map(labels: np.ndarr
 
 def test_via_comes_back_through_train_as_the_same_mask(labels: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("train.masks", reason="the workstation's packages aren't installed (pip install '.[train]')")
-    from train.masks import draw_mask
+    from train.annotations.draw import draw_mask
     from train.via.read import read_via
 
     path = tmp_path / "a.via.json"

@@ -12,11 +12,12 @@ from seg_edge.errors import DataError
 from seg_edge.export import to_coco
 from seg_edge.photo.read import read_photo
 from seg_edge.postprocess import find_polygons
+from train.annotations.draw import draw_mask
 from train.annotations.find import Choices, read_annotations
 from train.annotations.mask_files import photo_of_mask
 from train.annotations.region import BrokenRowError
 from train.annotations.rle import bitmap_of, uncompressed
-from train.masks import draw_mask, make_masks
+from train.masks import make_masks
 
 FORMATS = Path(__file__).parents[1] / "data" / "formats"
 PHOTOS = FORMATS / "photos"
@@ -77,7 +78,7 @@ def label_studio(path: Path, **task: object) -> Path:
     return path
 
 
-def test_of_several_annotations_in_label_studio_the_newest_finished_one_counts(tmp_path: Path) -> None:
+def test_label_studio_uses_the_newest_finished_annotation(tmp_path: Path) -> None:
     def annotation(label: str, day: int, cancelled: bool = False) -> dict[str, object]:
         value = {"points": [[0, 0], [50, 0], [50, 50]], "polygonlabels": [label]}
         result = {"type": "polygonlabels", "original_width": 64, "original_height": 48, "value": value}
@@ -98,11 +99,11 @@ def test_of_several_annotations_in_label_studio_the_newest_finished_one_counts(t
             {"type": "ellipselabels", "value": {"x": 5, "radiusX": 2, "ellipselabels": ["cat"]}},
             "ellipse is not an area",
         ),
-        ({"type": "brushlabels", "value": {"rle": [0, 0, 0, 9], "brushlabels": ["cat"]}}, "no run lengths of 64x48"),
-        ({"type": "rectanglelabels", "value": {"rotation": 9, "rectanglelabels": ["cat"]}}, "it is turned"),
+        ({"type": "brushlabels", "value": {"rle": [0, 0, 0, 9], "brushlabels": ["cat"]}}, "not run lengths of 64x48"),
+        ({"type": "rectanglelabels", "value": {"rotation": 9, "rectanglelabels": ["cat"]}}, "it is rotated"),
     ],
 )
-def test_what_label_studio_draws_beside_outlines_is_refused(
+def test_label_studio_shapes_without_an_outline_are_refused(
     tmp_path: Path, result: dict[str, object], message: str
 ) -> None:
     annotation = {"result": [{"original_width": 64, "original_height": 48, **result}]}
@@ -118,7 +119,7 @@ def test_white_in_black_and_white_masks_needs_a_name(truth: dict[str, np.ndarray
         np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS[:2]) == 1, truth[photo] == 1)
 
 
-def test_what_image_polygons_coco_writes_is_read_back(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
+def test_the_image_commands_coco_polygons_are_read_back(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
     polygons = find_polygons(truth["p1.png"], tuple(LABELS), 1, tolerance=0.0)
     (tmp_path / "p1.json").write_text(json.dumps(to_coco("p1.png", (64, 48), polygons, LABELS)))
     found = read_annotations(tmp_path / "p1.json", PHOTOS, Choices())
@@ -126,8 +127,8 @@ def test_what_image_polygons_coco_writes_is_read_back(tmp_path: Path, truth: dic
 
 
 def test_a_data_folder_from_another_format(tmp_path: Path) -> None:
-    made = make_masks(FORMATS / "cvat_datumaro", PHOTOS, tmp_path / "data")
-    assert [(c.name, c.photos) for c in made.classes] == [("background", 4), ("cat", 3), ("dog", 1)]
+    summary = make_masks(FORMATS / "cvat_datumaro", PHOTOS, tmp_path / "data")
+    assert [(c.name, c.photos) for c in summary.classes] == [("background", 4), ("cat", 3), ("dog", 1)]
 
 
 def test_a_photo_of_another_size_than_the_annotated_one_is_refused(tmp_path: Path) -> None:
@@ -144,14 +145,14 @@ def test_a_photo_of_another_size_than_the_annotated_one_is_refused(tmp_path: Pat
     [
         ("a.txt", "hello", "begins with 'hello'. Give VIA"),
         ("a.json", '{"a": 1}', "not in a known annotation format; give VIA"),
-        ("a.xml", "<annotation><object/></annotation>", "give the folder SegmentationClass"),
+        ("a.xml", "<annotation><object/></annotation>", "give its folder of masks, SegmentationClass"),
         ("a.xml", "<annotations><track/></annotations>", "export of a video"),
         ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares entities"),
         ("a.zip", b"PK\x03\x04\xff\xfe", "a ZIP; unpack it first"),
         ("a.json", '{"images": [{"id": 1, "file_name": "p0.png"}], "annotations": []}', ""),
     ],
 )
-def test_what_is_no_annotation_is_refused_and_other_doors_are_named(
+def test_files_without_annotations_are_refused_with_advice(
     tmp_path: Path, name: str, content: str | bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -163,23 +164,23 @@ def test_what_is_no_annotation_is_refused_and_other_doors_are_named(
         read_annotations(path, PHOTOS, Choices())
 
 
-def test_boxes_and_missing_classes_are_named(tmp_path: Path) -> None:
+def test_yolo_boxes_and_unknown_class_numbers_are_reported(tmp_path: Path) -> None:
     (tmp_path / "p0.txt").write_text("0 0.5 0.5 0.2 0.2\n3 0.1 0.1 0.2 0.1 0.2 0.2\n")
     (tmp_path / "data.yaml").write_text("names: [cat]\n")
-    with pytest.raises(DataError, match=r"p0.txt:1: it is a box.*\n.*p0.txt:2: class '3' is none of cat"):
+    with pytest.raises(DataError, match=r"p0.txt:1: it is a box.*\n.*p0.txt:2: class '3' is not one of cat"):
         read_annotations(tmp_path, PHOTOS, Choices())
 
 
-@pytest.mark.parametrize("listed", ["{1: dog, 0: cat}", "{0: cat, '1': dog}", "[cat, dog]"])
-def test_yolo_s_names_are_taken_by_their_numbers(tmp_path: Path, listed: str, truth: dict[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("names", ["{1: dog, 0: cat}", "{0: cat, '1': dog}", "[cat, dog]"])
+def test_yolo_names_follow_their_numbers(tmp_path: Path, names: str, truth: dict[str, np.ndarray]) -> None:
     shutil.copytree(FORMATS / "yolo_supervision", tmp_path, dirs_exist_ok=True)
-    (tmp_path / "data.yaml").write_text(f"names: {listed}\n")
+    (tmp_path / "data.yaml").write_text(f"names: {names}\n")
     found = read_annotations(tmp_path, PHOTOS, Choices())
     for photo, regions in found.items():
         np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), truth[photo], photo)
 
 
-def test_yolo_s_names_may_have_gaps(tmp_path: Path) -> None:
+def test_yolo_class_numbers_may_have_gaps(tmp_path: Path) -> None:
     (tmp_path / "p0.txt").write_text("2 0.1 0.1 0.2 0.1 0.2 0.2\n")
     (tmp_path / "data.yaml").write_text("names: {0: cat, 2: dog}\n")
     assert [region.label for region in read_annotations(tmp_path, PHOTOS, Choices())["p0.png"]] == ["dog"]
@@ -197,13 +198,13 @@ def test_masks_beside_their_photos_as_roboflow_writes_them(tmp_path: Path, truth
         np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), expected, photo)
 
 
-def test_a_mask_is_first_that_of_the_photo_with_its_very_name(tmp_path: Path) -> None:
+def test_a_mask_prefers_the_photo_with_exactly_its_name(tmp_path: Path) -> None:
     photos = {name: tmp_path / f"{name}.jpg" for name in ("a", "a_l")}
     assert photo_of_mask(tmp_path / "masks" / "a_l.png", photos) == photos["a_l"]
     assert photo_of_mask(tmp_path / "masks" / "a_mask.png", photos) == photos["a"]
 
 
-def test_a_turned_box_of_x_anylabeling_is_an_outline(tmp_path: Path) -> None:
+def test_a_rotated_box_of_x_anylabeling_is_an_outline(tmp_path: Path) -> None:
     shape = {"label": "cat", "shape_type": "rotation", "points": [[9, 2], [20, 9], [14, 20], [3, 13]]}
     document = {"version": "2.5.4", "shapes": [shape], "imagePath": "p0.png", "imageHeight": 48, "imageWidth": 64}
     (tmp_path / "p0.json").write_text(json.dumps(document))
@@ -229,5 +230,5 @@ def test_run_lengths() -> None:
     for runs in ([1, 2], [-1, 7], [7]):
         with pytest.raises(BrokenRowError, match="don't add up"):
             bitmap_of(runs, (2, 3), by_column=True)
-    with pytest.raises(BrokenRowError, match="no compressed run lengths"):
+    with pytest.raises(BrokenRowError, match="not compressed run lengths"):
         uncompressed("é")

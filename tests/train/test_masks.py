@@ -1,4 +1,4 @@
-"""From photos and polygons to the data folder, with exact pixels."""
+"""Photos and polygons become a data folder with exact pixels."""
 
 import csv
 import json
@@ -15,7 +15,8 @@ import pytest
 from seg_edge.card import PALETTE
 from seg_edge.errors import DataError, OutputError, PhotoError, SegEdgeError, UsageError
 from train import contact_sheet, masks
-from train.masks import draw_mask, make_masks
+from train.annotations.draw import draw_mask
+from train.masks import make_masks
 from train.via.read import Region
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 class Class:
-    """A folder of photos and an annotation file of rectangles, made up as each test needs it."""
+    """A folder of photos and an annotation file of rectangles, summary up as each test needs it."""
 
     def __init__(self, folder: Path) -> None:
         self.photos, self.csv, self.out = folder / "photos", folder / "via.csv", folder / "data"
@@ -94,19 +95,19 @@ def cls(tmp_path: Path) -> Class:
     return Class(tmp_path)
 
 
-def test_photos_of_others_are_background(cls: Class, tmp_path: Path) -> None:
+def test_other_photos_are_background(cls: Class, tmp_path: Path) -> None:
     (tmp_path / "strangers").mkdir()
     (tmp_path / "strangers" / "a.jpg").write_bytes(jpeg(20, 10))
     cls.photo("a.jpg", ("cat", (2, 2, 4, 4)))
-    made = cls.make(other=tmp_path / "strangers")
-    assert made.photos == 2
+    summary = cls.make(other=tmp_path / "strangers")
+    assert summary.photos == 2
     assert sorted(path.name for path in (cls.out / "images").iterdir()) == ["a.jpg", "other_a.jpg"]
     assert cls.mask("a.png").any()
     assert cls.mask("other_a.png").shape == (10, 20)
     assert not cls.mask("other_a.png").any()
 
 
-def test_a_folder_of_others_that_is_none_is_refused(cls: Class, tmp_path: Path) -> None:
+def test_a_missing_folder_of_other_photos_is_refused(cls: Class, tmp_path: Path) -> None:
     cls.photo("a.jpg", ("cat", (2, 2, 4, 4)))
     with pytest.raises(SegEdgeError, match="nowhere doesn't exist"):
         cls.make(other=tmp_path / "nowhere")
@@ -129,7 +130,7 @@ def test_later_regions_lie_over_earlier_ones() -> None:
     assert draw_mask([over, under], (10, 10), labels)[4, 4] == 1
 
 
-def test_what_is_outside_is_cut_off_and_no_region_is_background() -> None:
+def test_regions_are_clipped_to_the_photo_and_the_rest_is_background() -> None:
     drawn = draw_mask([square("a", -2, -1, 4.0, 1e6)], (6, 8), ["background", "a"])
     np.testing.assert_array_equal(np.unique(np.argwhere(drawn)[:, 1]), [0, 1, 2, 3, 4])
     assert drawn.sum() == 5 * 6
@@ -149,8 +150,8 @@ def test_the_data_folder(cls: Class) -> None:
     cls.photo("ü 3.jpg", ("hoodie", (0, 0, 31, 23)))
     (cls.photos / "extra.jpg").write_bytes(jpeg(8, 8))
     cls.photo("._a.jpg", content=b"macOS")
-    made = cls.make()
-    out = made.out
+    summary = cls.make()
+    out = summary.out
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
         "classes.csv",
         "contact_sheet.jpg",
@@ -182,12 +183,12 @@ def test_the_data_folder(cls: Class) -> None:
         ["grey", str(grey), f"{grey / total:.6f}", "1", "1"],
         ["hoodie", str(hoodie), f"{hoodie / total:.6f}", "2", "2"],
     ]
-    assert [c.name for c in made.classes] == ["background", "grey", "hoodie"]
-    assert (made.photos, made.unused) == (3, 1)
-    assert made.warnings == ("Fewer than 3 photos show: grey (1), hoodie (2).",)
+    assert [c.name for c in summary.classes] == ["background", "grey", "hoodie"]
+    assert (summary.photos, summary.unused) == (3, 1)
+    assert summary.warnings == ("Fewer than 3 photos show: grey (1), hoodie (2).",)
 
 
-def test_classes_take_the_order_asked_for(cls: Class) -> None:
+def test_classes_keep_the_requested_order(cls: Class) -> None:
     cls.photo("a.jpg", ("a", SQUARE), ("b", (10, 10, 4, 4)))
     cls.make(classes=["b", "a"])
     assert (cls.out / "labels.txt").read_text() == "background\nb\na\n"
@@ -197,10 +198,9 @@ def test_classes_take_the_order_asked_for(cls: Class) -> None:
 def test_invalid_classes_are_refused(cls: Class) -> None:
     cls.photo("a.jpg", ("a", SQUARE), ("b", SQUARE))
     assert cls.refuse(classes=["a"]) == "Annotated, but not among --classes: b."
-    assert "twice" in cls.refuse(classes=["a", "b", "a"])
-    for none in ([], [""], ["a", "", "b"]):
-        assert "not at all" in cls.refuse(classes=none)
-    assert "'background' can't be among --classes" in cls.refuse(classes=["a", "b", "background"])
+    for invalid in (["a", "b", "a"], [], [""], ["a", "", "b"]):
+        assert "empty or repeated name" in cls.refuse(classes=invalid)
+    assert "'background' can't be in --classes" in cls.refuse(classes=["a", "b", "background"])
     assert "can't be printed" in cls.refuse(classes=["a", "b", "c\u200b"])
 
 
@@ -212,13 +212,13 @@ def test_255_classes_are_one_too_many(cls: Class) -> None:
     assert cls.refuse(force=True).startswith("There are 255 classes; a mask holds 254.")
 
 
-def test_only_background_photos_are_nothing_to_learn(cls: Class) -> None:
+def test_photos_without_any_region_are_refused(cls: Class) -> None:
     cls.photo("a.jpg")
     assert cls.refuse() == "No photo has a region, so there is no class to learn."
 
 
-def test_a_turned_photo_gets_an_upright_mask(cls: Class) -> None:
-    # Stored 32x24 with orientation 6: shown turned clockwise, 24 wide and 32 high.
+def test_a_rotated_photo_gets_an_upright_mask(cls: Class) -> None:
+    # Stored 32x24 with orientation 6: shown rotated clockwise, 24 wide and 32 high.
     cls.photo("a.jpg", ("a", (12, 0, 11, 31)), content=jpeg(32, 24, orientation=6))
     cls.make()
     expected = np.zeros((32, 24), np.uint8)
@@ -227,7 +227,7 @@ def test_a_turned_photo_gets_an_upright_mask(cls: Class) -> None:
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_polygons_of_the_unturned_photo_are_refused_by_name(cls: Class, orientation: int) -> None:
+def test_polygons_of_the_unrotated_photo_are_refused_by_name(cls: Class, orientation: int) -> None:
     cls.photo("good.jpg", ("a", SQUARE))
     for name in ("x.jpg", "y.jpg"):
         cls.photo(name, ("a", (2, 2, 29, 10)), content=jpeg(32, 24, orientation))
@@ -236,11 +236,11 @@ def test_polygons_of_the_unturned_photo_are_refused_by_name(cls: Class, orientat
     assert lines[1:] == [f"  {name} (upright 24x32, EXIF orientation {orientation})" for name in ("x.jpg", "y.jpg")]
 
 
-def test_polygons_far_outside_are_refused_those_a_little_outside_are_cut_off_and_counted(cls: Class) -> None:
+def test_polygons_far_outside_are_refused_and_those_slightly_outside_clipped_and_counted(cls: Class) -> None:
     cls.photo("edge.jpg", ("a", (-2, -2, 36, 28)))
-    made = cls.make()
-    assert (made.classes[1].pixels, cls.mask("edge.png").all()) == (24 * 32, True)
-    assert "Regions that reach a little past their photo's edge, where they are cut off: 1." in made.warnings
+    summary = cls.make()
+    assert (summary.classes[1].pixels, cls.mask("edge.png").all()) == (24 * 32, True)
+    assert "Regions that reach slightly past their photo's edge and were clipped: 1." in summary.warnings
     cls.photo("over.jpg", ("a", (0, 0, 35, 5)))
     cls.photo("half.jpg", ("a", (-3, 0, 5, 5)))
     lines = cls.refuse(force=True).splitlines()
@@ -255,7 +255,7 @@ def test_polygons_far_outside_are_refused_those_a_little_outside_are_cut_off_and
     "shape",
     [{"name": "circle", "cx": 1, "cy": 12, "r": 9}, {"name": "ellipse", "cx": 30, "cy": 20, "rx": 9, "ry": 6}],
 )
-def test_what_is_round_may_reach_beyond_the_photo(cls: Class, shape: dict[str, object]) -> None:
+def test_round_regions_may_reach_beyond_the_photo(cls: Class, shape: dict[str, object]) -> None:
     cls.photo("a.jpg", ("a", SQUARE))
     cls.rows[0][5] = json.dumps(shape)
     cls.annotate("a.jpg")
@@ -283,7 +283,7 @@ def test_all_problems_of_the_photos_are_reported_at_once(cls: Class) -> None:
     assert lines[7].startswith("  junk.jpg: ")
 
 
-def test_photos_are_named_by_path_by_address_or_in_another_case(cls: Class) -> None:
+def test_photos_may_be_named_by_path_by_url_or_in_another_case(cls: Class) -> None:
     for photo, name in (
         ("a.jpg", "C:\\class\\a.jpg"),
         ("b.jpg", "https://example.org/class%20photos/b.jpg?size=1"),
@@ -295,22 +295,22 @@ def test_photos_are_named_by_path_by_address_or_in_another_case(cls: Class) -> N
     assert cls.make().photos == 3
     assert {path.name for path in (cls.out / "images").iterdir()} == {"a.jpg", "b.jpg", "c.JPG"}
     cls.annotate("other/a.jpg", ("a", SQUARE))
-    assert "two photos of one name" in cls.refuse(force=True)
+    assert "have the same file name; rename one" in cls.refuse(force=True)
 
 
 def test_a_hole_is_cut_out_and_an_ignored_region_does_not_count(cls: Class) -> None:
     cls.photo("a.jpg", ("a", (2, 2, 12, 12)), ("Background", (4, 4, 2, 2)), ("ignore", (8, 8, 2, 2)))
-    made, mask = cls.make(), cls.mask("a.png")
-    assert [c.name for c in made.classes] == ["background", "a"]
+    summary, mask = cls.make(), cls.mask("a.png")
+    assert [c.name for c in summary.classes] == ["background", "a"]
     assert (mask[3, 3], mask[5, 5], mask[9, 9]) == (1, 0, 255)
 
 
-def test_names_that_differ_in_case_alone_are_warned_of(cls: Class) -> None:
+def test_class_names_that_differ_only_in_case_give_a_warning(cls: Class) -> None:
     cls.photo("a.jpg", ("woman", SQUARE), ("Woman", SQUARE), ("man", SQUARE))
-    assert "'Woman', 'woman' are learnt as 2 classes; give them one name if they are one." in cls.make().warnings
+    assert "'Woman', 'woman' are learnt as 2 classes; give them one name if they are the same." in cls.make().warnings
 
 
-def test_photos_that_break_while_read_are_named_and_nothing_is_left(
+def test_photos_that_fail_to_decode_are_named_and_nothing_is_written(
     cls: Class, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -325,7 +325,7 @@ def test_photos_that_break_while_read_are_named_and_nothing_is_left(
     assert cls.refuse() == "Photos can't be read:\n  a.jpg is cut off.\n  c.jpg is cut off."
 
 
-def test_an_earlier_folder_is_replaced_only_by_force_and_only_when_all_went_well(
+def test_a_data_folder_is_replaced_only_with_force_and_on_success(
     cls: Class,
 ) -> None:
     cls.photo("a.jpg", ("a", SQUARE))
@@ -342,13 +342,13 @@ def test_an_earlier_folder_is_replaced_only_by_force_and_only_when_all_went_well
     assert sorted(path.name for path in cls.out.parent.iterdir()) == ["data", "photos", "via.csv"]
 
 
-def test_force_replaces_nothing_but_a_data_folder(cls: Class) -> None:
+def test_force_replaces_only_a_data_folder(cls: Class) -> None:
     cls.photo("a.jpg", ("a", SQUARE))
     cls.out.mkdir()
     (cls.out / "thesis.txt").write_text("years of work")
     assert "is not a data folder" in cls.refuse(force=True)
     (cls.out / "masks").mkdir()
-    for name in ("labels.txt", "classes.csv"):  # without the second somebody made it by hand
+    for name in ("labels.txt", "classes.csv"):  # without classes.csv it was summary by hand
         assert "is not a data folder" in cls.refuse(force=True)
         (cls.out / name).touch()
     assert cls.refuse(force=True) == (f"{cls.out} also holds thesis.txt; move that away, or give another folder.")
@@ -378,8 +378,8 @@ def test_the_sheet_shows_the_masks_in_the_legend_s_colours(cls: Class) -> None:
     grey = cv2.imencode(".png", np.full((150, 200, 3), 128, np.uint8))[1].tobytes()
     for number in range(100):
         cls.photo(f"p{number:03}.png", ("a", (20, 20, 160, 110)), content=grey)
-    made = cls.make()
-    sheet = read_image(made.sheet)
+    summary = cls.make()
+    sheet = read_image(summary.sheet)
     legend, first = sheet[: contact_sheet.LEGEND_PX], sheet[contact_sheet.LEGEND_PX :]
     assert sheet.shape == (contact_sheet.LEGEND_PX + 8 * 184, 8 * 216, 3)
     red, green, blue = PALETTE[0]
@@ -413,7 +413,7 @@ def test_the_command(cls: Class) -> None:
         ["hoodie", "0", "0.00%", "0", "0"],
         ["grey", "30", "3.91%", "1", "1"],
     ]
-    assert f"{cls.photos} that the file does not mention, so not used: 1." in done.stdout
+    assert f"{cls.photos} without annotations, not used: 1." in done.stdout
     assert str(cls.out / "contact_sheet.jpg") in done.stdout
     assert "warning: Fewer than 3 photos show: hoodie (0), grey (1)." in done.stderr
 
@@ -425,7 +425,7 @@ def test_the_command(cls: Class) -> None:
     wrong = run(cls.csv, "--photos", cls.photos, "--out", cls.out.parent / "x", "--classes", "a,a")
     assert wrong.returncode == 2
     empty = run(cls.csv, "--photos", cls.photos, "--out", cls.out.parent / "x", "--classes", ",")
-    assert (empty.returncode, "not at all" in empty.stderr) == (2, True)
+    assert (empty.returncode, "empty or repeated name" in empty.stderr) == (2, True)
 
 
 def test_the_command_needs_no_tensorflow() -> None:
@@ -438,10 +438,10 @@ def test_the_cohort(tmp_path: Path) -> None:
     cohort = DATA / "cohort"
     if not cohort.is_dir():
         pytest.skip(f"the cohort is not at {cohort}")
-    made = make_masks(cohort / "via_region_data.csv", cohort / "photos", tmp_path / "data")
-    assert [c.name for c in made.classes] == ["background", "grey", "hoodie", "orange"]
-    assert (made.photos, made.unused, made.warnings) == (80, 0, ())
-    assert [c.photos for c in made.classes] == [80, 27, 27, 26]
+    summary = make_masks(cohort / "via_region_data.csv", cohort / "photos", tmp_path / "data")
+    assert [c.name for c in summary.classes] == ["background", "grey", "hoodie", "orange"]
+    assert (summary.photos, summary.unused, summary.warnings) == (80, 0, ())
+    assert [c.photos for c in summary.classes] == [80, 27, 27, 26]
     drawn = sorted((tmp_path / "data/masks").iterdir())
     assert [path.stem for path in drawn] == [f"photo_{n:03}" for n in range(1, 81)]
     for path in drawn:

@@ -1,4 +1,4 @@
-"""An annotation gives the same regions in every flavour of VIA; what is broken is named."""
+"""An annotation gives the same regions in every flavour of VIA; broken rows are reported."""
 
 import csv
 import io
@@ -134,7 +134,7 @@ def write(folder: Path, text: str, name: str = "via.csv") -> Path:
 
 
 def csv_file(folder: Path, *regions: tuple[Any, Any]) -> Path:
-    """A VIA 2 CSV with one row a region: (shape, attributes), the first on line 2."""
+    """A VIA 2 CSV with a row per region: (shape, attributes), the first on line 2."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for n, (shape, attributes) in enumerate(regions):
@@ -182,7 +182,7 @@ ELLIPSE = {"name": "ellipse", "cx": 50, "cy": 60, "rx": 40, "ry": 10}
         ({**ELLIPSE, "theta": 0.7}, math.pi * 400),
     ],
 )
-def test_areas_are_those_of_the_shapes(tmp_path: Path, shape: dict, expected: float) -> None:
+def test_polygons_have_their_shapes_areas(tmp_path: Path, shape: dict, expected: float) -> None:
     points = only(csv_file(tmp_path, (shape, {"c": "x"}))).points_xy
     assert area(points) == pytest.approx(expected, rel=1e-12)
 
@@ -197,12 +197,12 @@ def test_a_circle_is_within_a_fifth_of_a_pixel(tmp_path: Path, radius: float) ->
         assert np.abs(distance - radius).max() < 0.2
 
 
-def test_theta_turns_an_ellipse_by_radians_as_canvas_does(tmp_path: Path) -> None:
+def test_theta_rotates_an_ellipse_in_radians_as_canvas_does(tmp_path: Path) -> None:
     shape = {**ELLIPSE, "theta": math.pi / 2}
     points = only(csv_file(tmp_path, (shape, {"c": "x"}))).points_xy
     assert points.min(axis=0) == pytest.approx([40, 20], abs=0.2)
     assert points.max(axis=0) == pytest.approx([60, 100], abs=0.2)
-    # A quarter of a quarter turn: the long axis points down to the right, as y points down.
+    # An eighth of a turn: the long axis points down to the right, as y points down.
     tilted = only(csv_file(tmp_path, ({**shape, "theta": math.pi / 4}, {"c": "x"}))).points_xy
     x, y = (tilted - (50, 60)).T
     assert np.corrcoef(x, y)[0, 1] > 0.5
@@ -233,9 +233,9 @@ def test_via3_values_without_options_are_the_class(tmp_path: Path) -> None:
         read_via(write(tmp_path, via3_csv([("a.jpg", rect, {"1": "0,1"})], {"1": ticks})))
 
 
-def test_the_class_attribute_is_asked_for_only_when_there_are_several(tmp_path: Path) -> None:
+def test_the_class_attribute_must_be_chosen_only_among_several(tmp_path: Path) -> None:
     path = csv_file(tmp_path, (RECT, {"student": "grey", "quality": {"good": True}}))
-    with pytest.raises(DataError, match="several region attributes: 'student', 'quality'. Name .* with --attribute"):
+    with pytest.raises(DataError, match="several region attributes: 'student', 'quality'. Choose .* with --attribute"):
         read_via(path)
     assert only(path, attribute="student").label == "grey"
     assert only(path, attribute="quality").label == "good"
@@ -253,7 +253,7 @@ def test_a_checkbox_gives_its_only_tick(tmp_path: Path) -> None:
         read_via(csv_file(tmp_path, (RECT, {"c": {}})))
 
 
-def test_broken_rows_are_all_named_with_their_lines(tmp_path: Path) -> None:
+def test_all_broken_rows_are_listed_with_their_lines(tmp_path: Path) -> None:
     grey = {"c": "grey"}
     path = csv_file(
         tmp_path,
@@ -292,13 +292,13 @@ def test_broken_rows_are_all_named_with_their_lines(tmp_path: Path) -> None:
         "  via.csv:14: 'c' is 7, which is not the name of a class",
         "  via.csv:15: 8 columns where VIA writes 7 (a comma in the photo's name?)",
         "  via.csv:17: '{\"na' is not valid JSON",
-        "  via.csv:18: 'a.jpg' is two photos, of 1 and 2 bytes; give one of them another name",
+        "  via.csv:18: 'a.jpg' is two photos, of 1 and 2 bytes; rename one",
         "  via.csv:19: 'li\\nne.jpg' is not the name of a photo",
         "  via.csv:21: 2 columns where VIA writes 7 (a comma in the photo's name?)",
     ]
 
 
-def test_broken_json_regions_are_named_by_photo_and_number(tmp_path: Path) -> None:
+def test_broken_json_regions_are_listed_by_photo_and_number(tmp_path: Path) -> None:
     photos = via_json(2)
     photos["a.jpg100"]["regions"][1]["shape_attributes"] = {"name": "line"}
     photos["ü 3.jpg300"]["regions"].append("junk")
@@ -319,7 +319,7 @@ def test_twenty_broken_rows_are_listed_and_the_rest_counted(tmp_path: Path) -> N
     assert (len(lines), lines[-1]) == (22, "  and 13 more")
 
 
-def test_a_polygon_larger_than_csv_s_own_limit_is_read(tmp_path: Path) -> None:
+def test_a_polygon_beyond_the_csv_modules_field_limit_is_read(tmp_path: Path) -> None:
     n = 40_000
     shape = {"name": "polygon", "all_points_x": [*range(n)], "all_points_y": [*range(n - 1), 5]}
     assert len(only(csv_file(tmp_path, (shape, {"c": "x"}))).points_xy) == n
@@ -392,7 +392,7 @@ def test_any_bytes(tmp_path: Path, content: bytes) -> None:
 
 @fuzz
 @given(data=st.data(), name=st.sampled_from(sorted(FLAVOURS)))
-def test_any_export_with_bytes_changed(tmp_path: Path, data: st.DataObject, name: str) -> None:
+def test_any_export_with_changed_bytes(tmp_path: Path, data: st.DataObject, name: str) -> None:
     content = bytearray(FLAVOURS[name].encode())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))

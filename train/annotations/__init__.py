@@ -7,7 +7,7 @@ To add a format:
    `BrokenRowError` with the reason if it can't. Outlines go through `outline_of`, names through `class_name`.
 2. In `find.py`, add a list to `_Found`, recognise the file in `_sort` (or `_sort_json`, `_sort_xml`), and read it in
    `read_annotations`. Name the format in `ACCEPTED` of `text.py`, which messages show.
-3. Put a file written by the tool into `tests/data/formats`, and its name into the list in
-   `tests/train/test_annotations.py`, which compares its masks with the other formats', pixel by pixel.
+3. Put a file written by the tool into `tests/data/formats`, and add its name to the list in
+   `tests/train/test_annotations.py`, which compares its masks pixel by pixel with the other formats'.
 4. Add a row to `docs/formats.md`.
 """

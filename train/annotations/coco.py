@@ -18,7 +18,7 @@ def is_coco(data: Any) -> bool:
 
 def read_coco(data: dict[str, Any], found: Collector, name: str) -> None:
     """Adds a document's regions to `found`; `name` is the file's, for messages."""
-    categories = {one.get("id"): one.get("name") for one in data.get("categories") or [] if isinstance(one, dict)}
+    categories = {item.get("id"): item.get("name") for item in data.get("categories") or [] if isinstance(item, dict)}
     images = {}
     for index, image in enumerate(data["images"], 1):
         where = f"{name}: image {index}"
@@ -30,7 +30,7 @@ def read_coco(data: dict[str, Any], found: Collector, name: str) -> None:
         where = f"{name}: annotation {index}"
         image = images.get(annotation.get("image_id")) if isinstance(annotation, dict) else None
         if image is None:
-            found.broken.append(f"{where}: its image_id is none of the images'")
+            found.broken.append(f"{where}: no image has its image_id")
             continue
         for part in _parts(annotation.get("segmentation")):
             make = partial(_region, annotation, image, part, categories, where)
@@ -47,7 +47,7 @@ def _parts(segmentation: Any) -> list[Any]:
 def _region(annotation: Any, image: Any, part: Any, categories: dict[Any, Any], where: str) -> Region:
     category = annotation.get("category_id")
     if category not in categories:
-        raise BrokenRowError(f"category_id {category!r} is none of the categories")
+        raise BrokenRowError(f"no category has the id {category!r}")
     label = class_name(categories[category])
     frame_wh = _size_of(image)
     if isinstance(part, dict):
@@ -55,19 +55,19 @@ def _region(annotation: Any, image: Any, part: Any, categories: dict[Any, Any], 
     if not isinstance(part, list) or not part:
         raise BrokenRowError("it has a box but no segmentation; draw its outline")
     if len(part) % 2:
-        raise BrokenRowError(f"{len(part)} numbers are no pairs of x and y")
+        raise BrokenRowError(f"an outline needs pairs of x and y, got {len(part)} numbers")
     return Region(label, outline_of(zip(part[0::2], part[1::2], strict=True)), where, frame_wh=frame_wh)
 
 
 def _from_runs(part: dict[str, Any], label: str, where: str, frame_wh: tuple[int, int] | None) -> Region:
     counts, size = part.get("counts"), part.get("size")
     if not isinstance(size, list) or len(size) != 2:
-        raise BrokenRowError("its run lengths have no size [height, width]")
+        raise BrokenRowError("its run-length encoding has no size [height, width]")
     shape_hw = int(number(size[0], "height")), int(number(size[1], "width"))
     runs = uncompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(isinstance(run, int) for run in runs):
-        raise BrokenRowError("its counts are no run lengths")
-    bitmap_of(runs, shape_hw, by_column=True)  # says what is wrong now, not when it is drawn
+        raise BrokenRowError("its counts aren't run lengths")
+    bitmap_of(runs, shape_hw, by_column=True)  # raises errors now instead of when it is drawn
     corners = box_of(0, 0, shape_hw[1] - 1, shape_hw[0] - 1)
     lengths = np.asarray(runs)
     return Region(

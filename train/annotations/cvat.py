@@ -20,7 +20,7 @@ def read_cvat(root: ElementTree.Element, found: Collector, name: str) -> None:
     """Adds a document's regions to `found`; `name` is the file's, for messages.
 
     Raises:
-        DataError: It is of a video.
+        DataError: It annotates a video.
     """
     if root.find("track") is not None:
         raise DataError(f"{name} is CVAT's export of a video; export the task as 'CVAT for images 1.1'.")
@@ -56,7 +56,7 @@ def _region(shape: ElementTree.Element, where: str, image: ElementTree.Element) 
     if shape.tag == "mask":
         left, top, width, height = (int(value) for value in _numbers(shape, "left", "top", "width", "height"))
         runs = np.array([int(number(run, "rle")) for run in (shape.get("rle") or "").split(",")])
-        bitmap_of(runs, (height, width), by_column=False)  # says what is wrong now, not when it is drawn
+        bitmap_of(runs, (height, width), by_column=False)  # raises errors now instead of when it is drawn
         corners = box_of(left, top, left + width - 1, top + height - 1)
         return Region(
             label, corners, where, frame_wh=frame, bitmap=lambda: bitmap_of(runs, (height, width), by_column=False)

@@ -79,23 +79,25 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
         Photo file name -> its regions in drawing order; () for a photo without regions.
 
     Raises:
-        DataError: They can't be used; the message says what is wrong, or what to give instead.
+        DataError: They can't be used; the message says why, or what to give instead.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; give {ACCEPTED}.")
     if not photos.is_dir():
         raise DataError(f"{photos} is not a folder of photos.")
-    by_stem = {one.stem.casefold(): one for one in sorted(photos.iterdir()) if one.suffix.lower() in PHOTO_SUFFIXES}
+    by_stem = {
+        photo.stem.casefold(): photo for photo in sorted(photos.iterdir()) if photo.suffix.lower() in PHOTO_SUFFIXES
+    }
     files = _Found()
     for file in _files(path, photos, by_stem):
         _sort(file, files, given=file == path)
-    kinds = {name: some for name, some in vars(files).items() if some}
+    kinds = {kind: paths for kind, paths in vars(files).items() if paths}
     if not kinds:
-        raise DataError(f"{path} holds no annotations that can be read; give {ACCEPTED}.")
+        raise DataError(f"{path} holds no readable annotations; give {ACCEPTED}.")
     if len(kinds) > 1 and "masks" in kinds:
         del kinds["masks"]  # pictures next to a file of outlines
     if len(kinds) > 1:
-        listed = "; ".join(f"{name}: {some[0]}" for name, some in kinds.items())
+        listed = "; ".join(f"{kind}: {paths[0]}" for kind, paths in kinds.items())
         raise DataError(f"{path} holds annotations of several kinds ({listed}); give the file or folder of one.")
     (kind, chosen), found = next(iter(kinds.items())), Collector(path)
     if kind == "via":
@@ -117,13 +119,13 @@ def read_annotations(path: Path, photos: Path, choices: Choices) -> dict[str, tu
 
 
 def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[Region, ...]]:
-    """One export, or one file a photo as `seg-edge image --polygons via` writes them."""
+    """One export, or one file per photo as `seg-edge image --polygons via` writes them."""
     found: dict[str, tuple[Region, ...]] = {}
     for file in files:
-        of_file = read_via(file, choices.attribute, choices.label)
-        if twice := sorted(found.keys() & of_file.keys()):
-            raise DataError(f"{file}: {twice[0]} is annotated in another file too; give one file or folder of the two.")
-        found.update(of_file)
+        regions = read_via(file, choices.attribute, choices.label)
+        if twice := sorted(found.keys() & regions.keys()):
+            raise DataError(f"{file}: {twice[0]} is annotated in another file too; give only one of the two.")
+        found.update(regions)
     return found
 
 
@@ -156,7 +158,7 @@ def _sort(file: Path, files: _Found, given: bool) -> None:
         return
     if suffix in PHOTO_SUFFIXES or file.name in (*_TABLES, *_NAMES):
         if given:
-            raise DataError(f"{file} is no annotation; give {ACCEPTED}.")
+            raise DataError(f"{file} is not an annotation file; give {ACCEPTED}.")
         return
     text = read_text(file) if given or suffix in (".json", ".csv", ".tsv", ".txt", ".xml", "") else ""
     start = text.lstrip()[:1]
@@ -204,34 +206,34 @@ def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
         files.cvat.append(file)
     elif given:
         raise DataError(
-            f"{file}: XML of Pascal VOC holds boxes; give the folder SegmentationClass, its masks."
+            f"{file}: Pascal VOC's XML holds boxes; give its folder of masks, SegmentationClass."
             if root.tag == "annotation"
-            else f"{file} is XML, but not of CVAT; give {ACCEPTED}."
+            else f"{file} is XML, but not from CVAT; give {ACCEPTED}."
         )
 
 
 def _beside(path: Path, names: Sequence[str]) -> Path | None:
     """The first of these files found in the folder or the two above it."""
     folder = path if path.is_dir() else path.parent
-    for place in (folder, folder.parent, folder.parent.parent):
+    for parent in (folder, folder.parent, folder.parent.parent):
         for name in names:
-            if (place / name).is_file():
-                return place / name
+            if (parent / name).is_file():
+                return parent / name
     return None
 
 
 def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
     if choices.classes:
         return choices.classes
-    described = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
-    if described:
+    description = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
+    if description:
         try:
-            names = yaml.safe_load(read_text(described)).get("names") or ()
+            names = yaml.safe_load(read_text(description)).get("names") or ()
             if isinstance(names, dict):  # in any order, perhaps with gaps
                 by_number = {int(number): name for number, name in names.items()}
                 names = [by_number.get(number, f"class {number}") for number in range(max(by_number) + 1)]
         except (yaml.YAMLError, AttributeError, ValueError) as error:
-            raise DataError(f"{described} is not a description of a YOLO data set ({error}).") from error
+            raise DataError(f"{description} does not describe a YOLO dataset ({error}).") from error
         return tuple(str(name) for name in names)
     listed = _beside(path, _NAMES)
     return _lines(listed) if listed else ((choices.label,) if choices.label else ())

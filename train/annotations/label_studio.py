@@ -24,7 +24,7 @@ from train.annotations.region import (
 from train.annotations.rle import bitmap_of_rle_pack
 
 _SHAPES = ("polygon", "rectangle", "brush", "ellipse", "keypoint", "vector", "bitmask")
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded photo
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # Label Studio's prefix of an uploaded photo's name
 
 
 def is_label_studio(data: Any) -> bool:
@@ -48,44 +48,48 @@ def read_label_studio(tasks: list[Any], photos: Mapping[str, Path], found: Colle
     """
     for index, task in enumerate(tasks, 1):
         where = f"{name}: task {task.get('id', index)}"
-        done = [one for one in task.get("annotations") or [] if isinstance(one, dict) and not one.get("was_cancelled")]
-        if not done:
-            continue  # nobody has looked at it, or it was skipped
+        annotations = [
+            entry
+            for entry in task.get("annotations") or []
+            if isinstance(entry, dict) and not entry.get("was_cancelled")
+        ]
+        if not annotations:
+            continue  # not annotated yet, or skipped
         photo = _photo(task["data"], photos)
         found.add(photo, where, lambda: None)
-        results = max(done, key=lambda one: str(one.get("created_at"))).get("result") or []
-        named = {one.get("id") for one in results if isinstance(one, dict) and str(one.get("type")).endswith("labels")}
-        for number_of, result in enumerate(results, 1):
-            of_region = f"{where}, region {number_of}"
-            found.add(photo, of_region, partial(_region, result, of_region, named))
+        results = max(annotations, key=lambda entry: str(entry.get("created_at"))).get("result") or []
+        labelled = {
+            item.get("id") for item in results if isinstance(item, dict) and str(item.get("type")).endswith("labels")
+        }
+        for region_number, result in enumerate(results, 1):
+            region_at = f"{where}, region {region_number}"
+            found.add(photo, region_at, partial(_region, result, region_at, labelled))
 
 
 def _photo(data: dict[str, Any], photos: Mapping[str, Path]) -> Any:
-    """The name of the task's photo, which stands under a key of the user's choice."""
+    """The name of the task's photo, under a key that the user chose."""
     address = data.get("image") or next((value for value in data.values() if isinstance(value, str)), None)
     if not isinstance(address, str):
         return address
     parts = urlsplit(address)
-    path = parse_qs(parts.query).get("d", [parts.path if parts.query else address])[0]  # ?d= of a folder it serves
+    path = parse_qs(parts.query).get("d", [parts.path if parts.query else address])[0]  # ?d= of local files it serves
     plain = Path(path).name
     return _UPLOAD.sub("", plain) if Path(plain).stem.casefold() not in photos else plain
 
 
-def _region(result: Any, where: str, named: set[Any]) -> Region | None:
-    """None for what is no shape, such as a choice or a text."""
+def _region(result: Any, where: str, labelled: set[Any]) -> Region | None:
+    """None if the result isn't a shape but, say, a choice or a text."""
     value, kind = (result.get("value"), str(result.get("type"))) if isinstance(result, dict) else (None, "")
     shape = kind.removesuffix("labels")
     if not isinstance(value, dict) or shape not in (*_SHAPES, ""):
         return None
-    if (
-        kind in _SHAPES and result.get("id") in named
-    ):  # of a separate <Labels>, where the shape is again, with its class
-        return None
+    if kind in _SHAPES and result.get("id") in labelled:
+        return None  # with a separate <Labels> the shape comes a second time, with its class
     label = class_name((value.get(kind) or [None])[0])
     width, height = (number(result.get(f"original_{side}"), f"original_{side}") for side in ("width", "height"))
     frame_wh = int(width), int(height)
     if result.get("image_rotation") or value.get("rotation"):
-        raise BrokenRowError("it is turned; draw the outline as a polygon, on the upright photo")
+        raise BrokenRowError("it is rotated; draw the outline as a polygon, on the upright photo")
     to_pixels = np.array(frame_wh) / 100
     if "points" in value and shape in ("polygon", ""):
         return Region(label, outline_of(outline_of(value["points"]) * to_pixels), where, frame_wh=frame_wh)

@@ -1,4 +1,4 @@
-"""LabelMe's JSON, one file a photo: `shapes`, `imagePath` (labelme/_label_file.py of LabelMe 4 to 6)."""
+"""LabelMe's JSON, one file per photo: `shapes`, `imagePath` (labelme/_label_file.py of LabelMe 4 to 6)."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _bitmap(text: Any) -> np.ndarray:
     try:
         content = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise BrokenRowError("its mask is no picture in base64") from error
+        raise BrokenRowError("its mask is not an image in base64") from error
     image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if image is None:
-        raise BrokenRowError("its mask is no picture in base64")
+        raise BrokenRowError("its mask is not an image in base64")
     return (image > 0).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Masks as pictures: class numbers, a palette's (Pascal VOC), colours with a table, or black and white.
+"""Masks as images: class numbers, a palette (Pascal VOC), colours with a table, or black and white.
 
-What a picture is, its content says: a palette or one channel of small numbers holds class numbers; one channel of 0 and
-255 alone is one class; three channels hold colours, which need a table of names.
+The content tells them apart: a palette or one channel of small numbers holds class numbers; one channel of only 0 and
+255 is one class; three channels hold colours, which need a table of names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 
 from seg_edge.errors import DataError
+from seg_edge.evaluation.metrics import IGNORE
 from train.annotations.region import HOLE, BrokenRowError, Collector, Region, box_of
 
 Colour = tuple[int, int, int]
-DOES_NOT_COUNT = 255
 _NUMBERED_HEADER = "Pixel Value, Class"
 _NUMBERED_LINE = re.compile(r"^\s*\d+\s*,\s*([^,]+?)\s*$")  # Roboflow's _classes.csv
 _TABLE_LINE = re.compile(
@@ -33,9 +33,9 @@ class Names:
     """What the values of a mask mean.
 
     Attributes:
-        numbers: Class names by number, background first; empty where nobody says.
+        numbers: Class names by number, background first; empty if unknown.
         colours: Class names by RGB colour.
-        only: The class of white in black and white masks; empty where nobody says.
+        only: The class of white in black and white masks; empty if unknown.
     """
 
     numbers: tuple[str, ...] = ()
@@ -44,10 +44,10 @@ class Names:
 
 
 def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, found: Collector) -> None:
-    """Adds the classes of all mask pictures to `found`, each class of a mask as one region.
+    """Adds the classes in all masks to `found`, each class of a mask as one region.
 
     Args:
-        files: The pictures.
+        files: The masks.
         photos: The photos by their stem in lower case.
         names: What their values mean.
         found: Takes the regions.
@@ -71,11 +71,8 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
         height, width = values.shape[:2]
         corners = box_of(0, 0, max(1, width - 1), max(1, height - 1))
         for value, label in labels.items():
-            found.add(
-                photo.name,
-                path.name,
-                partial(_region, path, label, value, corners, (width, height), by_colour),
-            )
+            make = partial(_region, path, label, value, corners, (width, height), by_colour)
+            found.add(photo.name, path.name, make)
 
 
 def _region(
@@ -90,7 +87,7 @@ def _region(
 
 
 def photo_of_mask(path: Path, photos: Mapping[str, Path]) -> Path | None:
-    """The photo that a mask belongs to by its name, which may lie beside it; None where there is none."""
+    """The photo that a mask belongs to by its name; None if there is none."""
     stem = path.stem.casefold()
     for suffix in ("", *_SUFFIXES):
         plain = stem.removesuffix(suffix)
@@ -101,7 +98,7 @@ def photo_of_mask(path: Path, photos: Mapping[str, Path]) -> Path | None:
 
 
 def _values(path: Path, by_colour: bool) -> np.ndarray:
-    """Class numbers uint8 (h, w), or colours uint8 (h, w, 3), as of a palette where there is a table."""
+    """Class numbers uint8 (h, w), or colours uint8 (h, w, 3); a palette gives colours if there is a table."""
     try:
         with Image.open(path) as image:
             if image.mode == "P" and by_colour:
@@ -117,13 +114,13 @@ def _values(path: Path, by_colour: bool) -> np.ndarray:
                 rgb = np.array(image.convert("RGB"))
                 grey = rgb[..., 0]
                 return grey if (rgb == grey[..., np.newaxis]).all() else rgb
-            raise BrokenRowError(f"a picture of mode {image.mode} is no mask; save it as an 8-bit PNG")
+            raise BrokenRowError(f"an image of mode {image.mode} can't be a mask; save it as an 8-bit PNG")
     except (OSError, ValueError, SyntaxError) as error:
         raise BrokenRowError(f"it can't be read ({error})") from error
 
 
 def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Colour, str]:
-    """The class of each value that is there, without the background."""
+    """The class of each value present, without the background."""
     if values.ndim == 3 or (names.colours and is_binary and not names.only and not names.numbers):
         rgb = values if values.ndim == 3 else np.repeat(values[..., np.newaxis], 3, axis=2)
         return _by_colour(rgb, names)
@@ -131,18 +128,18 @@ def _labels(values: np.ndarray, names: Names, is_binary: bool) -> dict[int | Col
     if is_binary:
         if present and not names.only and len(names.numbers) != 2:
             raise BrokenRowError("it is black and white, one class; name it with --label")
-        return {DOES_NOT_COUNT: names.only or names.numbers[1]} if present else {}
+        return {IGNORE: names.only or names.numbers[1]} if present else {}
     found: dict[int | Colour, str] = {}
     for value in present:
-        if value == DOES_NOT_COUNT:
+        if value == IGNORE:
             found[value] = "void"
         elif value < len(names.numbers):
             found[value] = names.numbers[value]
-        elif names.only and present in ([1], [1, DOES_NOT_COUNT]):
+        elif names.only and present in ([1], [1, IGNORE]):
             found[value] = names.only
         else:
             raise BrokenRowError(
-                f"it holds class number {value}, which has no name; name them in their order with --classes a,b,c"
+                f"it holds class number {value}, which has no name; name all in order with --classes a,b,c"
             )
     return found
 
@@ -162,19 +159,19 @@ def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
     if not table:
         raise BrokenRowError("it holds colours; say which class each is in a table 'name r g b' (--colours FILE)")
     colours = [tuple(int(part) for part in colour) for colour in np.unique(values.reshape(-1, 3), axis=0)]
-    strange = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
-    if strange:
+    unknown = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
+    if unknown:
         raise BrokenRowError(
-            f"its colour {strange[0]} is in no line of the table ({len(strange)} such colours); save masks without "
-            "smoothing, as PNG"
+            f"its colour {unknown[0]} is not in the table ({len(unknown)} such colours); save masks as PNG, without "
+            "smoothing"
         )
     named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[arg-type]
     return {colour: name for colour, name in named.items() if name != HOLE}  # type: ignore[misc]
 
 
 def _plane(values: np.ndarray, value: int | Colour) -> np.ndarray:
-    same = values == value if isinstance(value, int) else (_in_colour(values) == np.array(value)).all(axis=2)
-    return same.astype(np.uint8)
+    matches = values == value if isinstance(value, int) else (_in_colour(values) == np.array(value)).all(axis=2)
+    return matches.astype(np.uint8)
 
 
 def _in_colour(values: np.ndarray) -> np.ndarray:
@@ -182,10 +179,10 @@ def _in_colour(values: np.ndarray) -> np.ndarray:
 
 
 def read_table(path: Path) -> tuple[tuple[str, ...], dict[Colour, str]]:
-    """A table of class names, with colours or without: CVAT's and VOC's `labelmap.txt`, CamVid's `class_dict.csv`.
+    """A table of class names, with or without colours: CVAT's and VOC's `labelmap.txt`, CamVid's `class_dict.csv`.
 
     Returns:
-        The names in their order, and by colour where the lines have one, as in `name r g b`.
+        The names in order, and by colour if the lines have one, as in `name r g b`.
 
     Raises:
         DataError: It names nothing.
@@ -203,5 +200,5 @@ def read_table(path: Path) -> tuple[tuple[str, ...], dict[Colour, str]]:
         elif (name := line.split(":")[0].strip()) and name != _NUMBERED_HEADER:
             names.append(name)
     if not names:
-        raise DataError(f"{path}: no line of it is a class's name and its colour, as 'name r g b' (0 to 255).")
+        raise DataError(f"{path}: no line holds a class name and its colour, as in 'name r g b' (0 to 255).")
     return tuple(names) if not colours else tuple(colours.values()), colours

@@ -1,4 +1,4 @@
-"""What every annotation format is read into: regions of photos."""
+"""Regions of photos, which every annotation format is read into."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from seg_edge.errors import DataError
 
-HOLE = "background"  # a region of this name cuts a hole into what is under it
-IGNORED = ("ignore", "void")  # regions of these names don't count, neither in training nor in scores
+HOLE = "background"  # a region of this name cuts a hole into those below it
+IGNORED = ("ignore", "void")  # regions of these names count neither in training nor in scores
 _LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
 
 
@@ -29,12 +29,12 @@ class Region:
     Attributes:
         label: the class's name; `HOLE` and `IGNORED` are special.
         points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners of `bitmap`
-            where there is one.
+            if there is one.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
         is_round: it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
-        frame_wh: width and height of the picture that was annotated, where the file says so.
-        bitmap: gives the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None if
-            the outline is the area.
+        frame_wh: width and height of the annotated picture, if the file gives them.
+        bitmap: returns the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None
+            if the outline is the area.
     """
 
     label: str
@@ -51,7 +51,7 @@ Annotations = Mapping[str, tuple[Region, ...]]
 def bitmap_region(
     label: str, bitmap: np.ndarray, left_top: tuple[int, int], where: str, frame_wh: tuple[int, int] | None
 ) -> Region:
-    """A region of the area that a bitmap, uint8 (h, w) of 0 and 1, has with its upper left pixel at (x, y)."""
+    """The region that a bitmap, uint8 (h, w) of 0 and 1, covers with its upper left pixel at `left_top`."""
     (left, top), (height, width) = left_top, bitmap.shape
     corners = box_of(left, top, left + width - 1, top + height - 1)
     return Region(label, corners, where, frame_wh=frame_wh, bitmap=lambda: bitmap)
@@ -75,21 +75,21 @@ class Collector:
         """The list of a photo's regions, looked up by file name, path or URL.
 
         Raises:
-            BrokenRowError: It is not a photo's name, or two photos share it.
+            BrokenRowError: It isn't a photo's name, or two photos share it.
         """
         plain = photo_name(name)
         if self.full_names.setdefault(plain, name) != name:
-            raise BrokenRowError(f"{name!r} and {self.full_names[plain]!r} are two photos of one name; rename one")
+            raise BrokenRowError(f"{name!r} and {self.full_names[plain]!r} have the same file name; rename one")
         return self.regions.setdefault(plain, [])
 
     def add(self, photo: Any, where: str, make: Callable[[], Region | None]) -> None:
         """Adds the region that `make` returns to a photo; its `BrokenRowError` is kept for the final message."""
         self.rows += 1
         try:
-            of_photo = self.photo(photo, where)
+            photo_regions = self.photo(photo, where)
             region = make()
             if region is not None:
-                of_photo.append(region)
+                photo_regions.append(region)
         except BrokenRowError as error:
             self.broken.append(f"{where}: {error}")
 
@@ -97,7 +97,7 @@ class Collector:
         """Photo file name -> its regions in drawing order.
 
         Raises:
-            DataError: Something couldn't be used, or there is no photo.
+            DataError: A region can't be used, or there is no photo.
         """
         if self.broken:
             raise DataError(
@@ -105,14 +105,14 @@ class Collector:
             )
         if not self.regions:
             raise DataError(f"{self.source} holds no photos; export it again.")
-        return {photo: tuple(of_photo) for photo, of_photo in self.regions.items()}
+        return {photo: tuple(regions) for photo, regions in self.regions.items()}
 
 
 def photo_name(text: Any) -> str:
-    """The plain file name of a photo given by name, path or URL.
+    """The file name of a photo given by name, path or URL.
 
     Raises:
-        BrokenRowError: There is none.
+        BrokenRowError: It has none.
     """
     if not is_name(text):
         raise BrokenRowError(f"{text!r} is not the name of a photo")
@@ -124,7 +124,7 @@ def photo_name(text: Any) -> str:
 
 
 def is_name(value: Any) -> bool:
-    """Whether this is text without control characters and lone surrogates, fit for a file and a message."""
+    """Whether this is text without control characters and lone surrogates, fit for a file name and a message."""
     return (
         isinstance(value, str)
         and bool(value.strip())
@@ -141,6 +141,11 @@ def class_name(value: Any) -> str:
     if not is_name(value):
         raise BrokenRowError(f"{value!r} is not the name of a class")
     return str(value).strip()
+
+
+def is_reserved(label: str) -> bool:
+    """Whether the name stands for a hole or an ignored area instead of a class."""
+    return label.casefold() in (HOLE, *IGNORED)
 
 
 def number(value: Any, what: str) -> float:

@@ -14,7 +14,7 @@ def bitmap_of(runs: Sequence[int] | np.ndarray, shape_hw: tuple[int, int], *, by
     """Run lengths, zeros first, as uint8 `shape_hw` of 0 and 1.
 
     Args:
-        runs: Lengths of runs of 0 and 1 in turns, of all pixels.
+        runs: Lengths of alternating runs of 0 and 1, covering all pixels.
         shape_hw: Height and width.
         by_column: Down the columns, as COCO does; else along the rows.
 
@@ -31,18 +31,18 @@ def bitmap_of(runs: Sequence[int] | np.ndarray, shape_hw: tuple[int, int], *, by
 def uncompressed(text: str) -> list[int]:
     """COCO's compressed run lengths (`rleFrString` of its maskApi.c).
 
-    Each number is in 5-bit groups from the lowest, each group a character from '0' on, bit 5 set where more follow;
-    from the fourth on it is the difference to the number two before.
+    A number is 5-bit groups, lowest first, each written as a character counted from '0'; bit 5 is set if more follow.
+    From the fourth on, a number is the difference to the one two before it.
 
     Raises:
-        BrokenRowError: It is no such text.
+        BrokenRowError: It isn't such text.
     """
     numbers: list[int] = []
     value, shift = 0, 0
     for character in text:
         group = ord(character) - 48
         if not 0 <= group < 64 or shift > 60:
-            raise BrokenRowError(f"{text[:20]!r} are no compressed run lengths")
+            raise BrokenRowError(f"{text[:20]!r} are not compressed run lengths")
         value |= (group & 31) << shift
         shift += 5
         if group & 32:
@@ -52,23 +52,23 @@ def uncompressed(text: str) -> list[int]:
         numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
         value, shift = 0, 0
     if shift:
-        raise BrokenRowError(f"{text[:20]!r} are no compressed run lengths")
+        raise BrokenRowError(f"{text[:20]!r} are not compressed run lengths")
     return numbers
 
 
 def bitmap_of_rle_pack(content: Any, shape_hw: tuple[int, int]) -> np.ndarray:
-    """A brush's area in Label Studio: the alpha of an RGBA picture, packed by `rle-pack`, as uint8 of 0 and 1.
+    """The area of a brush in Label Studio: the alpha of an RGBA image packed by `rle-pack`, as uint8 of 0 and 1.
 
-    A bit stream (thi.ng/umbrella, packages/rle-pack): the count of values in 32 bits, their width less 1 in 5, four
-    widths of run lengths less 1 in 4 each; then runs: 1 bit for equal values, 2 for which width, the length less 1, the
-    value or values.
+    A bit stream (thi.ng/umbrella, packages/rle-pack): the count of values in 32 bits, their width minus 1 in 5, four
+    widths of run lengths minus 1 in 4 each; then the runs: 1 bit set if all values are equal, 2 for the index of the
+    width, the length minus 1, the value or values.
 
     Args:
         content: The bytes, as a list of numbers.
         shape_hw: Height and width.
 
     Raises:
-        BrokenRowError: It is no such stream of that many pixels.
+        BrokenRowError: It isn't such a stream of that many pixels.
     """
     try:
         bits, at = "".join(f"{byte:08b}" for byte in bytes(content)), 0
@@ -79,7 +79,7 @@ def bitmap_of_rle_pack(content: Any, shape_hw: tuple[int, int]) -> np.ndarray:
             return int(bits[at - width : at], 2)
 
         if read(32) != 4 * shape_hw[0] * shape_hw[1]:
-            raise ValueError("another size")
+            raise ValueError("the size differs")
         width, lengths = read(5) + 1, [read(4) + 1 for _ in range(4)]
         values, end = np.zeros(4 * shape_hw[0] * shape_hw[1], np.uint8), 0
         while end < values.size:
@@ -87,5 +87,5 @@ def bitmap_of_rle_pack(content: Any, shape_hw: tuple[int, int]) -> np.ndarray:
             end += read(lengths[read(2)]) + 1
             values[start:end] = read(width) if equal else [read(width) for _ in range(end - start)]
     except (TypeError, ValueError, OverflowError) as error:
-        raise BrokenRowError(f"its brush strokes are no run lengths of {shape_hw[1]}x{shape_hw[0]} pixels") from error
+        raise BrokenRowError(f"its brush strokes are not run lengths of {shape_hw[1]}x{shape_hw[0]} pixels") from error
     return (values.reshape(*shape_hw, 4)[..., 3] > 127).astype(np.uint8)

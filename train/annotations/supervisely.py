@@ -1,4 +1,4 @@
-"""Supervisely's JSON, one file a photo, `cat.jpg.json`: `size`, `objects`.
+"""Supervisely's JSON, one file per photo, `cat.jpg.json`: `size`, `objects`.
 
 https://developer.supervisely.com/getting-started/supervisely-annotation-format/images
 """
@@ -32,22 +32,22 @@ def is_supervisely(data: Any) -> bool:
 
 
 def read_supervisely(data: dict[str, Any], found: Collector, name: str) -> None:
-    """Adds a document's regions to `found`; `name` is the file's: the photo's, and `.json`."""
+    """Adds a document's regions to `found`; `name` is the file's: the photo's plus `.json`."""
     photo = name.removesuffix(".json")
     found.add(photo, name, lambda: None)
-    for index, one in enumerate(data["objects"], 1):
+    for index, item in enumerate(data["objects"], 1):
         where = f"{name}: object {index}"
-        found.add(photo, where, partial(_region, one, data["size"], where))
+        found.add(photo, where, partial(_region, item, data["size"], where))
 
 
-def _region(one: Any, size: dict[str, Any], where: str) -> Region:
-    if not isinstance(one, dict):
+def _region(item: Any, size: dict[str, Any], where: str) -> Region:
+    if not isinstance(item, dict):
         raise BrokenRowError("it is not an object")
-    label, kind = class_name(one.get("classTitle")), one.get("geometryType")
+    label, kind = class_name(item.get("classTitle")), item.get("geometryType")
     frame_wh = int(number(size.get("width"), "width")), int(number(size.get("height"), "height"))
     if kind == "bitmap":
-        return bitmap_region(label, *_bitmap(one.get("bitmap")), where, frame_wh)
-    points = one.get("points")
+        return bitmap_region(label, *_bitmap(item.get("bitmap")), where, frame_wh)
+    points = item.get("points")
     exterior, interior = (points.get("exterior"), points.get("interior")) if isinstance(points, dict) else (None, None)
     if kind == "rectangle" and isinstance(exterior, list) and len(exterior) == 2:
         return Region(label, box_of(*exterior[0], *exterior[1]), where, frame_wh=frame_wh)
@@ -63,16 +63,16 @@ def _region(one: Any, size: dict[str, Any], where: str) -> Region:
     return bitmap_region(label, filled, (left, top), where, frame_wh)
 
 
-def _bitmap(holder: Any) -> tuple[np.ndarray, tuple[int, int]]:
-    """uint8 (h, w) of 0 and 1, and where its upper left pixel (x, y) is: a PNG, mostly compressed again, in base64."""
+def _bitmap(bitmap: Any) -> tuple[np.ndarray, tuple[int, int]]:
+    """uint8 (h, w) of 0 and 1, and its upper left pixel (x, y), from a PNG in base64, usually compressed again."""
     try:
-        packed = base64.b64decode(holder["data"])
+        packed = base64.b64decode(bitmap["data"])
         content = np.frombuffer(packed if packed.startswith(b"\x89PNG") else zlib.decompress(packed), np.uint8)
-        x, y = holder["origin"]
+        x, y = bitmap["origin"]
     except (TypeError, KeyError, ValueError, binascii.Error, zlib.error) as error:
         raise BrokenRowError("its bitmap can't be read") from error
     image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if image is None:
-        raise BrokenRowError("its bitmap is no picture")
+        raise BrokenRowError("its bitmap is not an image")
     inside = image[..., 3] if image.ndim == 3 and image.shape[2] == 4 else image.reshape(*image.shape[:2], -1).max(-1)
     return (inside > 0).astype(np.uint8), (int(number(x, "origin")), int(number(y, "origin")))

@@ -16,7 +16,7 @@ HELP = "Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or 
 
 
 def read_text(path: Path) -> str:
-    """The file's content with Unix line ends: UTF-8, or UTF-16 where its byte order mark says so.
+    """The file's content with Unix line ends: UTF-8, or UTF-16 if its byte order mark says so.
 
     Raises:
         DataError: It can't be read, or isn't text.
@@ -25,8 +25,8 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        what = "a ZIP; unpack it first, and give" if content[:2] == b"PK" else "not UTF-8 text; give"
-        raise DataError(f"{path} is {what} {ACCEPTED}.") from error
+        reason = "a ZIP; unpack it first, and give" if content[:2] == b"PK" else "not UTF-8 text; give"
+        raise DataError(f"{path} is {reason} {ACCEPTED}.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"Can't read {path}: {error}.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")

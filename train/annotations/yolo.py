@@ -1,4 +1,4 @@
-"""YOLO's segmentation labels, a text file a photo: a class number and an outline in shares of the photo's sides a line.
+"""YOLO's segmentation labels, a text file per photo. A line is a class number and an outline in shares of the sides.
 
 https://docs.ultralytics.com/datasets/segment/
 """
@@ -55,10 +55,10 @@ def read_yolo(files: Sequence[Path], photos: Mapping[str, Path], names: Sequence
 def _region(line: str, where: str, size_wh: tuple[int, int], names: Sequence[str]) -> Region:
     first, *rest = line.split()
     if not first.isdecimal() or int(first) >= len(names):
-        raise BrokenRowError(f"class {first!r} is none of {', '.join(names) or 'the names'}; is data.yaml there?")
+        raise BrokenRowError(f"class {first!r} is not one of {', '.join(names) or 'the names'}; is data.yaml missing?")
     if len(rest) == 4:
         raise BrokenRowError("it is a box (4 numbers), not an outline; export segmentation labels")
     if len(rest) % 2:
-        raise BrokenRowError(f"{len(rest)} numbers are no pairs of x and y")
+        raise BrokenRowError(f"an outline needs pairs of x and y, got {len(rest)} numbers")
     shares = np.array([number(value, "share") for value in rest]).reshape(-1, 2)
     return Region(names[int(first)], outline_of(shares * size_wh), where)

@@ -1,7 +1,7 @@
-"""The files that VGG Image Annotator (VIA) exports, as rows of one kind.
+"""The files that VGG Image Annotator (VIA) exports, as uniform rows.
 
-The layouts of its three generations are those of VIA's own exporters: `pack_via_metadata` of via-1
-and via-2 (CSV, JSON, project) and `export_to_csv` of via-3.
+The layouts of its three generations follow VIA's own exporters: `pack_via_metadata` of via-1 and via-2 (CSV, JSON,
+project) and `export_to_csv` of via-3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _VIA3_CHOICES = (2, 3, 4)  # attribute types whose values are option ids: checkb
 
 
 class Row(NamedTuple):
-    """What every format comes down to; no `shape` where a row only says that the photo exists."""
+    """A row of any format; `shape` is None where it only lists a photo."""
 
     photo: str
     size: str
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
-    """Reads the file: for each row where it is, and what it says or why it can't be used.
+    """Reads the file; returns where each row is, and the row or why it can't be used.
 
     Raises:
         DataError: It is not an export of VIA, or not one with regions.
@@ -48,14 +48,14 @@ def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
 
 
 def is_via(text: str) -> bool:
-    """Is a file's text such an export?"""
+    """Whether a file's text is such an export."""
     if text.lstrip().startswith("{"):
         return '"regions"' in text or "_via_" in text or '"shape_attributes"' in text
     return bool(_HEADER.match(text) or re.search(r"^# CSV_HEADER = ", text, re.MULTILINE))
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[str, Row | BrokenRowError]]:
-    """Tells the format from the content, never from the file's name."""
+    """Detects the format by content, never by the file's name."""
     if text.lstrip().startswith("{"):
         for where, entry, region in _json_records(path, text):
             yield where, _parsed(_json_row, entry, region)
@@ -82,7 +82,7 @@ def _parsed(parse: Callable[..., Row], *record: Any) -> Row | BrokenRowError:
 
 def _csv_records(path: Path, text: str, header_end: int, separator: str = ",") -> Iterator[tuple[str, list[str]]]:
     """The rows below the header; `where` is the line a row starts on, quoted line breaks or not."""
-    csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is less than a finely drawn polygon
+    csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is too small for a finely drawn polygon
     header_lines = text.count("\n", 0, header_end) + 1
     reader = csv.reader(io.StringIO(text[header_end + 1 :]), delimiter=separator)
     line = header_lines + 1
@@ -100,7 +100,7 @@ def _csv_row(cells: list[str]) -> Row:
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """(where, photo's entry, region); the region is None for a photo that has none."""
+    """(where, photo's entry, region); the region is None for a photo without any."""
     try:
         data = json.loads(text)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _via3_row(cells: list[str], columns: list[str], attributes: dict[str, Any]) 
 
 
 def _via3_value(attribute: Any, value: Any) -> tuple[str, Any] | None:
-    """(name, value) in the words of VIA 2; None for an attribute that isn't one of regions."""
+    """(name, value) in VIA 2's form; None for an attribute that isn't a region's."""
     if not isinstance(attribute, dict):
         return str(attribute), value
     if not str(attribute.get("anchor_id", "XY1")).endswith("XY1"):
@@ -183,7 +183,7 @@ def _from_json(text: str) -> Any:
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
-    """A JSON object, or the text of one, which is what a CSV holds."""
+    """A JSON object, or the text of one as in a CSV."""
     value = _from_json(value) if isinstance(value, str) else value
     if not isinstance(value, dict):
         raise BrokenRowError(f"{what}: a JSON object is needed, not {reprlib.repr(value)}")

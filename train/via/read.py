@@ -1,8 +1,7 @@
-"""Reads the annotations that VGG Image Annotator (VIA) exports, of any of its three generations.
+"""Reads what VGG Image Annotator (VIA) exports, in any of its three generations.
 
-In three steps: `train.via.formats` turns a file into rows, `train.via.shapes` a row's shape into an
-outline, and here each row becomes a region of its photo. All give x and y in pixels of the photo as
-the browser shows it, which is upright.
+`train.via.formats` turns a file into rows, `train.via.shapes` a row's shape into an outline; here each row becomes a
+region of its photo. Coordinates are pixels of the photo as the browser shows it, which is upright.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
 
     Args:
         path: The exported file, UTF-8 with or without a byte order mark.
-        attribute: The region attribute that holds the class; needed where there are several.
+        attribute: The region attribute that holds the class; required if there are several.
         label: The class of regions that name none.
 
     Returns:
@@ -30,7 +29,7 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
         regions is a background photo: (). (VIA 3's CSV leaves out photos without annotations.)
 
     Raises:
-        DataError: Not such a file; no attribute, or several; rows that can't be used, all named.
+        DataError: It isn't such a file, has no region attribute or several, or has broken rows, all listed.
     """
     rows = read_rows(path)
     attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute, label)
@@ -44,52 +43,51 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
                 raise row
             photo = photo_name(row.photo)
             if full_names.setdefault(photo, row.photo) != row.photo:
-                raise BrokenRowError(f"{row.photo!r} and {full_names[photo]!r} are two photos of one name; rename one")
+                raise BrokenRowError(f"{row.photo!r} and {full_names[photo]!r} have the same file name; rename one")
             if sizes.setdefault(row.photo, row.size) != row.size:
                 raise BrokenRowError(
-                    f"{row.photo!r} is two photos, of {sizes[row.photo]} and {row.size} bytes; "
-                    "give one of them another name"
+                    f"{row.photo!r} is two photos, of {sizes[row.photo]} and {row.size} bytes; rename one"
                 )
-            of_photo = regions.setdefault(photo, [])
+            photo_regions = regions.setdefault(photo, [])
             if row.shape is not None:
-                named, points_xy = _label(row.attributes, attribute, label), outline(row.shape)
-                of_photo.append(Region(named, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
+                name, points_xy = _label(row.attributes, attribute, label), outline(row.shape)
+                photo_regions.append(Region(name, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
         except BrokenRowError as error:
             broken.append(f"{where}: {error}")
     if broken:
         raise DataError(f"{len(broken)} of {len(rows)} rows of {path} can't be used:\n{at_most(broken)}")
     if not regions:
         raise DataError(f"{path} holds no photos; export it from VIA again.")
-    return {photo: tuple(of_photo) for photo, of_photo in regions.items()}
+    return {photo: tuple(photo_regions) for photo, photo_regions in regions.items()}
 
 
-def _class_attribute(path: Path, rows: list[Row], wanted: str | None, label: str) -> str:
+def _class_attribute(path: Path, rows: list[Row], attribute: str | None, label: str) -> str:
     names = dict.fromkeys(name for row in rows if row.shape is not None for name in row.attributes)
     listed = ", ".join(map(repr, names))
     if all(row.shape is None for row in rows):
-        return wanted or ""
+        return attribute or ""
     if not names and label:
         return ""
     if not names:
         raise DataError(
-            f"No region of {path} has an attribute; give each its class in VIA, or all of them one with --label NAME."
+            f"No region of {path} has an attribute; give each its class in VIA, or one to all with --label NAME."
         )
-    if wanted is None and len(names) > 1:
-        raise DataError(f"{path} has several region attributes: {listed}. Name the class's with --attribute.")
-    if wanted is not None and wanted not in names:
-        raise DataError(f"{path} has no region attribute {wanted!r}; it has: {listed}.")
-    return wanted or next(iter(names))
+    if attribute is None and len(names) > 1:
+        raise DataError(f"{path} has several region attributes: {listed}. Choose the class's with --attribute.")
+    if attribute is not None and attribute not in names:
+        raise DataError(f"{path} has no region attribute {attribute!r}; it has: {listed}.")
+    return attribute or next(iter(names))
 
 
-def _label(attributes: dict[str, Any], name: str, otherwise: str) -> str:
+def _label(attributes: dict[str, Any], name: str, default: str) -> str:
     value = attributes.get(name)
     if isinstance(value, dict):  # a checkbox
         ticked = [option for option, is_ticked in value.items() if is_ticked is True]
         if len(ticked) > 1:
             raise BrokenRowError(f"{name!r} has {len(ticked)} boxes ticked; a region has one class")
         value = ticked[0] if ticked else ""
-    if value in (None, "") and otherwise:
-        return otherwise
+    if value in (None, "") and default:
+        return default
     if value is None or value == "":
         raise BrokenRowError(f"the region has no {name!r}, so no class")
     if not is_name(value):

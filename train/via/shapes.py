@@ -1,7 +1,7 @@
-"""The shapes that VGG Image Annotator (VIA) draws, as outlines: each becomes a polygon.
+"""The shapes that VGG Image Annotator (VIA) draws, converted to polygons.
 
-VIA 1 and 2 write a shape as a JSON object with a name and its numbers, VIA 3 as a list of a shape
-id and numbers (`_metadata_pts_to_xy` of its source).
+VIA 1 and 2 write a shape as a JSON object with a name and numbers, VIA 3 as a list of a shape id and numbers
+(`_metadata_pts_to_xy` of its source).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _VIA3_KEYS = {
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
 _LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
-_ARC_ERROR = 0.1  # pixels between a circle and the polygon that stands for it
+_ARC_ERROR = 0.1  # pixels between a circle and its polygon
 
 
 def outline(shape: dict[str, Any]) -> np.ndarray:
     """The outline of a VIA 1 or 2 shape, float64 (n, 2), n >= 3, closed implicitly.
 
     Raises:
-        BrokenRowError: The shape is not an area, or its numbers are not those of one.
+        BrokenRowError: The shape is not an area, or its numbers are invalid.
     """
     name = shape.get("name")
     if name in ("polygon", "polyline"):
@@ -52,7 +52,7 @@ def outline(shape: dict[str, Any]) -> np.ndarray:
 
 
 def shape_of_via3(xy: Any) -> dict[str, Any]:
-    """VIA 3's [shape id, numbers...] in the words of VIA 2.
+    """VIA 3's [shape id, numbers...] in VIA 2's form.
 
     Raises:
         BrokenRowError: It is not such a list, or not one of VIA 3's shapes.
@@ -102,7 +102,7 @@ def _vertices(shape: dict[str, Any]) -> np.ndarray:
 
 
 def ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) -> np.ndarray:
-    """A polygon of the ellipse's area; `theta` in radians, clockwise because y points down."""
+    """A polygon with the ellipse's area; `theta` in radians, clockwise because y points down."""
     if min(rx, ry) <= 0:
         raise BrokenRowError("a radius is not above 0")
     n = max(16, math.ceil(math.pi / math.acos(1 - min(1.0, _ARC_ERROR / max(rx, ry)))))
