@@ -1,10 +1,10 @@
-"""Augmentation: how every photo is varied in every epoch.
+"""Augmentation: how each photo is varied in each epoch.
 
-The five transformations of the original course project, resize, horizontal and vertical translation, mirror and hue,
-then brightness, contrast, small rotation and a few of a webcam's own. All geometry is one projective transform, applied
+The five transformations of the original course project (resize, horizontal and vertical translation, mirror and hue),
+then brightness, contrast, small rotation and a few typical of webcams. Geometry is one projective transform, applied
 with the same matrix to photo (bilinear) and mask (nearest neighbour, never interpolated), so a photo is resampled once.
-Keras' preprocessing layers resample once for each transformation and draw from a hidden state; here every draw is a
-pure function of `seed`, which is what lets an interrupted training continue to the same result.
+Keras' preprocessing layers resample for each transformation and draw from a hidden state; here every draw is a
+pure function of `seed`, so an interrupted training continues to the same result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ class Augmentation:
 
     Attributes:
         zoom_in: Largest magnification minus one: 0.25 shows at least 1 / 1.25 of each side. Log-uniform.
-        zoom_out: Likewise for making it smaller; what comes into view is the photo mirrored at its edge.
-        stretch: Largest change of the proportions, width over height.
+        zoom_out: Likewise for shrinking; the photo is mirrored at its edges to fill the frame.
+        stretch: Largest change of the aspect ratio.
         shift_x: Largest horizontal translation, as a share of the width.
         shift_y: Largest vertical translation, as a share of the height.
         mirror: Probability of swapping left and right.
         rotate_degrees: Largest rotation either way.
-        hue: Largest turn of the hue, as a share of the circle.
+        hue: Largest shift of the hue, as a share of the colour circle.
         saturation: Largest change of the saturation, as a share.
         brightness: Largest change of the brightness, as a share of full white.
         contrast: Largest change of the contrast, as a share.
         grey: Probability of a greyscale photo.
-        noise: Largest standard deviation of the sensor noise that every second photo gets, as a share of full white.
+        noise: Largest standard deviation of the sensor noise added to half of the photos, as a share of full white.
     """
 
     zoom_in: float = 0.25
@@ -51,13 +51,13 @@ class Augmentation:
 
 
 def augment(image: Any, mask: Any, seed: Any, settings: Augmentation, size_wh: tuple[int, int]) -> tuple[Any, Any]:
-    """One varied example.
+    """An augmented example.
 
     Args:
         image: RGB uint8 (height, width, 3), at the output's size or larger.
         mask: uint8 (height, width), any label values.
         seed: int64 (2,); the same seed gives the same example.
-        settings: How far to go.
+        settings: How much to vary.
         size_wh: Size of the result.
 
     Returns:
@@ -65,7 +65,7 @@ def augment(image: Any, mask: Any, seed: Any, settings: Augmentation, size_wh: t
     """
     geometry_seed, colour_seed = tf.unstack(_split(seed))
     matrix = draw_transform(geometry_seed, settings, tf.shape(image)[:2], size_wh)
-    # As float: of uint8 the interpolated values would be cut off, half a level of 255 too dark on average.
+    # As float: in uint8, interpolated values would be truncated, half a level of 255 too dark on average.
     image = warp(tf.cast(image, tf.float32), matrix, size_wh, "BILINEAR")
     mask = warp(mask[..., tf.newaxis], matrix, size_wh, "NEAREST")[..., 0]
     return vary_colours(image / 255.0, colour_seed, settings), mask
@@ -92,7 +92,7 @@ def draw_transform(seed: Any, settings: Augmentation, shape_hw: Any, size_wh: tu
     a, b = scale_x * cos / out_width, -scale_x * sin * (1 / aspect) / out_height
     c, d = scale_y * sin * aspect / out_width, scale_y * cos / out_height
     centre_x, centre_y = (out_width - 1) / 2, (out_height - 1) / 2
-    # A magnified photo may be moved further, to the edge of what it hides.
+    # A magnified photo may be shifted further, up to the edge of its hidden part.
     reach_x = settings.shift_x + tf.maximum(0.0, (1 - 1 / zoom) / 2)
     reach_y = settings.shift_y + tf.maximum(0.0, (1 - 1 / zoom) / 2)
     x0 = (width - 1) / 2 - width * (a * centre_x + b * centre_y) + width * draw[2] * _on(settings.shift_x, reach_x)
@@ -140,7 +140,7 @@ def vary_colours(image: Any, seed: Any, settings: Augmentation) -> Any:
 
 
 def _split(seed: Any) -> Any:
-    """Two independent seeds of one, int64 (2, 2)."""
+    """Two independent seeds from one, int64 (2, 2)."""
     return tf.random.experimental.stateless_split(seed, 2)
 
 

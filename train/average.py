@@ -1,8 +1,8 @@
 """The mean of two trainings' weights: `python train/average.py RUN RUN --out RUN`.
 
-Where one training went on from the other, with other pictures or another size, the model halfway between their weights
-is often better than both (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022, arXiv:2109.01903). The
-input's size, the split and the record are the second run's.
+If one training continued from the other, on other pictures or at another size, the model halfway between them is often
+better than both (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022, arXiv:2109.01903). The
+input size, the split and the rest of `run.json` come from the second run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, provenance, read_run, r
 
 
 def average(first: Path, second: Path, out: Path, share: float) -> None:
-    """Writes the run folder of the mean.
+    """Writes a run folder with the averaged model.
 
     Args:
         first: A run folder.
         second: Another, of the same network; its input may have another size.
-        out: Folder to write; empty or not there yet.
-        share: Weight of the second, 0..1.
+        out: Folder to write; missing or empty.
+        share: Weight of the second run, 0..1.
 
     Raises:
         DataError: The two networks differ.
@@ -47,12 +47,12 @@ def average(first: Path, second: Path, out: Path, share: float) -> None:
     models = [load_keras(run / MODEL_NAME) for run in (first, second)]
     weights = [model.get_weights() for model in models]
     if [value.shape for value in weights[0]] != [value.shape for value in weights[1]]:
-        raise DataError(f"{first} and {second} hold different networks; average runs of one, with the same --widths.")
+        raise DataError(f"{first} and {second} hold different networks; average runs of the same network.")
     models[1].set_weights([(1 - share) * a + share * b for a, b in zip(*weights, strict=True)])
     out.mkdir(parents=True, exist_ok=True)
     models[1].save(out / MODEL_NAME)
     run = read_run(second / MODEL_NAME)
-    run.pop("scores", None)  # they are of the second run's own weights
+    run.pop("scores", None)  # they belong to the second run's own weights
     averaged = [provenance(sha256_of(path / MODEL_NAME), read_run(path / MODEL_NAME)) for path in (first, second)]
     record = {**run, "averaged": averaged, "share": share}
     (out / RUN_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -62,16 +62,14 @@ def average(first: Path, second: Path, out: Path, share: float) -> None:
 
 def main(
     first: Annotated[Path, typer.Argument(help="A run folder.")],
-    second: Annotated[
-        Path, typer.Argument(help="Another of the same network, such as one that went on from the first.")
-    ],
+    second: Annotated[Path, typer.Argument(help="Another run of the same network, e.g. one continued from the first.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Weight of the second run.")] = 0.5,
 ) -> None:
-    """Averages the weights of two trainings of one network."""
+    """Averages the weights of two trainings of the same network."""
     with exit_codes():
         average(first, second, out, share)
-    typer.echo(f"Written to {out}: {1 - share:g} of {first} and {share:g} of {second}; score it before you use it.")
+    typer.echo(f"Written to {out}: {1 - share:g} of {first} and {share:g} of {second}; score it before using it.")
 
 
 if __name__ == "__main__":

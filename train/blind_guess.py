@@ -1,19 +1,19 @@
-"""What an answer scores that never looks at the photo: a model that does no better knows nothing."""
+"""The score of an answer that never looks at the photo; a model that does no better knows nothing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-BETTER = 0.05  # of mean Dice: a model must beat the blind answer by this much
+BETTER = 0.05  # by how much mean Dice a model must beat the blind answer
 
 
 def blind_dice(pixels: np.ndarray) -> float:
-    """Mean Dice over the classes of the answer "this class everywhere".
+    """Mean Dice over the foreground classes of the answer "this class everywhere".
 
-    With a share p of all pixels that is 2p / (1 + p).
+    For a class with a share p of all pixels that is 2p / (1 + p).
 
     Args:
-        pixels: Of each class in the truth, background first, int (classes,); those that don't count left out.
+        pixels: Pixel count of each class in the ground truth, background first, int (classes,); without ignored ones.
     """
     shares = pixels[1:] / max(1, int(pixels.sum()))
     present = shares[shares > 0]
@@ -21,11 +21,11 @@ def blind_dice(pixels: np.ndarray) -> float:
 
 
 def knows_nothing(mean_dice: float, pixels: np.ndarray) -> str:
-    """Why a model of this mean Dice knows nothing of the classes; empty where it does.
+    """Why a model with this mean Dice knows nothing of the classes; empty if it does.
 
     Args:
-        mean_dice: Over the classes without background, on some photos; NaN where none is there says nothing.
-        pixels: Of each class in these photos, see `blind_dice`.
+        mean_dice: Over the foreground classes on some photos; NaN, if none occurs, gives an empty answer.
+        pixels: Pixel counts of these photos, see `blind_dice`.
     """
     blind = blind_dice(pixels)
     if np.isnan(mean_dice) or mean_dice >= blind + BETTER:

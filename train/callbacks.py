@@ -1,4 +1,4 @@
-"""The run folder: prepared, written after each epoch, and drawn as curves; and a line printed for each epoch."""
+"""Prepares the run folder, updates it after each epoch, draws the curves, and prints a line per epoch."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from train.runs import SPLIT_NAME
 
 
 def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool, force: bool) -> None:
-    """Makes the run folder, or checks that what is in it may be continued or replaced.
+    """Makes the run folder, or checks that an existing run may be continued or replaced.
 
     Args:
         out: The run folder.
-        data: Its split is written there.
-        about: What must be the same to continue: recipe and initial model.
-        resume: Continue the run that is there, if any.
+        data: The dataset, whose split is written there.
+        about: What must be unchanged to continue: recipe and initial model.
+        resume: Continue an existing run.
         force: Replace it.
 
     Raises:
-        OutputError: There is a run already and neither was asked for, or the run there is a different one.
+        OutputError: There is a run and neither `resume` nor `force`, or it is a different run.
     """
     state = out / "recipe.json"
     text = json.dumps({"fingerprint": data.fingerprint, **about}, indent=2)
@@ -58,7 +58,7 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
 
 
 def _may_continue(earlier_text: str, about: dict[str, Any]) -> bool:
-    """Is it the same but for more epochs? The learning rate goes on from where the longer schedule has it."""
+    """Whether only the epochs differ, and grow; the learning rate then continues on the longer schedule."""
     try:
         earlier = json.loads(earlier_text)
         before, now = earlier.pop("recipe"), dict(about["recipe"])
@@ -72,23 +72,23 @@ def _may_continue(earlier_text: str, about: dict[str, Any]) -> bool:
     )
 
 
-SAVE_EVERY_S = 20.0  # of small networks on few photos, saving takes longer than an epoch
+SAVE_EVERY_S = 20.0  # for a small network and few photos, saving takes longer than an epoch
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Logs each epoch, keeps the best model, or the last, and what is needed to continue.
+    """Logs each epoch, and saves the best or last model and the state to continue from.
 
-    Model and state are written after the first and the last epoch, and between not more often than every
-    `SAVE_EVERY_S` seconds: a kill repeats what came since. The state to continue from is one file, renamed into place,
-    which also says how many epochs it has seen: the optimiser doesn't count the steps that overflow under loss scaling.
-    The model and the state don't go through `atomic_write`: under one name, what a kill leaves of these hundreds of
-    megabytes is overwritten by the next save.
+    Model and state are written after the first and the last epoch, and in between at most every `SAVE_EVERY_S` seconds;
+    after a kill, the epochs since are repeated. The state is one file, renamed into place, that also holds the number
+    of epochs done: the optimiser doesn't count the steps that overflow under loss scaling. Model and state don't go
+    through `atomic_write`: with a fixed temporary name, the hundreds of megabytes that a kill leaves behind are
+    overwritten by the next save.
 
     Args:
         out: The run folder.
-        kept: The model that is written; it shares its layers with the one that is trained.
-        steps: In an epoch.
-        dice: The metric that the model is compiled with; at an epoch's end it holds the validation's counts.
+        kept: The model to save; it shares its layers with the trained one.
+        steps: Per epoch.
+        dice: The metric the model is compiled with; at the end of an epoch it holds the validation counts.
         classes: Class names, background first.
         keep: `best` or `last`, see `train.recipes.Recipe`.
     """
@@ -113,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.rows: list[dict[str, float]] = []
         self.began, self._saved_s = time.monotonic(), -math.inf
         self._copy: keras.Model | None = None
-        self._is_newer = False  # than what is in the file
+        self._is_newer = False  # than the saved model
 
     @property
     def best_dice(self) -> float:
@@ -126,7 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self.rows[-1] if self.keep == "last" else max(self.rows, key=lambda row: row["val_dice"])
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the last epoch's state; returns the number of epochs done, 0 when there is nothing to continue."""
+        """Loads the last saved state; returns the number of epochs done, 0 if there is nothing to continue."""
         if not self.last.is_file():
             return 0
         model.load_weights(self.last)
@@ -135,14 +135,14 @@ class Checkpoint(keras.callbacks.Callback):
         with self.log.open(encoding="utf-8", newline="") as stream:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         self.rows = [{**row, "epoch": int(row["epoch"])} for row in rows[:done]]
-        for layer in model.layers:  # save_weights leaves out dropout's generator: it counts the steps
+        for layer in model.layers:  # save_weights leaves out the state of dropout's generator, which counts the steps
             if hasattr(layer, "seed_generator"):
                 state = layer.seed_generator.state
                 state.assign([state.numpy()[0], done * self.steps])
         return done
 
     def per_class(self, row: dict[str, float]) -> dict[str, float | None]:
-        """Dice of each foreground class in a row of the log; None where the class was nowhere."""
+        """Dice of each foreground class in a row of the log; None if the class did not occur."""
         values = {name: row[f"val_dice_{name}"] for name in self.classes[1:]}
         return {name: None if math.isnan(value) else value for name, value in values.items()}
 
@@ -151,7 +151,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the log, and if it is time the model to keep and the state, in this order: a kill repeats epochs."""
+        """Writes the log, then if it is time the model and the state: in this order, a kill only repeats epochs."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(logs["loss"]):
             raise SegEdgeError(
@@ -164,7 +164,7 @@ class Checkpoint(keras.callbacks.Callback):
         each = {f"val_dice_{name}": value for name, value in zip(self.classes[1:], values, strict=True)}
         row = {"epoch": epoch + 1, **logs, **each, "seconds": round(time.monotonic() - self.began, 2)}
         self.rows.append(row)
-        with atomic_write(self.log) as place, place.open("w", encoding="utf-8", newline="") as stream:
+        with atomic_write(self.log) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
@@ -207,7 +207,7 @@ def _in_float32(layer: keras.Layer) -> keras.Layer:
 
 
 class Progress(keras.callbacks.Callback):
-    """One line an epoch, with the time left."""
+    """Prints a line per epoch, with the time left."""
 
     def __init__(self, epochs: int):
         super().__init__()
@@ -221,11 +221,11 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prints the line."""
         logs = logs or {}
-        each = (time.monotonic() - self.began) / (epoch + 1 - self.first)
-        left = time.strftime("%H:%M:%S", time.gmtime(each * (self.epochs - epoch - 1)))
+        seconds = (time.monotonic() - self.began) / (epoch + 1 - self.first)
+        left = time.strftime("%H:%M:%S", time.gmtime(seconds * (self.epochs - epoch - 1)))
         print(
             f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  dice {logs['dice']:.4f}  "
-            f"val loss {logs['val_loss']:.4f}  val dice {logs['val_dice']:.4f}  {each:.1f} s each, {left} left",
+            f"val loss {logs['val_loss']:.4f}  val dice {logs['val_dice']:.4f}  {seconds:.1f} s each, {left} left",
             flush=True,
         )
 
@@ -242,12 +242,12 @@ def plot_curves(log: Path, picture: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [int(float(row["epoch"])) for row in rows]
     for axis, name, label in zip(axes, ("loss", "dice"), ("loss", "mean Dice coefficient"), strict=True):
-        for key, what in ((name, "train (varied photos)"), (f"val_{name}", "validation")):
-            axis.plot(epochs, [float(row[key]) for row in rows], label=what)
+        for key, curve in ((name, "train (augmented photos)"), (f"val_{name}", "validation")):
+            axis.plot(epochs, [float(row[key]) for row in rows], label=curve)
         axis.set(xlabel="epoch", ylabel=label)
         axis.grid(alpha=0.3)
     axes[1].set_ylim(0, 1)
     axes[0].legend()
-    with atomic_write(picture) as place:
-        figure.savefig(place, dpi=110)
+    with atomic_write(picture) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Training scenes composed of pictures with soft masks: reframed, pasted onto each other, degraded like a bad camera.
+"""Training scenes composed of pictures with soft masks: reframed, pasted together, degraded like a bad camera's.
 
 A few hundred photos show few rooms and few people, but any person can be placed in any room. Each scene has its own
 NumPy generator, so it depends only on its number, and takes a handful of OpenCV operations on 8-bit pixels: about a
@@ -30,20 +30,20 @@ from train.pixel_effects import (
 )
 
 FAR, NEAR = 0.3, 1.5  # the longer side of the framed people, as a share of the scene's side
-BEYOND = 0.03  # of the picture: how far a view may reach past its edge, where it is mirrored
+BEYOND = 0.03  # share of the picture by which a view may reach past its edge, where it is mirrored
 TRIES = 12  # attempts to find a part of a picture without people
 FIRM = 3.0  # how much steeper a soft mask is made before people are cut out with it
 FIRMER = np.clip((np.arange(256) - 127.5) * FIRM + 127.5, 0, 255).round().astype(np.uint8)
 BEHIND = 0.7  # share of objects that are behind all people
-SEEN = 0.6  # least share of the people that stays visible: an object that would hide more is dropped
-NOBODY = 16  # of 255: parts of a picture whose person share is below this count as empty
-CUT_OFF = 0.97  # people whose box ends below this are cut off by the picture's edge
+SEEN = 0.6  # share of the people that stays visible: an object that would hide more is dropped
+NOBODY = 16  # of 255; a part of a picture whose person share is below this counts as empty
+CUT_OFF = 0.97  # people whose box ends below this are cropped by the picture's lower edge
 GREY_LEVELS = 6  # a picture whose channels differ by no more than this on average is greyscale
 
 
 @dataclass(frozen=True)
 class Scenery:
-    """Probabilities of what is done to a scene.
+    """Probabilities of the steps that make a scene.
 
     Attributes:
         frame: The view is chosen around the people, from far away to cropped by the edge.
@@ -126,20 +126,20 @@ class Compositor:
         return self.through_a_camera(image, rng), share
 
     def twice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Two pictures of a scene, like two consecutive frames of a camera, and the share of both."""
+        """Two views of a scene, like consecutive frames of a camera, and their common share."""
         image, share = self.scene(rng)
         return self.through_a_camera(image, rng), self.next_frame(image, rng), share
 
     def next_frame(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The picture moved by a fraction of a pixel, with slightly different light, noise and compression."""
-        moved = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, rng.uniform(-0.5, 0.5)]])
-        image = cv2.warpAffine(image, moved, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE)
+        shift = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, rng.uniform(-0.5, 0.5)]])
+        image = cv2.warpAffine(image, shift, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE)
         image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.97, 1.03), beta=rng.uniform(-3, 3))
         image = noisy(image, self.variation.noise * rng.random(), rng)
         return compressed(image, int(rng.integers(50, 95))) if rng.random() < 0.5 else image
 
     def scene(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A scene before the camera's degradations; as `__call__` returns it."""
+        """A scene as `__call__` returns it, before the camera's degradations."""
         kind = rng.random()
         if kind < self.scenery.empty:
             image, share = self.background(rng)
@@ -179,7 +179,7 @@ class Compositor:
     def among_things(
         self, image: np.ndarray, share: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scene with one to three objects, behind the people or hiding some of them, but never most."""
+        """The scene with one to three objects, behind the people or hiding a part of them."""
         people = cv2.countNonZero(cv2.threshold(share, 127, 255, cv2.THRESH_BINARY)[1])
         for _ in range(int(rng.integers(1, 4))):
             surface, inhabited = self.background(rng)
@@ -204,23 +204,24 @@ class Compositor:
             matrix = any_view(self.variation, rng)
         side = len(picture.share)
         to_input = np.diag([side, side, 1.0]) @ matrix @ np.diag([1 / self.size, 1 / self.size, 1.0])
-        to_input[:2, 2] += to_input[:2, :2].sum(axis=1) * 0.5 - 0.5  # of pixels' centres
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        to_input[:2, 2] += to_input[:2, :2].sum(axis=1) * 0.5 - 0.5  # pixel centres
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         edge = cv2.BORDER_CONSTANT if alone else cv2.BORDER_REFLECT
         size_wh = (self.size, self.size)
-        image = cv2.warpAffine(picture.image, to_input[:2], size_wh, flags=how, borderMode=cv2.BORDER_REFLECT)
-        share = cv2.warpAffine(picture.share, to_input[:2], size_wh, flags=how, borderMode=edge)
+        image = cv2.warpAffine(picture.image, to_input[:2], size_wh, flags=flags, borderMode=cv2.BORDER_REFLECT)
+        share = cv2.warpAffine(picture.share, to_input[:2], size_wh, flags=flags, borderMode=edge)
         if picture.is_grey and rng.random() < self.scenery.tint:
             image = blended(tinted(image, rng), tinted(image, rng), share)
         return self.coloured(image, rng), share
 
     def coloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Varies hue, saturation, brightness and contrast."""
-        how = self.variation
-        saturation = 0.0 if rng.random() < how.grey else 1 + rng.uniform(-1, 1) * how.saturation
-        turn = rng.uniform(-1, 1) * how.hue * 2 * math.pi
+        variation = self.variation
+        saturation = 0.0 if rng.random() < variation.grey else 1 + rng.uniform(-1, 1) * variation.saturation
+        turn = rng.uniform(-1, 1) * variation.hue * 2 * math.pi
         image = cv2.transform(image, colour_matrix(saturation, turn))
-        contrast, brightness = 1 + rng.uniform(-1, 1) * how.contrast, rng.uniform(-1, 1) * how.brightness
+        contrast = 1 + rng.uniform(-1, 1) * variation.contrast
+        brightness = rng.uniform(-1, 1) * variation.brightness
         balance = 1 + rng.uniform(-0.08, 0.08, 3)
         gamma = math.exp(rng.uniform(-0.3, 0.3))
         return cv2.LUT(image, table_of(gamma, contrast * balance, brightness))
@@ -239,33 +240,36 @@ class Compositor:
         return image
 
 
-def any_view(how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def any_view(variation: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """A random view that may reach past the picture's edge; (3, 3) from the scene to the picture, both of side 1."""
     draw = rng.uniform(-1, 1)
-    zoom = math.exp(draw * math.log1p(how.zoom_in if draw > 0 else how.zoom_out))
+    zoom = math.exp(draw * math.log1p(variation.zoom_in if draw > 0 else variation.zoom_out))
     reach = max(0.0, (1 - 1 / zoom) / 2)
-    centre = 0.5 + rng.uniform(-1, 1) * (how.shift_x + reach), 0.5 + rng.uniform(-1, 1) * (how.shift_y + reach)
-    return _view(1 / zoom, centre, how, rng)
+    centre = (
+        0.5 + rng.uniform(-1, 1) * (variation.shift_x + reach),
+        0.5 + rng.uniform(-1, 1) * (variation.shift_y + reach),
+    )
+    return _view(1 / zoom, centre, variation, rng)
 
 
 def frame_people(
-    box: tuple[float, float, float, float] | None, how: Augmentation, rng: np.random.Generator, *, at_edge: bool
+    box: tuple[float, float, float, float] | None, variation: Augmentation, rng: np.random.Generator, *, at_edge: bool
 ) -> np.ndarray:
     """A view of the people; with `at_edge`, people cut off by the picture's lower edge stay at the scene's."""
     left, top, right, bottom = box or (0.0, 0.0, 1.0, 1.0)
-    wanted = math.exp(rng.uniform(math.log(FAR), math.log(NEAR)))
-    span = max(right - left, bottom - top) / wanted  # of the picture that is seen
+    size = math.exp(rng.uniform(math.log(FAR), math.log(NEAR)))  # of the people in the scene
+    span = max(right - left, bottom - top) / size  # share of the picture in view
     if not at_edge:
-        span = min(max(span, 1 / (1 + 2 * how.zoom_in)), 1 + how.zoom_out)
+        span = min(max(span, 1 / (1 + 2 * variation.zoom_in)), 1 + variation.zoom_out)
     # People larger than the view are shifted within it; smaller ones within the free space.
     free_x, free_y = abs(span - (right - left)) / 2, abs(span - (bottom - top)) / 2
-    centre_x = (left + right) / 2 + rng.uniform(-1, 1) * (free_x + how.shift_x * span)
-    centre_y = (top + bottom) / 2 + rng.uniform(-1, 1) * (free_y + how.shift_y * span)
+    centre_x = (left + right) / 2 + rng.uniform(-1, 1) * (free_x + variation.shift_x * span)
+    centre_y = (top + bottom) / 2 + rng.uniform(-1, 1) * (free_y + variation.shift_y * span)
     if not at_edge:
         centre_x, centre_y = _within(centre_x, span), _within(centre_y, span)
     elif bottom > CUT_OFF:
         centre_y = min(centre_y, bottom - span / 2)
-    return _view(span, (centre_x, centre_y), how, rng)
+    return _view(span, (centre_x, centre_y), variation, rng)
 
 
 def _within(centre: float, span: float) -> float:
@@ -274,11 +278,11 @@ def _within(centre: float, span: float) -> float:
     return float(np.clip(centre, nearest - BEYOND, farthest + BEYOND))
 
 
-def _view(span: float, centre: tuple[float, float], how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def _view(span: float, centre: tuple[float, float], variation: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """From the scene to the picture: `span` of the picture around `centre`, stretched, turned, perhaps mirrored."""
-    stretch = math.exp(rng.uniform(-1, 1) * math.log1p(how.stretch) / 2)
-    angle = math.radians(rng.uniform(-1, 1) * how.rotate_degrees)
-    flip = -1.0 if rng.random() < how.mirror else 1.0
+    stretch = math.exp(rng.uniform(-1, 1) * math.log1p(variation.stretch) / 2)
+    angle = math.radians(rng.uniform(-1, 1) * variation.rotate_degrees)
+    flip = -1.0 if rng.random() < variation.mirror else 1.0
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = span * np.diag([flip / stretch, stretch]) @ turn
     matrix = np.eye(3)

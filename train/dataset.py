@@ -1,4 +1,4 @@
-"""The split photos of a data folder, and the stream of examples that a training reads."""
+"""The split of a data folder, and the streams of examples for training and validation."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Dataset:
 
     Attributes:
         classes: Class names, background first.
-        parts: `train`, `val` and `test`: val chooses the model, test is only ever scored.
-        fingerprint: SHA-256 over every photo's and mask's content and its part.
-        seed: Of the split.
-        group: What stayed in one part, see `open_dataset`.
+        parts: `train`, `val` and `test`; val selects the model, test is only ever scored.
+        fingerprint: SHA-256 of all photos, masks and their parts.
+        seed: Seed of the split.
+        group: Which photos were kept in one part, see `open_dataset`.
         names: Which photos were used, see `open_dataset`.
     """
 
@@ -54,7 +54,7 @@ class Dataset:
         return ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items()) + " photos"
 
     def save_split(self, path: Path) -> None:
-        """Writes the split as JSON: all of it, the photos of each part by their names."""
+        """Writes the split as JSON, the photos of each part by name."""
         document = {
             "seed": self.seed,
             "group": self.group,
@@ -79,66 +79,65 @@ def open_dataset(
     """Finds, checks and splits a data folder; the same folder and seed give the same split.
 
     Args:
-        folder: With `images/` and `masks/`.
-        classes: Foreground class names, where the folder has no `labels.txt`.
-        seed: Of the split.
+        folder: Holds `images/` and `masks/`.
+        classes: Foreground class names, if the folder has no `labels.txt`.
+        seed: Seed of the split.
         holdout: Share of the photos in val, and again in test; above 0 and below 0.5.
-        group: What must stay in one part: `similar`, photos that look alike, as far as every part still gets every
-            class, where no `index.csv` assigns the parts; `none`; or a regular expression whose first group, found in
-            the photo's name, names the clip or burst.
-        names: Regular expression; photos in whose name it isn't found are left out of each part. The split is made
-            before, so a training on some of the photos keeps the same ones unseen.
-        log: Is given a line where photos that look alike were found.
+        group: Which photos to keep in one part: `similar`, those that look alike, as far as every part still gets every
+            class and no `index.csv` assigns the parts; `none`; or a regular expression whose first group is the clip
+            or burst in the photo's name.
+        names: Regular expression; photos whose name doesn't match are left out of each part. The split is made
+            before that, so a training on some of the photos holds out the same ones.
+        log: Receives a line if photos look alike.
 
     Raises:
-        DataError: Something in the folder can't be used, or a class is in too few photos for three parts.
-        UsageError: `holdout` is no such share.
+        DataError: The folder can't be used, or a class is in too few photos for three parts.
+        UsageError: `holdout` is out of range.
     """
     if not 0 < holdout < 0.5:
-        raise UsageError(f"--holdout is above 0 and below 0.5, got {holdout}.")
+        raise UsageError(f"--holdout must be above 0 and below 0.5, got {holdout}.")
     examples = find_examples(folder)
     labels = class_names(folder, classes)
     present = dict(zip(examples, check_examples(examples, labels), strict=True))
-    given = assigned_splits(folder, examples)
-    if group == "similar" and given is None:
-        parts = _split_by_likeness(present, seed, holdout, labels, log)
+    assigned = assigned_splits(folder, examples)
+    if group == "similar" and assigned is None:
+        parts = _split_by_similarity(present, seed, holdout, labels, log)
     else:
         groups = groups_of(examples, "none" if group == "similar" else group)
-        parts = split_examples(present, groups, given, seed, holdout)
-    wanted = compile_pattern(names, "--names")
-    parts = {part: tuple(e for e in some if wanted.search(e.name)) for part, some in parts.items()}
+        parts = split_examples(present, groups, assigned, seed, holdout)
+    pattern = compile_pattern(names, "--names")
+    parts = {part: tuple(e for e in examples if pattern.search(e.name)) for part, examples in parts.items()}
     require_every_class(parts, present, labels)
     return Dataset(labels, parts, _fingerprint(parts), seed, group, names)
 
 
-def _split_by_likeness(
+def _split_by_similarity(
     present: Mapping[Example, frozenset[int]],
     seed: int,
     holdout: float,
     labels: Sequence[str],
     log: Callable[[str], Any],
 ) -> dict[str, tuple[Example, ...]]:
-    """Photos that look alike stay in one part, by the widest sense of it with which every part gets every class."""
-    wanted = None
+    """Keeps similar photos in one part, by the loosest threshold that still gives every part every class."""
+    most = None
     for groups in similar_groups(tuple(present)):
-        wanted = len(groups) - len(set(groups)) if wanted is None else wanted
+        grouped = len(groups) - len(set(groups))
+        most = grouped if most is None else most
         try:
             parts = split_examples(present, groups, None, seed, holdout)
         except DataError:
             continue
-        fair = len(parts["train"]) >= 0.8 * (1 - 2 * holdout) * len(
-            present
-        )  # a large group may leave little to learn from
-        if fair and not missing_classes(parts, present, len(labels)):
-            kept = len(groups) - len(set(groups))
-            if kept < wanted:
+        # A large group may leave little to train on.
+        enough = len(parts["train"]) >= 0.8 * (1 - 2 * holdout) * len(present)
+        if enough and not missing_classes(parts, present, len(labels)):
+            if grouped < most:
                 log(
-                    "So many photos look alike that some class would be missing in a part; only the most alike are "
-                    f"kept together ({len(set(groups))} groups of {len(groups)} photos). Val and test hold near twins "
-                    "of photos that are trained on: the scores say little about other days."
+                    "So many photos look alike that a part would lack a class; only the most similar are kept together "
+                    f"({len(set(groups))} groups of {len(groups)} photos). Val and test hold near duplicates of "
+                    "training photos: the scores say little about new photos."
                 )
-            elif kept:
-                log(f"Photos that look alike are kept in one part: {len(set(groups))} groups of {len(groups)} photos.")
+            elif grouped:
+                log(f"Similar photos are kept in one part: {len(set(groups))} groups of {len(groups)} photos.")
             return parts
     return split_examples(present, list(range(len(present))), None, seed, holdout)
 
@@ -147,14 +146,14 @@ def open_split(folder: Path, split_file: Path) -> Dataset:
     """The data folder with the split that a training saved.
 
     Raises:
-        DataError: The file is missing or the folder's content is no longer what it was.
+        DataError: The file is missing, or the folder has changed since.
     """
     saved = _read_split(split_file)
     by_name = {example.name: example for example in find_examples(folder)}
     missing = [n for part in PARTS for n in saved["parts"][part] if n not in by_name]
     if missing:
         raise DataError(
-            f"{folder}: {len(missing)} photos of the split {split_file} are gone, first {missing[0]!r}; "
+            f"{folder}: {len(missing)} photos of the split {split_file} are missing, first {missing[0]!r}; "
             "give the folder it was trained on."
         )
     parts = {part: tuple(by_name[n] for n in saved["parts"][part]) for part in PARTS}
@@ -162,28 +161,26 @@ def open_split(folder: Path, split_file: Path) -> Dataset:
     if fingerprint != saved["fingerprint"]:
         raise DataError(
             f"{folder}: photos or masks have changed since {split_file} was written, so it is unknown what the model "
-            "has seen; train again, or give the folder as it was."
+            "was trained on; train again, or restore the folder."
         )
     about = {key: saved[key] for key in ("group", "names") if key in saved}
     return Dataset(tuple(saved["classes"]), parts, fingerprint, saved["seed"], **about)
 
 
 def _read_split(path: Path) -> dict[str, Any]:
-    """What `Dataset.save_split` wrote; earlier ones have no `group` and no `names`."""
+    """What `Dataset.save_split` wrote; older files have no `group` and no `names`."""
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         texts = [saved["fingerprint"], saved.get("group", ""), saved.get("names", "")]
         lists = [saved["classes"], *(saved["parts"][part] for part in PARTS)]
-        is_right = all(isinstance(some, list) for some in lists) and isinstance(saved["seed"], int)
-        if not is_right or not all(isinstance(text, str) for some in (texts, *lists) for text in some):
-            raise ValueError("a value in it is of another type")
+        is_valid = all(isinstance(names, list) for names in lists) and isinstance(saved["seed"], int)
+        if not is_valid or not all(isinstance(text, str) for names in (texts, *lists) for text in names):
+            raise ValueError("a value has the wrong type")
         return saved
     except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: no such file; training writes it into the folder of the model. Give it with --split."
-        ) from error
+        raise DataError(f"{path}: no such file; training writes it beside the model. Give it with --split.") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not a split that train/fit.py wrote ({error}).") from error
+        raise DataError(f"{path}: not a split written by train/fit.py ({error}).") from error
 
 
 def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
@@ -198,7 +195,7 @@ def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
 
 
 def held_out_photos(data: Dataset) -> dict[str, str]:
-    """SHA-256 of each photo of the val and test part, and its name."""
+    """The names of the val and test photos by SHA-256."""
     return {sha256_of(example.image): example.name for part in ("val", "test") for example in data.parts[part]}
 
 
@@ -213,12 +210,12 @@ def training_stream(
     skip_batches: int = 0,
     context: tf.distribute.InputContext = EVERYTHING,
 ) -> tf.data.Dataset:
-    """Endless batches of (image float32 (b, h, w, 3) in 0..1, mask uint8 (b, h, w)), shuffled and varied.
+    """Endless batches of (image float32 (b, h, w, 3) in 0..1, mask uint8 (b, h, w)), shuffled and augmented.
 
-    Photos are decoded once and cached at `cache_size_wh`, a little larger than the model's input, so that magnifying
-    one does not blur it. Every element's variation depends on `seed` and its position alone: with `skip_batches`
-    the stream goes on exactly where an interrupted one stopped. With `context` these are the batches of one process and
-    its devices, which together with the others' are the same batches.
+    Photos are decoded once and cached at `cache_size_wh`, a little larger than the model's input, so that zooming in
+    does not blur. The augmentation of an element depends only on `seed` and its position: with `skip_batches` the
+    stream continues exactly where an interrupted one stopped. With `context` these are one process's shares of the
+    same batches.
     """
 
     def vary(position: tf.Tensor, pair: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -238,8 +235,8 @@ def training_stream(
 
 
 def fixed_stream(examples: Sequence[Example], size_wh: tuple[int, int], batch: int) -> tf.data.Dataset:
-    """The examples in order and unvaried, in batches shaped as `training_stream`'s; the last may be smaller."""
-    options = tf.data.Options()  # several workers each take their share of a batch
+    """The examples in order, not augmented, in batches shaped like `training_stream`'s; the last may be smaller."""
+    options = tf.data.Options()  # several workers share each batch
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return (
         _cached(examples, size_wh)

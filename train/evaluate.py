@@ -1,7 +1,7 @@
 """Scores a model on photos it was not trained on: `python train/evaluate.py MODEL --data DIR`.
 
-MODEL is a `.keras`, `.h5` or `.tflite`; all go through the runtime's own pre- and postprocessing and are judged at the
-photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with every photo's raw counts),
+MODEL is a `.keras`, `.h5` or `.tflite`; each runs with the runtime's own pre- and postprocessing and is scored at the
+photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.json` (with each photo's raw counts),
 `confusion.png` and `worst.jpg`, the photos with the lowest scores.
 """
 
@@ -45,7 +45,7 @@ from train.options import comma_separated, run_command
 
 
 def table(scores: Scores) -> str:
-    """Dice, IoU and boundary F of each class, and of photos by how much the foreground fills."""
+    """Dice, IoU and boundary F of each class, and of photos by the share that the foreground fills."""
     matrix = scores.matrix
     lines = [f"{'class':<16}{'Dice':>8}{'IoU':>8}{'boundary F':>12}{'pixels':>12}"]
     for index, name in enumerate(scores.classes[1:], 1):
@@ -58,13 +58,13 @@ def table(scores: Scores) -> str:
     for share in FOREGROUND_SHARES:
         part = scores.at_least(share)
         if part.photos:
-            what = f">= {share:.0%}" if share else "any share"
-            lines.append(f"{what:<20}{len(part.photos):8}{part.mean_photo_dice:18.4f}{part.mean_boundary:12.4f}")
+            filled = f">= {share:.0%}" if share else "any share"
+            lines.append(f"{filled:<20}{len(part.photos):8}{part.mean_photo_dice:18.4f}{part.mean_boundary:12.4f}")
     return "\n".join(lines)
 
 
 def draw_confusion(scores: Scores, path: Path) -> None:
-    """The confusion matrix as a picture, each row in per cent of the true class's pixels."""
+    """Draws the confusion matrix, each row in per cent of the true class's pixels."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -89,26 +89,26 @@ def draw_confusion(scores: Scores, path: Path) -> None:
         for column in ticks:
             shade = "white" if shares[row, column] > 0.6 else "black"
             axis.text(column, row, f"{shares[row, column]:.1%}", ha="center", va="center", color=shade)
-    with atomic_write(path) as place:
-        figure.savefig(place, dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)
 
 
 def draw_worst(
     shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
 ) -> None:
-    """The photos with the lowest Dice, worst first: photo, truth and each model's answer, side by side.
+    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's answer side by side.
 
     Args:
         shown: The models by name, with the same classes.
         examples: The photos.
-        scores: By which they are ranked.
-        path: Of the picture.
-        count: How many, at most; photos without a Dice are left out, and without any nothing is written.
+        scores: Scores to rank them by.
+        path: The picture to write.
+        count: At most this many; photos without a Dice are left out, and if none is left nothing is written.
     """
     by_name = {example.name: example for example in examples}
     ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
-    width, letters = 320 * (2 + len(shown)), TextRenderer(400)
+    width, renderer = 320 * (2 + len(shown)), TextRenderer(400)
     rows = []
     for photo in ranked[:count]:
         example = by_name[photo.name]
@@ -119,9 +119,9 @@ def draw_worst(
         height = round(320 * frame.shape[0] / frame.shape[1])
         row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
-        uncounted = " (grey: does not count)" if (mask == IGNORE).any() else ""
-        text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{uncounted}', *shown])}"
-        letters.write(caption, text, (6, 3), (0, 0, 0))
+        ignored = " (grey: ignored)" if (mask == IGNORE).any() else ""
+        text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{ignored}', *shown])}"
+        renderer.write(caption, text, (6, 3), (0, 0, 0))
         rows += [caption, row]
     if rows:
         write_picture(path, np.vstack(rows))
@@ -186,8 +186,8 @@ def main(
         if len(segmenter.classes) != len(names):
             raise ModelError(f"{model} has {len(segmenter.classes)} classes, the data {len(names)}.")
         if segmenter.file.card and segmenter.card.class_names != names:
-            own, expected = ", ".join(segmenter.card.class_names), ", ".join(names)
-            raise ModelError(f"{model} has the classes {own}; the data has {expected}.")
+            actual, expected = ", ".join(segmenter.card.class_names), ", ".join(names)
+            raise ModelError(f"{model} has the classes {actual}; the data has {expected}.")
         with typer.progressbar(examples, label=f"Scoring {len(examples)} photos") as shown:
             scores = score(segmenter, shown)
         folder = out or model.parent / f"scores_{part}"

@@ -1,8 +1,8 @@
 """Trains a U-Net on a data folder: `python train/fit.py --data DIR --out RUN`.
 
-RUN then holds `model.keras` (the best epoch by validation Dice, or with `--keep last` the last), `run.json` (recipe,
+RUN then holds `model.keras` (the best epoch by validation Dice, or the last with `--keep last`), `run.json` (recipe,
 seed, split fingerprint, versions, scores), `split.json` (the photos of each part), `log.csv`, `curves.png`,
-`tensorboard/`, and `last.weights.h5`, from which `--resume` continues after an interruption to the same result.
+`tensorboard/`, and `last.weights.h5`, from which `--resume` continues an interrupted training to the same result.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ def main(
     split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
     network: Annotated[
-        Path | None, typer.Option(help="A .keras to train further, such as a pruned one, at its own size or --size.")
+        Path | None, typer.Option(help="A .keras to train further, e.g. a pruned one, at its own size or --size.")
     ] = None,
     initial: Annotated[Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.")] = None,
     scenes: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
-            help="Learn from scenes composed of these pictures with soft masks; may be given more than once.",
+            help="Train on scenes composed of these pictures with soft masks; repeatable.",
         ),
     ] = None,
     places: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
-            help="With --scenes: pictures without people (images/, no masks); may be given more than once.",
+            help="With --scenes: pictures without people (images/, no masks); repeatable.",
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
@@ -82,12 +82,12 @@ def main(
     """Trains a U-Net on a data folder."""
     check_resume_or_force(resume, force)
     use_threads(threads)
-    with resumable("the same line with --resume continues"):
+    with resumable("run the same command with --resume to continue"):
         if recipe not in RECIPES:
-            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
         chosen = RECIPES[recipe]().replace(**values)
         devices = open_strategy(strategy)
-        says = typer.echo if is_chief(devices) else _nothing
+        log = typer.echo if is_chief(devices) else _silent
         dataset = open_dataset(
             data,
             classes=None if classes is None else comma_separated(classes),
@@ -95,12 +95,12 @@ def main(
             holdout=holdout,
             group=group,
             names=names,
-            log=says,
+            log=log,
         )
         parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
-        says(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        log(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
         if devices.num_replicas_in_sync > 1:
-            says(in_words(devices, chosen.batch, chosen.learning_rate))
+            log(in_words(devices, chosen.batch, chosen.learning_rate))
         trained = fit(
             dataset,
             chosen,
@@ -127,15 +127,15 @@ def main(
 
 
 def _new_size(recipe: Recipe, values: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The input size that was given for `--network`, which brings the rest of its architecture along."""
+    """The input size given for `--network`, which defines the rest of the architecture."""
     given = [name for name in ARCHITECTURE if name in values]
     if fixed := [f"--{name.replace('_', '-')}" for name in given if name not in ("size", "height")]:
-        raise UsageError(f"--network brings its own architecture; leave out {' and '.join(fixed)}.")
+        raise UsageError(f"--network has its own architecture; leave out {' and '.join(fixed)}.")
     return recipe.size_wh if given else None
 
 
-def _nothing(message: str) -> None:
-    """Other workers than the first are silent."""
+def _silent(message: str) -> None:
+    """Only the first worker prints."""
 
 
 if __name__ == "__main__":

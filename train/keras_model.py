@@ -1,4 +1,4 @@
-"""A trained `.keras`: loaded with how it was made, and run where the runtime expects a `.tflite`."""
+"""Loads a trained `.keras` with its provenance, and runs it where the runtime expects a `.tflite`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class TrainedModel:
     """A `.keras` in memory, and how it was made.
 
     Attributes:
-        path: Of the file.
+        path: The file.
         model: The network, for inference.
-        sha256: Of the file.
-        run: What the `run.json` beside it says; empty for a model from elsewhere.
+        sha256: The file's SHA-256.
+        run: The `run.json` beside it; empty for a model from elsewhere.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class TrainedModel:
         """Reads the file and its `run.json`.
 
         Raises:
-            ModelError: The file isn't there or isn't a Keras model.
+            ModelError: The file is missing or isn't a Keras model.
             DataError: Its `run.json` can't be read.
         """
         return cls(path, load_keras(path), sha256_of(path), read_run(path))
@@ -50,21 +50,21 @@ class TrainedModel:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the `run.json` of a model made from this one says of it."""
+        """The record of this model in the `run.json` of a model made from it."""
         return provenance(self.sha256, self.run)
 
     def require_classes(self, count: int) -> None:
-        """Refuses a model that gives another number of classes, background included.
+        """Checks the number of classes, background included.
 
         Raises:
-            ModelError: It does.
+            ModelError: The model has another number.
         """
         if self.model.output_shape[-1] != count:
             raise ModelError(f"{self.path} has {self.model.output_shape[-1]} classes, the data {count}.")
 
 
 class KerasBackend:
-    """A Keras U-Net where the runtime expects a `.tflite`: the float model scored as the int8 one is."""
+    """Runs a Keras model in place of a `.tflite`, so that float models are scored like int8 ones."""
 
     def __init__(self, model: keras.Model):
         height, width = model.input_shape[1:3]
@@ -81,34 +81,34 @@ def load_keras(path: Path) -> keras.Model:
     """The `.keras` model, for inference.
 
     Raises:
-        ModelError: It isn't there or isn't one.
+        ModelError: It is missing or isn't one.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a model that train/fit.py wrote ({str(error).splitlines()[0]}).") from error
-    # One that was saved with a list of one input warns whenever it is given the image itself.
-    alone = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
-    return keras.Model(model.input[0], model.outputs[0], name=model.name) if alone else model
+        raise ModelError(f"{path}: not a model written by train/fit.py ({str(error).splitlines()[0]}).") from error
+    # A model saved with a list of one input warns each time it is called with the image itself.
+    in_list = isinstance(model, keras.Model) and isinstance(model.input, list) and len(model.input) == 1
+    return keras.Model(model.input[0], model.outputs[0], name=model.name) if in_list else model
 
 
 def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
-    """The model for another input size: a fully convolutional net has the same weights at any.
+    """The model at another input size; a fully convolutional network has the same weights at any.
 
     Args:
-        model: Of one image, (batch, height, width, channels).
-        size_wh: Width and height in pixels, multiples of what the model divides its input by.
+        model: Takes one image, (batch, height, width, channels).
+        size_wh: Width and height in pixels, multiples of the model's downsampling factor.
 
     Raises:
-        ModelError: They aren't, with what would fit; or the model works at its own size alone.
+        ModelError: The size doesn't fit, with a suggestion; or the model works only at its own size.
     """
     _, height, width, depth = model.input_shape
     if (width, height) == tuple(size_wh):
         return model
     shapes = [layer.output.shape for layer in model.layers if len(layer.output.shape) == 4]
-    shapes = [shape for shape in shapes if shape[1:3] != (1, 1)]  # of averages
+    shapes = [shape for shape in shapes if shape[1:3] != (1, 1)]  # from global averages
     factors = (width // min(shape[2] for shape in shapes), height // min(shape[1] for shape in shapes))
     if any(side % factor or side <= 0 for side, factor in zip(size_wh, factors, strict=True)):
         raise ModelError(
@@ -121,14 +121,14 @@ def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
         resized.set_weights(model.get_weights())
     except ValueError as error:
         raise ModelError(
-            f"the model works at {width}x{height} alone, not at {size_wh[0]}x{size_wh[1]} "
+            f"the model works only at {width}x{height}, not at {size_wh[0]}x{size_wh[1]} "
             f"({str(error).splitlines()[0]})."
         ) from error
     return resized
 
 
 def open_segmenter(path: Path, names: Sequence[str]) -> Segmenter:
-    """A Segmenter of a `.keras`, with these classes, or of a `.tflite`, with its own."""
+    """A Segmenter for a `.keras`, with these classes, or for a `.tflite`, with its own."""
     return keras_segmenter(load_keras(path), names) if path.suffix == ".keras" else Segmenter(path)
 
 

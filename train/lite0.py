@@ -1,12 +1,12 @@
-"""A U-Net over EfficientNet-Lite0, a mobile network that has seen ImageNet: `--encoder lite0`.
+"""A U-Net over EfficientNet-Lite0, a mobile network pretrained on ImageNet: `--encoder lite0`.
 
-EfficientNet-Lite (Google, 2020, Apache-2.0) is EfficientNet (Tan and Le, 2019, arXiv:1905.11946) without what integers
-do badly: ReLU6 instead of swish, no squeeze-and-excitation. Its rows of inverted residual blocks (Sandler et al., 2018,
+EfficientNet-Lite (Google, 2020, Apache-2.0) is EfficientNet (Tan and Le, 2019, arXiv:1905.11946) without what quantises
+badly: ReLU6 instead of swish, no squeeze-and-excitation. Its rows of inverted residual blocks (Sandler et al., 2018,
 arXiv:1801.04381) are the contracting path here; the expanding path is that of `train.unet` with `decoder="add"`.
 
-The pretrained network takes `(x - 127) / 128` of 8-bit levels, this one 0..1 as all of the family: factor and offset
-are folded into the first convolution, so that the image needs no operator of its own. Only at the image's border, where
-the padding is black instead of grey, does that change an answer.
+The pretrained network takes `(x - 127) / 128` of 8-bit levels, this one 0..1 like the rest of the family: factor and
+offset are folded into the first convolution, which saves an operator. Only at the image's border, where the padding is
+black instead of grey, does that change the output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from train.pretrained import lite0_weights
 MEAN, SCALE = 127.0, 128.0  # of the pretrained network's input, in 8-bit levels
 STEM = 32  # channels of the first convolution
 EPSILON = 1e-3  # of its batch normalisations
-MOMENTUM = 0.97  # of their moving statistics, when it is trained further
+MOMENTUM = 0.97  # of their moving statistics during training here
 
 
 class Row(NamedTuple):
@@ -62,25 +62,25 @@ def lite0_unet(
     Args:
         size_wh: Input width and height in pixels, multiples of the encoder's largest stride: 32, or 16 with 5 rows.
         classes: Number of classes with the background, at least 2.
-        widths: Channels of each level of the decoder, the finest, at half the input's resolution, first; one fewer
-            than the encoder has levels.
-        rows: How many of the encoder's rows are kept: 3, 5 or 7, which end at a stride of 8, 16 and 32.
+        widths: Channels of each level of the decoder, finest first (half the input's resolution); one fewer than the
+            encoder has levels.
+        rows: How many of the encoder's rows to keep: 3, 5 or 7, ending at a stride of 8, 16 or 32.
         dropout: Share of the coarsest level's channels dropped while training.
-        pretrained: Start from the weights learnt on ImageNet instead of random ones.
+        pretrained: Start from ImageNet weights instead of random ones.
 
     Returns:
         Input float32 (batch, height, width, 3), RGB 0..1; output float32 logits
         (batch, height / 2, width / 2, classes).
 
     Raises:
-        UsageError: An argument does not fit, with what would.
+        UsageError: An argument does not fit; the message says what would.
         DataError: The pretrained weights aren't installed.
     """
     levels = {3: 2, 5: 3, 7: 4}.get(rows)
     if levels is None:
-        raise UsageError(f"rows of the encoder are 3, 5 or 7, got {rows}")
+        raise UsageError(f"the encoder's rows must be 3, 5 or 7, got {rows}")
     if len(widths) != levels or min(widths) < 1:
-        raise UsageError(f"an encoder of {rows} rows takes the widths of {levels} decoder levels, got {tuple(widths)}")
+        raise UsageError(f"an encoder of {rows} rows needs the widths of {levels} decoder levels, got {tuple(widths)}")
     factor = 2 ** (levels + 1)
     if any(side % factor or side <= 0 for side in size_wh):
         raise UsageError(f"input {size_wh[0]}x{size_wh[1]} does not fit: both sides must be multiples of {factor}")
@@ -120,11 +120,11 @@ def lite0_unet(
 
 
 def load_encoder(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Gives the encoder's layers their pretrained weights; the decoder's stay as they are.
+    """Loads the pretrained weights into the encoder; the decoder's are unchanged.
 
     Args:
-        model: What `lite0_unet` built.
-        tensors: By their PyTorch names: kernels (out, in, height, width), depthwise ones (channels, 1, height, width).
+        model: Built by `lite0_unet`.
+        tensors: By PyTorch name: kernels (out, in, height, width), depthwise ones (channels, 1, height, width).
     """
     for layer in model.layers:
         name, _, kind = layer.name.rpartition("_")
@@ -144,7 +144,7 @@ def load_encoder(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def freeze_rows(model: keras.Model, rows: int) -> None:
-    """Keeps the weights of the encoder's first rows and of the convolution before them; with 0, all are trained."""
+    """Freezes the encoder's first rows and the convolution before them; 0 trains all."""
     blocks = sum(row.repeats for row in ROWS[:rows])
     frozen = ("stem_", *(f"block{number}_" for number in range(blocks)))
     for layer in model.layers:
@@ -156,7 +156,7 @@ NORMS = {"": "_bn0", "expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 
 
 def _fold_scaling(convolution: keras.Layer, norm: keras.Layer) -> None:
-    """Makes them take 0..1: `(255 x - MEAN) / SCALE` into the kernel, the constant into the moving mean."""
+    """Makes them take 0..1: folds `(255 x - MEAN) / SCALE` into the kernel and the moving mean."""
     kernel = convolution.get_weights()[0]
     gamma, beta, mean, variance = norm.get_weights()
     convolution.set_weights([kernel * (255 / SCALE)])
@@ -164,7 +164,7 @@ def _fold_scaling(convolution: keras.Layer, norm: keras.Layer) -> None:
 
 
 def _block(x: keras.KerasTensor, row: Row, stride: int, name: str) -> keras.KerasTensor:
-    """An inverted residual block: 1x1 to more channels, depthwise, 1x1 to few; added to its input where that fits."""
+    """An inverted residual block: 1x1 to more channels, depthwise, 1x1 to fewer; added to its input if shapes match."""
     before = x
     if row.expansion > 1:
         x = layers.Conv2D(x.shape[-1] * row.expansion, 1, use_bias=False, name=f"{name}_expand_conv")(x)

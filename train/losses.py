@@ -2,8 +2,8 @@
 
 Targets: (batch, height, width) uint8, 0..classes-1; 255 marks pixels that don't count. Or soft ones, float (batch,
 height, width, classes): each pixel's probabilities, all zero where it doesn't count. Logits: float (batch, h, w,
-classes); where they are smaller than the targets they are upsampled first, as the runtime does, so that edges are
-learnt at the size they are judged at.
+classes); smaller ones are first upsampled to the targets' size, as the runtime does, so that edges are learnt at the
+size at which they are scored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def mean_squared_error(classes: int, class_weights: Sequence[float] | None = Non
 
 
 def cross_entropy(classes: int, class_weights: Sequence[float] | None = None, edge_weight: float = 0.0) -> Loss:
-    """Categorical cross-entropy, mean over the pixels that count; those at an outline up to `1 + edge_weight` times."""
+    """Categorical cross-entropy, mean over the pixels that count; pixels at an edge weigh up to `1 + edge_weight`."""
     weights = _weights(classes, class_weights)
 
     def ce(labels: Any, logits: Any) -> Any:
@@ -62,7 +62,7 @@ def cross_entropy(classes: int, class_weights: Sequence[float] | None = None, ed
 
 
 def focal(classes: int, class_weights: Sequence[float] | None = None, gamma: float = 2.0) -> Loss:
-    """Focal loss (Lin et al., 2017, arXiv:1708.02002): cross-entropy, down-weighted where the model is sure already."""
+    """Focal loss (Lin et al., 2017, arXiv:1708.02002): cross-entropy, less where the model is already confident."""
     weights = _weights(classes, class_weights)
 
     def fl(labels: Any, logits: Any) -> Any:
@@ -82,9 +82,9 @@ def tversky(
 ) -> Loss:
     """Tversky loss (Salehi et al., 2017, arXiv:1706.05721), soft, per photo and class, mean over all classes.
 
-    `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. `smooth`, in pixels,
-    makes a class that a photo does not hold cost nothing when it is not predicted. Keras' own `Tversky` and `Dice`
-    have no such term per photo and no way to leave pixels out.
+    `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. With `smooth`,
+    in pixels, a class that is absent from a photo costs nothing unless predicted. Keras' own `Tversky` and `Dice` have
+    no such term per photo and can't ignore pixels.
     """
     weights = _weights(classes, class_weights)
 
@@ -99,13 +99,13 @@ def tversky(
         each = tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights)
         return tf.math.divide_no_nan(
             tf.reduce_sum(each), tf.cast(tf.size(each), tf.float32)
-        )  # 0 photos: a device's rest
+        )  # a device's share may be empty
 
     return tv
 
 
 def cross_entropy_dice(classes: int, class_weights: Sequence[float] | None = None, edge_weight: float = 0.0) -> Loss:
-    """Cross-entropy + Dice: the first gives steady gradients, the second does not care how rare a class is."""
+    """Cross-entropy + Dice: the first gives smooth gradients, the second is insensitive to class imbalance."""
     ce, dice = cross_entropy(classes, class_weights, edge_weight), tversky(classes, class_weights)
 
     def ce_dice(labels: Any, logits: Any) -> Any:
@@ -127,13 +127,13 @@ def _weights(classes: int, class_weights: Sequence[float] | None) -> Any:
     values = [1.0] * classes if class_weights is None else [float(weight) for weight in class_weights]
     if len(values) != classes or min(values) < 0 or sum(values) == 0:
         raise UsageError(
-            f"class weights are {classes} numbers, none negative and not all zero (background first), got {values}"
+            f"class weights must be {classes} numbers, none negative and not all zero (background first), got {values}"
         )
     return tf.constant(values)
 
 
 def _near_edge(target: Any) -> Any:
-    """0..1 (b, h, w): what a picture of a quarter of the size can't say of the target, which is where its outlines are.
+    """0..1 (b, h, w): what the target loses at a quarter of its size, which is high at edges.
 
     Weighting by the distance to a local mean is from Wei et al., F3Net (2020), arXiv:1911.11445.
     """
@@ -141,17 +141,17 @@ def _near_edge(target: Any) -> Any:
     return 2 * tf.reduce_max(tf.abs(target - coarse), axis=-1)
 
 
-def _pixel_mean(error: Any, target: Any, weights: Any, more: Any = 1.0) -> Any:
-    """Mean of `error` (b, h, w) over the pixels that count, each by the weight of its class times `more`."""
-    weight = tf.reduce_sum(target * weights, axis=-1) * more
+def _pixel_mean(error: Any, target: Any, weights: Any, pixel_weight: Any = 1.0) -> Any:
+    """Mean of `error` (b, h, w) over the pixels that count, weighted by class times `pixel_weight`."""
+    weight = tf.reduce_sum(target * weights, axis=-1) * pixel_weight
     return tf.math.divide_no_nan(tf.reduce_sum(error * weight), tf.reduce_sum(weight))
 
 
 class DiceCoefficient(keras.metrics.MeanIoU):
     """Mean Dice coefficient `2|X∩Y| / (|X|+|Y|)` over the classes without background.
 
-    Pixels are summed over all photos first, so a class needs to be in some photo only. A class that is neither in the
-    truth nor in the prediction is left out of the mean; one that is predicted but never true counts as 0.
+    Pixels are summed over all photos first, so a class needn't be in every photo. A class that is neither in the ground
+    truth nor predicted is left out of the mean; one that is predicted but never true counts as 0.
     """
 
     def __init__(self, classes: int, name: str = "dice", **kwargs: Any):
@@ -172,7 +172,7 @@ class DiceCoefficient(keras.metrics.MeanIoU):
         return 2 * tf.linalg.diag_part(matrix) / sizes
 
     def result(self) -> Any:
-        """Mean over the foreground classes that occur, as a scalar; 0 when there is none."""
+        """Mean over the foreground classes that occur, as a scalar; 0 if there is none."""
         values = self.per_class()[1:]
         is_known = tf.math.is_finite(values)
         return tf.math.divide_no_nan(

@@ -1,4 +1,4 @@
-"""The network that a training starts from: the recipe's, or a given one, with new or given weights."""
+"""The network a training starts from: the recipe's or a given one, with new or given weights."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def start(
     initial: Path | None,
     network_wh: tuple[int, int] | None = None,
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """The model as a training begins, and what `run.json` says of it.
+    """The model to train, and its record for `run.json`.
 
     Args:
-        recipe: Of the training.
-        data: The split photos, whose classes the model must have.
+        recipe: The training's recipe.
+        data: The dataset, whose classes the model must have.
         network: A `.keras` to train further; None builds the recipe's U-Net.
-        initial: A `.keras` whose weights it starts with, see `train.training.fit`.
-        network_wh: Width and height in pixels of `network`'s input; None for its own.
+        initial: A `.keras` to take initial weights from, see `train.training.fit`.
+        network_wh: New input width and height of `network` in pixels; None keeps its own.
 
     Raises:
-        ModelError: A file isn't there, isn't a model, has other classes, or doesn't work at that size.
+        ModelError: A file is missing, isn't a model, has other classes, or doesn't work at that size.
         DataError: Too few weights of `initial` fit.
         UsageError: The recipe's architecture is impossible.
     """
@@ -44,14 +44,14 @@ def start(
     model = trained.model if trained else build(recipe, len(data.classes))
     if trained and network_wh:
         model = at_size(model, network_wh)
-    start = TrainedModel.load(initial) if initial else None
-    if start:
-        _copy_weights(start, model)
+    source = TrainedModel.load(initial) if initial else None
+    if source:
+        _copy_weights(source, model)
     freeze_rows(model, recipe.frozen_rows)
     return model, {
         "recipe": recipe.training_values() if trained else dataclasses.asdict(recipe),
         **({"parent": trained.provenance} if trained else {}),
-        "initial": start.provenance if start else None,
+        "initial": source.provenance if source else None,
     }
 
 
@@ -60,7 +60,7 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
     if recipe.encoder == "lite0":
         return lite0_unet(recipe.size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
     if recipe.encoder != "plain":
-        raise UsageError(f"encoder is plain or lite0, got {recipe.encoder!r}")
+        raise UsageError(f"encoder must be plain or lite0, got {recipe.encoder!r}")
     return unet(
         recipe.size_wh,
         classes,
@@ -71,20 +71,20 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
     )
 
 
-def _copy_weights(start: TrainedModel, model: keras.Model) -> None:
-    """Weights of the layers that `start` has by the same name and of the same shapes, at least half of them."""
-    given = {layer.name: layer.get_weights() for layer in start.model.layers}
-    fitting = [layer for layer in model.layers if _shapes(given.get(layer.name, [])) == _shapes(layer.get_weights())]
-    copied, weights = sum(layer.count_params() for layer in fitting), model.count_params()
-    if copied < weights / 2:
-        raise DataError(
-            f"{start.path}: can't start from it, only {copied:,} of the model's {weights:,} weights are in it."
-        )
-    for layer in fitting:
-        layer.set_weights(given[layer.name])
-    if copied < weights:
-        new = ", ".join(layer.name for layer in model.layers if layer.weights and layer not in fitting)
-        print(f"{start.path} has {copied:,} of the model's {weights:,} weights; these layers start anew: {new}")
+def _copy_weights(source: TrainedModel, model: keras.Model) -> None:
+    """Copies the weights of layers with the same name and shapes; at least half of the weights must match."""
+    weights_of = {layer.name: layer.get_weights() for layer in source.model.layers}
+    matching = [
+        layer for layer in model.layers if _shapes(weights_of.get(layer.name, [])) == _shapes(layer.get_weights())
+    ]
+    copied, total = sum(layer.count_params() for layer in matching), model.count_params()
+    if copied < total / 2:
+        raise DataError(f"{source.path}: can't start from it, it has only {copied:,} of the model's {total:,} weights.")
+    for layer in matching:
+        layer.set_weights(weights_of[layer.name])
+    if copied < total:
+        new = ", ".join(layer.name for layer in model.layers if layer.weights and layer not in matching)
+        print(f"{source.path} has {copied:,} of the model's {total:,} weights; these layers start from scratch: {new}")
 
 
 def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:

@@ -1,9 +1,9 @@
-"""Adam and AdamW whose average of the weights follows quickly at first, and whose step is a small graph.
+"""Adam and AdamW with a weight average that warms up, and a smaller graph per step.
 
-A fixed momentum of 0.98 lags fifty steps behind, more than a short training has: what is validated then is half the
-random start. Here the momentum at step t is at most (1 + t) / (10 + t), as in `tf.train.ExponentialMovingAverage`.
+A fixed momentum of 0.98 lags fifty steps behind, too much for a short training: the validated model would still be half
+the random start. Here the momentum at step t is at most (1 + t) / (10 + t), as in `tf.train.ExponentialMovingAverage`.
 
-Keras computes the schedule and the momentum anew for every variable; here they are computed once a step.
+Keras computes the schedule and the momentum again for every variable; here they are computed once per step.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import keras
 
 
-class _OnceAStep:
+class _OncePerStep:
     """Keras reads `learning_rate` and `ema_momentum` for each variable at every step."""
 
     _momentum = 0.99
-    _now: SimpleNamespace | None = None  # within a step: its learning_rate and momentum
+    _now: SimpleNamespace | None = None  # during a step: its learning_rate and momentum
     iterations: Any
 
     @property
@@ -43,9 +43,9 @@ class _OnceAStep:
             self._now = None
 
 
-class Adam(_OnceAStep, keras.optimizers.Adam):
-    """Keras' own, with that average."""
+class Adam(_OncePerStep, keras.optimizers.Adam):
+    """Keras' own, with this average."""
 
 
-class AdamW(_OnceAStep, keras.optimizers.AdamW):
-    """Keras' own, with that average."""
+class AdamW(_OncePerStep, keras.optimizers.AdamW):
+    """Keras' own, with this average."""

@@ -1,4 +1,4 @@
-"""How the commands read their options and end. Imports nothing heavy: masks.py needs no TensorFlow."""
+"""Option parsing and exit codes of the commands. Imports nothing heavy: masks.py needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from seg_edge.errors import UsageError
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
-    """The parts of a list as in `a,b`, without the blanks around them; empty parts are left out."""
+    """The items of a list as in `a,b`, stripped; empty ones are left out."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def use_threads(threads: int) -> None:
-    """Limits TensorFlow to this many CPU threads; 0 leaves it all cores. Only before it has computed anything."""
+    """Limits TensorFlow to this many CPU threads; 0 for all cores. Call it before any computation."""
     if threads:
         import tensorflow as tf
 
@@ -33,33 +33,33 @@ def size_wh(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise UsageError(f"a size is WIDTHxHEIGHT or one number for both, got {text!r}.")
+        raise UsageError(f"a size must be WIDTHxHEIGHT or one number for both, got {text!r}.")
     return int(parts[0]), int(parts[-1])
 
 
 def run_command(command: Callable[..., None]) -> None:
-    """Runs a function with typer's options as the program."""
+    """Runs a function with typer's options as the program's command."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     app()
 
 
 @contextlib.contextmanager
-def resumable(how: str) -> Iterator[None]:
-    """`exit_codes` for a command that Ctrl-C interrupts and that can continue: says how, and exits with 130."""
+def resumable(advice: str) -> Iterator[None]:
+    """`exit_codes` for a command that can continue after Ctrl-C: prints how, and exits with 130."""
     with exit_codes():
         try:
             yield
         except KeyboardInterrupt:
-            note(f"interrupted; {how}")
+            note(f"interrupted; {advice}")
             raise typer.Exit(130) from None
 
 
 def check_resume_or_force(resume: bool, force: bool) -> None:
-    """Refuses both at once.
+    """Refuses --resume together with --force.
 
     Raises:
-        typer.BadParameter: They were given both.
+        typer.BadParameter: Both were given.
     """
     if resume and force:
-        raise typer.BadParameter("--resume continues a run and --force replaces it; give one of them")
+        raise typer.BadParameter("--resume continues a run and --force replaces it; use only one of them")

@@ -1,6 +1,6 @@
-"""Pixel operations that scenes are composed with: walls, objects, blending, colour, light, blur, noise and JPEG.
+"""Pixel operations for composing scenes: walls, objects, blending, colour, light, blur, noise and JPEG.
 
-Pictures are RGB uint8 (h, w, 3); masks and shares uint8 (h, w), 255 is all.
+Pictures are RGB uint8 (h, w, 3); masks and shares uint8 (h, w), 255 for all.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-NOISE = np.random.default_rng(0).standard_normal((640, 640, 3), np.float32)  # drawing it anew would take longer
+NOISE = np.random.default_rng(0).standard_normal((640, 640, 3), np.float32)  # drawing new noise would take longer
 
 
 def compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """The picture after JPEG compression of this quality."""
+    """The picture after JPEG compression at this quality."""
     content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded: np.ndarray = cv2.imdecode(content, cv2.IMREAD_COLOR)  # type: ignore[assignment]
     return decoded
@@ -61,15 +61,15 @@ def tinted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def colour_matrix(saturation: float, turn: float) -> np.ndarray:
-    """(3, 3): RGB to RGB with another saturation and a rotated hue, at the same brightness (ITU-R BT.601)."""
+    """(3, 3): RGB to RGB with scaled saturation and rotated hue, at the same brightness (ITU-R BT.601)."""
     to_yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
     cos, sin = saturation * math.cos(turn), saturation * math.sin(turn)
-    turned = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    return np.linalg.inv(to_yiq) @ turned @ to_yiq
+    rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return np.linalg.inv(to_yiq) @ rotation @ to_yiq
 
 
 def table_of(gamma: float, gain: np.ndarray, offset: float = 0.0, around: float = 0.5) -> np.ndarray:
-    """uint8 (1, 256, 3) for `cv2.LUT`: gamma, a gain of each channel around a level, an offset; 1 is white."""
+    """uint8 (1, 256, 3) for `cv2.LUT`: gamma, a gain per channel around a level, an offset; 1 is white."""
     levels = (np.arange(256)[:, np.newaxis] / 255) ** gamma
     values = (levels - around) * gain + around + offset
     return np.clip(255 * values, 0, 255).round().astype(np.uint8)[np.newaxis]
@@ -83,7 +83,7 @@ def blended(front: np.ndarray, back: np.ndarray, alpha: np.ndarray) -> np.ndarra
 
 
 def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus, motion-blurred, or of low resolution, in proportion to the picture's size."""
+    """Defocused, motion-blurred, or low-resolution, in proportion to the picture's size."""
     size = len(image)
     kind = rng.integers(3)
     if kind == 0:
@@ -102,7 +102,7 @@ def blurred(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def noisy(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """With noise of this standard deviation, as a share of full white; fine or coarse, coloured or grey."""
+    """Adds noise of this standard deviation, as a share of full white; fine or coarse, coloured or grey."""
     grain = 2 if rng.random() < 0.3 else 1
     height, width = (-(-side // grain) for side in image.shape[:2])
     top, left = (int(rng.integers(len(NOISE) - side)) for side in (height, width))

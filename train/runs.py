@@ -1,7 +1,7 @@
 """The record beside a trained model, `run.json`: how it was made, and from which model.
 
-Each `.keras` that a step writes has a folder of its own. Its `run.json` holds the SHA-256 of the model the step started
-from and what that one's `run.json` said, so the last file tells the whole history.
+Each step writes its `.keras` to a folder of its own. The `run.json` there holds the SHA-256 and the `run.json` of the
+model the step started from, so the last file tells the whole history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_INHERITED = ("versions", "gpu", "seconds")
 
 
 def read_run(model: Path) -> dict[str, Any]:
-    """What was written beside the model; empty for a model from elsewhere.
+    """The `run.json` beside the model; empty for a model from elsewhere.
 
     Raises:
         DataError: It can't be read.
@@ -38,14 +38,14 @@ def read_run(model: Path) -> dict[str, Any]:
         run: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
         return run
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: not what a training wrote ({error}); train again.") from error
+        raise DataError(f"{path}: not written by a training ({error}); train again.") from error
 
 
 def require_empty(out: Path) -> None:
-    """Refuses a folder in which something is; one that isn't there yet is empty.
+    """Checks that a folder is empty or missing.
 
     Raises:
-        OutputError: Something is in it.
+        OutputError: It isn't.
     """
     if out.exists() and any(out.iterdir()):
         raise OutputError(f"{out} isn't empty; give another --out.")
@@ -58,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 def provenance(sha256: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """What the `run.json` of a new model says of the one it was made from: its SHA-256, and what its own run says."""
+    """The record of a parent model in the `run.json` of a new one: its SHA-256 and its own run."""
     return {"sha256": sha256, **{key: value for key, value in run.items() if key not in NOT_INHERITED}}
 
 

@@ -1,7 +1,7 @@
-"""Pictures with soft masks, of several folders, as endless scenes: what `train/fit.py --scenes FOLDER` learns from.
+"""Endless scenes from folders of pictures with soft masks, for `train/fit.py --scenes FOLDER`.
 
-Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 says how much of a pixel is
-person: what convert/soft_labels.py writes. A model of one class learns the shares themselves, at the input's size.
+Such a folder holds `images/` and `masks/`, 8-bit PNGs of the photo's size in which 0 to 255 is the share of person in a
+pixel, as convert/soft_labels.py writes them. A model of one class learns these shares at its input size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from train.recipes import Recipe
 from train.runs import sha256_of
 from train.strategy import EVERYTHING
 
-CAN_BE_CUT_OUT = 0.03  # of the picture, at least
+CAN_BE_CUT_OUT = 0.03  # least share of the picture that the people must fill to be cut out
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class PictureFolder:
     """A folder of pictures with soft masks.
 
     Attributes:
-        folder: With `images/` and `masks/`.
-        weight: How often one of its pictures is drawn, relative to other folders'.
+        folder: Holds `images/` and `masks/`.
+        weight: How often its pictures are drawn, relative to other folders.
     """
 
     folder: Path
@@ -60,13 +60,13 @@ class PictureFolder:
         except ValueError:
             weight = math.nan
         if not 0 < weight < math.inf:
-            raise UsageError(f"--scenes is FOLDER or FOLDER:WEIGHT with a weight above 0, got {text!r}.")
+            raise UsageError(f"--scenes must be FOLDER or FOLDER:WEIGHT with a weight above 0, got {text!r}.")
         return cls(Path(folder), weight)
 
 
 @dataclass(frozen=True)
 class EmptyPlace(Example):
-    """A picture in which nobody is."""
+    """A picture without people."""
 
     mask: Path = Path()
 
@@ -77,18 +77,18 @@ class EmptyPlace(Example):
 
 
 class SceneTask:
-    """What a model of one class learns from scenes; see `train.training.TrainingTask`.
+    """Training a model of one class on scenes; see `train.training.TrainingTask`.
 
     Args:
-        sources: Of the pictures.
-        data: Whose val and test parts must not be among them; val is what the model is chosen by.
-        recipe: How scenes vary, how many a step, and the seed.
-        size_wh: Of the model's input, a square.
-        places: Folders with pictures in which nobody is.
+        sources: Folders of pictures with soft masks.
+        data: The dataset; its val part selects the model, and no val or test photo may be among the pictures.
+        recipe: The scenery, batch size and seed.
+        size_wh: The model's input size, a square.
+        places: Folders of pictures without people.
         context: The share of each batch that this process reads.
 
     Raises:
-        DataError: The data has several classes, or a picture is one of its val or test part.
+        DataError: The data has several classes, or a picture is in its val or test part.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class SceneTask:
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]
         sources = (*sources, *places)
-        seen = [_unlike_held_out(examples, data) for examples in folders]
+        seen = [_hashes_not_held_out(examples, data) for examples in folders]
         self.about: dict[str, Any] = {
             "scenes": [
                 {
                     "folder": source.folder.name,
                     "weight": source.weight,
                     "pictures": len(hashes),
-                    "sha256": _joint(hashes),
+                    "sha256": _joint_hash(hashes),
                 }
                 for source, hashes in zip(sources, seen, strict=True)
             ]
@@ -126,7 +126,7 @@ class SceneTask:
         with ThreadPoolExecutor() as pool:
             pictures = [list(pool.map(lambda photo: load_picture(photo, side), photos)) for photos in folders]
         weights = [source.weight for source in sources]
-        cut_out = [[one for one in some if (one.share > 127).mean() >= CAN_BE_CUT_OUT] for some in pictures]
+        cut_out = [[p for p in folder if (p.share > 127).mean() >= CAN_BE_CUT_OUT] for folder in pictures]
         self.compose = Compositor(
             size_wh[0],
             recipe.augmentation,
@@ -136,7 +136,7 @@ class SceneTask:
         )
 
     def training_model(self, model: keras.Model) -> keras.Model:
-        """The model itself, or with the loss of consistency."""
+        """The model itself, or with the consistency loss added."""
         if not self.recipe.consistency:
             return model
         return ConsistentModel(model.inputs, model.outputs, weight=self.recipe.consistency)
@@ -144,7 +144,7 @@ class SceneTask:
     def views(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Scene `number`: RGB uint8 (views, h, w, 3), and the shares uint8 (views, h, w).
 
-        There is one view, or two with the loss of consistency.
+        There is one view, or two with the consistency loss.
         """
         rng = np.random.default_rng((self.recipe.seed, number))
         *images, share = self.compose.twice(rng) if self.recipe.consistency else self.compose(rng)
@@ -154,7 +154,7 @@ class SceneTask:
         """Endless batches of (image float32 (b, h, w, 3) in 0..1, probabilities float32 (b, h, w, 2))."""
         width, height = self.size_wh
 
-        def show(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def compose(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, shares = tf.numpy_function(self.views, [number], (tf.uint8, tf.uint8), stateful=False)
             return (
                 tf.ensure_shape(images, (views, height, width, 3)),
@@ -170,7 +170,7 @@ class SceneTask:
         return (
             tf.data.Dataset.range(skip_batches * batch // views, np.iinfo(np.int64).max)
             .shard(self.context.num_input_pipelines, self.context.input_pipeline_id)
-            .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .map(compose, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .unbatch()
             .batch(self.context.get_per_replica_batch_size(batch), drop_remainder=True)
             .map(to_float)
@@ -178,12 +178,12 @@ class SceneTask:
         )
 
     def validation_batches(self) -> tf.data.Dataset:
-        """The val part and its masks, unvaried."""
+        """The val part and its masks, not augmented."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
 class ConsistentModel(keras.Model):
-    """A model under training whose batches hold the two views of each scene side by side."""
+    """A model to train on batches in which the two views of each scene are neighbours."""
 
     def __init__(self, *args: Any, weight: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -192,35 +192,35 @@ class ConsistentModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The loss of the shares and, in training, the squared difference of the two answers, weighed."""
+        """The loss of the shares and, in training, the weighted squared difference of the two outputs."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
         probabilities = tf.nn.softmax(tf.cast(y_pred, tf.float32))
         difference = probabilities[0::2] - probabilities[1::2]
-        difference = self.weight * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=-1))
-        return loss + difference / tf.distribute.get_strategy().num_replicas_in_sync  # as `loss` is divided
+        consistency = self.weight * tf.reduce_mean(tf.reduce_sum(tf.square(difference), axis=-1))
+        return loss + consistency / tf.distribute.get_strategy().num_replicas_in_sync  # as `loss` is divided
 
 
 class PictureSampler:
-    """Draws a picture: a folder by its weight, then any of its pictures."""
+    """Draws a folder by weight, then one of its pictures."""
 
     def __init__(self, folders: Sequence[Sequence[Picture]], weights: Sequence[float]):
         self.folders = [folder for folder in folders if folder]
-        used = np.array([weight for folder, weight in zip(folders, weights, strict=True) if folder])
-        self.until = np.cumsum(used / used.sum())
+        weights_used = np.array([weight for folder, weight in zip(folders, weights, strict=True) if folder])
+        self.cumulative = np.cumsum(weights_used / weights_used.sum())
 
     def __call__(self, rng: np.random.Generator) -> Picture:
-        """A picture."""
-        folder = self.folders[min(int(np.searchsorted(self.until, rng.random())), len(self.folders) - 1)]
+        """A random picture."""
+        folder = self.folders[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.folders) - 1)]
         return folder[int(rng.integers(len(folder)))]
 
 
 def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
-    """The pictures in the folder's `images/`, in which nobody is.
+    """The pictures in the folder's `images/`, which show nobody.
 
     Raises:
-        PhotoError: None is there.
+        PhotoError: There are none.
     """
     found = find_photos([str(folder / "images")])
     for error in found.failures.values():
@@ -229,15 +229,15 @@ def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
 
 
 def load_picture(example: Example, side: int) -> Picture:
-    """The picture and its soft mask, preprocessed as at run time to a square."""
+    """The picture and its soft mask, resized to a square by the runtime's preprocessing."""
     image = resize_to_input(read_photo(example.image), (side, side))
     mask = example.load_mask()
-    how = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
-    return Picture.of(image, cv2.resize(mask, (side, side), interpolation=how))
+    interpolation = cv2.INTER_AREA if side < min(mask.shape) else cv2.INTER_LINEAR
+    return Picture.of(image, cv2.resize(mask, (side, side), interpolation=interpolation))
 
 
-def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:
-    """SHA-256 of each photo; one that is in the val or test part is refused."""
+def _hashes_not_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:
+    """SHA-256 of each photo; refuses photos of the val or test part."""
     held_out = held_out_photos(data)
     hashes = [sha256_of(example.image) for example in examples]
     for example, digest in zip(examples, hashes, strict=True):
@@ -246,5 +246,5 @@ def _unlike_held_out(examples: Sequence[Example], data: Dataset) -> list[str]:
     return hashes
 
 
-def _joint(hashes: Iterator[str] | Sequence[str]) -> str:
+def _joint_hash(hashes: Iterator[str] | Sequence[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()

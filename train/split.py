@@ -1,4 +1,4 @@
-"""Which photos train, which choose the model and which only score it."""
+"""Splits photos into train, val (to select the model) and test (only for scoring)."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from seg_edge.evaluation.data_folder import PARTS, Example
 from seg_edge.photo.read import read_photo
 from train.annotation_check import OTHER
 
-# Of 64: photos whose difference hashes differ by no more are one burst. Where that leaves a class in too few bursts for
-# three parts, fewer; at last only identical photos are kept together.
+# Photos whose 64-bit difference hashes differ in at most this many bits are one burst. If a class is then in too few
+# bursts for three parts, the next number is tried; the last keeps only identical photos together.
 SIMILAR_BITS = (6, 4, 2, 0)
 
 
 def split_examples(
     present: Mapping[Example, frozenset[int]],
     groups: Sequence[int],
-    given: Mapping[Example, str] | None,
+    assigned: Mapping[Example, str] | None,
     seed: int,
     holdout: float,
 ) -> dict[str, tuple[Example, ...]]:
-    """Photos by part: those that are given, the others drawn.
+    """Photos by part, as assigned or else drawn.
 
     Args:
         present: The foreground classes in each photo.
-        groups: Of each photo, see `groups_of`.
-        given: Parts that are settled already.
-        seed: Of the draw.
+        groups: The group of each photo, see `groups_of`.
+        assigned: Parts of photos that are already assigned.
+        seed: Seed of the draw.
         holdout: Share of all photos in val, and again in test.
     """
-    part_of = dict(given) if given else dict.fromkeys(present, "train")
+    part_of = dict(assigned) if assigned else dict.fromkeys(present, "train")
     group = dict(zip(present, groups, strict=True))
     for part in ("test", "val"):
         if part not in part_of.values():
             train = [example for example in present if part_of[example] == "train"]
-            share = holdout if given else holdout * len(present) / len(train)
+            share = holdout if assigned else holdout * len(present) / len(train)
             held_out = _one_fold([present[e] for e in train], [group[e] for e in train], share, seed)
             part_of.update({train[index]: part for index in held_out})
     return {part: tuple(e for e in present if part_of[e] == part) for part in PARTS}
 
 
 def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: float, seed: int) -> Iterable[int]:
-    """Indices of about `share` of the photos: the first fold that has every class, and leaves every class.
+    """Indices of about `share` of the photos: the first fold that has every class and leaves every class.
 
-    Where clips are long, no fold of that size may have every class; then folds are larger.
+    With long clips there may be no such fold of that size; then larger folds are tried.
     """
     labels = _rarest_class(classes)
-    # scikit-learn wants as many photos of the commonest class, and as many groups, as folds.
+    # scikit-learn needs at least as many photos of the commonest class, and as many groups, as folds.
     most = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
     if most < 2:
         raise DataError(
@@ -65,45 +65,45 @@ def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: f
         )
     everything = frozenset().union(*classes)
     for folds in range(most, 1, -1):
-        drawn = _folds(labels, groups, folds, seed)
-        for kept, held_out in drawn:
+        splits = _folds(labels, groups, folds, seed)
+        for kept, held_out in splits:
             if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):
                 return held_out
-    return drawn[0][1]  # no fold has them all; `require_every_class` names what is missing
+    return splits[0][1]  # no fold has every class; `require_every_class` reports the missing ones
 
 
 def _folds(labels: Sequence[int], groups: Sequence[int], folds: int, seed: int) -> list[tuple[Iterable[int], ...]]:
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # that some class has fewer photos than folds
+    with warnings.catch_warnings():  # about classes with fewer photos than folds
         warnings.simplefilter("ignore", UserWarning)
         return list(splitter.split(labels, labels, groups))
 
 
 def _rarest_class(classes: Sequence[frozenset[int]]) -> list[int]:
-    """For each photo the class of its that the fewest photos hold, 0 where it has none: the split is balanced by it."""
-    photos = Counter(number for some in classes for number in some)
-    return [min(some, key=lambda number: (photos[number], number), default=0) for some in classes]
+    """The rarest class in each photo, by which the split is balanced; 0 if it has none."""
+    photos = Counter(number for in_photo in classes for number in in_photo)
+    return [min(in_photo, key=lambda number: (photos[number], number), default=0) for in_photo in classes]
 
 
 def groups_of(examples: Sequence[Example], group: str) -> list[int]:
-    """A number for each photo; photos of the same number stay in one part. See `train.dataset.open_dataset`."""
+    """A group number for each photo; a group stays in one part. See `train.dataset.open_dataset`."""
     if group == "none":
         return list(range(len(examples)))
     pattern = compile_pattern(group, "--group")
-    found = [pattern.search(example.name) for example in examples]
-    is_other = [example.name.startswith(OTHER) for example in examples]  # with a name of its own making
-    if not pattern.groups or not all(match or other for match, other in zip(found, is_other, strict=True)):
+    matches = [pattern.search(example.name) for example in examples]
+    is_other = [example.name.startswith(OTHER) for example in examples]  # renamed by masks.py
+    if not pattern.groups or not all(match or other for match, other in zip(matches, is_other, strict=True)):
         raise DataError(
-            f"--group {group!r}: a regular expression with one group that is found in every photo's name was expected, "
+            f"--group {group!r} must be a regular expression with one group that matches every photo's name, "
             r"as in '(clip\d+)_'."
         )
-    names = [match.group(1) if match else example.name for match, example in zip(found, examples, strict=True)]
+    names = [match.group(1) if match else example.name for match, example in zip(matches, examples, strict=True)]
     order = sorted(set(names))
     return [order.index(name) for name in names]
 
 
 def similar_groups(examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Groups of photos that look alike, by each of `SIMILAR_BITS`: 64-bit difference hashes (Krawetz, 2013).
+    """Groups of similar photos for each of `SIMILAR_BITS`, by 64-bit difference hashes (Krawetz, 2013).
 
     Photos whose hashes are close, directly or through others, are in one group.
     """
@@ -115,7 +115,7 @@ def similar_groups(examples: Sequence[Example]) -> Iterator[list[int]]:
 
     with ThreadPoolExecutor() as pool:
         bits = np.array(list(pool.map(hash_of, examples)))
-    distances = np.array([np.count_nonzero(bits != one, axis=1) for one in bits])
+    distances = np.array([np.count_nonzero(bits != row, axis=1) for row in bits])
     for threshold in SIMILAR_BITS:
         yield [int(number) for number in connected_components(distances <= threshold)[1]]
 
@@ -123,7 +123,7 @@ def similar_groups(examples: Sequence[Example]) -> Iterator[list[int]]:
 def missing_classes(
     parts: Mapping[str, Sequence[Example]], present: Mapping[Example, frozenset[int]], classes: int
 ) -> dict[str, list[int]]:
-    """The classes, by number, that each part lacks; only parts that lack some."""
+    """The numbers of the classes that each incomplete part lacks."""
     found = {}
     for part, examples in parts.items():
         in_part = frozenset().union(*(present[example] for example in examples))
@@ -146,7 +146,7 @@ def require_every_class(
 
 
 def compile_pattern(text: str, option: str) -> re.Pattern[str]:
-    """The compiled regular expression that a command's option gave."""
+    """Compiles the regular expression of an option."""
     try:
         return re.compile(text)
     except re.error as error:

@@ -1,7 +1,7 @@
 """Training on several devices or machines by `tf.distribute`: each replica computes its share of every batch.
 
-The batch of the recipe is the whole one and its learning rate stays, so that a run gives what it gives on one device.
-Batch normalisation takes its statistics over the whole batch.
+The recipe's batch is the global one and its learning rate is unchanged: a run gives the same result as on one device.
+Batch normalisation uses the statistics of the whole batch.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ EVERYTHING = tf.distribute.InputContext()
 
 
 def open_strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy of this name; before TensorFlow has computed anything.
+    """The strategy of this name; call it before TensorFlow has computed anything.
 
     Args:
-        name: `mirrored` takes all GPUs of this machine, or where it has none its CPU devices; `multiworker` the
-            machines of `TF_CONFIG`; `auto` the latter where that is set, the former where there are several GPUs,
-            and else one device.
+        name: `mirrored` uses all GPUs of this machine, or its CPU devices if there are none; `multiworker` the machines
+            of `TF_CONFIG`; `auto` picks the latter if that is set, the former if there are several GPUs, else one
+            device.
 
     Raises:
         UsageError: There is no such strategy, or `TF_CONFIG` names no machines.
     """
     if name not in STRATEGIES:
-        raise UsageError(f"--strategy is one of {', '.join(STRATEGIES)}, got {name!r}.")
+        raise UsageError(f"--strategy must be one of {', '.join(STRATEGIES)}, got {name!r}.")
     if name == "multiworker" or (name == "auto" and "TF_CONFIG" in os.environ):
         _check_tf_config()
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -55,15 +55,15 @@ def _check_tf_config() -> None:
     try:
         config = json.loads(os.environ.get("TF_CONFIG", ""))
         workers, task = config["cluster"]["worker"], config["task"]
-        is_right = task["type"] == "worker" and isinstance(workers, list) and 0 <= int(task["index"]) < len(workers)
+        is_valid = task["type"] == "worker" and isinstance(workers, list) and 0 <= int(task["index"]) < len(workers)
     except (ValueError, LookupError, TypeError):
-        is_right = False
-    if not is_right:
+        is_valid = False
+    if not is_valid:
         raise UsageError(f"multiworker needs the machines in the environment's TF_CONFIG, as in TF_CONFIG='{example}'.")
 
 
 def input_context(strategy: tf.distribute.Strategy) -> tf.distribute.InputContext:
-    """Which share of each batch this process reads."""
+    """The share of each batch that this process reads."""
     resolver = strategy.cluster_resolver
     workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
     return tf.distribute.InputContext(
@@ -72,17 +72,17 @@ def input_context(strategy: tf.distribute.Strategy) -> tf.distribute.InputContex
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run: the first worker."""
+    """Whether this process is the first worker, which writes the run."""
     return input_context(strategy).input_pipeline_id == 0
 
 
 def check_batch(strategy: tf.distribute.Strategy, batch: int, together: int = 1) -> None:
-    """Refuses a batch that the devices can't share evenly.
+    """Checks that the devices can share a batch evenly.
 
     Args:
-        strategy: Has the devices.
-        batch: Photos of a step, of all devices.
-        together: So many neighbours stay on one device.
+        strategy: Holds the devices.
+        batch: Photos per step, over all devices.
+        together: How many neighbours must stay on one device.
 
     Raises:
         UsageError: They can't.
@@ -98,16 +98,18 @@ def check_batch(strategy: tf.distribute.Strategy, batch: int, together: int = 1)
 def in_words(strategy: tf.distribute.Strategy, batch: int, learning_rate: float) -> str:
     """How the work is shared: `4 devices on 2 machines, 2 photos each: batch 8, learning rate 0.006`."""
     devices, machines = strategy.num_replicas_in_sync, input_context(strategy).num_input_pipelines
-    where = f" on {machines} machines" if machines > 1 else ""
-    return f"{devices} devices{where}, {batch // devices} photos each: batch {batch}, learning rate {learning_rate}"
+    on_machines = f" on {machines} machines" if machines > 1 else ""
+    return (
+        f"{devices} devices{on_machines}, {batch // devices} photos each: batch {batch}, learning rate {learning_rate}"
+    )
 
 
 def prepare_model(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-    """Mends what Keras 3.15 gets wrong on several devices, and has batch normalisation see the whole batch.
+    """Works around two bugs of Keras 3.15 on several devices, and makes batch normalisation use the whole batch.
 
-    - Keras draws a batch before the training, to build what is built here already. That fails on several machines and
-      with a batch that isn't shared evenly, and the stream would begin anew in another order.
-    - On several machines it averages each metric over its first axis, which a number doesn't have.
+    - Keras draws a batch before training, to build what is already built here. That fails on several machines and with
+      unevenly shared batches, and restarts the stream in another order.
+    - On several machines it averages each metric over its first axis, which a scalar doesn't have.
     """
     if strategy.num_replicas_in_sync == 1:
         return
@@ -117,39 +119,39 @@ def prepare_model(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
             layer.synchronized = True
     if input_context(strategy).num_input_pipelines > 1:
         compute = model.compute_metrics
-        model.compute_metrics = lambda *given, **named: {
-            name: tf.expand_dims(value, 0) for name, value in compute(*given, **named).items()
+        model.compute_metrics = lambda *args, **kwargs: {
+            name: tf.expand_dims(value, 0) for name, value in compute(*args, **kwargs).items()
         }
 
 
 def of_one_device(loss: Loss, strategy: tf.distribute.Strategy) -> Loss:
-    """The loss as each device has to give it, for Keras adds the devices': a mean already, Keras doesn't divide it."""
+    """The loss for each device: Keras sums over the devices, and doesn't divide a loss that is already a mean."""
     devices = strategy.num_replicas_in_sync
     return loss if devices == 1 else lambda labels, logits: loss(labels, logits) / devices
 
 
 @contextlib.contextmanager
 def run_folder(out: Path, strategy: tf.distribute.Strategy, resume: bool) -> Iterator[Path]:
-    """The folder that this process writes: `out` for the chief; the other workers write one that is thrown away.
+    """The folder that this process writes: `out` for the chief, a temporary one for the other workers.
 
-    All must do the same, since reading a metric or a weight waits for all of them.
+    All workers must do the same, as reading a metric or a weight waits for all of them.
     """
     if is_chief(strategy):
         yield out
         return
-    with tempfile.TemporaryDirectory() as own:
+    with tempfile.TemporaryDirectory() as temporary:
         for name in STATE if resume else ():
             if (out / name).is_file():
-                shutil.copy(out / name, own)
-        yield Path(own)
+                shutil.copy(out / name, temporary)
+        yield Path(temporary)
 
 
 def require_same(strategy: tf.distribute.Strategy, state: object) -> None:
-    """Refuses workers that would train something else.
+    """Checks that all workers train the same.
 
     Args:
-        strategy: Of this worker; with one machine there is nothing to compare.
-        state: What must be equal, as JSON has it.
+        strategy: This worker's strategy; with one machine there is nothing to compare.
+        state: JSON data that must be equal on all workers.
 
     Raises:
         DataError: It isn't.
@@ -167,13 +169,13 @@ def require_same(strategy: tf.distribute.Strategy, state: object) -> None:
 
 
 def worker_lost(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> str:
-    """What to do where the error means that another worker has gone; empty where it doesn't."""
-    gone = (
+    """What to do if the error means that another worker was lost; else empty."""
+    lost = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
     )
-    if input_context(strategy).num_input_pipelines == 1 or not isinstance(error, gone):
+    if input_context(strategy).num_input_pipelines == 1 or not isinstance(error, lost):
         return ""
     return f"a worker was lost ({str(error.message).splitlines()[0]}); start all of them again with --resume."

@@ -1,4 +1,4 @@
-"""Training: what a model learns from, how it is compiled and run, and what the run folder says of it."""
+"""Training: the task, compiling and fitting the model, and the run folder."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from train.strategy import (
 
 
 class TrainingTask(Protocol):
-    """What a model learns from: batches, and how its answer is judged."""
+    """What a model is trained and validated on."""
 
     about: dict[str, Any]
 
     def training_model(self, model: keras.Model) -> keras.Model:
-        """The model as it is trained; it shares its layers with `model`, which is what is kept."""
+        """The model to fit; it shares its layers with `model`, which is saved."""
         ...
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
-        """Endless batches, from the one of this number on."""
+        """Endless batches, starting after this many."""
         ...
 
     def validation_batches(self) -> tf.data.Dataset:
-        """Batches of (image, mask) of the val part, unvaried."""
+        """Batches of (image, mask) of the val part, not augmented."""
         ...
 
 
 class MaskTask:
-    """The usual task: varied photos of the train part and their masks."""
+    """The usual task: augmented photos of the train part and their masks."""
 
     def __init__(
         self,
@@ -108,20 +108,20 @@ def fit(
     xla: bool = True,
     strategy: tf.distribute.Strategy = ONE_DEVICE,
 ) -> TrainedModel:
-    """Builds the recipe's U-Net, trains it and writes the run folder; returns the model that was kept.
+    """Builds the recipe's U-Net, trains it and writes the run folder; returns the kept model.
 
     Args:
-        data: The split photos.
-        recipe: Every value of the training.
-        out: The run folder; made when it isn't there.
-        resume: Continue the run that `out` holds.
+        data: The dataset.
+        recipe: All settings of the training.
+        out: The run folder; made if missing.
+        resume: Continue the run in `out`.
         force: Replace it.
-        network: A `.keras` to train further, such as a pruned one, instead of the recipe's U-Net.
-        network_wh: Width and height in pixels of its input; None for its own.
-        initial: A `.keras` to start from instead of new weights; at least half of the weights must fit.
-        scenes: Pictures to learn from instead of the train part, see `train.scene_stream`.
-        places: Pictures in which nobody is, to be among these scenes.
-        xla: Compile the step with XLA where there is a GPU.
+        network: A `.keras` to train further, e.g. a pruned one, instead of the recipe's U-Net.
+        network_wh: New width and height of its input in pixels; None keeps its own.
+        initial: A `.keras` to start from instead of new weights; at least half of the weights must match.
+        scenes: Pictures to train on instead of the train part, see `train.scene_stream`.
+        places: Pictures without people, to add to these scenes.
+        xla: Compile the step with XLA if there is a GPU.
         strategy: The devices to train on, see `train.strategy`.
     """
     keras.utils.set_random_seed(recipe.seed)
@@ -150,21 +150,21 @@ def train_model(
     force: bool = False,
     xla: bool = True,
 ) -> TrainedModel:
-    """Trains a model that is there already, as `fit` does, and writes the run folder.
+    """Trains an existing model as `fit` does, and writes the run folder.
 
     Args:
-        model: Any segmentation network, with the weights it is to start from.
-        data: The split photos.
-        recipe: Values of the training; those of the architecture don't count, but where there is no parent.
-        out: The run folder; made when it isn't there.
-        parent: Where the model comes from, see `TrainedModel.provenance`; None for a new one of the recipe.
-        task: What it learns from; the train part's masks by default.
-        resume: Continue the run that `out` holds.
+        model: Any segmentation network, with its initial weights.
+        data: The dataset.
+        recipe: Settings of the training; those of the architecture are recorded only without a parent.
+        out: The run folder; made if missing.
+        parent: Where the model comes from, see `TrainedModel.provenance`; None if built from the recipe.
+        task: What to train on; by default the train part's masks.
+        resume: Continue the run in `out`.
         force: Replace it.
-        xla: Compile the step with XLA where there is a GPU.
+        xla: Compile the step with XLA if there is a GPU.
 
     Returns:
-        The model of the epoch that was kept.
+        The model of the kept epoch.
     """
     keras.utils.set_random_seed(recipe.seed)
     height, width = model.input_shape[1:3]
@@ -187,7 +187,7 @@ def _train(
     xla: bool,
     strategy: tf.distribute.Strategy = ONE_DEVICE,
 ) -> TrainedModel:
-    steps = recipe.steps_an_epoch(len(data.parts["train"]))
+    steps = recipe.steps_per_epoch(len(data.parts["train"]))
     check_batch(strategy, recipe.batch, together=2 if recipe.consistency else 1)
     dice = DiceCoefficient(len(data.classes))
     trained = task.training_model(model)
@@ -223,8 +223,8 @@ def _on_gpu() -> bool:
 
 def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice: DiceCoefficient, *, jit: bool) -> None:
     if recipe.optimizer not in ("adam", "adamw"):
-        raise UsageError(f"optimizer is adam or adamw, got {recipe.optimizer!r}")
-    with_decay = recipe.optimizer == "adamw"  # it takes no None, and Adam skips the decay only for None
+        raise UsageError(f"optimizer must be adam or adamw, got {recipe.optimizer!r}")
+    with_decay = recipe.optimizer == "adamw"  # AdamW doesn't accept None, and Adam skips the decay only for None
     optimizer = (AdamW if with_decay else Adam)(
         _schedule(recipe, steps),
         weight_decay=recipe.weight_decay if with_decay else recipe.weight_decay or None,
@@ -234,14 +234,14 @@ def _compile(model: keras.Model, classes: int, recipe: Recipe, steps: int, dice:
     )
     loss = of_one_device(recipe.make_loss(classes), tf.distribute.get_strategy())
     model.compile(optimizer, loss, metrics=[dice], jit_compile=jit)
-    model.optimizer.build(model.trainable_variables)  # under mixed precision another, which scales the loss
+    model.optimizer.build(model.trainable_variables)  # under mixed precision a wrapper that scales the loss
 
 
 def _schedule(recipe: Recipe, steps: int) -> Any:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     if recipe.schedule != "cosine":
-        raise UsageError(f"schedule is constant or cosine, got {recipe.schedule!r}")
+        raise UsageError(f"schedule must be constant or cosine, got {recipe.schedule!r}")
     warmup = max(1, recipe.epochs * steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 100,
@@ -252,10 +252,10 @@ def _schedule(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path, says: bool) -> list[keras.callbacks.Callback]:
+def _callbacks(checkpoint: Checkpoint, recipe: Recipe, out: Path, verbose: bool) -> list[keras.callbacks.Callback]:
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     board = keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)
-    progress = [Progress(recipe.epochs)] if says else []
+    progress = [Progress(recipe.epochs)] if verbose else []
     return [*averaged, keras.callbacks.TerminateOnNaN(), checkpoint, board, *progress]
 
 
@@ -276,7 +276,7 @@ def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint,
         "gpu": _on_gpu(),
         "seconds": round(sum(row["seconds"] for row in checkpoint.rows), 1),
         "scores": {
-            "what": "mean Dice over the classes without background, at the input's size, of the epoch that was kept",
+            "what": "mean Dice over the classes without background, at the input size, of the kept epoch",
             "val_dice": kept["val_dice"],
             "val_dice_per_class": checkpoint.per_class(kept),
             "epoch": int(kept["epoch"]),
@@ -287,12 +287,12 @@ def _write_run(data: Dataset, recipe: Recipe, out: Path, checkpoint: Checkpoint,
 
 
 def _pixels(data: Dataset) -> np.ndarray:
-    """Of each class in the val part, int (classes,)."""
+    """Pixel count of each class in the val part, int (classes,)."""
     counts = [np.bincount(e.load_mask().ravel(), minlength=256)[: len(data.classes)] for e in data.parts["val"]]
     return np.sum(counts, axis=0)
 
 
 def _root_cause(error: tf.errors.OpError) -> str:
-    """The sentence of our own error that TensorFlow wrapped, when there is one."""
+    """The message of our own error if TensorFlow wrapped one, else TensorFlow's."""
     lines = [line for line in str(error.message).splitlines() if "Error: " in line]
     return lines[0].split("Error: ", 1)[1] if lines else str(error.message).splitlines()[0]

@@ -1,11 +1,10 @@
 """The U-Net family: an encoder-decoder with skip connections (Ronneberger et al., 2015, arXiv:1505.04597).
 
-With widths 64, 128, 256, 512, 1024 it is the full model: 31.0 million parameters. Small members of the family differ
-in three ways, each an argument: fewer channels, a first convolution with stride 2 (most of a U-Net's multiplications
-are at full resolution), and a decoder that adds the skip instead of concatenating it.
+With widths 64, 128, 256, 512, 1024 it is the full model: 31.0 million parameters. Smaller members of the
+family differ in three ways, each an argument: fewer channels, a first convolution with stride 2 (most of a U-Net's
+multiplications are at full resolution), and a decoder that adds the skip instead of concatenating it.
 
-The output is logits, one channel a class. Batch normalisation is folded into the convolutions when the model is
-converted.
+The output is logits, one channel per class. Batch normalisation is folded into the convolutions on conversion.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ def unet(
     Args:
         size_wh: Input width and height in pixels, multiples of `stem_stride * 2 ** (len(widths) - 1)`.
         classes: Number of classes with the background, at least 2.
-        widths: Channels of each level, the finest first; two 3x3 convolutions a level.
-        stem_stride: 1, or 2 to have the first convolution halve the resolution; the logits are then at half size.
+        widths: Channels of each level, finest first; two 3x3 convolutions per level.
+        stem_stride: 1, or 2 for a first convolution that halves the resolution; the logits then have half the size.
         decoder: `concatenate` is the original: 2x2 transposed convolution, concatenation, two convolutions. `add` is
-            1x1 convolution, bilinear x2, addition of the skip, one convolution: a third of the work.
+            1x1 convolution, bilinear x2, addition of the skip, one convolution: a third of the operations.
         dropout: Share of the coarsest level's channels dropped while training.
 
     Returns:
@@ -45,12 +44,12 @@ def unet(
         (batch, height / stem_stride, width / stem_stride, classes).
 
     Raises:
-        UsageError: An argument does not fit, with what would.
+        UsageError: An argument does not fit; the message says what would.
     """
     if stem_stride not in (1, 2):
-        raise UsageError(f"stem_stride is 1 or 2, got {stem_stride}")
+        raise UsageError(f"stem_stride must be 1 or 2, got {stem_stride}")
     if not widths or min(widths) < 1:
-        raise UsageError(f"widths are channels of at least one level, got {tuple(widths)}")
+        raise UsageError(f"widths must give the channels of at least one level, got {tuple(widths)}")
     factor = stem_stride * 2 ** (len(widths) - 1)
     if any(side % factor or side <= 0 for side in size_wh):
         raise UsageError(
@@ -60,7 +59,7 @@ def unet(
     if classes < 2:
         raise UsageError(f"a U-Net needs the background and at least one class, got {classes} in all")
     if decoder not in ("concatenate", "add"):
-        raise UsageError(f"decoder is 'concatenate' or 'add', got {decoder!r}")
+        raise UsageError(f"decoder must be 'concatenate' or 'add', got {decoder!r}")
 
     inputs = keras.Input((size_wh[1], size_wh[0], 3), name="image")
     x, skips = inputs, []

@@ -342,7 +342,7 @@ def test_a_model_from_elsewhere_costs_as_little(trained: Trained, tmp_path: Path
     done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", "--calibration", "8"))
     assert done.exit_code == 0, done.output
     assert "it is unknown which photos the model was trained on" in " ".join(done.output.split())
-    assert "ends in a softmax, which is cut off" in done.output
+    assert "ends in a softmax, which is removed" in done.output
     assert "taken as 0..255" in done.output
     card = read_card((tmp_path / "theirs.tflite").read_bytes(), tmp_path / "theirs.tflite")
     assert card is not None

@@ -1,6 +1,6 @@
-"""A made-up class of students: photos of one coloured shape each on a grey, blotchy background.
+"""A synthetic class of students: photos of one coloured shape each on a grey, blotchy background.
 
-Simple enough for a tiny U-Net to learn in a minute, and with outlines that are known exactly.
+Simple enough for a tiny U-Net to learn in a minute, with exactly known outlines.
 """
 
 import csv
@@ -25,11 +25,11 @@ def make_class(
     """A data folder as train/masks.py writes it: images/*.jpg, masks/*.png, labels.txt.
 
     Args:
-        folder: made with its parents.
-        photos: how many; they show the classes in turn.
-        classes: names, of COLOURS_BGR.
-        size: width and height of a photo.
-        seed: of the shapes and the backgrounds.
+        folder: Created with its parents.
+        photos: How many; they show the classes in turn.
+        classes: Names from COLOURS_BGR.
+        size: Width and height of a photo.
+        seed: Seed of the shapes and backgrounds.
     """
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
@@ -49,7 +49,7 @@ def annotate_via_csv(
     size: tuple[int, int] = (96, 72),
     seed: int = 0,
 ) -> Path:
-    """The same scenes as a person has them before train/masks.py: photos/*.jpg and a VIA 2 CSV.
+    """The same scenes as input for train/masks.py: photos/*.jpg and a VIA 2 CSV.
 
     Returns:
         The CSV, folder/via_region_data.csv; its region attribute is called 'student'.
@@ -77,7 +77,7 @@ def _scenes(
     width, height = size_wh
     for number in range(photos):
         label = classes[number % len(classes)]
-        # Blotches of grey: every photo has another, so that none looks like a burst with another.
+        # Different blotches in every photo, so that no two look like a burst.
         blotches = random.integers(50, 206, (6, 8), np.uint8)
         grey = cv2.resize(blotches, size_wh, interpolation=cv2.INTER_CUBIC)
         image = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)

@@ -1,4 +1,4 @@
-"""Photo and mask are varied together, repeatably, and only as far as they are told to."""
+"""Photo and mask are augmented together, reproducibly, and within their settings."""
 
 import dataclasses
 from typing import Any
@@ -11,8 +11,8 @@ tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'se
 from train.augment import Augmentation, augment  # noqa: E402
 
 NOTHING = Augmentation(**{field.name: 0.0 for field in dataclasses.fields(Augmentation)})
-# Far larger than any recipe's, so that a mistake shows.
-ALONE = {
+# Far larger than in any recipe, so that a mistake shows.
+LARGE = {
     "zoom_in": 0.5,
     "zoom_out": 0.4,
     "stretch": 0.4,
@@ -72,9 +72,9 @@ def box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
-@pytest.mark.parametrize("name", [*ALONE, "all"])
+@pytest.mark.parametrize("name", [*LARGE, "all"])
 def test_photo_and_mask_move_together(name: str) -> None:
-    values = ALONE if name == "all" else {name: ALONE[name]}
+    values = LARGE if name == "all" else {name: LARGE[name]}
     settings = dataclasses.replace(NOTHING, **values)
     for seed in range(20):
         image, mask = draw(settings, seed)
@@ -87,14 +87,14 @@ def test_photo_and_mask_move_together(name: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_example() -> None:
-    settings = dataclasses.replace(NOTHING, **ALONE)
-    first, again, other = (draw(settings, seed) for seed in (3, 3, 4))
-    for one, two, three in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(one, two)
-        assert not np.array_equal(one, three)
+    settings = dataclasses.replace(NOTHING, **LARGE)
+    first, repeated, different = (draw(settings, seed) for seed in (3, 3, 4))
+    for a, b, c in zip(first, repeated, different, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
 
 
-def test_all_at_zero_changes_nothing() -> None:
+def test_zero_settings_change_nothing() -> None:
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (64, 96, 3), np.uint8), random.integers(0, 9, (64, 96), "u1")
     image, mask = draw(NOTHING, photo=photo)
@@ -118,7 +118,7 @@ def test_mirror_at_a_half_flips_about_half() -> None:
 
 
 @pytest.mark.parametrize(("name", "axis"), [("shift_x", 0), ("shift_y", 1)])
-def test_a_shift_goes_one_way_and_no_further_than_its_share(name: str, axis: int) -> None:
+def test_a_shift_moves_along_its_axis_and_within_its_share(name: str, axis: int) -> None:
     settings = dataclasses.replace(NOTHING, **{name: 0.2})
     before = np.array(box(scene()[1]))
     moves = np.array([np.array(box(draw(settings, seed)[1])) - before for seed in range(30)])
@@ -131,8 +131,8 @@ def test_a_shift_goes_one_way_and_no_further_than_its_share(name: str, axis: int
 
 
 @pytest.mark.parametrize("name", COLOURS)
-def test_colours_leave_the_geometry_alone(name: str) -> None:
-    settings = dataclasses.replace(NOTHING, **{name: ALONE[name]})
+def test_colour_changes_keep_the_geometry(name: str) -> None:
+    settings = dataclasses.replace(NOTHING, **{name: LARGE[name]})
     before, expected = scene()
     changed = 0
     for seed in range(8):
@@ -142,7 +142,7 @@ def test_colours_leave_the_geometry_alone(name: str) -> None:
     assert changed >= 2
 
 
-def test_hue_turns_the_hue_alone() -> None:
+def test_hue_changes_only_the_hue() -> None:
     photo = np.full((64, 96, 3), (200, 60, 60), np.uint8), scene()[1]
     image, _ = draw(dataclasses.replace(NOTHING, hue=0.3), seed=1, photo=photo)
     assert image.max() == pytest.approx(200 / 255, abs=0.01)
@@ -150,7 +150,7 @@ def test_hue_turns_the_hue_alone() -> None:
     assert np.abs(image[0, 0] * 255 - (200, 60, 60)).max() > 10
 
 
-def test_zoom_stays_within_its_range_and_grows_and_shrinks() -> None:
+def test_zoom_enlarges_and_shrinks_within_its_range() -> None:
     settings = dataclasses.replace(NOTHING, zoom_in=0.5, zoom_out=0.5)
     widths = []
     for seed in range(30):
@@ -169,12 +169,12 @@ def test_a_rotated_square_stays_a_square(size_wh: tuple[int, int]) -> None:
         rows, columns = np.nonzero(mask == LABEL)
         spread = np.cov(np.stack([columns, rows]).astype(float))
         area = (size_wh[1] // 3) ** 2
-        # A square's second moments are a circle's, area / 12 whatever way it is turned.
+        # A square's second moments are a circle's, area / 12 at any rotation.
         np.testing.assert_allclose(spread, np.eye(2) * area / 12, atol=0.06 * area / 12)
         assert len(rows) == pytest.approx(area, rel=0.05)
         left, _, right, _ = box(mask)
         largest = max(largest, (right - left) / (size_wh[1] // 3))
-    assert largest > 1.2  # it was turned at all
+    assert largest > 1.2  # it was rotated at all
 
 
 def test_a_larger_cached_photo_gives_the_same_scene() -> None:
@@ -183,6 +183,6 @@ def test_a_larger_cached_photo_gives_the_same_scene() -> None:
     assert image.shape == expected_image.shape
     assert overlap(image, mask) > 0.9
     assert np.mean((mask == LABEL) != (expected_mask == LABEL)) < 0.02
-    settings = dataclasses.replace(NOTHING, **ALONE)
+    settings = dataclasses.replace(NOTHING, **LARGE)
     for seed in range(20):
         assert overlap(*draw(settings, seed, photo=scene((144, 96)))) > 0.9

@@ -25,7 +25,7 @@ def make_run(folder: Path, size: int, widths: tuple[int, ...], value: float) -> 
     return folder
 
 
-def test_the_mean_has_the_second_runs_size_and_record(tmp_path: Path) -> None:
+def test_the_mean_keeps_the_second_runs_size_and_record(tmp_path: Path) -> None:
     small, large = make_run(tmp_path / "small", 32, (4, 8), 1.0), make_run(tmp_path / "large", 64, (4, 8), 2.0)
     average(small, large, tmp_path / "mean", 0.25)
     model = keras.models.load_model(tmp_path / "mean" / "model.keras", compile=False)
@@ -33,14 +33,14 @@ def test_the_mean_has_the_second_runs_size_and_record(tmp_path: Path) -> None:
     assert all(np.allclose(weight, 1.25) for weight in model.get_weights())
     run = json.loads((tmp_path / "mean" / "run.json").read_text())
     assert run["recipe"] == {"size": 64}
-    assert [one["scores"]["val_dice"] for one in run["averaged"]] == [1.0, 2.0]
+    assert [parent["scores"]["val_dice"] for parent in run["averaged"]] == [1.0, 2.0]
     assert "scores" not in run
     assert (tmp_path / "mean" / "split.json").read_text() == '"large"'
     with pytest.raises(OutputError, match="isn't empty"):
         average(small, large, tmp_path / "mean", 0.5)
 
 
-def test_different_networks_have_no_mean(tmp_path: Path) -> None:
+def test_different_networks_are_refused(tmp_path: Path) -> None:
     runs = make_run(tmp_path / "narrow", 32, (4, 8), 1.0), make_run(tmp_path / "wide", 32, (4, 12), 1.0)
     with pytest.raises(DataError, match="different networks"):
         average(*runs, tmp_path / "mean", 0.5)

@@ -1,4 +1,4 @@
-"""A data folder is checked, split the same way every time, and streamed so that it can be continued."""
+"""A data folder is checked, split reproducibly, and streamed so that training can resume."""
 
 import dataclasses
 import itertools
@@ -32,15 +32,15 @@ SIZE_WH = (24, 18)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that no test writes to."""
+def readonly_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that tests only read."""
     return make_class(tmp_path_factory.mktemp("made") / "data")
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(made, tmp_path / "data"))
+def folder(readonly_folder: Path, tmp_path: Path) -> Path:
+    """A copy that tests may change."""
+    return Path(shutil.copytree(readonly_folder, tmp_path / "data"))
 
 
 def names(dataset: Dataset) -> dict[str, list[str]]:
@@ -57,18 +57,18 @@ def write_mask(folder: Path, name: str, mask: np.ndarray) -> None:
     assert cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
 
 
-def test_the_same_seed_gives_the_same_split_and_another_another(made: Path) -> None:
-    first, again, other = (open_dataset(made, seed=seed) for seed in (0, 0, 1))
-    assert names(first) == names(again)
-    assert first.fingerprint == again.fingerprint
-    assert names(first) != names(other)
-    assert first.fingerprint != other.fingerprint
+def test_the_split_depends_on_the_seed(readonly_folder: Path) -> None:
+    first, repeated, different = (open_dataset(readonly_folder, seed=seed) for seed in (0, 0, 1))
+    assert names(first) == names(repeated)
+    assert first.fingerprint == repeated.fingerprint
+    assert names(first) != names(different)
+    assert first.fingerprint != different.fingerprint
     assert first.classes == ("background", "red", "green", "blue")
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_parts_are_disjoint_and_complete_and_hold_every_class(made: Path, seed: int) -> None:
-    dataset = open_dataset(made, seed=seed)
+def test_parts_are_disjoint_complete_and_hold_every_class(readonly_folder: Path, seed: int) -> None:
+    dataset = open_dataset(readonly_folder, seed=seed)
     split = names(dataset)
     together = sorted(itertools.chain(*split.values()))
     assert together == [f"photo_{number:03}" for number in range(24)]
@@ -79,13 +79,13 @@ def test_parts_are_disjoint_and_complete_and_hold_every_class(made: Path, seed: 
         assert shown == {0, 1, 2, 3}
 
 
-def name_by_clip(folder: Path, photos_a_clip: int) -> None:
+def name_by_clip(folder: Path, photos_per_clip: int) -> None:
     for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
-        clip = int(path.stem[-3:]) // photos_a_clip
+        clip = int(path.stem[-3:]) // photos_per_clip
         path.rename(path.with_name(f"clip{clip}_{path.name}"))
 
 
-def test_groups_by_expression_stay_whole(folder: Path) -> None:
+def test_groups_by_regular_expression_stay_whole(folder: Path) -> None:
     name_by_clip(folder, 3)
     clips = {
         part: {name.split("_")[0] for name in found}
@@ -97,14 +97,14 @@ def test_groups_by_expression_stay_whole(folder: Path) -> None:
             open_dataset(folder, group=expression)
 
 
-def test_a_split_with_every_class_in_every_part_is_found_where_there_is_one(folder: Path) -> None:
+def test_a_split_with_every_class_in_every_part_is_found_if_possible(folder: Path) -> None:
     name_by_clip(folder, 2)
     for seed in range(4):
         open_dataset(folder, group=r"(clip\d+)_", seed=seed)
 
 
-def test_of_few_long_clips_whole_ones_of_each_class_are_held_out(folder: Path) -> None:
-    """Three clips a class: any two clips, 15 % of the photos and more, lack a class."""
+def test_a_few_long_clips_are_held_out_whole_for_each_class(folder: Path) -> None:
+    """Three clips per class: any two clips, more than 15 % of the photos, lack a class."""
     for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
         number = int(path.stem[-3:])
         path.rename(path.with_name(f"clip{number % 3}{number // 9}_{path.name}"))
@@ -113,7 +113,7 @@ def test_of_few_long_clips_whole_ones_of_each_class_are_held_out(folder: Path) -
         assert sorted(clip[4] for clip in {name.split("_")[0] for name in found}) == ["0", "1", "2"]
 
 
-def test_photos_of_others_need_not_match_the_group(folder: Path) -> None:
+def test_other_photos_need_not_match_the_group(folder: Path) -> None:
     name_by_clip(folder, 3)
     for number in range(3):
         shutil.copy(folder / "images" / "clip0_photo_000.jpg", folder / "images" / f"other_{number}.jpg")
@@ -123,13 +123,13 @@ def test_photos_of_others_need_not_match_the_group(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("photos", [9, 12, 18])
-def test_few_photos_are_split_as_long_as_there_are_three_a_class(tmp_path: Path, photos: int) -> None:
+def test_three_photos_per_class_are_enough_to_split(tmp_path: Path, photos: int) -> None:
     dataset = open_dataset(make_class(tmp_path / "data", photos=photos))
     assert all(len(examples) >= 3 for examples in dataset.parts.values())
 
 
 def test_bursts_of_similar_photos_stay_whole(folder: Path) -> None:
-    """Each photo thrice: as it is, and brighter with other noise."""
+    """Each photo three times: unchanged, and twice brighter with noise."""
     random = np.random.default_rng(0)
     for path in sorted(folder.glob("images/*")):
         image = cv2.imread(str(path))
@@ -155,7 +155,7 @@ def write_index(folder: Path, part_of: Callable[[int], str]) -> None:
     (folder / "index.csv").write_text("\n".join(["name,split", *rows]) + "\n")
 
 
-def test_an_index_is_followed(folder: Path) -> None:
+def test_index_csv_assigns_the_parts(folder: Path) -> None:
     write_index(folder, lambda n: "val" if n < 3 else "test" if n < 7 else "train")
     split = names(open_dataset(folder))
     assert split["val"] == [f"photo_{n:03}" for n in range(3)]
@@ -163,7 +163,7 @@ def test_an_index_is_followed(folder: Path) -> None:
     assert len(split["train"]) == 17
 
 
-def test_val_of_an_index_without_test_is_only_ever_scored(folder: Path) -> None:
+def test_val_of_an_index_without_test_becomes_the_test_part(folder: Path) -> None:
     write_index(folder, lambda n: "val" if n < 3 else "train")
     split = names(open_dataset(folder))
     assert split["test"] == [f"photo_{n:03}" for n in range(3)]
@@ -176,7 +176,7 @@ def test_an_index_that_leaves_photos_out_is_refused(folder: Path) -> None:
     refuse(folder, r"index.csv: 2 photos have no split of train, val or test there, first 'photo_0")
 
 
-def test_the_fingerprint_is_of_every_pixel_and_part(folder: Path) -> None:
+def test_the_fingerprint_covers_every_pixel_and_part(folder: Path) -> None:
     before = open_dataset(folder).fingerprint
     mask = read_mask(folder, "photo_003")
     mask[0, 0] = 255
@@ -189,7 +189,7 @@ def test_the_fingerprint_is_of_every_pixel_and_part(folder: Path) -> None:
     assert open_dataset(folder).fingerprint != before
 
 
-def test_a_saved_split_is_opened_again_and_changed_folders_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_saved_split_is_reopened_and_changed_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     dataset, saved = open_dataset(folder, seed=4, group="similar", names="photo"), tmp_path / "split.json"
     dataset.save_split(saved)
     assert open_split(folder, saved) == dataset
@@ -204,14 +204,14 @@ def test_a_saved_split_is_opened_again_and_changed_folders_refused(folder: Path,
     documents.append({key: value for key, value in earlier.items() if key != "fingerprint"})
     for text in ("{", "[]", "3", "{}", '{"parts": 3}', *map(json.dumps, documents)):
         (tmp_path / "junk.json").write_text(text)
-        with pytest.raises(DataError, match="not a split that train/fit.py wrote"):
+        with pytest.raises(DataError, match="not a split written by train/fit.py"):
             open_split(folder, tmp_path / "junk.json")
     mask = read_mask(folder, "photo_003")
     write_mask(folder, "photo_003", mask[:, ::-1].copy())
     with pytest.raises(DataError, match="have changed since"):
         open_split(folder, saved)
     (folder / "images/photo_003.jpg").unlink()
-    with pytest.raises(DataError, match="1 photos of the split .* are gone, first 'photo_003'"):
+    with pytest.raises(DataError, match="1 photos of the split .* are missing, first 'photo_003'"):
         open_split(folder, saved)
 
 
@@ -234,13 +234,13 @@ def test_folders_without_photos_or_masks_are_refused(folder: Path, tmp_path: Pat
     refuse(folder, "no photos in it")
 
 
-def test_masks_are_found_whatever_the_case_of_their_suffix(folder: Path) -> None:
+def test_mask_suffixes_may_be_in_any_case(folder: Path) -> None:
     path = folder / "masks" / "photo_003.png"
     path.rename(path.with_suffix(".PNG"))
     assert [example.mask.name for example in find_examples(folder)][3] == "photo_003.PNG"
 
 
-def test_masks_that_do_not_fit_are_named(folder: Path) -> None:
+def test_masks_that_do_not_fit_are_reported(folder: Path) -> None:
     mask = read_mask(folder, "photo_002")
     write_mask(folder, "photo_002", cv2.resize(mask, (48, 36), interpolation=cv2.INTER_NEAREST))
     refuse(folder, r"photo_002.png is 48x36, its upright photo 96x72\.$")
@@ -253,7 +253,7 @@ def test_masks_that_do_not_fit_are_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["colours", "palette", "16 bits", "junk", "empty"])
-def test_masks_of_other_kinds_are_named(folder: Path, kind: str) -> None:
+def test_masks_of_other_kinds_are_reported(folder: Path, kind: str) -> None:
     mask, path = read_mask(folder, "photo_002"), folder / "masks/photo_002.png"
     if kind == "colours":
         write_mask(folder, "photo_002", cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR))
@@ -269,17 +269,17 @@ def test_masks_of_other_kinds_are_named(folder: Path, kind: str) -> None:
     refuse(folder, r"photo_002.png: a mask is an 8-bit PNG with one channel")
 
 
-def test_two_photos_of_one_name_are_refused(folder: Path) -> None:
+def test_two_photos_with_one_name_are_refused(folder: Path) -> None:
     shutil.copy(folder / "images/photo_002.jpg", folder / "images/photo_002.jpeg")
     refuse(folder, "two photos are called 'photo_002'")
 
 
-def test_a_damaged_photo_is_named(folder: Path) -> None:
+def test_a_damaged_photo_is_reported(folder: Path) -> None:
     (folder / "images/photo_002.jpg").write_bytes(b"junk")
     refuse(folder, r"photo_002\.jpg", PhotoError)
 
 
-def test_a_class_that_a_part_lacks_is_named(folder: Path) -> None:
+def test_a_class_missing_in_a_part_is_reported(folder: Path) -> None:
     for number in range(24):
         if number not in (1, 4):
             mask = read_mask(folder, f"photo_{number:03}")
@@ -293,12 +293,12 @@ def test_too_few_photos_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("holdout", [0, 0.5, -0.1, float("nan")])
-def test_an_invalid_holdout_is_refused(made: Path, holdout: float) -> None:
-    refuse(made, "--holdout is above 0 and below 0.5", UsageError, holdout=holdout)
+def test_an_invalid_holdout_is_refused(readonly_folder: Path, holdout: float) -> None:
+    refuse(readonly_folder, "--holdout must be above 0 and below 0.5", UsageError, holdout=holdout)
 
 
-def test_the_holdout_is_the_share_of_val_and_of_test(made: Path) -> None:
-    assert [len(open_dataset(made, holdout=0.25).parts[part]) for part in ("val", "test")] == [6, 6]
+def test_holdout_is_the_share_of_val_and_again_of_test(readonly_folder: Path) -> None:
+    assert [len(open_dataset(readonly_folder, holdout=0.25).parts[part]) for part in ("val", "test")] == [6, 6]
 
 
 def test_class_names(folder: Path) -> None:
@@ -324,7 +324,7 @@ def test_class_names(folder: Path) -> None:
 
 
 def stream(dataset: Dataset, count: int, **options: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The first `count` batches as a fresh process would see them."""
+    """The first `count` batches as a new process would see them."""
     tf.keras.utils.set_random_seed(options.get("seed", 0))
     values = {
         "size_wh": SIZE_WH,
@@ -338,8 +338,8 @@ def stream(dataset: Dataset, count: int, **options: Any) -> list[tuple[np.ndarra
     return [(image.numpy(), mask.numpy()) for image, mask in found.take(count)]
 
 
-def test_batches(made: Path) -> None:
-    dataset = open_dataset(made)
+def test_batches(readonly_folder: Path) -> None:
+    dataset = open_dataset(readonly_folder)
     for image, mask in stream(dataset, 5, cache_size_wh=(36, 27)):
         assert (image.shape, image.dtype) == ((4, 18, 24, 3), np.float32)
         assert (mask.shape, mask.dtype) == ((4, 18, 24), np.uint8)
@@ -349,29 +349,29 @@ def test_batches(made: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [1, 3, 4, 5, 9, 13])
-def test_skipping_batches_leaves_the_rest_unchanged(made: Path, skip: int) -> None:
-    dataset = open_dataset(made)
-    assert len(dataset.parts["train"]) % 4  # so that batches reach across the ends of epochs
+def test_skipping_batches_leaves_the_rest_unchanged(readonly_folder: Path, skip: int) -> None:
+    dataset = open_dataset(readonly_folder)
+    assert len(dataset.parts["train"]) % 4  # so that batches span epochs
     whole, rest = stream(dataset, 16), stream(dataset, 16 - skip, skip_batches=skip)
-    for one, two in zip(whole[skip:], rest, strict=True):
-        np.testing.assert_array_equal(one[0], two[0])
-        np.testing.assert_array_equal(one[1], two[1])
+    for expected, actual in zip(whole[skip:], rest, strict=True):
+        np.testing.assert_array_equal(expected[0], actual[0])
+        np.testing.assert_array_equal(expected[1], actual[1])
 
 
-def test_the_seed_decides_order_and_variation(made: Path) -> None:
-    dataset = open_dataset(made)
-    first, again, other = (stream(dataset, 2, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first[1][0], again[1][0])
-    assert not np.array_equal(first[1][0], other[1][0])
+def test_the_seed_sets_order_and_augmentation(readonly_folder: Path) -> None:
+    dataset = open_dataset(readonly_folder)
+    first, repeated, different = (stream(dataset, 2, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[1][0], repeated[1][0])
+    assert not np.array_equal(first[1][0], different[1][0])
 
 
-def test_every_photo_comes_once_an_epoch_in_changing_order(made: Path) -> None:
-    dataset = open_dataset(made)
+def test_each_epoch_has_every_photo_once_in_a_new_order(readonly_folder: Path) -> None:
+    dataset = open_dataset(readonly_folder)
     train = dataset.parts["train"]
-    nothing = Augmentation(*[0.0] * 13)
+    no_augmentation = Augmentation(*[0.0] * 13)
     known = {image.numpy().tobytes(): number for number, (image, _) in enumerate(fixed_stream(train, SIZE_WH, 1))}
     assert len(known) == len(train)
-    batches = stream(dataset, 3 * len(train), batch=1, settings=nothing)
+    batches = stream(dataset, 3 * len(train), batch=1, settings=no_augmentation)
     order = [known[image.tobytes()] for image, _ in batches]
     epochs = [order[start : start + len(train)] for start in range(0, len(order), len(train))]
     for epoch in epochs:
@@ -379,8 +379,8 @@ def test_every_photo_comes_once_an_epoch_in_changing_order(made: Path) -> None:
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_the_fixed_stream_is_the_photos_as_the_runtime_sees_them(made: Path) -> None:
-    examples = open_dataset(made).parts["val"]
+def test_the_fixed_stream_gives_photos_as_the_runtime_sees_them(readonly_folder: Path) -> None:
+    examples = open_dataset(readonly_folder).parts["val"]
     batches = list(fixed_stream(examples, SIZE_WH, 2))
     assert [len(image) for image, _ in batches][:-1] == [2] * (len(batches) - 1)
     images = np.concatenate([image.numpy() for image, _ in batches])
@@ -391,8 +391,8 @@ def test_the_fixed_stream_is_the_photos_as_the_runtime_sees_them(made: Path) -> 
         np.testing.assert_array_equal(mask, expected_mask)
 
 
-def test_a_split_file_is_plain_json(made: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(made)
+def test_a_split_file_is_plain_json(readonly_folder: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(readonly_folder)
     dataset.save_split(tmp_path / "split.json")
     saved = json.loads((tmp_path / "split.json").read_text())
     assert saved["parts"] == names(dataset)

@@ -1,4 +1,4 @@
-"""Scores: the same pre- and postprocessing as on the device, raw counts kept, pictures written."""
+"""Scores use the device's pre- and postprocessing; raw counts and pictures are written."""
 
 import json
 from pathlib import Path
@@ -23,12 +23,12 @@ app = typer.Typer()
 app.command()(main)
 
 
-def test_a_trained_model_scores_what_its_run_recorded(trained: Trained) -> None:
+def test_a_trained_model_has_the_score_in_its_run(trained: Trained) -> None:
     data, run = trained
     dataset = open_split(data, run / "split.json")
     scores = score(keras_segmenter(load_keras(run / "model.keras"), dataset.classes), dataset.parts["val"])
-    said = json.loads((run / "run.json").read_text())["scores"]["val_dice"]
-    assert scores.mean_dice == pytest.approx(said, abs=0.05)  # said at 64x64, scored at the photo's 96x72
+    recorded = json.loads((run / "run.json").read_text())["scores"]["val_dice"]
+    assert scores.mean_dice == pytest.approx(recorded, abs=0.05)  # recorded at 64x64, scored at 96x72
     assert scores.mean_dice > 0.85
     assert scores.classes == ("background", "red", "green", "blue")
 
@@ -42,7 +42,7 @@ def test_scores_of_known_counts() -> None:
     empty = photo("empty", [[100, 0], [0, 0]], [np.nan, np.nan], 0.0)
     scores = Scores(("background", "cat"), (good, poor, empty))
     assert scores.mean_dice == pytest.approx(2 * 55 / (60 + 65))
-    assert scores.mean_photo_dice == pytest.approx((1.0 + 2 * 5 / (10 + 15)) / 2)  # nothing to find in `empty`
+    assert scores.mean_photo_dice == pytest.approx((1.0 + 2 * 5 / (10 + 15)) / 2)  # `empty` has no Dice
     assert scores.mean_boundary == pytest.approx(0.75)
     assert scores.at_least(0.2).photos == (good,)
     assert scores.summary()["photos"] == 3
@@ -64,23 +64,23 @@ def test_the_command_writes_figures_and_pictures(trained: Trained, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["nobody.keras", "--data", "DATA", "--split", "SPLIT"], "nobody.keras: no such file"),
         (["MODEL", "--data", "nowhere"], "nowhere"),
         (["MODEL", "--data", "DATA", "--split", "nothing.json"], "nothing.json: no such file"),
     ],
 )
-def test_missing_files_are_reported_in_one_line(trained: Trained, arguments: list[str], says: str) -> None:
+def test_missing_files_are_reported_in_one_line(trained: Trained, arguments: list[str], message: str) -> None:
     data, run = trained
     names = {"DATA": str(data), "MODEL": str(run / "model.keras"), "SPLIT": str(run / "split.json")}
     done = CliRunner().invoke(app, [names.get(argument, argument) for argument in arguments])
     assert done.exit_code == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_model_of_other_classes_is_refused(trained: Trained) -> None:
+def test_a_model_with_other_classes_is_refused(trained: Trained) -> None:
     _, run = trained
     with pytest.raises(ModelError, match="4 classes, the data 2"):
         keras_segmenter(load_keras(run / "model.keras"), ("background", "cat"))

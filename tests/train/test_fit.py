@@ -1,4 +1,4 @@
-"""A training leaves a whole run behind, refuses what can't be, and survives being killed."""
+"""A training writes a complete run, refuses invalid options, and survives being killed."""
 
 import csv
 import dataclasses
@@ -69,8 +69,8 @@ def read_log(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def killed_in_the_middle(process: subprocess.Popen[str], out: Path) -> str:
-    """Kills as nothing can catch it, at a random moment after the first epochs; says when."""
+def kill_midway(process: subprocess.Popen[str], out: Path) -> str:
+    """Sends SIGKILL at a random moment after the first epochs; returns when."""
     until = time.monotonic() + 600
     while len(read_log(out)) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
@@ -94,19 +94,19 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """The same training twice: left alone, in this process, and in processes of its own, killed and resumed."""
+    """The same training twice: uninterrupted in this process, and killed and resumed in others."""
     folder = tmp_path_factory.mktemp("runs")
     data, whole, resumed = make_class(folder / "data"), folder / "whole", folder / "resumed"
     interrupted = start(data, resumed)
-    killed = killed_in_the_middle(interrupted, resumed)
-    assert interrupted.returncode < 0, "it was over before it was killed"
+    killed = kill_midway(interrupted, resumed)
+    assert interrupted.returncode < 0, "it finished before it was killed"
     assert 2 <= len(read_log(resumed)) < EPOCHS, killed
-    goes_on = start(data, resumed, "--resume")
-    left_alone = CliRunner().invoke(app, arguments(data, whole))
-    assert left_alone.exit_code == 0, left_alone.output
-    _, errors = goes_on.communicate(timeout=900)
-    assert goes_on.returncode == 0, errors
-    return Runs(data, whole, resumed, left_alone.stdout, left_alone.stderr, errors, killed)
+    continued = start(data, resumed, "--resume")
+    uninterrupted = CliRunner().invoke(app, arguments(data, whole))
+    assert uninterrupted.exit_code == 0, uninterrupted.output
+    _, errors = continued.communicate(timeout=900)
+    assert continued.returncode == 0, errors
+    return Runs(data, whole, resumed, uninterrupted.stdout, uninterrupted.stderr, errors, killed)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Runs the command in this process; gives its exit code and what it wrote to stderr."""
-    # TensorFlow takes these before its first operation only, which an earlier test has run.
+    """Runs the command in this process; returns its exit code and stderr."""
+    # TensorFlow accepts these only before its first operation, which an earlier test has run.
     for name in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
         monkeypatch.setattr(tf.config.threading, name, lambda threads: None)
 
@@ -128,9 +128,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable:
     return run
 
 
-def in_one_line(said: str) -> str:
+def in_one_line(message: str) -> str:
     """Without the frame and the line breaks of typer's messages."""
-    return " ".join(said.replace("│", " ").split())
+    return " ".join(message.replace("│", " ").split())
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -157,13 +157,13 @@ def test_a_killed_training_resumes_to_the_same_result(runs: Runs) -> None:
     best = [
         keras.saving.load_model(out / "model.keras", compile=False).get_weights() for out in (runs.whole, runs.resumed)
     ]
-    for one, two in zip(*best, strict=True):
-        np.testing.assert_array_equal(one, two, err_msg=runs.killed)
+    for expected, actual in zip(*best, strict=True):
+        np.testing.assert_array_equal(expected, actual, err_msg=runs.killed)
     scores = [json.loads((out / "run.json").read_text())["scores"] for out in (runs.whole, runs.resumed)]
     assert scores[0] == scores[1]
 
 
-def test_a_resumed_log_is_written_as_any_other(runs: Runs) -> None:
+def test_a_resumed_log_has_the_same_epochs(runs: Runs) -> None:
     epochs = [[row["epoch"] for row in read_log(out)] for out in (runs.whole, runs.resumed)]
     assert epochs[0] == epochs[1]
 
@@ -208,7 +208,7 @@ def test_the_run_folder(runs: Runs) -> None:
 def test_the_kept_model_has_the_recorded_score(runs: Runs) -> None:
     model = keras.saving.load_model(runs.whole / "model.keras", compile=False)
     with zipfile.ZipFile(runs.whole / "model.keras") as archive, archive.open("model.weights.h5") as weights:
-        assert not any("optimizer" in name for name in h5py.File(weights))  # it would be three times the weights
+        assert not any("optimizer" in name for name in h5py.File(weights))  # it would triple the file
     assert model.input_shape == (None, 32, 32, 3)
     split = open_split(runs.data, runs.whole / "split.json")
     metric = DiceCoefficient(len(split.classes))
@@ -218,12 +218,12 @@ def test_the_kept_model_has_the_recorded_score(runs: Runs) -> None:
     assert float(metric.result()) == pytest.approx(run["scores"]["val_dice"], abs=0.005)
 
 
-def test_it_learns(runs: Runs) -> None:
+def test_the_loss_falls(runs: Runs) -> None:
     log = read_log(runs.whole)
     assert float(log[-1]["loss"]) < 0.95 * float(log[0]["loss"])
 
 
-def test_it_prints_a_line_an_epoch(runs: Runs) -> None:
+def test_it_prints_a_line_per_epoch(runs: Runs) -> None:
     lines, hint = runs.output.splitlines(), would_go_on(runs.whole)
     assert lines[0].startswith("red, green, blue: 17 train, 3 val, 4 test photos; recipe default")
     assert [line.split()[1] for line in lines if line.startswith("epoch ")] == [
@@ -271,35 +271,35 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--loss", "nonsense", "loss is one of mse, cross_entropy, focal, tversky"),
-        ("--optimizer", "sgd", "optimizer is adam or adamw, got 'sgd'"),
-        ("--schedule", "linear", "schedule is constant or cosine, got 'linear'"),
-        ("--decoder", "sum", "decoder is 'concatenate' or 'add', got 'sum'"),
-        ("--class-weights", "1,2", "class weights are 4 numbers"),
+        ("--loss", "nonsense", "loss must be one of mse, cross_entropy, focal, tversky"),
+        ("--optimizer", "sgd", "optimizer must be adam or adamw, got 'sgd'"),
+        ("--schedule", "linear", "schedule must be constant or cosine, got 'linear'"),
+        ("--decoder", "sum", "decoder must be 'concatenate' or 'add', got 'sum'"),
+        ("--class-weights", "1,2", "class weights must be 4 numbers"),
         ("--size", "50", "input 50x50 does not fit 5 levels: both sides must be multiples of 32"),
         ("--initial", "/nowhere/model.keras", "/nowhere/model.keras: no such file"),
         ("--group", "(", "is not a regular expression"),
-        ("--recipe", "nonsense", "--recipe is one of default, pretrained, full, original, person, got 'nonsense'"),
+        ("--recipe", "nonsense", "--recipe must be one of default, pretrained, full, original, person, got 'nonsense'"),
         ("--ema", "2", "ema"),
-        ("--tversky-alpha", "-1", "tversky_alpha is at least 0, got -1.0"),
-        ("--holdout", "0.5", "--holdout is above 0 and below 0.5, got 0.5"),
+        ("--tversky-alpha", "-1", "tversky_alpha must be at least 0, got -1.0"),
+        ("--holdout", "0.5", "--holdout must be above 0 and below 0.5, got 0.5"),
         ("--threads", "-1", "Invalid value for '--threads': Input should be greater"),
         ("--classes", "", "--classes: "),
         ("--size", "abc", "Invalid value for '--size': Input should be a valid integer"),
-        ("--widths", "a,b", "Invalid value for '--widths': numbers as in 8,16,32 were expected, got 'a,b'"),
+        ("--widths", "a,b", "Invalid value for '--widths': must be numbers as in 8,16,32, got 'a,b'"),
         ("--learning-rate", "fast", "Invalid value for '--learning-rate': Input should be a valid number"),
     ],
 )
 def test_invalid_values_are_refused(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str, message: str
 ) -> None:
-    code, said = command("--data", data, "--out", tmp_path / "run", option, value)
+    code, message = command("--data", data, "--out", tmp_path / "run", option, value)
     assert code == (1 if option in ("--initial", "--group", "--classes") else 2)
-    assert message in in_one_line(said)
-    assert "Traceback" not in said
-    if "Usage:" not in said:
-        assert said.startswith("error: ")
-        assert len(said.splitlines()) == 1
+    assert message in in_one_line(message)
+    assert "Traceback" not in message
+    if "Usage:" not in message:
+        assert message.startswith("error: ")
+        assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -316,32 +316,32 @@ def test_an_invalid_value_is_refused_by_name(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str
 ) -> None:
     out = tmp_path / "run"
-    code, said = command("--data", data, "--out", out, *TINY, "--epochs", 1, option, value)
+    code, message = command("--data", data, "--out", out, *TINY, "--epochs", 1, option, value)
     assert code == 2
-    assert option.strip("-").replace("-", "_") in in_one_line(said).replace("-", "_")
-    assert "<lambda>" not in said
+    assert option.strip("-").replace("-", "_") in in_one_line(message).replace("-", "_")
+    assert "<lambda>" not in message
 
 
-def test_a_refused_recipe_leaves_no_run_behind(data: Path, tmp_path: Path, command: Callable) -> None:
+def test_a_refused_recipe_writes_no_run(data: Path, tmp_path: Path, command: Callable) -> None:
     code, _ = command("--data", data, "--out", tmp_path / "run", "--loss", "nonsense")
     assert code == 2
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_folder_is_one_line(tmp_path: Path, command: Callable) -> None:
-    code, said = command("--data", tmp_path / "none", "--out", tmp_path / "run")
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert said.startswith(f"error: {tmp_path / 'none'}: a data folder holds images/ and masks/")
+def test_a_missing_folder_gives_one_line(tmp_path: Path, command: Callable) -> None:
+    code, message = command("--data", tmp_path / "none", "--out", tmp_path / "run")
+    assert (code, len(message.splitlines())) == (1, 1)
+    assert message.startswith(f"error: {tmp_path / 'none'}: a data folder holds images/ and masks/")
 
 
-def test_a_photo_that_is_cut_short_is_named_in_one_line(data: Path, tmp_path: Path, command: Callable) -> None:
+def test_a_truncated_photo_is_reported_in_one_line(data: Path, tmp_path: Path, command: Callable) -> None:
     copy = Path(shutil.copytree(data, tmp_path / "data"))
     photo = copy / "images/photo_000.jpg"
     photo.write_bytes(photo.read_bytes()[:-400])
-    code, said = command("--data", copy, "--out", tmp_path / "run", *TINY, "--epochs", 1)
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert said.startswith("error: ")
-    assert "photo_000.jpg is cut short" in said
+    code, message = command("--data", copy, "--out", tmp_path / "run", *TINY, "--epochs", 1)
+    assert (code, len(message.splitlines())) == (1, 1)
+    assert message.startswith("error: ")
+    assert "photo_000.jpg is cut short" in message
 
 
 def test_the_original_recipe() -> None:
@@ -371,7 +371,7 @@ EPOCH = {"loss": 1.0, "dice": 0.0, "val_loss": 1.0, "val_dice": 0.0}
 
 
 def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Checkpoint]:
-    """A model as a process of its own has it, and its checkpoint; an epoch is one step."""
+    """A model as in a new process, and its checkpoint; an epoch is one step."""
     keras.utils.set_random_seed(0)
     dice = DiceCoefficient(len(dataset.classes))
     model = build(recipe, len(dataset.classes))
@@ -381,7 +381,7 @@ def built(dataset: Dataset, recipe: Recipe, out: Path) -> tuple[keras.Model, Che
     return model, checkpoint
 
 
-def test_quick_epochs_are_saved_now_and_then_and_the_best_is_kept(
+def test_short_epochs_are_saved_occasionally_and_the_best_is_kept(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, dataset, now = RECIPES["default"]().replace(size=32, widths=(8,)), open_dataset(data), [0.0]
@@ -389,19 +389,19 @@ def test_quick_epochs_are_saved_now_and_then_and_the_best_is_kept(
     model, checkpoint = built(dataset, recipe, tmp_path)
     checkpoint.set_params({"epochs": 5})
     logits = model.get_layer("logits")
-    done = []
+    saved = []
     for epoch, (seconds, val_dice) in enumerate([(0, 0.1), (5, 0.5), (10, 0.3), (21, 0.4), (22, 0.2)]):
         now[0] = float(seconds)
         logits.bias.assign([float(epoch)] * 4)
-        for variable in model.optimizer.variables:  # the averages follow at once
+        for variable in model.optimizer.variables:  # set the averages too
             if "average" in variable.path and variable.shape == (4,):
                 variable.assign([float(epoch)] * 4)
         checkpoint.on_epoch_end(epoch, {**EPOCH, "val_dice": val_dice})
         with h5py.File(tmp_path / "last.weights.h5") as file:
             kept = keras.saving.load_model(tmp_path / "model.keras", compile=False).get_layer("logits").bias.numpy()[0]
-            done.append((int(file.attrs["epochs"]), float(kept)))
-    assert [epochs for epochs, _ in done] == [1, 1, 1, 4, 5]
-    assert [kept for _, kept in done] == [0, 0, 0, 1, 1]
+            saved.append((int(file.attrs["epochs"]), float(kept)))
+    assert [epochs for epochs, _ in saved] == [1, 1, 1, 4, 5]
+    assert [kept for _, kept in saved] == [0, 0, 0, 1, 1]
     assert len(read_log(tmp_path)) == 5
 
 
@@ -416,7 +416,7 @@ def mixed_precision() -> Iterator[None]:
 def test_a_training_under_mixed_precision_resumes_exactly(data: Path, tmp_path: Path) -> None:
     recipe, dataset = RECIPES["default"]().replace(size=32, widths=(8,), ema=0.9), open_dataset(data)
     (model, checkpoint), (resumed, continued) = (built(dataset, recipe, tmp_path) for _ in range(2))
-    model.optimizer.dynamic_scale.assign(1e30)  # so the step overflows: it is not counted, and the scale is halved
+    model.optimizer.dynamic_scale.assign(1e30)  # the step overflows: it isn't counted, and the scale is halved
     model.train_on_batch(np.ones((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.uint8))
     assert model.optimizer.iterations.numpy() == 0
     checkpoint.on_epoch_end(0, EPOCH)
@@ -424,8 +424,8 @@ def test_a_training_under_mixed_precision_resumes_exactly(data: Path, tmp_path: 
         warnings.simplefilter("error")  # "Skipping variable loading for optimizer"
         assert continued.restore(resumed) == 1
     assert resumed.optimizer.dynamic_scale.numpy() == np.float32(5e29)
-    for one, two in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    for expected, actual in zip(model.optimizer.variables, resumed.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(expected.numpy(), actual.numpy())
 
 
 @pytest.mark.usefixtures("mixed_precision")
@@ -436,31 +436,31 @@ def test_a_model_trained_under_mixed_precision_is_kept_in_float32(data: Path, tm
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert "mixed_float16" in {layer.dtype_policy.name for layer in model.layers[1:]}
     assert {layer.dtype_policy.name for layer in kept.layers[1:]} == {"float32"}  # the input computes nothing
-    for one, two in zip(model.get_weights(), kept.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for expected, actual in zip(model.get_weights(), kept.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, actual)
 
 
-def test_the_recipe_s_values_reach_the_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, given = open_dataset(data), []
+def test_the_recipes_values_reach_the_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, calls = open_dataset(data), []
     for name in ("focal", "tversky", "cross_entropy_dice"):
-        made = LOSSES[name]
+        loss = LOSSES[name]
 
-        def noting(*arguments: Any, made: Callable = made, **options: float) -> Any:
-            given.append(options)
-            return made(*arguments, **options)
+        def recording(*arguments: Any, loss: Callable = loss, **options: float) -> Any:
+            calls.append(options)
+            return loss(*arguments, **options)
 
-        monkeypatch.setitem(LOSSES, name, noting)
+        monkeypatch.setitem(LOSSES, name, recording)
         built(dataset, Recipe(size=32, widths=(8,), loss=name, focal_gamma=1.5, edge_weight=2), tmp_path)
-    assert given == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {"edge_weight": 2}]
+    assert calls == [{"gamma": 1.5}, {"alpha": 0.3, "beta": 0.7}, {"edge_weight": 2}]
 
 
-def test_an_input_that_is_not_square(data: Path, tmp_path: Path, command: Callable) -> None:
+def test_a_rectangular_input(data: Path, tmp_path: Path, command: Callable) -> None:
     assert command("--data", data, "--out", tmp_path / "run", *TINY, "--height", 16, "--epochs", 1)[0] == 0
     model = tmp_path / "run" / "model.keras"
     assert keras.saving.load_model(model).input_shape == (None, 16, 32, 3)
     further = ("--data", data, "--out", tmp_path / "further", "--network", model, "--epochs", 1)
-    code, said = command(*further, "--widths", "4,8")
-    assert (code, "leave out --widths." in said) == (2, True)
+    code, message = command(*further, "--widths", "4,8")
+    assert (code, "leave out --widths." in message) == (2, True)
     assert command(*further, "--size", 48, "--height", 32, "--learning-rate", 1e-9)[0] == 0
     assert keras.saving.load_model(tmp_path / "further" / "model.keras").input_shape == (None, 32, 48, 3)
 
@@ -471,7 +471,7 @@ def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["recipe.json", "model.keras", "log.csv", "run.json", "last.weights.h5"])
-def test_any_file_of_a_run_is_replaced_only_by_force(data: Path, tmp_path: Path, name: str) -> None:
+def test_any_file_of_a_run_is_replaced_only_with_force(data: Path, tmp_path: Path, name: str) -> None:
     dataset = open_dataset(data)
     about: dict[str, Any] = {"recipe": {}, "initial": None}
     (tmp_path / name).write_text("somebody's")
@@ -489,19 +489,19 @@ def test_any_file_of_a_run_is_replaced_only_by_force(data: Path, tmp_path: Path,
         prepare_run(tmp_path, dataset, {**about, "initial": "another"}, resume=True, force=False)
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_says_how_to_continue(
     data: Path, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: dict[str, Any] = {}
+    passed: dict[str, Any] = {}
 
     def interrupted(*arguments: object, **options: object) -> None:
-        given.update(options)
+        passed.update(options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit_script, "fit", interrupted)
-    said = "interrupted; the same line with --resume continues"
-    assert command("--data", data, "--out", tmp_path / "run", "--no-xla") == (130, said)
-    assert given["xla"] is False
+    expected = "interrupted; run the same command with --resume to continue"
+    assert command("--data", data, "--out", tmp_path / "run", "--no-xla") == (130, expected)
+    assert passed["xla"] is False
 
 
 def test_dropout_resumes_exactly(data: Path, tmp_path: Path) -> None:
@@ -517,7 +517,7 @@ def test_dropout_resumes_exactly(data: Path, tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_a_training_that_diverges_says_so(data: Path, tmp_path: Path, command: Callable) -> None:
-    code, said = command("--data", data, "--out", tmp_path / "run", *TINY, "--epochs", 2, "--learning-rate", 1e38)
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert "diverged" in said
+def test_a_diverging_training_is_reported(data: Path, tmp_path: Path, command: Callable) -> None:
+    code, message = command("--data", data, "--out", tmp_path / "run", *TINY, "--epochs", 2, "--learning-rate", 1e38)
+    assert (code, len(message.splitlines())) == (1, 1)
+    assert "diverged" in message

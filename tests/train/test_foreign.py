@@ -1,4 +1,4 @@
-"""Keras models from elsewhere are brought into the project's form, or refused with what to do."""
+"""Keras models from elsewhere are converted to the project's form, or refused with advice."""
 
 import json
 import zipfile
@@ -11,11 +11,11 @@ from keras import layers
 
 from seg_edge.errors import ModelError
 from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
-from train.foreign.input_scale import BYTES, UNIT, WAYS, InputScale, split_front, stated_by, with_input
+from train.foreign.input_scale import BYTES, SCALES, UNIT, InputScale, split_front, stated_by, with_input
 from train.foreign.reading import read_keras
 
 SHAPE = (8, 8, 3)
-AFTER = {  # what may follow a softmax without changing which class is the most likely
+AFTER = {  # may follow a softmax without changing the most likely class
     "before a crop": lambda x: layers.Cropping2D(1)(x),
     "before a slice": lambda x: x[:, 1:-1, 1:-1],
     "before a layer of another name": lambda x: layers.Activation("linear", name="mask")(x),
@@ -41,7 +41,7 @@ def picture(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 
 @pytest.mark.parametrize("last", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("where", ["in the convolution", "a layer", *AFTER])
-def test_what_makes_probabilities_is_cut_off(last: str, where: str) -> None:
+def test_a_final_softmax_or_sigmoid_is_removed(last: str, where: str) -> None:
     def build(image: keras.KerasTensor) -> keras.KerasTensor:
         x = small(image, 3, last if where == "in the convolution" else None)
         if where != "in the convolution":
@@ -51,11 +51,11 @@ def test_what_makes_probabilities_is_cut_off(last: str, where: str) -> None:
     model = model_of(build)
     logits, cut = without_last_activation(flatten(model, None, "m"))
     assert cut == last
-    made = keras.ops.softmax(logits(picture())) if last == "softmax" else keras.ops.sigmoid(logits(picture()))
-    np.testing.assert_allclose(made, model(picture()), atol=1e-5)
+    activation = keras.ops.softmax if last == "softmax" else keras.ops.sigmoid
+    np.testing.assert_allclose(activation(logits(picture())), model(picture()), atol=1e-5)
 
 
-def test_the_answer_for_the_middle_gets_a_margin_of_background() -> None:
+def test_a_score_map_of_the_middle_gets_a_margin_of_background() -> None:
     unpadded = model_of(lambda image: layers.Conv2D(3, 3)(layers.Conv2D(4, 2)(image)))
     framed = with_margin(unpadded)
     assert framed is not None
@@ -66,13 +66,13 @@ def test_the_answer_for_the_middle_gets_a_margin_of_background() -> None:
     assert not whole.any()
 
 
-def test_the_answer_for_the_whole_picture_gets_no_margin() -> None:
+def test_a_score_map_of_the_whole_picture_gets_no_margin() -> None:
     assert with_margin(model_of(small)) is None
     assert with_margin(model_of(lambda image: layers.MaxPooling2D()(small(image)))) is None
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_sigmoids_get_a_background(channels: int) -> None:
+def test_sigmoid_channels_get_a_background(channels: int) -> None:
     model = model_of(lambda image: small(image, channels, "sigmoid"))
     logits, _ = without_last_activation(flatten(model, None, "m"))
     whole = np.asarray(with_background(logits)(picture()))
@@ -81,7 +81,7 @@ def test_sigmoids_get_a_background(channels: int) -> None:
     assert logits.output_shape[-1] == channels
 
 
-def test_one_channel_of_probabilities_is_split_at_a_half() -> None:
+def test_one_channel_of_probabilities_is_thresholded_at_a_half() -> None:
     model = model_of(lambda image: 1 / (1 + keras.ops.exp(-small(image, 1))))
     probability = np.asarray(model(picture()))[..., 0]
     assert (probability > 0.5).any()
@@ -90,7 +90,7 @@ def test_one_channel_of_probabilities_is_split_at_a_half() -> None:
     np.testing.assert_array_equal(whole.argmax(-1) == 1, probability > 0.5)
 
 
-def test_a_model_within_the_model_is_taken_apart() -> None:
+def test_a_nested_model_is_flattened() -> None:
     inner = model_of(small)
     outer = model_of(lambda image: layers.Conv2D(3, 1, name="conv2d")(inner(layers.Rescaling(1 / 255)(image))))
     flat = flatten(outer, None, "m")
@@ -99,7 +99,7 @@ def test_a_model_within_the_model_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("front", "said"),
+    ("front", "stated"),
     [
         (lambda x: layers.Rescaling(1 / 255)(x), BYTES),
         (lambda x: layers.Rescaling(1 / 127.5, offset=-1)(x), BYTES),
@@ -109,26 +109,26 @@ def test_a_model_within_the_model_is_taken_apart() -> None:
         (lambda x: x, None),
     ],
 )
-def test_what_the_first_layers_say_is_found_and_done_by_one_convolution(front: object, said: InputScale | None) -> None:
+def test_scaling_layers_are_replaced_by_one_convolution(front: object, stated: InputScale | None) -> None:
     model = model_of(lambda image: small(front(image)))  # type: ignore[operator]
     rest, matrix, offset = split_front(flatten(model, None, "m"))
-    assert stated_by(matrix) is said
-    assert [type(one).__name__ for one in rest.operations] == ["InputLayer", "Conv2D", "Conv2D"]
-    scale = said or UNIT
+    assert stated_by(matrix) is stated
+    assert [type(operation).__name__ for operation in rest.operations] == ["InputLayer", "Conv2D", "Conv2D"]
+    scale = stated or UNIT
     ours = with_input(rest, (matrix, offset), scale)
     np.testing.assert_allclose(ours(picture()), model(picture() * scale.matrix[0, 0]), atol=1e-4)
 
 
-def test_turned_colours_of_keras_applications_are_followed() -> None:
+def test_bgr_of_keras_applications_is_recognised() -> None:
     model = model_of(lambda image: small(keras.applications.resnet50.preprocess_input(image)))
     rest, matrix, offset = split_front(flatten(model, None, "m"))
     np.testing.assert_allclose(matrix, np.eye(3)[::-1])
     ours = with_input(rest, (matrix, offset), BYTES)
     np.testing.assert_allclose(ours(picture()), model(picture() * 255), rtol=1e-4, atol=1e-2)
-    assert [way.name for way in WAYS][:3] == ["0..1", "0..255", "-1..1"]
+    assert [scale.name for scale in SCALES][:3] == ["0..1", "0..255", "-1..1"]
 
 
-def test_a_grey_model_sees_the_photo_s_luma() -> None:
+def test_a_greyscale_model_gets_the_photos_luma() -> None:
     model = model_of(small, (8, 8, 1))
     rest, matrix, offset = split_front(flatten(model, None, "m"))
     ours = with_input(rest, (matrix, offset), UNIT)
@@ -136,7 +136,7 @@ def test_a_grey_model_sees_the_photo_s_luma() -> None:
     np.testing.assert_allclose(ours(picture()), model(luma), atol=1e-5)
 
 
-def test_an_open_size_is_asked_for_and_then_fixed() -> None:
+def test_a_dynamic_input_size_must_be_given() -> None:
     model = model_of(small, (None, None, 3))
     with pytest.raises(ModelError, match="--input-size"):
         flatten(model, None, "m")
@@ -153,12 +153,12 @@ def test_an_open_size_is_asked_for_and_then_fixed() -> None:
         (lambda x: layers.Flatten()(small(x)), r"a score map \(height, width, classes\) was expected"),
     ],
 )
-def test_other_graphs_are_refused(build: object, message: str) -> None:
+def test_unsupported_graphs_are_refused(build: object, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         flatten(model_of(build), None, "m")
 
 
-def test_unreadable_files_are_refused_by_their_content(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_with_the_reason(tmp_path: Path) -> None:
     model_of(lambda x: small(layers.Lambda(lambda t: t * 2, name="doubled")(x))).save(tmp_path / "lambda.keras")
     with pytest.raises(ModelError, match="'doubled' is a Lambda"):
         read_keras(tmp_path / "lambda.keras")
@@ -191,10 +191,10 @@ def test_unreadable_files_are_refused_by_their_content(tmp_path: Path) -> None:
 
 @keras.saving.register_keras_serializable("me")
 class WithTrainStep(keras.Model):
-    """As written to change how a functional model is trained."""
+    """A custom class as used to change the training step of a functional model."""
 
 
-def test_a_functional_model_of_an_own_class_is_read_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_functional_model_of_a_custom_class_is_read_as_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = model_of(small)
     WithTrainStep(plain.inputs, plain.outputs).save(tmp_path / "own.keras")
     monkeypatch.delitem(keras.saving.get_custom_objects(), "me>WithTrainStep")
@@ -203,7 +203,7 @@ def test_a_functional_model_of_an_own_class_is_read_without_it(tmp_path: Path, m
     np.testing.assert_allclose(read(picture()), plain(picture()), atol=1e-6)
 
 
-def test_a_model_of_16_bits_is_taken_to_32() -> None:
+def test_a_16_bit_model_is_converted_to_32_bits() -> None:
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         half = model_of(small)

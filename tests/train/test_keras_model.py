@@ -14,7 +14,7 @@ from train.keras_model import at_size
 from train.unet import unet
 
 
-def test_another_size_has_the_same_weights() -> None:
+def test_resizing_keeps_the_weights() -> None:
     model = unet((32, 32), 3, (4, 6, 8), stem_stride=2)
     larger = at_size(model, (64, 40))
     assert larger.input_shape == (None, 40, 64, 3)
@@ -25,15 +25,15 @@ def test_another_size_has_the_same_weights() -> None:
         at_size(model, (36, 64))
 
 
-def test_a_gate_s_average_is_of_any_size() -> None:
+def test_global_averages_work_at_any_size() -> None:
     image = keras.Input((32, 32, 3), name="image")
     x = layers.Conv2D(4, 3, strides=4, padding="same")(image)
     x = layers.Multiply()([x, layers.Conv2D(4, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))])
     assert at_size(keras.Model(image, x), (64, 40)).output_shape == (None, 10, 16, 4)
 
 
-def test_what_works_at_one_size_alone_is_refused() -> None:
+def test_a_model_of_fixed_size_is_refused() -> None:
     image = keras.Input((32, 32, 3), name="image")
     x = layers.Reshape((32, 32, 2))(layers.Dense(32 * 32 * 2)(layers.Flatten()(image)))
-    with pytest.raises(ModelError, match="at 32x32 alone, not at 64x64"):
+    with pytest.raises(ModelError, match="only at 32x32, not at 64x64"):
         at_size(keras.Model(image, x), (64, 64))

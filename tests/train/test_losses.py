@@ -1,4 +1,4 @@
-"""Losses and the metric against values worked out by hand, and against seg_edge's own."""
+"""Losses and the metric against values computed by hand, and against seg_edge's metrics."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def random_batch(classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return labels, random.normal(size=(2, 8, 6, classes)).astype(np.float32)
 
 
-# Of each pixel the probabilities (1/4, 3/4); targets (1, 0) and (0, 1).
+# Each pixel has the probabilities (1/4, 3/4); the targets are (1, 0) and (0, 1).
 MSE = ((9 + 9) / 16 / 2 + (1 + 1) / 16 / 2) / 2
 CE = (math.log(4) + math.log(4 / 3)) / 2
 FOCAL = ((3 / 4) ** 2 * math.log(4) + (1 / 4) ** 2 * math.log(4 / 3)) / 2
@@ -47,13 +47,13 @@ DICE = ((1 - 1.25 / 1.75) + (1 - 1.75 / 2.25)) / 2
         ("cross_entropy_dice", CE + DICE),
     ],
 )
-def test_values_by_hand(name: str, expected: float) -> None:
+def test_losses_match_values_by_hand(name: str, expected: float) -> None:
     assert value(name, LABELS, LOGITS) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("column", "weight"), [(2, 1), (6, 2), (7, 4), (8, 4), (9, 2)])
-def test_an_outline_counts_more(column: int, weight: float) -> None:
-    """Columns 0 to 7 are background; a picture of a quarter of the size says 0.375 of columns 7 and 8, 0.125 of 6."""
+def test_edge_pixels_weigh_more(column: int, weight: float) -> None:
+    """Columns 0 to 7 are background; a quarter of the size puts columns 7 and 8 off by 0.375, column 6 by 0.125."""
     labels = np.zeros((1, 16, 16), np.uint8)
     labels[..., 8:] = 1
     logits = 40 * np.eye(2, dtype=np.float32)[labels]
@@ -65,8 +65,8 @@ def test_an_outline_counts_more(column: int, weight: float) -> None:
 def test_tversky_weighs_false_positives_and_negatives() -> None:
     loss = tversky(2, alpha=0.3, beta=0.7, smooth=0.0)(tf.constant(LABELS), tf.constant(LOGITS))
     background = 1 - 0.25 / (0.25 + 0.3 * 0.25 + 0.7 * 0.75)
-    one = 1 - 0.75 / (0.75 + 0.3 * 0.75 + 0.7 * 0.25)
-    assert float(loss) == pytest.approx((background + one) / 2, rel=1e-5)
+    foreground = 1 - 0.75 / (0.75 + 0.3 * 0.75 + 0.7 * 0.25)
+    assert float(loss) == pytest.approx((background + foreground) / 2, rel=1e-5)
 
 
 def test_focal_without_gamma_is_cross_entropy() -> None:
@@ -78,10 +78,10 @@ def test_focal_without_gamma_is_cross_entropy() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_class_weights(name: str) -> None:
     only_background = value(name, LABELS, LOGITS, weights=(2, 0))
-    only_one = value(name, LABELS, LOGITS, weights=(0, 5))
+    only_foreground = value(name, LABELS, LOGITS, weights=(0, 5))
     mixed = value(name, LABELS, LOGITS, weights=(1, 3))
-    assert only_background > only_one  # the background pixel is the one that is wrong
-    assert mixed == pytest.approx(0.25 * only_background + 0.75 * only_one, rel=1e-5)
+    assert only_background > only_foreground  # only the background pixel is wrong
+    assert mixed == pytest.approx(0.25 * only_background + 0.75 * only_foreground, rel=1e-5)
     equal = value(name, LABELS, LOGITS)
     assert value(name, LABELS, LOGITS, weights=(7, 7)) == pytest.approx(equal, rel=1e-5)
 
@@ -89,12 +89,12 @@ def test_class_weights(name: str) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0), (1.0, -1.0), (0.0, 0.0), ()])
 def test_invalid_weights_are_refused(name: str, weights: tuple[float, ...]) -> None:
-    with pytest.raises(UsageError, match="class weights are 2 numbers, none negative"):
+    with pytest.raises(UsageError, match="class weights must be 2 numbers, none negative"):
         LOSSES[name](2, weights)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_pixels_of_255_change_neither_loss_nor_gradient(name: str) -> None:
+def test_ignored_pixels_change_neither_loss_nor_gradient(name: str) -> None:
     labels, logits = random_batch()
     labels[:, 5:] = 255
     loss = LOSSES[name](3, (1, 2, 3))
@@ -104,21 +104,21 @@ def test_pixels_of_255_change_neither_loss_nor_gradient(name: str) -> None:
     gradient = tape.gradient(whole, scores).numpy()
     assert (gradient[:, 5:] == 0).all()
     assert (gradient[:, :5] != 0).any()
-    other = logits.copy()
-    other[:, 5:] *= -20
-    assert float(loss(tf.constant(labels), tf.constant(other))) == float(whole)
+    changed = logits.copy()
+    changed[:, 5:] *= -20
+    assert float(loss(tf.constant(labels), tf.constant(changed))) == float(whole)
     kept = loss(tf.constant(labels[:, :5]), tf.constant(logits[:, :5]))
     assert float(whole) == pytest.approx(float(kept), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_nothing_that_counts_costs_nothing(name: str) -> None:
+def test_photos_of_ignored_pixels_cost_nothing(name: str) -> None:
     _, logits = random_batch()
     assert value(name, np.full((2, 8, 6), 255, np.uint8), logits, 3) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much(name: str) -> None:
+def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_a_lot(name: str) -> None:
     labels, _ = random_batch()
     perfect = 40.0 * np.eye(3, dtype=np.float32)[labels]
     assert value(name, labels, perfect, 3) == pytest.approx(0, abs=1e-4)
@@ -143,7 +143,7 @@ def test_half_precision_logits_are_summed_in_float32() -> None:
     assert np.isfinite(value("tversky", labels, logits))
 
 
-def test_a_class_that_no_photo_holds_costs_nothing_unless_predicted() -> None:
+def test_an_absent_class_costs_nothing_unless_predicted() -> None:
     labels = np.zeros((1, 8, 8), np.uint8)
     background = np.zeros((1, 8, 8, 2), np.float32)
     background[..., 0] = 40
@@ -159,7 +159,7 @@ def dice(classes: int, *batches: tuple[np.ndarray, np.ndarray]) -> tuple[float, 
     return float(metric.result()), metric.per_class().numpy()
 
 
-def test_the_metric_is_seg_edge_s_own() -> None:
+def test_the_metric_matches_seg_edges() -> None:
     batches = [random_batch(4, seed) for seed in range(3)]
     for labels, _ in batches:
         labels[:, :2] = 255
@@ -179,7 +179,7 @@ def test_the_metric_takes_half_size_logits() -> None:
     assert dice(2, (labels, logits))[0] == 1.0
 
 
-def test_absent_classes_are_left_out_and_invented_ones_count_0() -> None:
+def test_absent_classes_are_left_out_and_false_ones_count_as_zero() -> None:
     labels = np.zeros((1, 4, 4), np.uint8)
     labels[0, :2] = 1
     right = 10.0 * np.eye(4, dtype=np.float32)[labels]
@@ -202,7 +202,7 @@ def test_the_metric_resets() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_soft_targets_that_are_sure_cost_what_labels_do(name: str) -> None:
+def test_one_hot_soft_targets_cost_the_same_as_labels(name: str) -> None:
     labels, logits = random_batch()
     labels[0, :2] = metrics.IGNORE
     soft = np.eye(3, dtype=np.float32)[np.minimum(labels, 2)] * (labels != metrics.IGNORE)[..., np.newaxis]
@@ -213,7 +213,7 @@ def test_soft_targets_that_are_sure_cost_what_labels_do(name: str) -> None:
     assert np.array_equal(by_labels.per_class(), by_shares.per_class())
 
 
-def test_cross_entropy_is_least_where_soft_targets_and_probabilities_agree() -> None:
+def test_cross_entropy_is_least_when_probabilities_match_soft_targets() -> None:
     soft = np.array([[[[0.3, 0.7]]]], np.float32)
     costs = {
         share: value("cross_entropy", soft, np.log([[[[1 - share, share]]]]).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The optimizers step as Keras' own, but compute the schedule once a step."""
+"""The optimizers update like Keras' own, but compute the schedule once per step."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from train.optimizers import Adam, AdamW
 
 
 class Counting(keras.optimizers.schedules.LearningRateSchedule):
-    """A falling learning rate that counts how often it is computed."""
+    """A decaying learning rate that counts how often it is computed."""
 
     def __init__(self) -> None:
         self.computed = 0
@@ -24,7 +24,7 @@ class Counting(keras.optimizers.schedules.LearningRateSchedule):
 @pytest.mark.parametrize(
     ("ours", "keras_own"), [(Adam, keras.optimizers.Adam), (AdamW, keras.optimizers.AdamW)], ids=["adam", "adamw"]
 )
-def test_the_schedule_is_computed_once_a_step_and_the_weights_are_keras_own(ours: type, keras_own: type) -> None:
+def test_the_schedule_is_computed_once_per_step_and_weights_match_keras(ours: type, keras_own: type) -> None:
     results, schedules = [], []
     for optimizer_class in (ours, keras_own):
         schedule = Counting()

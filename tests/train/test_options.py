@@ -1,4 +1,4 @@
-"""Values on the command line."""
+"""Parsing of command-line values."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from train.options import comma_separated
         ("", ()),
     ],
 )
-def test_the_parts_of_a_list(text: str, expected: tuple[str, ...]) -> None:
+def test_comma_separated(text: str, expected: tuple[str, ...]) -> None:
     assert comma_separated(text) == expected
 
 

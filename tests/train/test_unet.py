@@ -1,4 +1,4 @@
-"""The U-Net family: sizes, parameters, and that every skip connection is one."""
+"""The U-Net family: sizes, parameters and skip connections."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_every_skip_is_used(decoder: str, stride: int) -> None:
     levels = len(WIDTHS)
     taps = [model.get_layer(f"down{level}_b_relu").output for level in range(levels)]
     values = keras.Model(model.input, taps)(np.random.default_rng(0).random((1, 16, 16, 3), np.float32))
-    # Cut at the taps, a level reaches the output by its skip alone: the pooling is in the other half.
+    # Cut at the taps, a level reaches the output only through its skip: the pooling is in the other half.
     decoding = keras.Model(taps, model.output)
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -72,6 +72,6 @@ def test_other_arguments_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize("values", [{"stem_stride": 0}, {"stem_stride": 3}, {"widths": ()}])
-def test_a_stem_or_widths_that_make_no_u_net_are_refused(values: dict[str, Any]) -> None:
+def test_an_invalid_stem_or_widths_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"stem_stride|widths"):
         unet((96, 96), 2, **{"widths": WIDTHS, **values})

@@ -1,1 +1,1 @@
-"""Keras models from elsewhere, brought into the form that the rest of the project works on."""
+"""Keras models from elsewhere, converted to the form that the rest of the project expects."""

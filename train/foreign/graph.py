@@ -1,4 +1,4 @@
-"""The graph of a Keras model made plain: one image in, one score map out, no model within the model, logits."""
+"""Normalises the graph of a Keras model: one image in, one score map of logits out, no nested models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import layers
 
 from seg_edge.errors import ModelError
 
-# Behind a softmax these move or repeat pixels, or blend neighbours; the most likely class is the same before and after.
+# After a softmax these move, repeat or blend pixels, and keep the most likely class.
 MOVING = (
     "Cropping2D",
     "UpSampling2D",
@@ -29,7 +29,7 @@ Change = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) -> keras.Model:
-    """The same function as one functional model of layers of its own, none of which is a model.
+    """The same function as one functional model without nested models.
 
     Args:
         model: Functional or sequential, with the weights to keep.
@@ -37,7 +37,7 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
         where: The file, for messages.
 
     Raises:
-        ModelError: It isn't one image in and one score map out, or its size is open and none is given, or doesn't fit.
+        ModelError: It isn't one image in and one score map out, or its size is missing or doesn't fit.
     """
     if isinstance(model, keras.Sequential) and model.built:
         model = model._functional
@@ -49,7 +49,7 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
     shape = _image_shape(model, where)
     _check_output(model, where)
     if size_wh is None and None in shape[:2]:
-        raise ModelError(f"{where}: its input has no fixed size; give the one it was trained at with --input-size.")
+        raise ModelError(f"{where}: its input has no fixed size; give its training size with --input-size.")
     height, width = (size_wh[1], size_wh[0]) if size_wh else shape[:2]
     image = keras.Input((height, width, shape[2]), name="image")
     try:
@@ -58,8 +58,8 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
         if size_wh is None:
             raise ModelError(f"{where}: its graph can't be rebuilt ({_first_line(error)}).") from error
         raise ModelError(
-            f"{where}: an input of {width}x{height} doesn't fit the model, which halves it several times; give the "
-            "size it was trained at with --input-size."
+            f"{where}: an input of {width}x{height} doesn't fit the model, which halves it several times; give its "
+            "training size with --input-size."
         ) from error
 
 
@@ -68,12 +68,12 @@ def _image_shape(model: keras.Model, where: object) -> tuple[Any, Any, int]:
         raise ModelError(f"{where}: it takes {len(model.inputs)} inputs; one image was expected.")
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
-        cure = (
+        advice = (
             ". Its channels come first; build it with data_format='channels_last', new.set_weights(old.get_weights()), "
             "and save that"
         )
-        first = cure if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise ModelError(f"{where}: it takes {shape}; an image (height, width, 3 or 1) was expected{first}.")
+        advice = advice if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise ModelError(f"{where}: it takes {shape}; an image (height, width, 3 or 1) was expected{advice}.")
     return shape[1], shape[2], int(shape[3])
 
 
@@ -86,13 +86,13 @@ def _check_output(model: keras.Model, where: object) -> None:
     tensor = model.outputs[0]
     if _is_score_map(tensor):
         return
-    gives = f"class numbers, {tensor.dtype}" if len(tensor.shape) == 4 else f"{tuple(tensor.shape)}"
+    output = f"class numbers, {tensor.dtype}" if len(tensor.shape) == 4 else f"{tuple(tensor.shape)}"
     while not _is_score_map(tensor) and _inputs_of(tensor):
         tensor = _source(tensor)
     last = tensor._keras_history.operation
     last_map = f"model.get_layer({last.name!r})" if isinstance(last, keras.Layer) else "the last layer that gives one"
     raise ModelError(
-        f"{where}: it gives {gives}; a score map (height, width, classes) was expected. Take off an argmax, "
+        f"{where}: it gives {output}; a score map (height, width, classes) was expected. Take off an argmax, "
         f"Flatten or Reshape at its end: keras.Model(model.input, {last_map}.output).save('model.keras')."
     )
 
@@ -102,11 +102,10 @@ def _is_score_map(tensor: Any) -> bool:
 
 
 class Copy:
-    """Calls every layer of a model anew on another input: copies with the same weights, an inner model's in its place.
+    """Copies the layers of a model, nested ones too, with their weights and calls them on another input.
 
     Args:
-        change: Is given each operation, its arguments and its options, and gives what takes the place of its output, or
-            None for the usual.
+        change: Takes each operation, its arguments and its options; returns a replacement for its output, or None.
     """
 
     def __init__(self, change: Change | None = None):
@@ -115,14 +114,14 @@ class Copy:
         self._names: set[str] = {"image"}
 
     def outputs(self, model: Any, inputs: Sequence[Any]) -> list[Any]:
-        """The model's outputs on these inputs, Keras tensors."""
+        """The model's outputs for these inputs, as Keras tensors."""
         graph = model._functional if isinstance(model, keras.Sequential) else model
         return list(keras.tree.flatten(graph._run_through_graph(list(inputs), call_fn=self._call)))
 
     def _call(self, operation: Any, *args: Any, **options: Any) -> Any:
         if isinstance(operation, keras.Model):
-            found = self.outputs(operation, keras.tree.flatten(args))
-            return found[0] if len(found) == 1 else found
+            outputs = self.outputs(operation, keras.tree.flatten(args))
+            return outputs[0] if len(outputs) == 1 else outputs
         changed = self.change(operation, args, options)
         if changed is not None:
             return changed
@@ -131,28 +130,28 @@ class Copy:
         options.pop("training", None)
         known = id(operation) in self._copies
         copy = self._copies[id(operation)] if known else self._copy_of(operation)
-        made = copy(*args, **options)
-        if not known:  # calling it made its weights
+        output = copy(*args, **options)
+        if not known:  # the call has built its weights
             self._copies[id(operation)] = copy
             copy.set_weights(operation.get_weights())
-        return made
+        return output
 
     def _copy_of(self, layer: keras.Layer) -> keras.Layer:
-        plain = _scope(layer.name)
-        name, number = plain, 1
+        base = _scope(layer.name)
+        name, number = base, 1
         while name in self._names:
-            name, number = f"{plain}_{number}", number + 1
+            name, number = f"{base}_{number}", number + 1
         self._names.add(name)
         return type(layer).from_config({**layer.get_config(), "name": name, **_full_precision(layer)})
 
 
 def _scope(name: str) -> str:
-    """The name as TensorFlow's converter takes it: no spaces, slashes or letters outside ASCII."""
+    """The name as TensorFlow's converter accepts it: no spaces, slashes or letters outside ASCII."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip("_.-") or "layer"
 
 
 def _full_precision(layer: keras.Layer) -> dict[str, str]:
-    """What of a layer's configuration changes where it computed in 16 bits, as converters want 32."""
+    """Changes to the configuration of a layer that computes in 16 bits: converters need 32."""
     return {"dtype": "float32"} if layer.compute_dtype in ("float16", "bfloat16") else {}
 
 
@@ -163,10 +162,10 @@ def rebuilt(model: keras.Model, change: Change) -> keras.Model:
 
 
 def last_activation(model: keras.Model) -> tuple[Any, str]:
-    """What makes scores into probabilities at the end of a flat model: the operation, and `softmax` or `sigmoid`.
+    """The operation that turns scores into probabilities at the end of a flat model, and `softmax` or `sigmoid`.
 
     Returns:
-        (None, "") where nothing does.
+        (None, "") if there is none.
     """
     tensor = model.outputs[0]
     while _moves(tensor._keras_history.operation) and _source(tensor).shape[-1] == model.outputs[0].shape[-1]:
@@ -177,7 +176,7 @@ def last_activation(model: keras.Model) -> tuple[Any, str]:
 
 
 def _source(tensor: Any) -> Any:
-    """What a tensor was made of; not `operation.input`, as a bare operation may be part of several models."""
+    """The input a tensor was computed from; not `operation.input`, as a bare operation may be in several models."""
     return _inputs_of(tensor)[0]
 
 
@@ -192,7 +191,7 @@ def _moves(operation: Any) -> bool:
 
 
 def without_last_activation(model: keras.Model) -> tuple[keras.Model, str]:
-    """The model giving logits, and what was cut off: `softmax`, `sigmoid` or nothing."""
+    """The model with logits as output, and what was removed: `softmax`, `sigmoid` or nothing."""
     last, kind = last_activation(model)
     if last is None:
         return model, ""
@@ -203,26 +202,26 @@ def without_last_activation(model: keras.Model) -> tuple[keras.Model, str]:
         if not getattr(last, "weights", None):
             return args[0]
         linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-        made = linear(*args, **options)
+        logits = linear(*args, **options)
         linear.set_weights(last.get_weights())
-        return made
+        return logits
 
     return rebuilt(model, change), kind
 
 
 def with_background(model: keras.Model, threshold: float = 0.0) -> keras.Model:
-    """A channel for the background before the model's own: the sigmoid of z is the softmax of 0 and z.
+    """Adds a background channel before the model's own: the sigmoid of z is the softmax of 0 and z.
 
-    With one channel the two are -z/2 and z/2, whose softmax is the same and which int8 rounds alike.
+    For one channel the two are -z/2 and z/2: the same softmax, and int8 rounds both alike.
 
     Args:
-        model: Of one or more channels, none of which is the background.
-        threshold: Of one channel, above which it is the class.
+        model: Gives one or more channels, none of them the background.
+        threshold: For one channel, the value above which a pixel is the class.
     """
     channels = int(model.outputs[0].shape[3])
     image = keras.Input(model.inputs[0].shape[1:], name="image")
     last = layers.Conv2D(channels + 1, 1, name="logits_with_background")
-    made = last(Copy().outputs(model, [image])[0])
+    scores = last(Copy().outputs(model, [image])[0])
     kernel = np.zeros(last.kernel.shape, np.float32)
     for index in range(channels):
         kernel[0, 0, index, index + 1] = 1.0
@@ -230,25 +229,25 @@ def with_background(model: keras.Model, threshold: float = 0.0) -> keras.Model:
     if channels == 1:
         kernel[0, 0, 0], bias[:] = (-0.5, 0.5), (threshold / 2, -threshold / 2)
     last.set_weights([kernel, bias])
-    return keras.Model(image, made, name=model.name)
+    return keras.Model(image, scores, name=model.name)
 
 
 def with_margin(model: keras.Model) -> keras.Model | None:
-    """The model with a margin of background around its scores, where these are of the middle of the image alone.
+    """The model with a margin of background around its scores, if these cover only the middle of the image.
 
-    Convolutions without padding leave such a map, a little smaller than the image, as in the U-Net of 2015.
+    Convolutions without padding give such a map, a little smaller than the image, as in the original U-Net.
 
     Returns:
-        None where the map's sides aren't between half of the image's and the whole.
+        None unless the map's sides are between half of the image's and the whole.
     """
-    image_hw, made_hw = model.inputs[0].shape[1:3], model.outputs[0].shape[1:3]
-    missing = [whole - part for whole, part in zip(image_hw, made_hw, strict=True)]
-    if not all(0 < less < whole / 2 for less, whole in zip(missing, image_hw, strict=True)):
+    image_hw, scores_hw = model.inputs[0].shape[1:3], model.outputs[0].shape[1:3]
+    missing = [whole - part for whole, part in zip(image_hw, scores_hw, strict=True)]
+    if not all(0 < margin < whole / 2 for margin, whole in zip(missing, image_hw, strict=True)):
         return None
     image = keras.Input(model.inputs[0].shape[1:], name="image")
-    margins = tuple((less // 2, less - less // 2) for less in missing)
-    made = layers.ZeroPadding2D(margins, name="margin")(Copy().outputs(model, [image])[0])
-    return keras.Model(image, made, name=model.name)
+    margins = tuple((margin // 2, margin - margin // 2) for margin in missing)
+    scores = layers.ZeroPadding2D(margins, name="margin")(Copy().outputs(model, [image])[0])
+    return keras.Model(image, scores, name=model.name)
 
 
 def _first_line(error: Exception) -> str:

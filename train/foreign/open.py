@@ -1,4 +1,4 @@
-"""A Keras model from a file in the project's form: RGB 0..1 in, logits out, a channel for each class."""
+"""Opens a Keras model in the project's form: RGB 0..1 in, logits out, a channel for each class."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from seg_edge.evaluation.scores import score
 from seg_edge.system.files import atomic_write, write_file
 from train.dataset import Dataset, open_dataset, open_split
 from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
-from train.foreign.input_scale import UNIT, WAYS, InputScale, split_front, stated_by, with_input
+from train.foreign.input_scale import SCALES, UNIT, InputScale, split_front, stated_by, with_input
 from train.foreign.reading import read_keras
 from train.keras_model import keras_segmenter, load_keras
 from train.runs import RUN_NAME, SPLIT_NAME, read_run, sha256_of, versions
 
 TRIED_PHOTOS = 8
-SAME = 0.005  # of mean Dice: 0..1 is taken where another way is no better than this
+SAME = 0.005  # mean Dice by which another scale must beat 0..1
 Log = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class InputOptions:
-    """What the user says of the input of a model from elsewhere; None where nothing was said.
+    """Options for the input of a model from elsewhere; None if not given.
 
     Attributes:
-        scale: It takes `pixel * scale + offset`, pixels 0..255.
+        scale: The model takes `pixel * scale + offset`, pixels 0..255.
         offset: See `scale`.
         size_wh: Input width and height.
     """
@@ -46,44 +46,46 @@ class InputOptions:
 def import_model(
     path: Path, data: Path, split: Path | None = None, options: InputOptions | None = None, log: Log = print
 ) -> tuple[Path, Dataset]:
-    """A model in the project's form, with the split photos it is judged on.
+    """A model in the project's form, with the dataset it is scored on.
 
-    One that was made here is taken as it is. Of one from elsewhere a copy in our form is written into a folder beside
-    it, `<stem>_imported/`, and taken again the next time.
+    A model made here is used as it is. One from elsewhere is converted into a folder beside it, `<stem>_imported/`, and
+    reused from there the next time.
 
     Args:
         path: A `.keras` or `.h5` file.
         data: The data folder.
-        split: `split.json`; None for the one beside the model. Where a model from elsewhere has none, it is drawn.
-        options: What the user says of its input.
-        log: Receives a line on what was found.
+        split: `split.json`; None for the one beside the model. If a model from elsewhere has none, one is drawn.
+        options: Options for its input.
+        log: Receives lines on what was found.
 
     Raises:
         DataError: The data folder or the split can't be used.
-        ModelError: The model can't, with what to do.
+        ModelError: The model can't be used; the message says what to do.
     """
     options, own_split = options or InputOptions(), path.parent / SPLIT_NAME
     if read_run(path):
         if options != InputOptions():
             raise UsageError(
-                f"{path} was made here and takes RGB 0..1 at its own size; leave the --input options away."
+                f"{path} was trained here and takes RGB 0..1 at its own size; leave out the --input options."
             )
         return path, open_split(data, split or own_split)
-    model = read_keras(path)  # first, as it says what is wrong with the file
+    model = read_keras(path)  # first, for its clear errors
     folder = path.with_name(f"{path.stem}_imported")
     target = folder / "model.keras"
-    drawn = folder / SPLIT_NAME
-    dataset = split_of(path, data, split or (drawn if drawn.is_file() and not own_split.is_file() else None), log)
+    drawn_split = folder / SPLIT_NAME
+    if not split and drawn_split.is_file() and not own_split.is_file():
+        split = drawn_split
+    dataset = split_of(path, data, split, log)
     parent = {"file": path.name, "sha256": sha256_of(path), "told": dataclasses.asdict(options)}
     done = read_run(target) if target.is_file() else {}
     if done.get("parent") == json.loads(json.dumps(parent)) and done.get("classes") == list(dataset.classes):
         log(f"{path} was imported before: {target}")
         dataset.save_split(folder / SPLIT_NAME)
         return target, dataset
-    ours, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], options, log)
+    converted, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], options, log)
     folder.mkdir(exist_ok=True)
-    with atomic_write(target) as place:
-        ours.save(place)
+    with atomic_write(target) as temporary:
+        converted.save(temporary)
     dataset.save_split(folder / SPLIT_NAME)
     run = {"parent": parent, "imported": about, "classes": list(dataset.classes), "versions": versions()}
     write_file(folder / RUN_NAME, json.dumps(run, indent=2).encode())
@@ -92,7 +94,7 @@ def import_model(
 
 
 def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> Dataset:
-    """The split photos that a model is judged on: as given, as in the model's folder, or else drawn, with a note.
+    """The dataset that a model is scored on, with the given split, the one beside the model, or a drawn one.
 
     Raises:
         DataError: The data folder or the split can't be used.
@@ -102,8 +104,8 @@ def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> D
         return open_split(data, split or own_split)
     dataset = open_dataset(data, log=log)
     log(
-        f"There is no {own_split}, so it is unknown which photos the model was trained on: {dataset.in_words} are "
-        "drawn. If it was trained on some of these, its scores say little; give its own with --split."
+        f"There is no {own_split}, so it is unknown which photos the model was trained on; a split is drawn: "
+        f"{dataset.in_words}. If it was trained on held-out photos, its scores say little; give its own with --split."
     )
     return dataset
 
@@ -111,7 +113,7 @@ def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> D
 def open_keras(
     path: Path, names: Sequence[str], examples: Sequence[Example], options: InputOptions | None = None, log: Log = print
 ) -> keras.Model:
-    """A model in the project's form, without a copy of it; see `in_our_form`."""
+    """A model in the project's form, without writing it; see `in_our_form`."""
     if read_run(path):
         return load_keras(path)
     return in_our_form(read_keras(path), path, names, examples, options or InputOptions(), log)[0]
@@ -120,15 +122,15 @@ def open_keras(
 def in_our_form(
     model: keras.Model, path: Path, names: Sequence[str], examples: Sequence[Example], options: InputOptions, log: Log
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """The model taking RGB 0..1 and giving logits, and what was found and done.
+    """The model converted to RGB 0..1 in and logits out, and what was found and changed.
 
     Args:
-        model: From elsewhere.
+        model: A model from elsewhere.
         path: Its file, for messages.
         names: The data's classes, background first.
-        examples: Photos with masks on which to try what it takes for a pixel, where it doesn't say so.
-        options: What the user says of its input.
-        log: Receives a line on what was found.
+        examples: Photos with masks to find its pixel scale with, if its layers don't tell.
+        options: Options for its input.
+        log: Receives lines on what was found.
 
     Raises:
         ModelError: It can't be used.
@@ -146,16 +148,16 @@ def in_our_form(
             f"{', '.join(names)}."
         )
     if cut:
-        log(f"{path} ends in a {cut}, which is cut off: logits are what is rounded and enlarged")
-    if framed := with_margin(logits):
+        log(f"{path} ends in a {cut}, which is removed: quantising and resizing need logits")
+    if padded := with_margin(logits):
         (height, width), (rows, columns) = logits.input_shape[1:3], logits.output_shape[1:3]
-        log(f"{path} answers for the middle {columns}x{rows} of {width}x{height} pixels; the margin is background")
-        logits, about["margin"] = framed, [width - columns, height - rows]
+        log(f"{path} scores only the middle {columns}x{rows} of {width}x{height} pixels; the margin is background")
+        logits, about["margin"] = padded, [width - columns, height - rows]
     rest, matrix, offset = split_front(logits)
-    tried = examples[:: -(-len(examples) // TRIED_PHOTOS)]
-    ours, about["input"] = _with_found_input(path, rest, (matrix, offset), names, tried, options, log)
-    about["output"] = "probabilities" if not cut and _are_probabilities(ours) else "logits"
-    return ours, about
+    sample = examples[:: -(-len(examples) // TRIED_PHOTOS)]
+    converted, about["input"] = _with_found_input(path, rest, (matrix, offset), names, sample, options, log)
+    about["output"] = "probabilities" if not cut and _are_probabilities(converted) else "logits"
+    return converted, about
 
 
 def _with_found_input(
@@ -167,19 +169,19 @@ def _with_found_input(
     options: InputOptions,
     log: Log,
 ) -> tuple[keras.Model, str]:
-    """The model taking RGB 0..1, and what it took before, in words."""
+    """The model taking RGB 0..1, and a description of the input it took before."""
     if options.scale is not None or options.offset is not None:
         scale = InputScale.scalar(1 / 255 if options.scale is None else options.scale, options.offset or 0.0)
         return with_input(rest, front, scale), f"{scale.name}, as given"
     if found := stated_by(front[0]):
-        log(f"{path} takes pixels of {found.name}, as its first layers say")
-        return with_input(rest, front, found), f"{found.name}, as its first layers say"
-    ways = WAYS if len(front[1]) == 3 else WAYS[:3]  # the others are of colours
-    tried = {way: _mean_dice(with_input(rest, front, way), names, examples) for way in ways}
-    best = max(ways, key=lambda way: tried[way])
-    best = UNIT if tried[UNIT] >= tried[best] - SAME else best
-    listed = ", ".join(f"{value:.2f} with {way.name}" for way, value in tried.items())
-    log(f"{path} doesn't say what it takes for a pixel; {len(examples)} photos score {listed}: taken as {best.name}")
+        log(f"{path} takes pixels of {found.name}, by its first layers")
+        return with_input(rest, front, found), f"{found.name}, by its first layers"
+    scales = SCALES if len(front[1]) == 3 else SCALES[:3]  # the others need colours
+    dice = {scale: _mean_dice(with_input(rest, front, scale), names, examples) for scale in scales}
+    best = max(scales, key=lambda scale: dice[scale])
+    best = UNIT if dice[UNIT] >= dice[best] - SAME else best
+    listed = ", ".join(f"{value:.2f} with {scale.name}" for scale, value in dice.items())
+    log(f"{path} doesn't tell its pixel scale; {len(examples)} photos score {listed}: using {best.name}")
     return with_input(rest, front, best), f"{best.name}, tried: {listed}"
 
 
@@ -189,7 +191,7 @@ def _mean_dice(model: keras.Model, names: Sequence[str], examples: Sequence[Exam
 
 
 def _are_probabilities(model: keras.Model) -> bool:
-    """Do the channels share 1 on any picture?"""
+    """Whether the channels sum to 1 on any picture."""
     return all((out >= 0).all() and np.allclose(out.sum(axis=-1), 1, atol=1e-3) for out in _outputs(model))
 
 
