@@ -1,1 +1,1 @@
-"""From a trained U-Net to one small `.tflite`, on a workstation with TensorFlow."""
+"""Converts a trained U-Net to one small `.tflite`, on a workstation with TensorFlow."""

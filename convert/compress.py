@@ -1,9 +1,9 @@
 """From a full U-Net to one small `.tflite`: `python convert/compress.py FULL.keras --data DIR --out OUT --budget-ms 3`.
 
-For each budget: prunes the full model to it, distils the full model into what is left, quantises that to int8, and
+For each budget: prunes the full model to it, distils the full model into the pruned one, quantises that to int8, and
 refuses it if it lost accuracy. With `--student RECIPE` the full model teaches a new network of the family instead. Ends
-with a table of what each step cost and gained, and a plot. The same line again continues where it was interrupted: a
-step whose result is there, made of the same parents with the same options, isn't repeated.
+with a table of what each step cost and gained, and a plot. After an interruption, the same command continues: a step
+whose result exists, made from the same parents with the same options, isn't repeated.
 
 OUT holds a folder for each result (`pruned/`, `distilled/`, `model.tflite`), `table.txt`, `table.json`, `pareto.png`.
 """
@@ -46,16 +46,16 @@ from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 
 @dataclass(frozen=True)
 class CompressConfig:
-    """All choices of a compression.
+    """Options of a compression.
 
     Attributes:
-        prunings: How the full model is pruned; one result each.
-        students: Names in `train.recipes.RECIPES`: new networks that the full model teaches; one result each.
+        prunings: How to prune the full model; one result each.
+        students: Names in `train.recipes.RECIPES` of new networks that the full model teaches; one result each.
         distillation: How the full model teaches.
-        recipe: Of that training.
+        recipe: The recipe of that training.
         size_wh: Input size of the results; None for the full model's.
         qat: Epochs of quantisation-aware fine-tuning; 0 for none.
-        accept_drop: Write results although they lost accuracy; the report says how much.
+        accept_drop: Accept results that lost accuracy; the report says how much.
     """
 
     prunings: tuple[PruneConfig, ...]
@@ -68,21 +68,21 @@ class CompressConfig:
 
 
 def compress(full: TrainedModel, data: Dataset, out: Path, config: CompressConfig, log: Log = print) -> str:
-    """Runs every step that isn't done yet, and writes the report.
+    """Runs the steps that aren't done yet, and writes the report.
 
     Args:
         full: The trained model.
-        data: The split photos it was trained on.
+        data: The dataset it was trained on.
         out: The folder to write.
-        config: All choices.
-        log: Takes each line for the user.
+        config: The options.
+        log: Receives lines for the user.
 
     Returns:
         The report's table.
 
     Raises:
-        ModelError: A budget can't be met, or a result lost too much accuracy against the full model: the report is
-            written all the same, and the result is then called `refused.tflite`.
+        ModelError: A budget can't be met, or a result lost too much accuracy against the full model: then the report
+            is still written, and the result is named `refused.tflite`.
     """
     variants = [Variant("full", full)]
     for pruning in config.prunings:
@@ -101,8 +101,8 @@ def compress(full: TrainedModel, data: Dataset, out: Path, config: CompressConfi
     if refusals:
         reasons = "; ".join(f"{row.path}: {refusals[row.name]}" for row in rows if row.name in refusals)
         raise ModelError(
-            f"refused against {full.path}, on the val part: {reasons}. Give a larger budget or more --epochs, or take "
-            "it as it is with --accept-drop."
+            f"refused in comparison with {full.path}, on the val part: {reasons}. Give a larger budget or more "
+            "--epochs, or accept it with --accept-drop."
         )
     return text
 
@@ -116,24 +116,24 @@ def _distilled_and_quantised(
     recipe: Recipe,
     log: Log,
 ) -> list[Variant]:
-    """The taught network and its int8 file."""
+    """The distilled network and its int8 file."""
     outputs_file = folder.parent / OUTPUTS_NAME  # the students share the teacher's outputs
-    taught = distilled(full, student, data, folder / "distilled", config.distillation, recipe, outputs_file, log)
-    int8 = quantised(taught, data, folder / "model.tflite", folder.resolve().parent.name, config.qat, log)
-    return [Variant(f"distilled, {folder.name}", taught), Variant(f"int8, {folder.name}", int8)]
+    small = distilled(full, student, data, folder / "distilled", config.distillation, recipe, outputs_file, log)
+    int8 = quantised(small, data, folder / "model.tflite", folder.resolve().parent.name, config.qat, log)
+    return [Variant(f"distilled, {folder.name}", small), Variant(f"int8, {folder.name}", int8)]
 
 
 def _student_recipe(name: str, full: TrainedModel, config: CompressConfig) -> Recipe:
-    """The training's recipe with the architecture of the recipe of this name, at the full model's input size."""
-    own = RECIPES[name]()
-    architecture = {value: getattr(own, value) for value in ARCHITECTURE if value not in ("size", "height")}
+    """The training's recipe with the architecture of the named recipe, at the full model's input size."""
+    named = RECIPES[name]()
+    architecture = {value: getattr(named, value) for value in ARCHITECTURE if value not in ("size", "height")}
     if not config.size_wh:
         architecture["size"], architecture["height"] = full.size_wh
     return config.recipe.replace(**architecture)
 
 
 def _refusals(rows: list[Row]) -> dict[str, str]:
-    """Why results are refused, by the row's name."""
+    """Why results are refused, by row name."""
     results = [row for row in rows if row.path.suffix == ".tflite"]
     return {row.name: reason for row in results if (reason := gate(rows[0].val, row.val))}
 
@@ -144,28 +144,30 @@ def _renamed(row: Row) -> Row:
 
 
 def main(
-    full: Annotated[Path, typer.Argument(help="The trained .keras or .h5 to make small.")],
+    full: Annotated[Path, typer.Argument(help="The trained .keras or .h5 to compress.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     budget_mmac: Annotated[
-        list[float] | None, typer.Option(min=0, help="Million multiply-accumulates at most; several make a plot.")
+        list[float] | None,
+        typer.Option(min=0, help="Budget in million multiply-accumulates; repeatable."),
     ] = None,
-    budget_params: Annotated[list[float] | None, typer.Option(min=1, help="Parameters at most.")] = None,
+    budget_params: Annotated[list[float] | None, typer.Option(min=1, help="Budget in parameters; repeatable.")] = None,
     budget_ms: Annotated[
-        list[float] | None, typer.Option(min=0, help="Milliseconds at most on this machine, int8, one thread.")
+        list[float] | None,
+        typer.Option(min=0, help="Budget in milliseconds on this machine, int8, one thread; repeatable."),
     ] = None,
     student: Annotated[
         list[str] | None,
-        typer.Option(help=f"Teach a new network: {', '.join(RECIPES)}; can be added to the budgets."),
+        typer.Option(help=f"Also teach a new network: {', '.join(RECIPES)}."),
     ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     halve: Annotated[bool, typer.Option(help="Remove the finest level, which takes most of the time.")] = True,
     multiple: Annotated[
-        int, typer.Option(min=1, help="Channels of a layer are a multiple of this: processors take 8 at once.")
+        int, typer.Option(min=1, help="Keep a multiple of this many channels per layer: processors compute 8 at once.")
     ] = 8,
     criterion: Annotated[str, typer.Option(help="How channels are scored, see convert/prune.py.")] = "taylor",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of pruning, with training after each.")] = 5,
-    tune_epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step of pruning.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Pruning steps, with training after each.")] = 5,
+    tune_epochs: Annotated[int, typer.Option(min=0, help="Training epochs after each pruning step.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the distillation.")] = default().epochs,
     learning_rate: Annotated[
         float, typer.Option(min=0, help="Learning rate of the distillation.")
@@ -175,7 +177,7 @@ def main(
         float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
     ] = DistillConfig.weight,
     temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
-    views: Annotated[int, typer.Option(min=1, help="Varied views of each photo.")] = DistillConfig.views,
+    views: Annotated[int, typer.Option(min=1, help="Augmented views per photo.")] = DistillConfig.views,
     qat: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
     accept_drop: Annotated[
         bool, typer.Option(help="Accept results that lost accuracy; the table shows how much.")
@@ -184,21 +186,21 @@ def main(
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 for all cores.")] = 0,
 ) -> None:
-    """Prunes, distils and quantises a full U-Net, and shows what that cost."""
-    given = {"mmac": budget_mmac, "params": budget_params, "ms": budget_ms}
-    budgets = [Budget(unit, value) for unit, values in given.items() for value in values or ()]
+    """Prunes, distils and quantises a full U-Net, and reports the cost."""
+    by_unit = {"mmac": budget_mmac, "params": budget_params, "ms": budget_ms}
+    budgets = [Budget(unit, value) for unit, values in by_unit.items() for value in values or ()]
     if not budgets and not student:
-        raise typer.BadParameter("give --budget-mmac, --budget-params, --budget-ms or --student, once or several times")
-    strange = [name for name in student or () if name not in RECIPES]
-    if strange:
-        raise typer.BadParameter(f"{', '.join(RECIPES)}, got {strange[0]!r}", param_hint="--student")
+        raise typer.BadParameter("give at least one --budget-mmac, --budget-params, --budget-ms or --student")
+    unknown = [name for name in student or () if name not in RECIPES]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(RECIPES)}, got {unknown[0]!r}", param_hint="--student")
     if criterion not in CRITERIA:
         raise typer.BadParameter(f"{', '.join(CRITERIA)}, got {criterion!r}", param_hint="--criterion")
     use_threads(threads)
-    with resumable("the same line continues"):
+    with resumable("run the same command to continue"):
         size_wh = (size, size) if size else None
         prunings = [
             PruneConfig(

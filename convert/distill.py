@@ -2,10 +2,10 @@
 
 The student learns from the true masks and from the teacher's outputs for the same view (Hinton et al., 2015,
 arXiv:1503.02531): its soft labels at a temperature and, with `--hint`, the attention map of one of its layers. Photos
-without masks can be added. The student is a `.keras`, such as one from convert/prune.py, or a new U-Net by the options
-of train/fit.py.
+without masks can be added. The student is a `.keras`, e.g. from convert/prune.py, or a new U-Net with the options of
+train/fit.py.
 
-RUN holds what train/fit.py writes, and `teacher.npz`, the teacher's outputs.
+RUN holds what train/fit.py writes, plus `teacher.npz`, the teacher's outputs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     values: dict[str, Any],
     student: Annotated[
-        Path | None, typer.Option(help="A .keras to start from; by default a new U-Net by the recipe.")
+        Path | None, typer.Option(help="A .keras to start from; by default a new U-Net from the recipe.")
     ] = None,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the teacher.")] = None,
     unlabelled: Annotated[
@@ -62,11 +62,11 @@ def main(
         float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
     ] = DistillConfig.weight,
     temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
-    views: Annotated[int, typer.Option(help="Varied views of each photo.")] = DistillConfig.views,
+    views: Annotated[int, typer.Option(help="Augmented views per photo.")] = DistillConfig.views,
     hint: Annotated[
-        str, typer.Option(help="Layer whose attention maps should agree: NAME, or TEACHER_NAME:STUDENT_NAME.")
+        str, typer.Option(help="Layer whose attention maps should match: NAME, or TEACHER_NAME:STUDENT_NAME.")
     ] = "",
-    hint_weight: Annotated[float, typer.Option(help="Weight of the hint's loss.")] = DistillConfig.hint_weight,
+    hint_weight: Annotated[float, typer.Option(help="Weight of the hint loss.")] = DistillConfig.hint_weight,
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
@@ -75,9 +75,9 @@ def main(
     """Trains a small model with a large one as teacher."""
     check_resume_or_force(resume, force)
     use_threads(threads)
-    with resumable("the same line with --resume continues"):
+    with resumable("run the same command with --resume to continue"):
         if recipe not in RECIPES:
-            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
         architecture = [name for name in ARCHITECTURE if name in values]
         if student and architecture:
             raise UsageError(f"--{architecture[0].replace('_', '-')} is for a new U-Net; {student} has its own.")
@@ -86,7 +86,7 @@ def main(
             source, dataset = import_model(teacher, data, split, log=typer.echo)
         else:
             source, dataset = teacher, split_of(teacher, data, split, typer.echo)
-        taught = distill(
+        trained = distill(
             Teacher.load(source, dataset.classes),
             dataset,
             RECIPES[recipe]().replace(**values),
@@ -97,8 +97,8 @@ def main(
             resume=resume,
             force=force,
         )
-    scores = taught.run["scores"]
-    typer.echo(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {taught.path}")
+    scores = trained.run["scores"]
+    typer.echo(f"best val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
 
 
 if __name__ == "__main__":

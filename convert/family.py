@@ -1,4 +1,4 @@
-"""The widest network of the family that fits a budget of time and of file size, found before anything is trained."""
+"""Finds the widest network of the family that fits a budget of time and file size, before any training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from train.dataset import Dataset
 from train.network import build
 from train.recipes import Recipe
 
-WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # times the recipe's
-MULTIPLE = 8  # channels of a layer: processors take 8 at once
+WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # factors of the recipe's widths
+MULTIPLE = 8  # of channels per layer: processors compute 8 at once
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ def fitting(
 ) -> Recipe:
     """The recipe with the widest levels whose int8 model stays within the budget.
 
-    All are converted and timed in turns; a file's size and time don't depend on what the network has learnt.
+    All are converted untrained and timed in turns; training changes neither file size nor time.
 
     Args:
-        data: The split photos; a few of them calibrate.
-        recipe: Of the training.
-        most_ms: Milliseconds of an inference, one thread, on this machine; None for no limit.
-        most_kb: Kilobytes of the file; None for no limit.
-        log: Is given the table.
+        data: The dataset; a few photos calibrate.
+        recipe: The training's recipe.
+        most_ms: Maximum inference time in milliseconds, one thread, on this machine; None for no limit.
+        most_kb: Maximum file size in kilobytes; None for no limit.
+        log: Receives the table.
 
     Raises:
-        UsageError: None fits, with what the narrowest takes.
+        UsageError: None fits; the message gives the narrowest's figures.
     """
     family = _family(data, recipe)
     log(f"{'widths':<24}{'ms':>8}{'kB':>8}")
@@ -56,21 +56,22 @@ def fitting(
         fits = (most_ms is None or member.ms <= most_ms) and (most_kb is None or member.kb <= most_kb)
         is_chosen = fits and chosen is None
         chosen = member if is_chosen else chosen
-        mark = "  taken" if is_chosen else ""
+        mark = "  chosen" if is_chosen else ""
         log(f"{' '.join(map(str, member.widths)):<24}{member.ms:8.2f}{member.kb:8.0f}{mark}")
     if chosen is None:
-        least = family[-1]
+        narrowest = family[-1]
         raise UsageError(
-            f"no network of the family is within the budget: the narrowest takes {least.ms:.2f} ms and {least.kb:.0f} "
-            "kB; give more, or a smaller --size."
+            f"no network of the family is within the budget: the narrowest takes {narrowest.ms:.2f} ms and "
+            f"{narrowest.kb:.0f} kB; raise the budget, or give a smaller --size."
         )
     return recipe.replace(widths=chosen.widths)
 
 
 def _family(data: Dataset, recipe: Recipe) -> list[Member]:
-    """The members, the widest first."""
+    """The members, widest first."""
     all_widths = dict.fromkeys(
-        tuple(max(MULTIPLE, round(width * times / MULTIPLE) * MULTIPLE) for width in recipe.widths) for times in WIDTHS
+        tuple(max(MULTIPLE, round(width * factor / MULTIPLE) * MULTIPLE) for width in recipe.widths)
+        for factor in WIDTHS
     )
     contents = {widths: int8_of(build(recipe.replace(widths=widths), len(data.classes)), data) for widths in all_widths}
     times = measure({str(widths): content for widths, content in contents.items()}, threads=1)

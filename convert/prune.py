@@ -2,9 +2,9 @@
 
     python convert/prune.py MODEL.keras --data DIR --out RUN --budget-mmac 200
 
-The result is a narrower model, an ordinary `.keras`. RUN then holds `model.keras`, `split.json` and `run.json` (how it
-was pruned, the channels of each layer before and after, the parent's SHA-256). With `--epochs` the model is trained
-again after each of `--steps` steps, each in a folder of its own in RUN.
+The result is a narrower, ordinary `.keras`. RUN then holds `model.keras`, `split.json` and `run.json` (how it was
+pruned, the channels of each layer before and after, the parent's SHA-256). With `--epochs` the model is trained after
+each of `--steps` steps, each in its own folder in RUN.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from train.options import run_command
 
 
 def _layer_ms(model: keras.Model, data: Dataset, threads: int) -> dict[str, float]:
-    """Milliseconds of each layer of the model as it ships, int8."""
+    """Milliseconds of each layer of the int8 model."""
     times = operator_times(int8_of(model, data), threads)
-    return ms_by_layer(((one.kind, one.name, one.ms) for one in times), model)
+    return ms_by_layer(((time.kind, time.name, time.ms) for time in times), model)
 
 
 def _single_budget(values: Iterable[tuple[str, float | None]]) -> Budget:
     given = [(unit, value) for unit, value in values if value is not None]
     if len(given) != 1:
-        raise typer.BadParameter("give one of --budget-params, --budget-mmac, --budget-work and --budget-ms")
+        raise typer.BadParameter("give exactly one of --budget-params, --budget-mmac, --budget-work and --budget-ms")
     return Budget(*given[0])
 
 
@@ -57,38 +57,39 @@ def main(
     model: Annotated[Path, typer.Argument(help="The .keras or .h5 to prune.")],
     data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    budget_params: Annotated[float | None, typer.Option(min=1, help="Parameters at most.")] = None,
-    budget_mmac: Annotated[float | None, typer.Option(min=0, help="Million multiply-accumulates at most.")] = None,
+    budget_params: Annotated[float | None, typer.Option(min=1, help="Budget in parameters.")] = None,
+    budget_mmac: Annotated[float | None, typer.Option(min=0, help="Budget in million multiply-accumulates.")] = None,
     budget_work: Annotated[
-        float | None, typer.Option(min=0, help="Millions of MACs plus 32 for each value written, which predicts time.")
+        float | None,
+        typer.Option(min=0, help="Budget in million MACs plus 32 per value written, which predicts time."),
     ] = None,
-    budget_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds at most, int8, on this machine.")] = None,
+    budget_ms: Annotated[
+        float | None, typer.Option(min=0, help="Budget in milliseconds, int8, on this machine.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads, for --budget-ms and the table.")] = 1,
     criterion: Annotated[str, typer.Option(help=f"How channels are scored: {', '.join(CRITERIA)}.")] = "taylor",
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
     halved: Annotated[
         bool, typer.Option("--halve", help="Remove a U-Net's finest level, which takes most of the time.")
     ] = False,
-    multiple: Annotated[int, typer.Option(min=1, help="Channels of a layer are a multiple of this.")] = 1,
-    minimum: Annotated[int, typer.Option(min=1, help="Least number of channels that each layer keeps.")] = 4,
-    only: Annotated[
-        str, typer.Option(help="Regular expression; only layers in whose name it is found are pruned.")
-    ] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Steps in which the budget is reached.")] = 1,
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step.")] = 0,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="By default that of the model's recipe.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Batch size of scoring and training.")] = 4,
-    photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score on.")] = SCORED_PHOTOS,
+    multiple: Annotated[int, typer.Option(min=1, help="Keep a multiple of this many channels per layer.")] = 1,
+    minimum: Annotated[int, typer.Option(min=1, help="Minimum number of channels per layer.")] = 4,
+    only: Annotated[str, typer.Option(help="Prune only layers whose name matches this regular expression.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Number of pruning steps to reach the budget.")] = 1,
+    epochs: Annotated[int, typer.Option(min=0, help="Training epochs after each step.")] = 0,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="By default the recipe's.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size for scoring and training.")] = 4,
+    photos: Annotated[int, typer.Option(min=1, help="Photos of the train part to score channels on.")] = SCORED_PHOTOS,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    times: Annotated[bool, typer.Option(help="Time the result's layers for the table.")] = True,
-    resume: Annotated[bool, typer.Option(help="Continue the training that was interrupted.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    times: Annotated[bool, typer.Option(help="Time the result's layers, for the table.")] = True,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted training.")] = False,
     force: Annotated[bool, typer.Option(help="Replace an existing run.")] = False,
 ) -> None:
-    """Removes the channels that matter least until the model is within a budget."""
+    """Removes the least important channels until the model fits a budget."""
     budget = _single_budget(
         (("params", budget_params), ("mmac", budget_mmac), ("work", budget_work), ("ms", budget_ms))
     )

@@ -1,4 +1,4 @@
-"""What each step of a compression cost and gained: a table, the same as JSON, and a plot of Dice over time and size."""
+"""What each step of a compression cost and gained: a table, its data as JSON, and plots of Dice over time and size."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from train.runs import sha256_of
 
 THREADS = (1, 2)
 RUNS = 50
-SECONDS = 120.0  # for all models at one number of threads: a full U-Net takes a second an inference
+SECONDS = 120.0  # for all models at one number of threads: a full U-Net takes a second per inference
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A model to put into the table: its name there, and the model, a path if it is a `.tflite`."""
+    """A model for the table: its name there, and the model, as a path if it is a `.tflite`."""
 
     name: str
     model: TrainedModel | Path
@@ -39,15 +39,15 @@ class Row:
     """A line of the table.
 
     Attributes:
-        name: Of the variant.
-        path: Of its file.
-        parameters: Weights and biases of what runs, batch normalisation folded in.
-        mmac: Millions of multiply-accumulates of an inference at `timed_wh`.
-        scored_wh: Input size that it was scored at, its own.
-        timed_wh: Input size that it was timed at.
-        times: By number of threads; the models of one number of threads were timed in turns.
-        val: On the part that chose epochs, which the gate looks at.
-        test: On the part that chose nothing.
+        name: The variant's name.
+        path: Its file.
+        parameters: Weights and biases at inference, batch normalisation folded in.
+        mmac: Millions of multiply-accumulates per inference at `timed_wh`.
+        scored_wh: Input size at which it was scored, its own.
+        timed_wh: Input size at which it was timed.
+        times: By number of threads, for each of which all models were timed in turns.
+        val: Scores on the part that selected epochs, which the gate uses.
+        test: Scores on the part that selected nothing.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def file_bytes(self) -> int:
-        """Size of the file itself."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
 
@@ -72,10 +72,10 @@ def describe(
     """Scores every model on val and test, and times all of them in turns.
 
     Args:
-        variants: The first is what the others are compared with.
-        data: The split photos.
-        size_wh: Input size that a `.keras` is timed at; None for its own. It is scored at its own.
-        log: Takes each line for the user.
+        variants: The first is the reference for the others.
+        data: The dataset.
+        size_wh: Input size at which a `.keras` is timed; None for its own. It is scored at its own.
+        log: Receives lines for the user.
     """
     contents, sizes, scores = {}, {}, {}
     for variant in variants:
@@ -90,7 +90,7 @@ def describe(
             variant.model if isinstance(variant.model, Path) else variant.model.path,
             *total(contents[variant.name]),
             *sizes[variant.name],
-            {threads: of_all[variant.name] for threads, of_all in times.items()},
+            {threads: timings[variant.name] for threads, timings in times.items()},
             *scores[variant.name],
         )
         for variant in variants
@@ -100,18 +100,18 @@ def describe(
 def _opened(
     model: TrainedModel | Path, data: Dataset, size_wh: tuple[int, int] | None
 ) -> tuple[bytes, Segmenter, tuple[tuple[int, int], tuple[int, int]]]:
-    """What is timed, what is scored, and the input sizes of both."""
+    """The model to time, the one to score, and the input sizes of both."""
     if isinstance(model, Path):
         segmenter = Segmenter(model)
-        own_wh = segmenter.card.input_size_wh
-        return model.read_bytes(), segmenter, (own_wh, own_wh)
+        input_wh = segmenter.card.input_size_wh
+        return model.read_bytes(), segmenter, (input_wh, input_wh)
     timed_wh = size_wh or model.size_wh
     content = convert_float(at_size(model.model, timed_wh), "float32")
     return content, keras_segmenter(model.model, data.classes), (model.size_wh, timed_wh)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The lines to print: sizes, times and their ratio to the first row's, and scores on the test part."""
+    """The table to print: sizes, times and their ratio to the first row's, and scores on the test part."""
     names = rows[0].test.classes[1:]
     head = f"{'model':<26}{'file':>10}{'parameters':>12}{'MMAC':>10}"
     head += "".join(f"{f'ms, {n} thr.':>12}{'faster':>8}" for n in rows[0].times)
@@ -125,13 +125,14 @@ def table(rows: Sequence[Row]) -> str:
         line += "".join(f"{value:11.4f}" for value in dice(row.test.matrix)[1:])
         lines.append(line)
     sizes = {row.timed_wh for row in rows}
-    at = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+    timed_at = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
+    runs = ", ".join(str(len(timing.samples)) for timing in rows[0].times.values())
     others = [row for row in rows if row.scored_wh != row.timed_wh]
     scored = ", ".join(f"{row.name} scored at {row.scored_wh[0]}x{row.scored_wh[1]}" for row in others)
     first = rows[0].times[THREADS[0]]
     lines += [
         "",
-        f"Timed at {at} in turns: medians of {', '.join(str(len(t.samples)) for t in rows[0].times.values())} runs, "
+        f"Timed at {timed_at} in turns: medians of {runs} runs, "
         f"{platform.machine()}, {os.cpu_count()} cores, load {first.load[0][0] if first.load else float('nan'):.1f}; "
         "a .keras as float32. 'faster': the median of each turn's ratio.",
         f"Dice and edges (boundary F): means over the classes on the {len(rows[0].test.photos)} test photos"
@@ -145,7 +146,7 @@ def _times(ratio: float) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The same with every figure at full length, and what identifies each file."""
+    """The table's data with unrounded figures, and what identifies each file."""
     return [
         {
             "name": row.name,
@@ -175,15 +176,15 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def draw_pareto(rows: Sequence[Row], path: Path) -> None:
-    """Dice on the test part over the time of one thread, and over the file's size, both logarithmic."""
+    """Plots Dice on the test part over the time on one thread and over the file size, both logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained", sharey=True)
-    for axis, what, values in (
-        (axes[0], "ms an inference, one thread", [row.times[THREADS[0]].median_ms for row in rows]),
+    for axis, label, values in (
+        (axes[0], "ms per inference, one thread", [row.times[THREADS[0]].median_ms for row in rows]),
         (axes[1], "file in MB", [row.file_bytes / 1e6 for row in rows]),
     ):
         scores = [row.test.mean_dice for row in rows]
@@ -193,19 +194,19 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
         for value, quality, row in zip(values, scores, rows, strict=True):
             axis.scatter(value, quality, zorder=2, color=_colour(row.name))
             axis.annotate(row.name, (value, quality), xytext=(5, 5), textcoords="offset points", fontsize=8)
-        axis.set(xscale="log", xlabel=what)
+        axis.set(xscale="log", xlabel=label)
         axis.margins(x=0.2, y=0.1)  # room for the names
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mean Dice, test part")
-    with atomic_write(path) as place:
-        figure.savefig(place, dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
     plt.close(figure)
 
 
-def _beats(values: Sequence[float], scores: Sequence[float], one: int, other: int) -> bool:
-    """Whether `one` is no worse in both, and better in one."""
-    no_worse = values[one] <= values[other] and scores[one] >= scores[other]
-    return no_worse and (values[one] < values[other] or scores[one] > scores[other])
+def _beats(values: Sequence[float], scores: Sequence[float], a: int, b: int) -> bool:
+    """Whether `a` is no worse than `b` in both, and better in one."""
+    no_worse = values[a] <= values[b] and scores[a] >= scores[b]
+    return no_worse and (values[a] < values[b] or scores[a] > scores[b])
 
 
 def _colour(name: str) -> str:

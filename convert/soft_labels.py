@@ -1,10 +1,10 @@
 """Soft masks from a teacher and hand-drawn masks: `python convert/soft_labels.py TEACHER --data DIR --out FOLDER`.
 
-FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 says how
-much of a pixel is foreground: what `train/fit.py --scenes` learns from. The teacher sees each photo and its mirror
-image. The drawn mask weighs the rest of 1. An open line (255) along an outline, as PASCAL VOC draws it, is parted in
-the middle; elsewhere where the mask leaves a pixel open, and for photos without masks (`--photos DIR`), the teacher
-alone decides. Only the train part is used, never val or test.
+FOLDER then holds `images/`, copies of the photos, and `masks/`, 8-bit PNGs of their size in which 0 to 255 is the
+share of foreground in a pixel: the input of `train/fit.py --scenes`. The teacher sees each photo and its mirror image;
+the drawn mask has the rest of the weight. An ignored line (255) along an outline, as in PASCAL VOC, is split down the
+middle; for other ignored pixels, and for photos without masks (`--photos DIR`), the teacher alone decides. Only the
+train part is used, never val or test.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from train.options import comma_separated, run_command
 from train.runs import require_empty, sha256_of
 from train.split import compile_pattern
 
-OUTLINE = 8.0  # pixels: the widest line along an outline; PASCAL VOC's has five, in photos of 500
+OUTLINE = 8.0  # pixels: the widest ignored line along an outline; PASCAL VOC's is 5, in photos of 500
 
 
 def without_outlines(mask: np.ndarray) -> np.ndarray:
-    """A mask, uint8 (height, width), whose open lines between foreground and background go to the nearer of the two."""
+    """The mask, uint8 (height, width), with ignored lines between foreground and background split down the middle."""
     to_foreground, to_background = (
         cv2.distanceTransform((mask != label).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for label in (1, 0)
     )
@@ -57,10 +57,10 @@ def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: fl
     """How much of each pixel is foreground, uint8 (height, width).
 
     Args:
-        teacher: Of one class and the background.
+        teacher: A teacher with one class and the background.
         photo: The photo.
-        mask: Drawn by hand, uint8 (height, width); None if there is none.
-        weight: Of the teacher where a mask was drawn.
+        mask: The hand-drawn mask, uint8 (height, width); None if there is none.
+        weight: Weight of the teacher if there is a mask.
     """
     frame = read_photo(photo)
     shape_hw = (frame.shape[0], frame.shape[1])
@@ -76,7 +76,7 @@ def soft_mask(teacher: Teacher, photo: Path, mask: np.ndarray | None, weight: fl
 def write_soft_masks(
     teacher: Teacher, photos: Sequence[Path], masks: Sequence[Example | None], weight: float, out: Path
 ) -> None:
-    """Writes the folder; `masks` are those of the photos, where there are any."""
+    """Writes the folder; `masks` belong to the photos, None for a photo without."""
     require_empty(out)
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,11 @@ def write_soft_masks(
 def main(
     teacher: Annotated[Path, typer.Argument(help="A .keras or any .tflite of one class.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    data: Annotated[Path | None, typer.Option(help="Data folder with masks; its train part is taken.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder with masks; its train part is used.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Photos without masks, instead of --data.")] = None,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
     classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
-    names: Annotated[str, typer.Option(help="Only photos in whose name this regular expression is found.")] = "",
+    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
     teacher_weight: Annotated[
         float, typer.Option(min=0, max=1, help="Weight of the teacher, 0..1; the masks get the rest.")
@@ -102,7 +102,7 @@ def main(
 ) -> None:
     """Mixes a teacher's soft masks with hand-drawn ones."""
     if (data is None) == (photos is None):
-        raise typer.BadParameter("give one of --data and --photos")
+        raise typer.BadParameter("give either --data or --photos")
     with exit_codes():
         examples: list[Example] = []
         if data:
@@ -110,14 +110,14 @@ def main(
                 dataset = open_split(data, split)
             else:
                 dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout)
-            wanted = compile_pattern(names, "--names")
+            pattern = compile_pattern(names, "--names")
             held_out = held_out_photos(dataset)
-            examples = [one for one in dataset.parts["train"] if wanted.search(one.name)]
-            for example in [one for one in examples if sha256_of(one.image) in held_out]:
+            examples = [e for e in dataset.parts["train"] if pattern.search(e.name)]
+            for example in [e for e in examples if sha256_of(e.image) in held_out]:
                 typer.echo(f"{example.name} is skipped: the same photo as {held_out[sha256_of(example.image)]}")
                 examples.remove(example)
             class_list = dataset.classes
-            paths = [one.image for one in examples]
+            paths = [example.image for example in examples]
         else:
             assert photos is not None
             found = find_photos([str(photos)])

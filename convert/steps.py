@@ -1,4 +1,4 @@
-"""The three steps of a compression. Each is skipped when its result is there, and continued when it was interrupted."""
+"""The three steps of a compression. Each is skipped if its result exists, and continued if it was interrupted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def distilled(
     outputs_file: Path,
     log: Log,
 ) -> TrainedModel:
-    """What the full model taught a student, or a new network of the recipe, in the folder `out`."""
+    """The student, or a new network from the recipe, taught by the full model, in the folder `out`."""
     parents = {"teacher": full, **({"parent": student} if student else {})}
     options = {"recipe": dataclasses.asdict(recipe), "distillation": dataclasses.asdict(config)}
     if _is_done(out / MODEL_NAME, parents, options):
@@ -64,9 +64,9 @@ def distilled(
 def quantised(source: TrainedModel, data: Dataset, out: Path, name: str, qat_epochs: int, log: Log) -> Path:
     """The model as the int8 file `out`, whether or not it lost accuracy."""
     card = read_card(out.read_bytes(), out) if out.is_file() else None
-    made = card.recipe.get("quantisation", {}) if card else {}
-    tuned = made.get("qat", {}).get("recipe", {}).get("epochs", 0)
-    if card is None or card.parent_sha256 != source.sha256 or tuned != qat_epochs:
+    quantisation = card.recipe.get("quantisation", {}) if card else {}
+    tuned_epochs = quantisation.get("qat", {}).get("recipe", {}).get("epochs", 0)
+    if card is None or card.parent_sha256 != source.sha256 or tuned_epochs != qat_epochs:
         log(f"Quantising {source.path}")
         method = Method(qat=qat_epochs)
         quantize(source, data, out, name=name, method=method, accept_drop=True, resume=True, log=log)
@@ -75,30 +75,30 @@ def quantised(source: TrainedModel, data: Dataset, out: Path, name: str, qat_epo
 
 
 def _is_done(result: Path, parents: Mapping[str, TrainedModel], options: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether this step is done: its result is there.
+    """Whether this step's result exists.
 
     Args:
         result: The `.keras` that the step writes.
-        parents: What it must have been made of.
-        options: What must be the same in its `run.json`, as far as that says.
+        parents: The models it must have been made from.
+        options: Must equal those in its `run.json`, as far as it has them.
 
     Raises:
-        OutputError: It was made of other files, or with other options.
+        OutputError: It was made from other files or with other options.
     """
     run = read_run(result) if result.is_file() else {}
     if not run:
         return False
-    distillation = run.get("distillation", {"weight": 0.0})  # trained on the masks alone
+    distillation = run.get("distillation", {"weight": 0.0})  # trained on masks only
     if "teacher" in distillation:
         run["teacher"] = distillation["teacher"]
     for role, parent in parents.items():
         if (role in run or role == "parent") and (run.get(role) or {}).get("sha256") != parent.sha256:
-            raise OutputError(f"{result} was made of another file than {parent.path}; give another --out.")
+            raise OutputError(f"{result} was not made from {parent.path}; give another --out.")
     saved = {**run, "distillation": distillation}
-    wanted = json.loads(json.dumps(options))  # lists for tuples, as in what was read
+    expected = json.loads(json.dumps(options))  # lists for tuples, as in `run.json`
     different = [
         name
-        for part, values in wanted.items()
+        for part, values in expected.items()
         for name, value in values.items()
         if saved.get(part, {}).get(name, value) != value
     ]

@@ -1,4 +1,4 @@
-"""What is in a `.tflite`: its operators, read through the flatbuffer's schema, and what XNNPACK runs of it."""
+"""The operators in a `.tflite`, read with the flatbuffer's schema, and the check that it is full-integer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
-from seg_edge.interpreter import DELEGATE, find_runtime, running_operators
-from seg_edge.system.native_log import without_native_log
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 _TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _INTEGERS = {schema.TensorType.INT32, schema.TensorType.INT64}
-_SPREADING = {"TRANSPOSE_CONV", "Convolution2DTransposeBias"}  # each input is spread over the output
-# Left in the file when a model was converted with an open batch: shape arithmetic at run time that delegates refuse.
+_SPREADING = {"TRANSPOSE_CONV", "Convolution2DTransposeBias"}  # each input pixel is spread over the output
+# Left by a conversion with a dynamic batch: shape arithmetic at run time, which delegates don't support.
 _SHAPE_ARITHMETIC = {"SHAPE", "STRIDED_SLICE", "PACK"}
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # of the weights' shape
 _BETWEEN_DTYPES = {"QUANTIZE", "DEQUANTIZE"}
 _CLAMPS = {"RELU", "RELU6", "RELU_N1_TO_1"}
-# Which inputs of an operator with multiplications are the activations and the weights. The last is MediaPipe's own.
+# The inputs of an operator with multiplications that are its activations and weights. The last is MediaPipe's own.
 _INPUTS = {
     "CONV_2D": (0, 1),
     "DEPTHWISE_CONV_2D": (0, 1),
@@ -39,8 +37,8 @@ _INPUTS = {
 
 
 NO_INT8 = (
-    "Put another layer there (BatchNormalization for another normalisation, ReLU for another activation) and train it "
-    "again, or convert with --kind float16."
+    "Replace the layer (other normalisations by BatchNormalization, other activations by ReLU) and train again, or "
+    "convert with --kind float16."
 )
 
 
@@ -49,14 +47,14 @@ class Operator:
     """An operator of a `.tflite`.
 
     Attributes:
-        index: Its place in the order they run.
+        index: Its position in execution order.
         kind: `CONV_2D`, ..., or a custom operator's own name.
-        name: Its first output tensor's.
-        shape: Of that tensor.
-        macs: Multiplications with an addition, of convolutions and fully connected layers; 0 for all else.
-        parameters: Numbers in its weights and biases.
-        parameter_bytes: What they take in the file.
-        folded: Works on constants alone (float16 weights made float32), so it runs once, when the model is loaded.
+        name: Its first output tensor's name.
+        shape: That tensor's shape.
+        macs: Multiply-accumulates of convolutions and fully connected layers; 0 for all others.
+        parameters: Count of its weights and biases.
+        parameter_bytes: Their size in the file.
+        folded: Works only on constants (e.g. float16 weights to float32), so it runs once, when the model is loaded.
     """
 
     index: int
@@ -70,10 +68,10 @@ class Operator:
 
 
 class TfliteGraph:
-    """The only subgraph of a `.tflite`, through the schema's objects.
+    """The single subgraph of a `.tflite`, as the schema's objects.
 
     Raises:
-        ModelError: It is no `.tflite`.
+        ModelError: It isn't a `.tflite`.
     """
 
     def __init__(self, content: bytes):
@@ -86,7 +84,7 @@ class TfliteGraph:
         except (ValueError, TypeError, IndexError, struct.error) as error:
             raise ModelError("this is not a .tflite, or a damaged one; convert it again.") from error
         self.tensors = self.graph.tensors
-        # A constant is stored, or made of stored ones: float16 weights come with a DEQUANTIZE each.
+        # A constant is stored, or computed from stored ones: float16 weights come with a DEQUANTIZE each.
         self.made_of: dict[int, list[int]] = {
             index: [index] for index, tensor in enumerate(self.tensors) if self._is_stored(tensor)
         }
@@ -111,16 +109,16 @@ class TfliteGraph:
         return code.customCode.decode() if kind == "CUSTOM" else kind
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Of a tensor; empty for a scalar."""
+        """A tensor's shape; empty for a scalar."""
         shape = self.tensors[index].shape
         return () if shape is None else tuple(int(side) for side in shape)
 
     def type(self, index: int) -> str:
-        """Of a tensor: `UINT8`, `INT8`, `INT32`, `FLOAT32`, ..."""
+        """A tensor's type: `UINT8`, `INT8`, `INT32`, `FLOAT32`, ..."""
         return _TYPES[self.tensors[index].type]
 
     def operator(self, position: int) -> Operator:
-        """The operator at this place in the order they run."""
+        """The operator at this position in execution order."""
         operator = self.graph.operators[position]
         kind, output = self.kind(operator), operator.outputs[0]
         weights = [] if position in self.folded else self._weights(operator, kind)
@@ -136,25 +134,25 @@ class TfliteGraph:
         )
 
     def _weights(self, operator: Any, kind: str) -> list[int]:
-        """Stored tensors that are no sizes or axes."""
+        """Stored tensors that aren't sizes or axes."""
         first = 1 if kind in _INPUTS else 0  # a transposed convolution's first input is its output's shape
         stored = [index for used in present(operator.inputs[first:]) for index in self.made_of.get(used, [])]
         return [index for index in stored if kind in _INPUTS or self.tensors[index].type not in _INTEGERS]
 
     def _macs(self, operator: Any, kind: str) -> int:
-        """Each weight is used once for each position of the output, or of the input where that is spread out."""
+        """Each weight is used once per position of the output, or of the input if that is spread over the output."""
         if kind not in _INPUTS:
             return 0
-        activations, weights = (self.shape(operator.inputs[place]) for place in _INPUTS[kind])
+        activations, weights = (self.shape(operator.inputs[index]) for index in _INPUTS[kind])
         if kind == "FULLY_CONNECTED":
             return math.prod(activations) * weights[0]
-        places = activations if kind in _SPREADING else self.shape(operator.outputs[0])
-        return math.prod(weights) * math.prod(places[:3])
+        positions = activations if kind in _SPREADING else self.shape(operator.outputs[0])
+        return math.prod(weights) * math.prod(positions[:3])
 
     def pieces(self) -> list[list[int]]:
-        """The operators that run, each alone, but a clamp with its maker where nothing else reads that: XNNPACK fuses.
+        """The operators that run, one per piece, except that a clamp joins its producer if it is the only reader.
 
-        Most converters fuse them in the file; MediaPipe's did not.
+        XNNPACK fuses these. Most converters do so in the file; MediaPipe's did not.
         """
         readers = Counter(i for operator in self.graph.operators for i in present(operator.inputs))
         readers.update(present(self.graph.outputs))
@@ -171,43 +169,43 @@ class TfliteGraph:
         return pieces
 
     def cut(self, piece: list[int]) -> bytes:
-        """A `.tflite` of these operators alone, activations from elsewhere as inputs, weights as they are."""
+        """A `.tflite` of only these operators, with activations from elsewhere as inputs and the same weights."""
         own = [self.graph.operators[position] for position in piece]
-        made = {i for operator in own for i in present(operator.outputs)}
-        needed = {i for operator in own for i in present(operator.inputs)} - made
+        produced = {i for operator in own for i in present(operator.outputs)}
+        needed = {i for operator in own for i in present(operator.inputs)} - produced
         makers = {id(self.makers[i]): self.makers[i] for i in sorted(needed) if i in self.makers}
         chosen = [*makers.values(), *own]
-        used = sorted({i for one in chosen for i in (*present(one.inputs), *present(one.outputs))})
-        place = {old: new for new, old in enumerate(used)}
+        used = sorted({i for operator in chosen for i in (*present(operator.inputs), *present(operator.outputs))})
+        new_index = {old: new for new, old in enumerate(used)}
         root, graph = schema.ModelT(), schema.SubGraphT()
         root.version, root.operatorCodes, root.subgraphs = self.root.version, self.root.operatorCodes, [graph]
         root.buffers = [schema.BufferT(), *(self.root.buffers[self.tensors[i].buffer] for i in used)]
         graph.tensors = [copy.copy(self.tensors[i]) for i in used]
         for new, tensor in enumerate(graph.tensors):
             tensor.buffer = new + 1
-        graph.operators = [copy.copy(one) for one in chosen]
-        for one in graph.operators:
-            one.inputs = [place.get(i, -1) for i in one.inputs]
-            one.outputs = [place[i] for i in one.outputs]
-        graph.inputs = sorted(place[i] for i in needed if i not in self.made_of)
-        graph.outputs = [place[i] for i in present(own[-1].outputs)]
+        graph.operators = [copy.copy(operator) for operator in chosen]
+        for operator in graph.operators:
+            operator.inputs = [new_index.get(i, -1) for i in operator.inputs]
+            operator.outputs = [new_index[i] for i in operator.outputs]
+        graph.inputs = sorted(new_index[i] for i in needed if i not in self.made_of)
+        graph.outputs = [new_index[i] for i in present(own[-1].outputs)]
         return _pack(root)
 
 
 def operators(content: bytes) -> list[Operator]:
-    """Lists a `.tflite`'s operators, with or without a card; sizes that are left open count as 1.
+    """Lists the operators of a `.tflite`, with or without a card; dynamic sizes count as 1.
 
     Raises:
-        ModelError: It is no `.tflite`.
+        ModelError: It isn't a `.tflite`.
     """
     graph = TfliteGraph(content)
     return [graph.operator(position) for position in range(len(graph.graph.operators))]
 
 
 def total(content: bytes) -> tuple[int, float]:
-    """Parameters, and millions of multiplications with an addition in one inference; see `Operator`."""
-    listed = operators(content)
-    return sum(one.parameters for one in listed), sum(one.macs for one in listed) / 1e6
+    """Parameters, and millions of multiply-accumulates per inference; see `Operator`."""
+    found = operators(content)
+    return sum(operator.parameters for operator in found), sum(operator.macs for operator in found) / 1e6
 
 
 def _pack(root: Any) -> bytes:
@@ -217,29 +215,31 @@ def _pack(root: Any) -> bytes:
 
 
 def present(indices: Iterable[int]) -> list[int]:
-    """The tensors among an operator's inputs or outputs; an optional one that isn't given is -1."""
+    """The tensors among an operator's inputs or outputs; a missing optional one is -1."""
     return [int(index) for index in indices if index >= 0]
 
 
 def check_full_integer(content: bytes) -> None:
-    """uint8 in and out, integers inside, weights with one scale a channel, nothing left of an open batch.
+    """Checks for uint8 in and out, integers inside, weights with a scale per channel, and no dynamic batch.
 
     Raises:
-        ModelError: It is no `.tflite`, or not full-integer; lists everything that is wrong.
+        ModelError: It isn't a `.tflite`, or isn't full-integer; lists all problems.
     """
     graph = TfliteGraph(content)
     problems = []
-    for what, indices in (("input", graph.graph.inputs), ("output", graph.graph.outputs)):
+    for side, indices in (("input", graph.graph.inputs), ("output", graph.graph.outputs)):
         types = [graph.type(index) for index in indices]
         if types != ["UINT8"]:
-            problems.append(f"its {what} is {', '.join(types)} instead of one UINT8")
-    floats = [t.name.decode() for i, t in enumerate(graph.tensors) if _is_float(graph, i)]
-    if floats:
-        at = list(dict.fromkeys(_float_operators(graph)))
-        where = ", ".join(at[:3]) + (f" and {len(at) - 3} more" if len(at) > 3 else "")
-        problems.append(f"{where} computed in float" if at else f"{len(floats)} tensors are float, first {floats[0]!r}")
+            problems.append(f"its {side} is {', '.join(types)} instead of one UINT8")
+    tensors = [t.name.decode() for i, t in enumerate(graph.tensors) if _is_float(graph, i)]
+    if tensors:
+        found = list(dict.fromkeys(_float_operators(graph)))
+        listed = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        problems.append(
+            f"{listed} computed in float" if found else f"{len(tensors)} tensors are float: {tensors[0]!r} ..."
+        )
     kinds = [graph.kind(operator) for operator in graph.graph.operators]
-    # A slice of the picture itself, such as a Cropping2D, is no arithmetic with shapes, which are INT32.
+    # Slicing the picture itself, as Cropping2D does, isn't shape arithmetic: shapes are INT32.
     shape_arithmetic = {
         kind
         for kind, operator in zip(kinds, graph.graph.operators, strict=True)
@@ -254,11 +254,11 @@ def check_full_integer(content: bytes) -> None:
             scales = weights.quantization.scale if weights.quantization else None
             if (0 if scales is None else len(scales)) != weights.shape[_CHANNEL_AXIS[kind]]:
                 coarse.append(weights.name.decode())
-    if coarse and not floats:
-        problems.append(f"{len(coarse)} weights don't have one scale a channel, first {coarse[0]!r}")
+    if coarse and not tensors:
+        problems.append(f"{len(coarse)} weights don't have a scale per channel, first {coarse[0]!r}")
     if problems:
-        cure = f" {NO_INT8}" if floats else ""
-        raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.{cure}")
+        advice = f" {NO_INT8}" if tensors else ""
+        raise ModelError(f"the converted model is not full-integer: {'; '.join(problems)}.{advice}")
 
 
 def _is_float(graph: TfliteGraph, index: int) -> bool:
@@ -266,46 +266,18 @@ def _is_float(graph: TfliteGraph, index: int) -> bool:
 
 
 def _float_operators(graph: TfliteGraph) -> Iterator[str]:
-    """Kind and layer of the operators that have no int8 form, in the order they run."""
-    for position, operator in enumerate(graph.graph.operators):
-        made = graph.operator(position)
-        if made.kind not in _BETWEEN_DTYPES and not made.folded and _is_float(graph, operator.outputs[0]):
-            yield f"{made.kind} in the layer {layer_of(made.name)!r}"
+    """Kind and layer of the operators that have no int8 form, in execution order."""
+    for position, stored in enumerate(graph.graph.operators):
+        operator = graph.operator(position)
+        if operator.kind not in _BETWEEN_DTYPES and not operator.folded and _is_float(graph, stored.outputs[0]):
+            yield f"{operator.kind} in the layer {layer_of(operator.name)!r}"
 
 
 def layer_of(name: str) -> str:
-    """The Keras layer in the name of a tensor, `outer model/model/layer_1/...`, whose 1 counts the layer's uses.
+    """The Keras layer in a tensor's name, `outer model/model/layer_1/...`, where 1 counts the layer's uses.
 
     Returns:
-        The whole name where it isn't of this form.
+        The whole name if it has another form.
     """
     parts = name.split(";")[0].split("/")
     return re.sub(r"_\d+$", "", parts[2]) if len(parts) > 2 else name
-
-
-def not_delegated(content: bytes, threads: int = 1) -> list[str]:
-    """Kind and name of the operators that XNNPACK leaves to LiteRT's plain kernels, in the order they run.
-
-    Raises:
-        ModelError: LiteRT can't load it, or doesn't say.
-    """
-    running = running_operators(load_interpreter(strip_card(content), threads))
-    if running is None:
-        raise ModelError("this LiteRT doesn't say what XNNPACK took; run 'pip install -U ai-edge-litert'.")
-    left = {index for index, kind in running.items() if kind != DELEGATE}
-    return [f"{one.kind} {one.name}" for one in operators(content) if one.index in left and not one.folded]
-
-
-def load_interpreter(content: bytes, threads: int) -> Any:
-    """An interpreter of any `.tflite`, without a card.
-
-    Raises:
-        ModelError: LiteRT can't load it.
-    """
-    try:
-        with without_native_log():
-            interpreter = find_runtime().interpreter(model_content=content, num_threads=threads)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"LiteRT can't load the model ({str(error).splitlines()[0]}).") from error
-    return interpreter

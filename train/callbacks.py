@@ -40,7 +40,7 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
     holds_run = any(path.exists() for path in old)
     if holds_run and not force:
         if not resume:
-            raise OutputError(f"{out} holds a run already; --resume continues it, --force replaces it.")
+            raise OutputError(f"{out} already holds a run; --resume continues it, --force replaces it.")
         if not state.is_file() or not _may_continue(state.read_text(encoding="utf-8"), json.loads(text)):
             raise OutputError(
                 f"{out} was trained with another recipe, another --initial or other photos; "

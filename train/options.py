@@ -62,4 +62,4 @@ def check_resume_or_force(resume: bool, force: bool) -> None:
         typer.BadParameter: Both were given.
     """
     if resume and force:
-        raise typer.BadParameter("--resume continues a run and --force replaces it; use only one of them")
+        raise typer.BadParameter("--resume continues a run and --force replaces it; give only one of them")

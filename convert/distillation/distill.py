@@ -35,20 +35,19 @@ def distill(
 
     Args:
         teacher: Has the data's classes.
-        data: The split photos.
-        recipe: Values of the training, and the architecture where there is no `student`.
+        data: The dataset.
+        recipe: Settings of the training, and the architecture if there is no `student`.
         out: The run folder.
-        student: The network to start from; it stays as it is.
-        config: How the student learns; with weight 0 and no hint, from the masks alone.
-        unlabelled: Photos without masks; none may be in the val or test part. The same file is refused; one that was
-            saved anew, or the next of a burst, can't be recognised.
-        outputs_file: Where the teacher's outputs are kept, so that several students can share them; by default in
-            `out`.
-        resume: Continue the run that `out` holds.
+        student: The network to start from; it isn't changed.
+        config: How the student learns; with weight 0 and no hint, from the masks only.
+        unlabelled: Photos without masks; none may be in the val or test part. The same file is refused; a re-encoded
+            one, or the next of a burst, can't be recognised.
+        outputs_file: Stores the teacher's outputs, so that several students can share them; by default in `out`.
+        resume: Continue the run in `out`.
         force: Replace it.
 
     Returns:
-        The student of the epoch that was kept.
+        The student of the kept epoch.
     """
     config = config or DistillConfig()
     _check_unlabelled(unlabelled, data)
@@ -57,13 +56,13 @@ def distill(
         student.require_classes(len(data.classes))
     model = _copy(student.model) if student else build(recipe, len(data.classes))
     size_wh = (model.input_shape[2], model.input_shape[1])
-    masks_alone = config.weight == 0 and not config.hint
+    masks_only = config.weight == 0 and not config.hint
     task: TrainingTask
-    if masks_alone:
+    if masks_only:
         task = MaskTask(data, recipe, size_wh)
     else:
-        kept_in = outputs_file or out / OUTPUTS_NAME
-        task = DistillationTask(teacher, data, recipe, size_wh, kept_in, config, unlabelled)
+        outputs_file = outputs_file or out / OUTPUTS_NAME
+        task = DistillationTask(teacher, data, recipe, size_wh, outputs_file, config, unlabelled)
     return train_model(
         model,
         data,
@@ -73,7 +72,7 @@ def distill(
         task=task,
         resume=resume,
         force=force,
-        xla=masks_alone,  # XLA has no resizing with antialiasing
+        xla=masks_only,  # XLA can't resize with antialiasing
     )
 
 
@@ -87,4 +86,4 @@ def _check_unlabelled(photos: Sequence[Path], data: Dataset) -> None:
     held_out = held_out_photos(data)
     for path in photos:
         if sha256_of(path) in held_out:
-            raise DataError(f"{path} is a photo of the val or test part; leave those out of --unlabelled.")
+            raise DataError(f"{path} is a photo of the val or test part; leave it out of --unlabelled.")

@@ -1,4 +1,4 @@
-"""What a student learns from a teacher: the true masks, the teacher's soft labels and, with a hint, where it looks."""
+"""Training a student on the true masks, the teacher's soft labels and, with a hint, its attention."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class DistillConfig:
     """How a student learns from a teacher.
 
     Attributes:
-        weight: Of the teacher's soft labels; the true masks weigh the rest of 1.
+        weight: Weight of the teacher's soft labels; the true masks have the rest of 1.
         temperature: Divides the logits of both: above 1, the less likely classes count more.
-        views: Varied views of each photo that the teacher answers.
+        views: Augmented views per photo, for each of which the teacher's output is stored.
         hint: Layer of the teacher and of the student, `NAME` or `TEACHER_NAME:STUDENT_NAME`,
-            whose attention maps are to agree.
-        hint_weight: Of their squared distance, added to the rest.
+            whose attention maps should match.
+        hint_weight: Weight of the maps' squared distance, which is added to the loss.
     """
 
     weight: float = 0.5
@@ -41,33 +41,33 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
-            raise UsageError(f"--teacher-weight is from 0 to 1, got {self.weight}.")
+            raise UsageError(f"--teacher-weight must be from 0 to 1, got {self.weight}.")
         if not self.temperature > 0:
-            raise UsageError(f"--temperature is above 0, got {self.temperature}.")
+            raise UsageError(f"--temperature must be above 0, got {self.temperature}.")
         if self.views < 1:
-            raise UsageError(f"--views is at least 1, got {self.views}.")
+            raise UsageError(f"--views must be at least 1, got {self.views}.")
 
     @property
     def hint_layers(self) -> tuple[str, str]:
-        """Names of the teacher's layer and of the student's."""
-        of_teacher, _, of_student = self.hint.partition(":")
-        return of_teacher, of_student or of_teacher
+        """Names of the teacher's and the student's layer."""
+        teacher_layer, _, student_layer = self.hint.partition(":")
+        return teacher_layer, student_layer or teacher_layer
 
 
 class DistillationTask:
     """True masks and the teacher's outputs for the same views; a `train.training.TrainingTask`.
 
     Args:
-        teacher: Is asked about every view.
-        data: The split photos.
-        recipe: How the views vary, and the batch.
-        size_wh: Of the student's input.
-        outputs_file: Where the teacher's outputs are kept.
+        teacher: Run on every view.
+        data: The dataset.
+        recipe: The augmentation and the batch size.
+        size_wh: The student's input size.
+        outputs_file: Stores the teacher's outputs.
         config: How the student learns.
         unlabelled: Photos without masks.
 
     Raises:
-        ModelError: The teacher has no such layer as the hint names.
+        ModelError: The teacher has no layer with the hint's name.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class DistillationTask:
     def teacher_outputs(self) -> tuple[np.ndarray, np.ndarray]:
         """The teacher's probabilities and hints, see `convert.distillation.teacher.teacher_outputs`.
 
-        Computing them takes hours, so it starts with the first batch, when everything else has been checked.
+        Computing them takes hours, so it starts with the first batch, after everything else has been checked.
         """
         return teacher_outputs(self._teacher, self.views, self._outputs_file, self._identity)
 
@@ -122,10 +122,10 @@ class DistillationTask:
         return StudentModel(model.inputs, outputs, config=self.config)
 
     def training_batches(self, skip_batches: int) -> tf.data.Dataset:
-        """Endless batches of (image, {mask, teacher, hint}), all views in a new order in each round."""
+        """Endless batches of (image, {mask, teacher, hint}), with all views in a new order each round."""
         probabilities, hints = self.teacher_outputs
 
-        def show(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        def load(number: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             image, mask = self.views.draw(number)
             soft_labels, hint = tf.numpy_function(
                 lambda n: (probabilities[n], hints[n]), [number], (tf.float16, tf.float16), stateful=False
@@ -138,18 +138,18 @@ class DistillationTask:
             .shuffle(self.views.count, seed=self.recipe.seed, reshuffle_each_iteration=True)
             .repeat()
             .skip(skip_batches * self.recipe.batch)
-            .map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .batch(self.recipe.batch, drop_remainder=True)
             .prefetch(2)
         )
 
     def validation_batches(self) -> tf.data.Dataset:
-        """The val part and its masks; the teacher does not choose the epoch that is kept."""
+        """The val part and its masks; the teacher doesn't select the epoch."""
         return fixed_stream(self.data.parts["val"], self.size_wh, self.recipe.batch)
 
 
 class StudentModel(keras.Model):
-    """A student under training: gives its logits and, for a hint, a layer's features."""
+    """The student in training: outputs its logits and, for a hint, a layer's features."""
 
     def __init__(self, *args: Any, config: DistillConfig, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -158,13 +158,13 @@ class StudentModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The masks' loss, the teacher's and the hint's, weighed; in validation the masks' alone."""
+        """The weighted losses of masks, teacher and hint; in validation only the masks'."""
         if not isinstance(y, dict):
             return super().compute_loss(x, y, y_pred["logits"], sample_weight, training)
         config, logits = self.config, y_pred["logits"]
-        of_masks = super().compute_loss(x, y["mask"], logits, sample_weight, training)
-        of_teacher = soft_label_loss(y["teacher"], logits, config.temperature)
-        loss = (1 - config.weight) * of_masks + config.weight * of_teacher
+        mask_loss = super().compute_loss(x, y["mask"], logits, sample_weight, training)
+        teacher_loss = soft_label_loss(y["teacher"], logits, config.temperature)
+        loss = (1 - config.weight) * mask_loss + config.weight * teacher_loss
         if "features" in y_pred:
             loss += config.hint_weight * hint_loss(y["hint"], y_pred["features"])
         return loss
@@ -186,15 +186,15 @@ def soft_label_loss(probabilities: Any, logits: Any, temperature: float) -> Any:
         temperature: T. `softmax(log p / T)` is the softmax of the teacher's own logits divided by T.
     """
     logits = tf.cast(logits, tf.float32)
-    seen = tf.image.resize(tf.cast(probabilities, tf.float32), logits.shape[1:3], antialias=True)
-    soft = tf.nn.softmax(tf.math.log(seen + 1e-6) / temperature)
+    resized = tf.image.resize(tf.cast(probabilities, tf.float32), logits.shape[1:3], antialias=True)
+    soft = tf.nn.softmax(tf.math.log(resized + 1e-6) / temperature)
     divergence = tf.nn.softmax_cross_entropy_with_logits(soft, logits / temperature)
-    divergence -= tf.nn.softmax_cross_entropy_with_logits(soft, tf.math.log(soft))  # its lowest, so that 0 is agreement
+    divergence -= tf.nn.softmax_cross_entropy_with_logits(soft, tf.math.log(soft))  # so that the minimum is 0
     return temperature**2 * tf.reduce_mean(divergence)
 
 
 def hint_loss(teacher_attention: Any, features: Any) -> Any:
-    """Squared distance of the unit attention maps, the teacher's (b, h, w) and that of features (b, h', w', c)."""
+    """Squared distance between the unit attention maps of the teacher (b, h, w) and of features (b, h', w', c)."""
     attention = attention_map(features)
     resized = tf.image.resize(
         tf.cast(teacher_attention, tf.float32)[..., tf.newaxis], attention.shape[1:3], antialias=True

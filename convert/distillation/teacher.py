@@ -1,8 +1,8 @@
-"""A teacher's outputs for every view of every photo, computed once and kept in a file.
+"""A teacher's outputs for every view of every photo, computed once and stored in a file.
 
-A teacher is slow, and a student must be taught on the very view that the teacher saw (Beyer et al., 2022,
-arXiv:2106.05237, "a good teacher is patient and consistent"). So there is a fixed number of varied views of each
-photo; the teacher sees each once, and the student sees them in a new order in every epoch.
+A teacher is slow, and a student must be taught on the same view that the teacher saw (Beyer et al., 2022,
+arXiv:2106.05237, "a good teacher is patient and consistent"). So there is a fixed number of augmented views per photo;
+the teacher sees each once, and the student sees them in a new order in every epoch.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ OUTPUTS_NAME = "teacher.npz"
 
 
 class AttentionBackend(KerasBackend):
-    """A Keras model that keeps the attention map of one of its layers, besides giving its logits.
+    """A Keras model that also keeps the attention map of one of its layers.
 
     Attributes:
-        attention: Of the last photo, float32 (h, w), see `attention_map`.
+        attention: The last photo's map, float32 (h, w), see `attention_map`.
     """
 
     def __init__(self, model: Any, layer: str):
@@ -52,11 +52,11 @@ class AttentionBackend(KerasBackend):
 
 
 class Teacher:
-    """A large model that answers: a `.keras`, or any `.tflite`.
+    """A large model to learn from: a `.keras`, or any `.tflite`.
 
     Args:
         segmenter: The model in the runtime.
-        provenance: What the student's `run.json` says of it.
+        provenance: Its record in the student's `run.json`.
     """
 
     def __init__(self, segmenter: Segmenter, provenance: Mapping[str, Any]):
@@ -86,19 +86,19 @@ class Teacher:
             return cls.of(TrainedModel.load(path), classes)
         segmenter = Segmenter(path)
         names = segmenter.card.class_names
-        is_named = segmenter.file.card is not None
-        if len(names) != len(classes) or (is_named and names != tuple(classes)):
-            raise ModelError(f"{path} knows the classes {', '.join(names)}; the data has {', '.join(classes)}.")
+        has_names = segmenter.file.card is not None
+        if len(names) != len(classes) or (has_names and names != tuple(classes)):
+            raise ModelError(f"{path} has the classes {', '.join(names)}; the data has {', '.join(classes)}.")
         return cls(segmenter, provenance(segmenter.file.sha256, read_run(path)))
 
     def watch(self, layer: str) -> None:
-        """From now on also gives the attention map of this layer.
+        """From now on also returns the attention map of this layer.
 
         Raises:
-            ModelError: The teacher is no `.keras`, or has no such layer.
+            ModelError: The teacher isn't a `.keras`, or has no such layer.
         """
         if not isinstance(self.segmenter.backend, KerasBackend):
-            raise ModelError("a hint is taken from a layer of a .keras; leave out --hint for a .tflite.")
+            raise ModelError("a hint needs a layer of a .keras; leave out --hint for a .tflite.")
         self.segmenter.backend = AttentionBackend(self.segmenter.backend.model, layer)
 
     def __call__(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def layer_output(model: Any, name: str) -> Any:
     """The output of the model's layer of this name.
 
     Raises:
-        ModelError: It has none; lists what it has.
+        ModelError: There is none; lists the existing ones.
     """
     names = [layer.name for layer in model.layers]
     if name not in names:
@@ -122,26 +122,26 @@ def layer_output(model: Any, name: str) -> Any:
 
 
 def attention_map(features: Any) -> Any:
-    """Where a layer looks: the sum of its squared channels, of unit length a photo (float32 (b, h, w)).
+    """Where a layer looks: the sum of its squared channels, with unit length per photo, float32 (b, h, w).
 
-    Zagoruyko and Komodakis (2017), "Paying more attention to attention", arXiv:1612.03928. It has no channels, so
-    teacher and student may have different numbers of them.
+    Zagoruyko and Komodakis (2017), "Paying more attention to attention", arXiv:1612.03928. As it has no channels, the
+    layers of teacher and student may have different numbers of them.
     """
     energy = tf.reduce_sum(tf.square(tf.cast(features, tf.float32)), axis=-1)
     return energy / (tf.norm(energy, axis=(1, 2), keepdims=True) + 1e-6)
 
 
 class Views:
-    """A fixed number of varied views of some photos, each the same whenever it is drawn.
+    """A fixed number of augmented views of some photos, each the same whenever it is drawn.
 
     Args:
         examples: Photos with masks.
         unlabelled: Photos without.
-        size_wh: Of a view.
-        zoom: The photos are kept at this multiple of `size_wh`, so that magnifying one does not blur it.
-        settings: How far the views vary.
-        seed: Of the variation.
-        each: Views of each photo.
+        size_wh: Size of a view.
+        zoom: Photos are cached at this multiple of `size_wh`, so that zooming in does not blur.
+        settings: The augmentation.
+        seed: Seed of the augmentation.
+        views_per_photo: Number of views of each photo.
     """
 
     def __init__(
@@ -152,14 +152,14 @@ class Views:
         zoom: float,
         settings: Augmentation,
         seed: int,
-        each: int,
+        views_per_photo: int,
     ):
         self.size_wh, self.settings, self.seed = size_wh, settings, seed
-        kept_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
-        self.photos = [example.load(kept_wh) for example in examples]
-        unknown = np.full(kept_wh[::-1], IGNORE, np.uint8)
-        self.photos += [(resize_to_input(read_photo(path), kept_wh), unknown) for path in unlabelled]
-        self.count = each * len(self.photos)
+        cache_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
+        self.photos = [example.load(cache_wh) for example in examples]
+        unknown = np.full(cache_wh[::-1], IGNORE, np.uint8)
+        self.photos += [(resize_to_input(read_photo(path), cache_wh), unknown) for path in unlabelled]
+        self.count = views_per_photo * len(self.photos)
 
     def draw(self, number: Any) -> tuple[Any, Any]:
         """View `number`, an int64 tensor: image float32 (h, w, 3) in 0..1, mask uint8 (h, w), 255 where unknown."""
@@ -169,30 +169,30 @@ class Views:
         height, width = self.photos[0][1].shape
         image, mask = tf.ensure_shape(image, (height, width, 3)), tf.ensure_shape(mask, (height, width))
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
-        drawn: tuple[Any, Any] = augment(image, mask, seed, self.settings, self.size_wh)
-        return drawn
+        view: tuple[Any, Any] = augment(image, mask, seed, self.settings, self.size_wh)
+        return view
 
 
 def teacher_outputs(
     teacher: Teacher, views: Views, path: Path, identity: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's outputs for every view, read from `path` if they were computed before.
+    """The teacher's outputs for every view, read from `path` if already computed.
 
     Args:
         teacher: The teacher.
-        views: What it is shown.
-        path: The `.npz` that keeps the outputs.
-        identity: What identifies teacher and views; outputs of another are computed again.
+        views: The views to run it on.
+        path: The `.npz` that stores the outputs.
+        identity: Identifies teacher and views; other outputs are computed again.
 
     Returns:
         Probabilities float16 (views, h, w, classes) and hints float16 (views, h', w').
     """
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    kept = _saved_outputs(path, key)
-    if kept:
-        return kept
+    saved = _saved_outputs(path, key)
+    if saved:
+        return saved
     frames = tf.data.Dataset.range(views.count).map(lambda n: _as_frame(views.draw(n)[0]), num_parallel_calls=2)
-    # Gigabytes: collecting them in a list first would take twice the memory.
+    # These are gigabytes; collecting them in a list first would double the memory.
     probabilities, hints = np.empty(0, np.float16), np.empty(0, np.float16)
     label = f"Running the teacher on {views.count} views"
     with typer.progressbar(frames.prefetch(2).as_numpy_iterator(), length=views.count, label=label) as progress:
@@ -201,13 +201,13 @@ def teacher_outputs(
             if not number:
                 probabilities, hints = (np.empty((views.count, *output.shape), np.float16) for output in outputs)
             probabilities[number], hints[number] = outputs
-    with atomic_write(path) as place, place.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, probabilities=probabilities, hints=hints, key=key)
     return probabilities, hints
 
 
 def _as_frame(image: Any) -> Any:
-    """BGR uint8, as the runtime takes it, of float RGB 0..1."""
+    """BGR uint8, as the runtime takes it, from float RGB 0..1."""
     return tf.cast(tf.round(image[..., ::-1] * 255), tf.uint8)
 
 
@@ -215,9 +215,7 @@ def _saved_outputs(path: Path, key: str) -> tuple[np.ndarray, np.ndarray] | None
     if not path.is_file():
         return None
     try:
-        with np.load(path) as kept:
-            return (kept["probabilities"], kept["hints"]) if str(kept["key"]) == key else None
+        with np.load(path) as saved:
+            return (saved["probabilities"], saved["hints"]) if str(saved["key"]) == key else None
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path}: not a teacher's outputs ({error}); delete it, and they are computed again."
-        ) from error
+        raise DataError(f"{path}: not a teacher's outputs ({error}); delete it to compute them again.") from error

@@ -1,1 +1,1 @@
-"""Whole filters taken out of a trained network."""
+"""Removes whole filters from a trained network."""

@@ -13,8 +13,8 @@ from seg_edge.errors import ModelError
 from seg_edge.evaluation.latency import measure
 from train.dataset import Dataset
 
-ROUNDS = 8  # of halving the range, on a logarithmic scale
-NEAR = 0.97  # a model that takes this share of the time allowed is close enough
+ROUNDS = 8  # bisections of the range, on a logarithmic scale
+NEAR = 0.97  # a model that takes this share of the time limit is close enough
 CALIBRATION_PHOTOS = 4
 
 
@@ -24,9 +24,9 @@ class Budget:
 
     Attributes:
         unit: `params`, `mmac` (millions of multiply-accumulates), `work` (see `convert.pruning.cost.work`), or `ms`:
-            median time of an inference of the int8 model, which is what ships, on this machine.
+            median inference time of the int8 model on this machine.
         value: In that unit, above 0.
-        threads: CPU threads of an inference.
+        threads: CPU threads for inference.
     """
 
     unit: str
@@ -35,17 +35,17 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """As a folder is called: `60_mmac`."""
+        """The name of the result's folder: `60_mmac`."""
         return f"{self.value:.12g}_{self.unit}"
 
 
 def int8_of(model: keras.Model, data: Dataset) -> bytes:
-    """The model as it ships, to be timed: calibrated on a few photos, whose ranges make it no slower or faster."""
+    """The int8 model for timing, calibrated on a few photos: the ranges don't change its speed."""
     return convert_int8(model, data.parts["train"][:CALIBRATION_PHOTOS])
 
 
 def inference_ms(model: keras.Model, data: Dataset, threads: int) -> float:
-    """Median milliseconds of an inference, converted to int8. Other work on the machine makes it longer."""
+    """Median inference time in milliseconds after conversion to int8. Other load on the machine increases it."""
     return measure({"model": int8_of(model, data)}, threads=threads)["model"].median_ms
 
 
@@ -56,23 +56,23 @@ def within_ms(
     ms_of: Callable[[keras.Model], float],
     log: Callable[[str], object],
 ) -> tuple[keras.Model, float]:
-    """The largest model, of those that are pruned to some number of MMAC, that takes no longer than `limit`.
+    """The largest model within a time limit, found by pruning to different numbers of MMAC.
 
     Args:
         limit: Milliseconds.
-        range_mmac: The least that the model can be pruned to, and the whole model.
-        at_mmac: The model pruned to a number of MMAC.
+        range_mmac: MMAC of the smallest possible model and of the whole model.
+        at_mmac: Prunes the model to a number of MMAC.
         ms_of: Converts and times a model.
-        log: Takes a line for each model that was timed.
+        log: Receives a line for each timed model.
 
     Returns:
         The model and its milliseconds.
 
     Raises:
-        ModelError: Even the least takes longer, with its time.
+        ModelError: Even the smallest takes longer; the message gives its time.
     """
 
-    known: dict[float, float] = {}  # close budgets give the same channels
+    known: dict[float, float] = {}  # similar budgets give the same channels
 
     def timed(most: float) -> tuple[keras.Model, float]:
         model = at_mmac(most)
@@ -87,7 +87,7 @@ def within_ms(
     if best[1] > limit:
         raise ModelError(
             f"a budget of {limit:g} ms can't be met: with the fewest channels, {low:,.1f} MMAC, the model takes "
-            f"{best[1]:.2f} ms here; give more, or a smaller --minimum or --size."
+            f"{best[1]:.2f} ms here; raise the budget, or lower --minimum or --size."
         )
     whole = timed(high)
     if whole[1] <= limit:
@@ -96,9 +96,9 @@ def within_ms(
         if best[1] >= NEAR * limit:
             break
         middle = (low * high) ** 0.5
-        tried = timed(middle)
-        if tried[1] <= limit:
-            low, best = middle, tried
+        candidate = timed(middle)
+        if candidate[1] <= limit:
+            low, best = middle, candidate
         else:
             high = middle
     return best

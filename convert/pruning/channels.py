@@ -1,9 +1,9 @@
-"""Which channels of a Keras model go together, and the model without some of them.
+"""Finds which channels of a Keras model must be removed together.
 
-Every tensor of the functional graph carries an array of numbers, one a channel. A convolution makes new numbers; what
-treats each channel on its own (batch normalisation, activation, pooling, depthwise convolution) passes them on;
-concatenation joins them; addition ties them, element by element. Channels that are tied are a group: they leave
-together or not at all. `docs/decisions/channel-groups.md` says more.
+Every tensor of the functional graph carries an array of ids, one per channel. A convolution makes new ids; layers that
+treat channels separately (batch normalisation, activation, pooling, depthwise convolution) pass them on; concatenation
+joins them; addition ties them, element by element. Tied channels form a group: they are removed together or not at
+all. See `docs/decisions/channel-groups.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keras import layers
 from convert.keras_graph import connections
 from seg_edge.errors import ModelError
 
-# What makes channels of its own, and so is where a channel can be saved; by the axes of its last kernel.
+# The layers that produce channels, where these can be removed, with the channel axis of their last kernel.
 OUTPUT_AXIS = {layers.Conv2D: 3, layers.Conv2DTranspose: 2, layers.SeparableConv2D: 3}
 JOINING = (layers.Add, layers.Average, layers.Maximum, layers.Multiply, layers.Subtract)
 PASSING = (
@@ -42,11 +42,11 @@ STAYS = -1
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that leave together.
+    """Channels that are removed together.
 
     Attributes:
-        producers: The layers that make them, with the index of the channel there.
-        consumers: The layers whose kernels lose an input channel, or several.
+        producers: The layers that produce them, with the channel's index there.
+        consumers: The layers whose kernels lose one or more input channels.
     """
 
     producers: tuple[tuple[str, int], ...]
@@ -58,11 +58,11 @@ class Channels:
     """The channel groups of a model.
 
     Attributes:
-        groups: Those that can be removed. Channels of the model's input and output are in none.
-        inputs: For each layer with weights, the group number of each input channel, int (channels,); `STAYS` for one
-            that can't be removed.
-        outputs: The same of its output channels.
-        readers: For each layer, the names of those that read its output.
+        groups: The removable ones. Channels of the model's input and output are in none.
+        inputs: For each layer with weights, the group number of each input channel, int (channels,); `STAYS` if it
+            can't be removed.
+        outputs: Likewise for its output channels.
+        readers: For each layer, the names of the layers that read its output.
     """
 
     groups: tuple[Group, ...]
@@ -71,7 +71,7 @@ class Channels:
     readers: Mapping[str, tuple[str, ...]]
 
     def by_layers(self) -> dict[tuple[str, ...], np.ndarray]:
-        """Group numbers, int (n,), by the layers that make them: one entry a layer, or a set of tied layers."""
+        """Group numbers, int (n,), by producers: one entry per layer or set of tied layers."""
         found: dict[tuple[str, ...], list[int]] = {}
         for number, group in enumerate(self.groups):
             found.setdefault(tuple(name for name, _ in group.producers), []).append(number)
@@ -80,24 +80,24 @@ class Channels:
 
 @dataclass
 class _Walk:
-    """What is known of the channels while the graph is walked."""
+    """State of the walk over the graph."""
 
-    makers: list[tuple[str, int]] = field(default_factory=list)
+    producers: list[tuple[str, int]] = field(default_factory=list)
     ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     staying: list[np.ndarray] = field(default_factory=list)
 
     def new(self, layer: str, count: int) -> np.ndarray:
-        first = len(self.makers)
-        self.makers += [(layer, index) for index in range(count)]
+        first = len(self.producers)
+        self.producers += [(layer, index) for index in range(count)]
         return np.arange(first, first + count)
 
     def roots(self) -> np.ndarray:
-        """For each channel the first of those it is tied to, int (channels,)."""
-        root = np.arange(len(self.makers))
-        for some, others in self.ties:
-            for one, other in zip(some, others, strict=True):
-                if root[one] != root[other]:
-                    low, high = sorted((root[one], root[other]))
+        """For each channel the first one it is tied to, int (channels,)."""
+        root = np.arange(len(self.producers))
+        for left, right in self.ties:
+            for a, b in zip(left, right, strict=True):
+                if root[a] != root[b]:
+                    low, high = sorted((root[a], root[b]))
                     root[root == high] = low
         return root
 
@@ -109,7 +109,7 @@ def find_channels(model: keras.Model) -> Channels:
         model: One image in, one score map out, channels last, each layer used once.
 
     Raises:
-        ModelError: A layer is of a kind that is not known here, or the graph is of another shape; names the layer.
+        ModelError: A layer isn't supported, or the graph has another structure; the message names the layer.
     """
     walk = _Walk()
     tensors: dict[str, np.ndarray] = {}
@@ -119,10 +119,10 @@ def find_channels(model: keras.Model) -> Channels:
         readers[layer.name] = []
         for source in sources:
             readers[source].append(layer.name)
-        given = [tensors[source] for source in sources]
-        tensors[layer.name] = _outgoing(layer, given, walk)
+        input_ids = [tensors[source] for source in sources]
+        tensors[layer.name] = _output_ids(layer, input_ids, walk)
         if layer.weights:
-            inputs[layer.name] = given[0]
+            inputs[layer.name] = input_ids[0]
     walk.staying.append(tensors[_only_output(model)])
 
     root = walk.roots()
@@ -130,25 +130,25 @@ def find_channels(model: keras.Model) -> Channels:
     numbers = {int(r): number for number, r in enumerate(dict.fromkeys(root[~stays].tolist()))}
     group_of = np.array([STAYS if stay else numbers[int(r)] for r, stay in zip(root, stays, strict=True)])
     return Channels(
-        _groups(len(numbers), walk.makers, group_of, inputs, model),
+        _groups(len(numbers), walk.producers, group_of, inputs, model),
         {name: group_of[ids] for name, ids in inputs.items()},
         {name: group_of[tensors[name]] for name in inputs},
-        {name: tuple(some) for name, some in readers.items()},
+        {name: tuple(names) for name, names in readers.items()},
     )
 
 
 def _groups(
     count: int,
-    makers: list[tuple[str, int]],
+    channels: list[tuple[str, int]],
     group_of: np.ndarray,
     inputs: Mapping[str, np.ndarray],
     model: keras.Model,
 ) -> tuple[Group, ...]:
     producers: list[list[tuple[str, int]]] = [[] for _ in range(count)]
     consumers: list[list[str]] = [[] for _ in range(count)]
-    for maker, number in zip(makers, group_of, strict=True):
+    for channel, number in zip(channels, group_of, strict=True):
         if number != STAYS:
-            producers[number].append(maker)
+            producers[number].append(channel)
     for name, ids in inputs.items():
         if type(model.get_layer(name)) in OUTPUT_AXIS:
             for number in set(group_of[ids].tolist()) - {STAYS}:
@@ -156,31 +156,31 @@ def _groups(
     return tuple(Group(tuple(p), tuple(c)) for p, c in zip(producers, consumers, strict=True))
 
 
-def _outgoing(layer: keras.Layer, given: list[np.ndarray], walk: _Walk) -> np.ndarray:
-    """The channels of a layer's output, from those of its inputs."""
+def _output_ids(layer: keras.Layer, inputs: list[np.ndarray], walk: _Walk) -> np.ndarray:
+    """The channel ids of a layer's output, from those of its inputs."""
     kind = type(layer)
     if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise ModelError(f"layer {layer.name!r} has its channels first; the channels come last here.")
+        raise ModelError(f"layer {layer.name!r} has its channels first; channels must be last.")
     if kind is layers.InputLayer:
         ids = walk.new(layer.name, _image_channels(layer))
         walk.staying.append(ids)
         return ids
     if kind in OUTPUT_AXIS:
         if getattr(layer, "groups", 1) != 1:
-            raise ModelError(f"layer {layer.name!r} convolves in {layer.groups} groups; only 1 can be pruned.")
+            raise ModelError(f"layer {layer.name!r} convolves in {layer.groups} groups; only 1 group can be pruned.")
         return _unless_softmax(layer, walk.new(layer.name, layer.filters), walk)
     if kind is layers.DepthwiseConv2D:
-        return _unless_softmax(layer, np.repeat(given[0], layer.depth_multiplier), walk)
+        return _unless_softmax(layer, np.repeat(inputs[0], layer.depth_multiplier), walk)
     if kind is layers.Concatenate and layer.axis in (-1, 3):
-        return np.concatenate(given)
+        return np.concatenate(inputs)
     if kind in JOINING:
-        if len({len(ids) for ids in given}) != 1:
-            counts = ", ".join(str(len(ids)) for ids in given)
-            raise ModelError(f"layer {layer.name!r} joins tensors of {counts} channels; as many in each were expected.")
-        walk.ties += [(given[0], ids) for ids in given[1:]]
-        return given[0]
+        if len({len(ids) for ids in inputs}) != 1:
+            counts = ", ".join(str(len(ids)) for ids in inputs)
+            raise ModelError(f"layer {layer.name!r} joins tensors of {counts} channels; the same number was expected.")
+        walk.ties += [(inputs[0], ids) for ids in inputs[1:]]
+        return inputs[0]
     if kind in PASSING and getattr(layer, "axis", -1) in (-1, 3):
-        return _unless_softmax(layer, given[0], walk)
+        return _unless_softmax(layer, inputs[0], walk)
     known = ", ".join(sorted(k.__name__ for k in (*OUTPUT_AXIS, *JOINING, *PASSING)))
     raise ModelError(
         f"layer {layer.name!r} is a {kind.__name__}, whose channels can't be followed; "
@@ -198,7 +198,7 @@ def _image_channels(layer: keras.Layer) -> int:
 
 
 def _unless_softmax(layer: keras.Layer, ids: np.ndarray, walk: _Walk) -> np.ndarray:
-    """A softmax shares 1 among its channels: without one of them the others change, so all stay."""
+    """Keeps all channels of a softmax: they sum to 1, so removing one would change the others."""
     activation = getattr(getattr(layer, "activation", None), "__name__", "")
     if type(layer) is layers.Softmax or activation in ("softmax", "log_softmax"):
         walk.staying.append(ids)

@@ -1,8 +1,8 @@
-"""A U-Net without its finest level: its first convolution halves the resolution, and its output has half the size.
+"""Removes the finest level of a U-Net: its first convolution halves the resolution, and its output has half the size.
 
-Most of a U-Net's time goes into the two levels at full resolution, however narrow they become: few channels don't fill
-a processor's registers. The runtime enlarges the logits before it decides, so little is lost. All other weights stay;
-the last convolution, whose input is another one, gets new weights, and training has to follow.
+Most of a U-Net's time goes into the two levels at full resolution, however narrow they are: few channels don't fill a
+processor's registers. The runtime upsamples the logits before the argmax, so little is lost. All other weights are
+kept; the last convolution, whose input changes, gets new weights, so the model must be trained again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from convert.keras_graph import connections
 from seg_edge.errors import ModelError
 
-# Of train/unet.py: what the finest level alone needs. Each passes on the last tensor that it reads.
+# Layers of train/unet.py that only the finest level needs. Each is replaced by the last tensor that it reads.
 FINEST = ("down0_b_", "down1_pool", "up0_")
 
 
@@ -23,11 +23,11 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
     """The U-Net without its finest level.
 
     Args:
-        model: Of `train.unet`, pruned or not, at full resolution and with two levels at least.
-        seed: Of the last convolution's weights.
+        model: A U-Net of `train.unet`, pruned or not, at full resolution and with at least three levels.
+        seed: Seed of the last convolution's weights.
 
     Returns:
-        A functional model; input as before, logits (batch, height / 2, width / 2, classes). Layers keep their names.
+        A functional model with the same input; logits (batch, height / 2, width / 2, classes). Layers keep their names.
 
     Raises:
         ModelError: It isn't such a U-Net.
@@ -35,13 +35,13 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
     names = {layer.name for layer in model.layers}
     if not {"down0_a_conv", "down0_b_conv", "down1_pool", "up1_b_relu", "logits"} <= names:
         raise ModelError(
-            f"model {model.name!r} is no U-Net of train/fit.py with three levels or more, so its finest level "
-            "is unknown; prune it without --halve (of convert/compress.py: with --no-halve)."
+            f"model {model.name!r} isn't a U-Net of train/fit.py with three or more levels, so its finest level "
+            "is unknown; prune it without --halve (in convert/compress.py: with --no-halve)."
         )
     if model.get_layer("down0_a_conv").strides != (1, 1):
         raise ModelError(
-            f"model {model.name!r} begins at half resolution already, so there is no finest level; "
-            "prune it without --halve (of convert/compress.py: with --no-halve)."
+            f"model {model.name!r} already starts at half resolution, so there is no finest level; "
+            "prune it without --halve (in convert/compress.py: with --no-halve)."
         )
     tensors: dict[str, Any] = {}
     for layer, sources in connections(model):
@@ -68,12 +68,14 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
 
 
 def carry_scores(scores: np.ndarray, before: Any, after: Any) -> np.ndarray:
-    """Scores of the halved model's channel groups from those of the whole one's.
+    """Scores of the halved model's channel groups from the whole model's.
 
     Args:
-        scores: Float (groups,) of `before`.
-        before: `find_channels` of the whole model, on which it was scored.
-        after: `find_channels` of the halved one.
+        scores: Scores of the groups in `before`, float (groups,).
+        before: `find_channels` of the whole model, which was scored.
+        after: `find_channels` of the halved model.
     """
-    of_maker = {maker: score for group, score in zip(before.groups, scores, strict=True) for maker in group.producers}
-    return np.array([of_maker[group.producers[0]] for group in after.groups])
+    score_of = {
+        channel: score for group, score in zip(before.groups, scores, strict=True) for channel in group.producers
+    }
+    return np.array([score_of[group.producers[0]] for group in after.groups])

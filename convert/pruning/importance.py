@@ -1,7 +1,7 @@
-"""How much a channel matters: one score for each channel group, the higher the more.
+"""The importance of channels: one score per channel group, higher for more important ones.
 
-Each criterion scores the channels of every layer that makes some; a group's score is the sum over its layers.
-`CRITERIA` holds them by name. To add one, write a function as `Criterion` says, and add it there.
+Each criterion scores the output channels of every producing layer; a group's score is the sum over its layers.
+`CRITERIA` holds them by name. To add one, write a function that matches `Criterion`, and add it there.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Batches = Iterable[tuple[Any, Any]]
 
 
 class Criterion(Protocol):
-    """Scores the groups of `channels`, float64 (groups,), on one scale for all layers."""
+    """Scores the groups of `channels`, float64 (groups,), comparable between layers."""
 
     def __call__(self, model: keras.Model, channels: Channels, *, batches: Batches = (), seed: int = 0) -> np.ndarray:
         """Scores.
 
         Args:
             model: The trained model.
-            channels: What `find_channels` says of it.
+            channels: Its `find_channels`.
             batches: Training photos and masks at the model's input size.
-            seed: Of what is drawn.
+            seed: Seed of random draws.
         """
         ...
 
@@ -45,22 +45,22 @@ def taylor(
     seed: int = 0,
     loss: Callable[[Any, Any], Any] | None = None,
 ) -> np.ndarray:
-    """Squared first-order change of the loss were the channel gone (Molchanov et al., 2019, arXiv:1906.10771).
+    """Squared first-order change of the loss if the channel were removed (Molchanov et al., 2019, arXiv:1906.10771).
 
-    Their gate on the batch normalisation's output: (gamma dL/dgamma + beta dL/dbeta)^2 for each batch, the mean over
-    the batches, with the moving statistics, as the model is used. A filter without batch normalisation has its own
-    weights: (sum of W dL/dW + b dL/db)^2. One batch's activations are held at a time.
+    Their gate on the batch normalisation's output: (gamma dL/dgamma + beta dL/dbeta)^2 per batch, averaged over the
+    batches, with the moving statistics as at inference. A filter without batch normalisation uses its own weights:
+    (sum of W dL/dW + b dL/db)^2. Only one batch's activations are in memory at a time.
 
     Args:
         model: The trained model.
-        channels: What `find_channels` says of it.
+        channels: Its `find_channels`.
         batches: Training photos and masks at the model's input size; at least one batch.
-        seed: Unused, nothing is drawn.
-        loss: Of masks and logits; by default cross-entropy + Dice.
+        seed: Unused.
+        loss: Takes masks and logits; by default cross-entropy + Dice.
     """
     loss = loss or cross_entropy_dice(int(model.output_shape[-1]))
     gates = {
-        layer.name: _gate(layer, _norm_behind(model, channels, layer.name)) for layer in _producers(model, channels)
+        layer.name: _gate(layer, _following_norm(model, channels, layer.name)) for layer in _producers(model, channels)
     }
     variables = [variable.value for gate in gates.values() for variable, _ in gate]
 
@@ -81,22 +81,22 @@ def taylor(
             change = sum(_by_filter(v.numpy() * next(found).numpy(), axis).sum(axis=1) for v, axis in gate)
             sums[name] += np.square(change)
     if not count:
-        raise DataError("the criterion taylor needs photos to look at the loss on; the train part gave none.")
+        raise DataError("the criterion taylor needs photos to compute the loss; the train part is empty.")
     return _by_group(channels, {name: total / count for name, total in sums.items()})
 
 
 def random(model: keras.Model, channels: Channels, *, batches: Batches = (), seed: int = 0) -> np.ndarray:
-    """A random number for each group: the control that every other criterion has to beat."""
+    """Random scores: the baseline that every other criterion must beat."""
     return np.random.default_rng(seed).random(len(channels.groups))
 
 
 CRITERIA: dict[str, Criterion] = {f.__name__: f for f in (taylor, random)}  # type: ignore[attr-defined]
 
 
-def _by_group(channels: Channels, of_layer: dict[str, np.ndarray]) -> np.ndarray:
-    """Sum over a group's channels of their layers' scores, each float (channels of the layer's output,)."""
-    scores = np.zeros(len(channels.groups) + 1)  # the last takes those that stay
-    for name, values in of_layer.items():
+def _by_group(channels: Channels, layer_scores: dict[str, np.ndarray]) -> np.ndarray:
+    """Sums the scores of each layer's output channels, float (channels,), over the groups."""
+    scores = np.zeros(len(channels.groups) + 1)  # the last collects channels that stay
+    for name, values in layer_scores.items():
         np.add.at(scores, channels.outputs[name], values)
     return scores[:-1]
 
@@ -105,15 +105,15 @@ def _producers(model: keras.Model, channels: Channels) -> list[keras.Layer]:
     return [model.get_layer(name) for name in channels.outputs if type(model.get_layer(name)) in OUTPUT_AXIS]
 
 
-def _norm_behind(model: keras.Model, channels: Channels, name: str) -> keras.Layer | None:
-    """The batch normalisation that alone reads a layer's output, if there is one, and nothing lies between."""
+def _following_norm(model: keras.Model, channels: Channels, name: str) -> keras.Layer | None:
+    """The batch normalisation directly after a layer, if it is the only reader of its output."""
     readers = [model.get_layer(reader) for reader in channels.readers[name]]
     linear = keras.activations.serialize(model.get_layer(name).activation) == "linear"
     return readers[0] if linear and [type(r) for r in readers] == [layers.BatchNormalization] else None
 
 
 def _gate(layer: keras.Layer, norm: keras.Layer | None) -> list[tuple[Any, int]]:
-    """The variables that a gate on a layer's output multiplies, each with the axis of its channels."""
+    """The variables that a gate on a layer's output multiplies, each with its channel axis."""
     if norm is not None:
         return [(variable, 0) for variable in _scale_and_centre(norm)]
     return [(_last_kernel(layer), OUTPUT_AXIS[type(layer)]), *([(layer.bias, 0)] if layer.use_bias else [])]
@@ -121,7 +121,7 @@ def _gate(layer: keras.Layer, norm: keras.Layer | None) -> list[tuple[Any, int]]
 
 def _scale_and_centre(norm: keras.Layer) -> tuple[Any, Any]:
     if not norm.scale or not norm.center:
-        raise ModelError(f"layer {norm.name!r} has no gamma or no beta to judge a channel by; train it with both.")
+        raise ModelError(f"layer {norm.name!r} has no gamma or no beta to score channels by; train it with both.")
     return norm.gamma, norm.beta
 
 

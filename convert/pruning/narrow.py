@@ -1,4 +1,4 @@
-"""A Keras model without some of its channels; an ordinary functional model again."""
+"""Removes channels from a Keras model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from seg_edge.errors import ModelError
 
 
 def narrow(model: keras.Model, keep: np.ndarray, channels: Channels | None = None) -> keras.Model:
-    """The model without the channel groups that aren't kept, the other weights carried over.
+    """The model without the channel groups that aren't kept, with the other weights copied.
 
     Args:
-        model: What `find_channels` can read.
-        keep: bool (groups,): which of `find_channels(model).groups` stay.
-        channels: What `find_channels(model)` gave, to save the time of doing it again.
+        model: A model that `find_channels` supports.
+        keep: bool (groups,): which of `find_channels(model).groups` to keep.
+        channels: The result of `find_channels(model)`, if already computed.
 
     Returns:
-        A new model with the same layer names. Its output is the model's with zeros where the convolutions read the
-        removed channels; bit for bit the model's when nothing is removed.
+        A new functional model with the same layer names. Its output is the model's with the removed channels set to
+        zero; bit for bit the model's if nothing is removed.
 
     Raises:
         ModelError: A layer would be left without any channel, or `find_channels` can't read the model.
@@ -28,9 +28,8 @@ def narrow(model: keras.Model, keep: np.ndarray, channels: Channels | None = Non
     channels = channels or find_channels(model)
     keep = np.asarray(keep)
     if keep.dtype != bool or keep.shape != (len(channels.groups),):
-        raise ValueError(f"keep is bool ({len(channels.groups)},), got {keep.dtype} {keep.shape}")
-    # One more at the end, which STAYS (-1) finds.
-    staying = np.append(keep, True)
+        raise ValueError(f"keep must be bool ({len(channels.groups)},), got {keep.dtype} {keep.shape}")
+    staying = np.append(keep, True)  # STAYS (-1) indexes the last
     kept_in = {name: np.flatnonzero(staying[ids]) for name, ids in channels.inputs.items()}
     kept_out = {name: np.flatnonzero(staying[ids]) for name, ids in channels.outputs.items()}
     for name, indices in kept_out.items():
@@ -54,7 +53,7 @@ def _cut(layer: keras.Layer, kept_in: np.ndarray, kept_out: np.ndarray) -> list[
     """A layer's weights for the kept input and output channels, in the order of `get_weights`."""
     weights, kind = layer.get_weights(), type(layer)
     kernels = [w for w in weights if w.ndim == 4]
-    vectors = [w[kept_out] for w in weights if w.ndim == 1]  # biases, and the four of a batch normalisation
+    vectors = [w[kept_out] for w in weights if w.ndim == 1]  # biases, and the four vectors of a batch normalisation
     if kind is layers.Conv2D:
         kernels = [kernels[0][:, :, kept_in][..., kept_out]]
     elif kind is layers.Conv2DTranspose:

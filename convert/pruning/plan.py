@@ -1,7 +1,7 @@
-"""Which channels to keep within a budget of parameters or multiply-accumulates.
+"""Chooses the channels to keep within a budget of parameters or multiply-accumulates.
 
-Channels of one layer (or of a set of tied layers) all cost the same, so a plan is a number of channels for each; which
-ones they are, the scores say. Costs come from these numbers alone, so thousands of plans can be compared in a second.
+All channels of a layer (or of a set of tied layers) cost the same, so a plan is a number of channels per layer; the
+scores decide which ones. Costs depend only on these numbers, so thousands of plans can be compared in a second.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ UNITS = {"params": "parameters", "mmac": "MMAC", "work": "million units of work"
 
 
 class Layout:
-    """The layers that can become narrower, and what the model costs with any number of channels in each.
+    """The layers that can be narrowed, and the cost of the model for any number of channels in each.
 
     Attributes:
-        names: For each, the layers that make its channels.
+        names: For each, the layers that produce its channels.
         members: For each, the numbers of its channel groups.
-        sizes: For each, how many channels it has, int (layers,).
+        sizes: For each, its number of channels, int (layers,).
     """
 
     def __init__(self, model: keras.Model, channels: Channels):
         by_layers = channels.by_layers()
         if not by_layers:
-            raise ModelError(f"model {model.name!r} has no channel that could be removed.")
+            raise ModelError(f"model {model.name!r} has no removable channel.")
         self.names, self.members = list(by_layers), list(by_layers.values())
         self.sizes = np.array([len(numbers) for numbers in self.members])
         self._costs = [_cost_of(model.get_layer(name)) for name in channels.inputs]
@@ -41,7 +41,7 @@ class Layout:
         self._outputs = [self._counts_in(ids) for ids in channels.outputs.values()]
 
     def _counts_in(self, ids: np.ndarray) -> tuple[np.ndarray, int]:
-        """How often each layer's channels are among `ids` as a whole number of times, and how many always stay."""
+        """How many times each layer's channels occur in `ids`, and how many channels always stay."""
         times = [np.isin(ids, numbers).sum() / len(numbers) for numbers in self.members]
         return np.array(times), int((ids < 0).sum())
 
@@ -61,10 +61,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Cost:
-    """Weights of a layer with i and o channels: `pairs * i * o + inputs * i`, and `outputs * o` that multiply nothing.
+    """The weights of a layer with i input and o output channels.
 
-    `positions` is how often each of the former is multiplied, and `pixels` how many the output has; see
-    `convert.pruning.cost`.
+    `pairs * i * o + inputs * i` of them are multiplied `positions` times each, `outputs * o` are not. The output has
+    `pixels` pixels. See `convert.pruning.cost`.
     """
 
     pairs: int
@@ -90,12 +90,12 @@ def _cost_of(layer: keras.Layer) -> _Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """What every layer keeps.
+    """Constraints on the channels that each layer keeps.
 
     Attributes:
-        minimum: Channels at least; a layer with fewer keeps all.
-        multiple: The number kept is a multiple of this, or all.
-        only: Regular expression; layers in whose name it isn't found keep all.
+        minimum: Minimum number; a layer with fewer keeps all.
+        multiple: The number is a multiple of this, or all.
+        only: Regular expression; layers whose name doesn't match keep all.
     """
 
     minimum: int = 4
@@ -103,7 +103,7 @@ class Limits:
     only: str = ""
 
     def levels(self, size: int, names: Sequence[str]) -> np.ndarray:
-        """Numbers of channels, rising, that the layers of these names may keep, which have `size` and share them."""
+        """The possible numbers of channels, ascending, for tied layers of these names with `size` channels."""
         if not all(re.search(self.only, name) for name in names):
             return np.array([size])
         least = max(1, -(-self.minimum // self.multiple)) * self.multiple
@@ -120,26 +120,26 @@ def choose(
     unit: str,
     limits: Limits | None = None,
 ) -> np.ndarray:
-    """Which channel groups to keep within a budget: the same share of each layer, as far as whole channels allow.
+    """The channel groups to keep within a budget: the same share of each layer, as far as whole channels allow.
 
     Args:
-        model: What is pruned.
+        model: The model to prune.
         channels: Its channel groups.
-        scores: Of each group, by `criterion`.
+        scores: The groups' scores, by `criterion`.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
-        budget: The most that it may cost.
+        budget: The maximum cost.
         unit: `params`, `mmac` or `work`.
-        limits: What every layer keeps.
+        limits: Constraints on each layer.
 
     Returns:
-        bool (groups,), all True where the model is within the budget as it is.
+        bool (groups,), all True if the model is already within the budget.
 
     Raises:
-        ModelError: The budget can't be met, with the least that can; or a score isn't a number.
+        ModelError: The budget can't be met (the message gives the minimum), or a score isn't finite.
     """
     if not np.isfinite(scores).all():
         raise ModelError(
-            f"the criterion {criterion} gives no number for some channels; are the model's weights finite?"
+            f"the criterion {criterion} gives no finite score for some channels; are the model's weights finite?"
         )
     layout, limits = Layout(model, channels), limits or Limits()
     require_possible(model, channels, budget, unit, limits)
@@ -153,53 +153,53 @@ def choose(
 
 
 def least_cost(model: keras.Model, channels: Channels, unit: str, limits: Limits) -> float:
-    """What the model costs with the fewest channels that `limits` allow; see `choose`."""
+    """The model's cost with the fewest channels that `limits` allow; see `choose`."""
     layout = Layout(model, channels)
     fewest = [limits.levels(*layer)[0] for layer in zip(layout.sizes, layout.names, strict=True)]
     return float(layout.cost(np.array(fewest), unit))
 
 
 def require_possible(model: keras.Model, channels: Channels, budget: float, unit: str, limits: Limits) -> None:
-    """Says so when not even the fewest channels that `limits` allow are within the budget; see `choose`.
+    """Checks that the fewest channels that `limits` allow are within the budget; see `choose`.
 
     Raises:
-        ModelError: With the least that is possible.
+        ModelError: They aren't; the message gives the minimum.
     """
     least = least_cost(model, channels, unit, limits)
     if least > budget:
         raise ModelError(
-            f"a budget of {budget:,.6g} {UNITS[unit]} can't be met: with at least {limits.minimum} channels a layer "
-            f"(multiples of {limits.multiple}) it is {least:,.6g}; give more, or a smaller --minimum."
+            f"a budget of {budget:,.6g} {UNITS[unit]} can't be met: with at least {limits.minimum} channels per "
+            f"layer (multiples of {limits.multiple}) it is {least:,.6g}; raise the budget, or lower --minimum."
         )
 
 
 class _Plan:
     """Finds the number of channels of each layer.
 
-    A channel's cost is what it costs in the whole model. By what it saves in the model as it is by then, a layer that
-    has lost channels makes its neighbours cheap: every second layer would go to the minimum and the others stay whole.
+    A channel's cost is its cost in the whole model, not what removing it saves in the current one: then a layer
+    that has lost channels would make its neighbours cheap, and every second layer would shrink to the minimum.
     """
 
     def __init__(self, layout: Layout, levels: Sequence[np.ndarray], scores: np.ndarray, budget: float, unit: str):
         self.layout, self.levels, self.budget, self.unit = layout, levels, budget, unit
         self.ranked = [np.sort(scores[numbers])[::-1] for numbers in layout.members]
         without_one = layout.sizes - np.eye(len(layout.sizes), dtype=int)
-        self.each = np.maximum(layout.cost(layout.sizes, unit) - layout.cost(without_one, unit), 1e-12)
+        self.channel_cost = np.maximum(layout.cost(layout.sizes, unit) - layout.cost(without_one, unit), 1e-12)
 
     def even(self) -> np.ndarray:
-        """The largest share that fits, then some of the channels that the next larger share would have."""
+        """The largest share that fits, plus some channels of the next larger share."""
         shares = np.unique(np.concatenate([level / level[-1] for level in self.levels]))
         plans = [self._at_share(share) for share in shares]
         best = self._last_that_fits(plans)
         return self._fill(plans[best], plans[min(best + 1, len(plans) - 1)])
 
     def _at_share(self, share: float) -> np.ndarray:
-        """The highest level of each layer that is no more than this share of it, or its lowest."""
-        places = [np.searchsorted(level, share * level[-1] + 1e-9, "right") - 1 for level in self.levels]
-        return np.array([level[max(0, place)] for level, place in zip(self.levels, places, strict=True)])
+        """The highest level of each layer within this share of its channels, or its lowest level."""
+        indices = [np.searchsorted(level, share * level[-1] + 1e-9, "right") - 1 for level in self.levels]
+        return np.array([level[max(0, index)] for level, index in zip(self.levels, indices, strict=True)])
 
     def _last_that_fits(self, plans: Sequence[np.ndarray]) -> int:
-        """Of plans that cost more and more, of which the first fits."""
+        """Index of the last plan within the budget; plans are in ascending order of cost, and the first fits."""
         low, high = 0, len(plans)
         while high - low > 1:
             middle = (low + high) // 2
@@ -208,7 +208,7 @@ class _Plan:
         return low
 
     def _fill(self, counts: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """Adds channels while there is room, the most worth their cost first, no layer beyond `most`."""
+        """Adds channels while they fit, best score per cost first, up to `most` in each layer."""
         while True:
             steps = zip(self.levels, counts, most, strict=True)
             upper = np.array([min(end, *level[level > now], end) if now < end else now for level, now, end in steps])
@@ -221,5 +221,5 @@ class _Plan:
             counts = plans[candidates[np.argmax(worth)]]
 
     def _worth(self, layer: int, low: int, high: int) -> float:
-        """Mean score of a layer's channels of rank `low` to `high`, for what one costs."""
-        return float(self.ranked[layer][low:high].mean() / self.each[layer])
+        """Mean score of a layer's channels of rank `low` to `high`, per cost of a channel."""
+        return float(self.ranked[layer][low:high].mean() / self.channel_cost[layer])

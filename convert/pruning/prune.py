@@ -1,4 +1,4 @@
-"""Pruning: a trained model in, a run folder out. Score, choose, narrow, and train again where that is asked for."""
+"""Pruning: a trained model in, a run folder out. Scores, chooses and removes channels, and optionally trains again."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class PruneConfig:
     """How a model is pruned.
 
     Attributes:
-        budget: What it may cost.
+        budget: Its maximum cost.
         criterion: A name in `convert.pruning.importance.CRITERIA`.
-        limits: What every layer keeps.
-        size_wh: Input size of the result; None for the model's own. Channels are scored at the model's own in any case.
-        halve: Drop the finest level first, see `convert.pruning.halve`.
-        steps: In how many steps the budget is reached, each the same ratio.
-        epochs: Of training after each step; 0 for none.
-        learning_rate: Of that training; None for that of the model's recipe, as is the rest of it.
-        batch: Photos at a time, in scoring and in training.
-        photos: Of the train part that channels are scored on, drawn by `seed`.
-        seed: Of everything random.
+        limits: Constraints on each layer.
+        size_wh: Input size of the result; None for the model's own. Channels are always scored at the model's own.
+        halve: Remove the finest level first, see `convert.pruning.halve`.
+        steps: Number of steps to reach the budget, each by the same ratio.
+        epochs: Training epochs after each step; 0 for none.
+        learning_rate: Learning rate of that training; None for the model's recipe, which also sets the rest.
+        batch: Batch size for scoring and training.
+        photos: Number of training photos to score channels on, drawn by `seed`.
+        seed: Seed of all randomness.
     """
 
     budget: Budget
@@ -77,22 +77,22 @@ def prune(
     """Prunes the model and writes the run folder.
 
     Args:
-        source: The model to prune; it stays as it is.
-        data: The split photos.
-        out: The run folder; made when it isn't there.
-        config: All choices.
-        resume: Continue at the training that was interrupted.
+        source: The model to prune; it isn't changed.
+        data: The dataset.
+        out: The run folder; made if missing.
+        config: The options.
+        resume: Continue an interrupted training.
         force: Replace what is in `out`.
-        log: Takes each line for the user.
+        log: Receives lines for the user.
 
     Returns:
         The pruned model.
 
     Raises:
         ModelError: The model can't be pruned, or not within the budget.
-        OutputError: There is a result in `out` already.
+        OutputError: `out` already holds a result.
     """
-    _check_room(source.path, out, resume=resume, force=force)
+    _check_out(source.path, out, resume=resume, force=force)
     source.require_classes(len(data.classes))
     whole, parent = source.model, source.provenance
     before = at_size(whole, config.size_wh) if config.size_wh else whole
@@ -116,8 +116,8 @@ def prune(
         cost = f"{parameters(model):,} parameters, {mmac(model):,.1f} MMAC, {work(model):,.0f} work"
         log(f"step {step} of {config.steps}: {cost}")
         if config.epochs:
-            own = {"sha256": sha256_of(start), **lineage, "step": step}
-            trained = train_model(model, data, recipe, folder, parent=own, resume=resume, force=force)
+            step_parent = {"sha256": sha256_of(start), **lineage, "step": step}
+            trained = train_model(model, data, recipe, folder, parent=step_parent, resume=resume, force=force)
             model, scores = trained.model, trained.run["scores"]
 
     _save(model, out / MODEL_NAME)
@@ -149,15 +149,15 @@ def _step(
     step: int,
     log: Log,
 ) -> tuple[keras.Model, float | None]:
-    """The model, pruned as far as this step goes, and its milliseconds where these are the budget.
+    """The model pruned by this step, and its milliseconds if these are the budget.
 
-    Its channels are scored on `scored`, which is as it was trained: whole, and at that input size.
+    Channels are scored on `scored`, the model as trained: whole, and at its input size.
     """
-    channels, of_scored = find_channels(model), find_channels(scored)
+    channels, scored_channels = find_channels(model), find_channels(scored)
     scores = CRITERIA[config.criterion](
-        scored, of_scored, batches=_batches(scored, data, config, log), seed=config.seed
+        scored, scored_channels, batches=_batches(scored, data, config, log), seed=config.seed
     )
-    scores = carry_scores(scores, of_scored, channels)
+    scores = carry_scores(scores, scored_channels, channels)
 
     def within(budget: float, unit: str) -> keras.Model:
         keep = choose(
@@ -172,7 +172,7 @@ def _step(
         return narrow(model, keep, channels)
 
     goal = config.budget.value
-    if step < config.steps:  # steps of the same ratio: a hundredth in two steps is a tenth, then a tenth of that
+    if step < config.steps:  # the same ratio per step: a hundredth in two steps is a tenth, then a tenth of that
         full = _cost(before, data, config.budget)
         goal = max(goal, full * (goal / full) ** (step / config.steps))
     if config.budget.unit != "ms":
@@ -181,7 +181,7 @@ def _step(
         goal,
         (least_cost(model, channels, "mmac", config.limits), mmac(model)),
         lambda most: within(most, "mmac"),
-        lambda some: _cost(some, data, config.budget),
+        lambda pruned: _cost(pruned, data, config.budget),
         log,
     )
 
@@ -193,43 +193,43 @@ def _cost(model: keras.Model, data: Dataset, budget: Budget) -> float:
 
 
 def _batches(model: keras.Model, data: Dataset, config: PruneConfig, log: Log) -> Batches:
-    """Batches of some photos of the train part, unvaried; a line after each tenth of them. Read only when needed."""
+    """Batches of training photos, not augmented, read on demand; logs a line after each tenth."""
     examples = data.parts["train"]
-    some = random.Random(config.seed).sample(examples, min(config.photos, len(examples)))
+    sample = random.Random(config.seed).sample(examples, min(config.photos, len(examples)))
     height, width = model.input_shape[1:3]
 
     def read() -> Iterator[tuple[Any, Any]]:
         done = 0
-        for images, masks in fixed_stream(some, (width, height), config.batch):
+        for images, masks in fixed_stream(sample, (width, height), config.batch):
             yield images, masks
             before, done = done, done + len(images)
-            if done * 10 // len(some) > before * 10 // len(some):
-                log(f"{config.criterion}: {done} of {len(some)} photos")
+            if done * 10 // len(sample) > before * 10 // len(sample):
+                log(f"{config.criterion}: {done} of {len(sample)} photos")
 
     return read()
 
 
 def _recipe(source: TrainedModel, config: PruneConfig) -> Recipe:
-    """How the model is trained again: by its own recipe where it has one, with what `config` says."""
+    """The recipe for training again: the model's own if it has one, with the values in `config`."""
     recipe = saved_recipe(source.run, default())
-    own = {"epochs": max(1, config.epochs), "batch": config.batch, "seed": config.seed}
-    return recipe.replace(**own, **({"learning_rate": config.learning_rate} if config.learning_rate else {}))
+    values = {"epochs": max(1, config.epochs), "batch": config.batch, "seed": config.seed}
+    return recipe.replace(**values, **({"learning_rate": config.learning_rate} if config.learning_rate else {}))
 
 
-def _check_room(source: Path, out: Path, *, resume: bool, force: bool) -> None:
-    """Refuses, before any work, to replace a result that is there already."""
+def _check_out(source: Path, out: Path, *, resume: bool, force: bool) -> None:
+    """Refuses to replace an existing result, before any work."""
     if source.resolve().parent == out.resolve():
-        raise OutputError(f"{out} is the folder of the model itself; give another --out.")
+        raise OutputError(f"{out} is the model's own folder; give another --out.")
     done, begun = (out / RUN_NAME).exists(), bool(_results(out))
     if done and not force:
-        raise OutputError(f"{out} holds a model already; --force replaces it.")
+        raise OutputError(f"{out} already holds a model; --force replaces it.")
     if begun and not force and not resume:
-        raise OutputError(f"{out} holds the beginning of a run; --resume continues it, --force replaces it.")
+        raise OutputError(f"{out} holds an unfinished run; --resume continues it, --force replaces it.")
 
 
 def _results(out: Path) -> list[Path]:
-    places = (out / MODEL_NAME, out / SPLIT_NAME, out / RUN_NAME, *out.glob("step_*"))
-    return [path for path in places if path.exists()]
+    paths = (out / MODEL_NAME, out / SPLIT_NAME, out / RUN_NAME, *out.glob("step_*"))
+    return [path for path in paths if path.exists()]
 
 
 def _clear(out: Path) -> None:
@@ -238,5 +238,5 @@ def _clear(out: Path) -> None:
 
 
 def _save(model: keras.Model, path: Path) -> None:
-    with atomic_write(path) as place:
-        model.save(place)
+    with atomic_write(path) as temporary:
+        model.save(temporary)

@@ -1,4 +1,4 @@
-"""What pruning did, layer by layer, as lines to print."""
+"""A printable table of what pruning changed, layer by layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convert.pruning.cost import LayerCost, layer_costs, parameters
 
 
 def channels_of(before: keras.Model, after: keras.Model) -> dict[str, list[int]]:
-    """Channels that leave each convolution, before and after."""
+    """Output channels of each convolution, before and after."""
     remaining = {cost.name: cost.channels for cost in _convolutions(after)}
     return {cost.name: [cost.channels, remaining.get(cost.name, 0)] for cost in _convolutions(before)}
 
@@ -20,9 +20,9 @@ def table(before: keras.Model, after: keras.Model, layer_ms: Mapping[str, float]
     """Channels, MACs and share of the time of each convolution, and totals.
 
     Args:
-        before: The model as it was, at the same input size.
-        after: What became of it.
-        layer_ms: Milliseconds of each layer of the result, see `ms_by_layer`; None to leave the column out.
+        before: The original model, at the same input size.
+        after: The pruned model.
+        layer_ms: Milliseconds of each layer of the result, see `ms_by_layer`; None leaves out the column.
     """
     lines = [
         f"{'layer':<22}{'channels':>14}{'MMAC':>22}{'share of MACs':>15}" + (f"{'of time':>9}" if layer_ms else ""),
@@ -41,21 +41,21 @@ def table(before: keras.Model, after: keras.Model, layer_ms: Mapping[str, float]
         lines.append(f"{'everything else':<22}{'':51}{rest / whole:9.1%}")
     macs = _mmacs(sum(cost.macs for cost in old), sum(cost.macs for cost in new))
     lines.append(f"{'total':<22}{'':14}{macs:>22}")
-    less = parameters(before) / parameters(after)
-    lines.append(f"parameters: {parameters(before):,} → {parameters(after):,}, {less:.1f} times fewer")
+    ratio = parameters(before) / parameters(after)
+    lines.append(f"parameters: {parameters(before):,} → {parameters(after):,}, {ratio:.1f} times fewer")
     return "\n".join(lines)
 
 
 def ms_by_layer(times: Iterable[tuple[str, str, float]], model: keras.Model) -> dict[str, float]:
-    """Milliseconds of each Keras layer in a converted model; what belongs to none is under an empty name.
+    """Milliseconds of each Keras layer in a converted model; those of no layer are under an empty name.
 
-    An operator's output is called after the layers that were fused into it
-    (`unet_1/down0_a_relu_1/Relu;unet_1/down0_a_conv_1/convolution`). Only the last convolution's is called after the
+    An operator's output is named after the layers fused into it
+    (`unet_1/down0_a_relu_1/Relu;unet_1/down0_a_conv_1/convolution`). Only the last convolution's is named after the
     model's output.
 
     Args:
-        times: Kind (`CONV_2D` and the like), output's name and milliseconds of each operator.
-        model: What was converted.
+        times: Kind (e.g. `CONV_2D`), output name and milliseconds of each operator.
+        model: The Keras model that was converted.
     """
     names = [cost.name for cost in _convolutions(model)]
     found: dict[str, float] = {}

@@ -1,1 +1,1 @@
-"""A Keras network as 8-bit integers."""
+"""Quantises a Keras network to 8-bit integers."""

@@ -1,10 +1,10 @@
-"""A trained network with the rounding of int8 in its graph: to choose ranges, to find sensitive layers, to fine-tune.
+"""A trained network with int8's rounding in its graph: to choose ranges, find sensitive layers, and fine-tune.
 
-Every kernel and every tensor that int8 inference rounds is rounded in float ("fake quantisation", Jacob et al., 2018,
-arXiv:1712.05877; Nagel et al., 2021, arXiv:2106.08295), once batch normalisation is folded. Where a tensor is rounded
+After folding batch normalisation, every kernel and tensor that int8 inference rounds is rounded in float ("fake
+quantisation", Jacob et al., 2018, arXiv:1712.05877; Nagel et al., 2021, arXiv:2106.08295). Where tensors are rounded
 follows from what TensorFlow Lite fuses and shares: a ReLU belongs to the layer before it, pooling and resizing keep
-their input's scale, a concatenation has one for all that it joins. The converter takes the tensors' ranges from the
-graph as they stand; the kernels' it finds itself, by the same rule.
+their input's scale, a concatenation has one scale for all its inputs. The converter takes the tensors' ranges from the
+graph; it finds the kernels' itself, by the same rule.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convert.keras_graph import connections
 from convert.quantisation.fold import is_linear
 from seg_edge.errors import ModelError
 
-# The real values of the lowest and the highest of 256 steps, with 0 between them.
+# The real values of the lowest and the highest of 256 steps; includes 0.
 Range = tuple[float, float]
 IMAGE = "image"  # the key of the input among the ranges
 IMAGE_RANGE: Range = (0.0, 1.0)  # scale 1/255, zero point 0: a pixel is its own value
@@ -30,9 +30,9 @@ ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, layers.A
 
 
 def fake_quant_kernel(kernel: Any, channel_axes: tuple[int, ...]) -> Any:
-    """The kernel rounded to 255 symmetric steps an output channel, float32; its gradient is the kernel's own.
+    """The kernel rounded to 255 symmetric steps per output channel, float32, with the kernel's own gradient.
 
-    Nothing is clipped, as the largest weight sets the channel's scale: hence the straight-through gradient everywhere.
+    The largest weight sets the channel's scale, so nothing is clipped and the gradient is straight-through everywhere.
     """
     others = tuple(axis for axis in range(4) if axis not in channel_axes)
     scale = ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127.0
@@ -45,12 +45,12 @@ class FakeQuant(layers.Layer):
     """Rounds a tensor to the 256 steps of a range, which is learnt with the weights if the layer is trainable.
 
     Args:
-        low: Least value, at most 0.
-        high: Largest value, at least 0. Both are moved a little so that 0 is a step.
+        low: Lowest value, at most 0.
+        high: Highest value, at least 0. Both are nudged so that 0 is a step.
     """
 
     def __init__(self, low: float, high: float, **options: Any):
-        super().__init__(**{"dtype": "float32", **options})  # the operation knows no other, whatever the policy
+        super().__init__(**{"dtype": "float32", **options})  # the operation supports only this, whatever the policy
         self._initial = (float(low), float(high))
 
     def build(self, input_shape: Any) -> None:
@@ -61,11 +61,11 @@ class FakeQuant(layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        """The rounded tensor; gradients pass inside the range, those of clipped values go to its end."""
+        """The rounded tensor; gradients pass inside the range, those of clipped values go to its bounds."""
         return tf.quantization.fake_quant_with_min_max_vars(inputs, self.low, self.high)
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made from again."""
+        """The layer's configuration."""
         return {**super().get_config(), "low": self._initial[0], "high": self._initial[1]}
 
 
@@ -98,15 +98,15 @@ class QuantConv2DTranspose(layers.Conv2DTranspose):
         """As Conv2DTranspose."""
         kernel = fake_quant_kernel(self.kernel, (2,))
         options = {"strides": list(self.strides), "padding": self.padding, "dilation_rate": self.dilation_rate}
-        made = ops.conv_transpose(
+        result = ops.conv_transpose(
             inputs, kernel, output_padding=self.output_padding, data_format=self.data_format, **options
         )
-        return _finish(self, made)
+        return _finish(self, result)
 
 
-def _finish(layer: Any, made: Any) -> Any:
-    made = made + layer.bias if layer.use_bias else made
-    return made if layer.activation is None else layer.activation(made)
+def _finish(layer: Any, result: Any) -> Any:
+    result = result + layer.bias if layer.use_bias else result
+    return result if layer.activation is None else layer.activation(result)
 
 
 ROUNDED: dict[Any, Any] = {
@@ -117,7 +117,7 @@ ROUNDED: dict[Any, Any] = {
 
 
 def range_points(folded: keras.Model) -> tuple[str, ...]:
-    """Names of the layers behind which int8 inference rounds, in the order they run; the input isn't among them."""
+    """Names of the layers whose output int8 inference rounds, in execution order, without the input."""
     readers: dict[str, list[str]] = {layer.name: [] for layer in folded.layers}
     for layer, sources in connections(folded):
         for source in sources:
@@ -128,9 +128,9 @@ def range_points(folded: keras.Model) -> tuple[str, ...]:
             return True
         if type(layer) not in (*ROUNDED, *JOINING, *ACTIVATIONS):
             return False
-        only = folded.get_layer(readers[layer.name][0]) if len(readers[layer.name]) == 1 else None
-        fused = type(layer) in (*ROUNDED, layers.Add) and is_linear(layer) and _is_relu(only)
-        return not fused and type(only) is not layers.Concatenate
+        reader = folded.get_layer(readers[layer.name][0]) if len(readers[layer.name]) == 1 else None
+        fused = type(layer) in (*ROUNDED, layers.Add) and is_linear(layer) and _is_relu(reader)
+        return not fused and type(reader) is not layers.Concatenate
 
     return tuple(layer.name for layer in folded.layers if is_rounded(layer))
 
@@ -139,7 +139,7 @@ def kernel_names(folded: keras.Model) -> tuple[str, ...]:
     """Names of the layers whose kernels are rounded.
 
     Raises:
-        ModelError: A layer has weights of another kind.
+        ModelError: A layer with weights isn't supported.
     """
     for layer in folded.layers:
         if layer.weights and type(layer) not in ROUNDED:
@@ -157,13 +157,13 @@ def with_fake_quant(
     """The network with rounding where int8 inference rounds, or at some of these places.
 
     Args:
-        folded: Without batch normalisation.
-        ranges: By the names in `range_points`; `IMAGE` for the input's.
+        folded: The network without batch normalisation.
+        ranges: Ranges by the names in `range_points`; `IMAGE` for the input's.
         kernels: Names of the layers whose kernels are rounded; None for all.
 
     Returns:
-        A new model with the same weights. Behind the layers in `ranges` there is a `FakeQuant` called
-        `<layer>_range`; all are trainable but the image's.
+        A new model with the same weights. Each layer in `ranges` is followed by a `FakeQuant` named `<layer>_range`;
+        all except the image's are trainable.
     """
     kernels = kernel_names(folded) if kernels is None else kernels
     image = keras.Input(folded.input_shape[1:], name=folded.layers[0].name)
@@ -176,9 +176,9 @@ def with_fake_quant(
         return kind.from_config(layer.get_config())
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        made = layer(*keras.tree.map_structure(lambda given: first if given is image else given, args), **kwargs)
+        output = layer(*keras.tree.map_structure(lambda arg: first if arg is image else arg, args), **kwargs)
         low_high = ranges.get(layer.name)
-        return made if low_high is None else FakeQuant(*low_high, name=f"{layer.name}_range")(made)
+        return output if low_high is None else FakeQuant(*low_high, name=f"{layer.name}_range")(output)
 
     model = keras.models.clone_model(folded, image, clone_function=rebuild, call_function=call)
     _copy_by_name(folded, model)
@@ -186,11 +186,11 @@ def with_fake_quant(
 
 
 def strip_fake_quant(model: keras.Model, folded: keras.Model) -> tuple[keras.Model, dict[str, Range]]:
-    """What `with_fake_quant` was made from, as it is after training.
+    """Undoes `with_fake_quant` after training.
 
     Args:
-        model: That it returned, with all its ranges, trained or not.
-        folded: That it was given; stays as it is.
+        model: The model it returned, with all its ranges.
+        folded: The model it was given; it isn't changed.
 
     Returns:
         A network like `folded` with the model's weights, and the model's ranges.
@@ -208,7 +208,7 @@ def _copy_by_name(source: keras.Model, target: keras.Model) -> None:
 
 
 def _is_relu(layer: Any) -> bool:
-    """Is it one that TensorFlow Lite fuses into the layer before: ReLU, or ReLU6?"""
+    """Whether TensorFlow Lite fuses it into the layer before: ReLU or ReLU6."""
     if type(layer) is layers.ReLU:
         plain = not layer.negative_slope and not layer.threshold
         return bool(plain and layer.max_value in (None, 6))

@@ -1,4 +1,4 @@
-"""Batch normalisation multiplied into the convolution before it, as the converter does it."""
+"""Folds batch normalisation into the convolution before it, as the converter does."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """The same function without batch normalisation: each is multiplied into the convolution before it.
+    """The same function with each batch normalisation folded into the convolution before it.
 
     Args:
         model: A functional model, each layer used once.
 
     Returns:
-        A new model with the same layer names, less the batch normalisations'. Its output equals the model's at
-        inference but for float rounding.
+        A new model with the same layer names, without the batch normalisations. At inference its output equals the
+        model's up to float rounding.
 
     Raises:
-        ModelError: One follows something that isn't a convolution of its own, or the graph is of another kind.
+        ModelError: One doesn't follow a convolution that nothing else reads, or the graph isn't supported.
     """
     sources = {layer.name: names for layer, names in connections(model)}
     folded: dict[str, str] = {}
     for layer in model.layers:
         if type(layer) is layers.BatchNormalization:
             before = model.get_layer(sources[layer.name][0])
-            alone = sum(before.name in read for read in sources.values()) == 1
-            if type(before) not in CONVOLUTIONS or not alone or not is_linear(before):
+            is_only_reader = sum(before.name in names for names in sources.values()) == 1
+            if type(before) not in CONVOLUTIONS or not is_only_reader or not is_linear(before):
                 raise ModelError(
-                    f"batch normalisation {layer.name!r} can't be folded: it follows {before.name!r}, which is no "
-                    "convolution that it has for itself; convert without --ranges and --qat."
+                    f"batch normalisation {layer.name!r} can't be folded: it follows {before.name!r}, which isn't a "
+                    "convolution that it alone reads; convert without --ranges and --qat."
                 )
             folded[layer.name] = before.name
 
@@ -68,7 +68,7 @@ def _folded(convolution: Any, norm: Any) -> list[np.ndarray]:
 
 
 def affine(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """A batch normalisation in use: factor and shift of `factor * x + shift`, each float64 (channels,).
+    """A batch normalisation at inference: factor and shift of `factor * x + shift`, each float64 (channels,).
 
     It is `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, with the moving statistics.
     """
@@ -78,7 +78,7 @@ def affine(norm: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_linear(layer: Any) -> bool:
-    """Has the layer no activation of its own?"""
+    """Whether the layer has no activation."""
     return getattr(layer, "activation", None) in (None, keras.activations.linear)
 
 

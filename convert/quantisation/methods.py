@@ -1,4 +1,4 @@
-"""How a Keras model becomes a `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
+"""Methods to convert a Keras model to `.tflite`: post-training int8, int8 with chosen or learnt ranges, float."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Method:
     """How a model is converted.
 
     Attributes:
-        kind: One of `KINDS`; what follows is for `int8`.
+        kind: One of `KINDS`; the rest is for `int8`.
         ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
             `qat` leaves it to the converter.
-        percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
+        percentile: For `ranges="percentile"`, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
     Raises:
-        UsageError: A value is none of these.
+        UsageError: A value is invalid.
     """
 
     kind: str = "int8"
@@ -49,32 +49,32 @@ class Method:
     def __post_init__(self) -> None:
         for option, value, known in (("--kind", self.kind, KINDS), ("--ranges", self.ranges, METHODS)):
             if value not in known:
-                raise UsageError(f"{option} is {', '.join(known)}, got {value!r}.")
+                raise UsageError(f"{option} must be one of {', '.join(known)}, got {value!r}.")
         if not 50 < self.percentile <= 100:
-            raise UsageError(f"--percentile is above 50 and at most 100, got {self.percentile:g}.")
+            raise UsageError(f"--percentile must be above 50 and at most 100, got {self.percentile:g}.")
         if self.qat < 0:
-            raise UsageError(f"--qat is a number of epochs, got {self.qat}.")
+            raise UsageError(f"--qat must be a number of epochs, got {self.qat}.")
         if self.kind != "int8" and (self.qat or self.ranges != "minmax"):
             raise UsageError(f"--ranges and --qat are for int8; {self.kind} has no ranges.")
 
     @property
     def uses_converter_ranges(self) -> bool:
-        """Does the converter find the ranges itself?"""
+        """Whether the converter finds the ranges itself."""
         return self.ranges == "minmax" and not self.qat
 
 
 def convert_int8(model: keras.Model, photos: Sequence[Example]) -> bytes:
-    """Post-training full-integer quantisation, the activations' ranges found by the converter.
+    """Post-training full-integer quantisation, with ranges found by the converter.
 
     Args:
         model: Input float32 (batch, height, width, 3), RGB 0..1.
-        photos: To calibrate the activations' ranges on; at least one.
+        photos: Photos to calibrate the activations' ranges on; at least one.
 
     Returns:
-        The flatbuffer: uint8 (1, height, width, 3) in, where a pixel's value is itself, uint8 logits out.
+        The flatbuffer: uint8 (1, height, width, 3) in, with pixels as they are, uint8 logits out.
 
     Raises:
-        ModelError: What came out is not full-integer.
+        ModelError: The result isn't full-integer.
     """
     converter = converter_of(model)
     converter.representative_dataset = lambda: _calibration_batches(model, photos)
@@ -86,7 +86,7 @@ def _calibration_batches(model: keras.Model, photos: Sequence[Example]) -> Itera
     preprocess = Preprocessor(KerasBackend(model).input, scale=1 / 255, offset=0.0)
     for index, example in enumerate(photos):
         tensor = preprocess(read_photo(example.image))
-        if index == 0:  # black and white are seen, so the input's range is 0..1 and a pixel quantises to itself
+        if index == 0:  # include black and white, so the input's range is 0..1 and a pixel quantises to itself
             tensor[0, 0, 0], tensor[0, 0, 1] = 0.0, 1.0
         yield [tensor]
 
@@ -97,9 +97,9 @@ class Converted:
 
     Attributes:
         content: The flatbuffer.
-        folded: The network that was quantised, without batch normalisation; None where the converter folded it.
-        ranges: Of its tensors.
-        qat: What the fine-tuning's `run.json` says; None without one.
+        folded: The quantised network without batch normalisation; None if the converter folded it.
+        ranges: Its tensors' ranges.
+        qat: The fine-tuning's `run.json`; None without fine-tuning.
     """
 
     content: bytes
@@ -118,7 +118,7 @@ def convert_model(
     resume: bool = False,
     force: bool = False,
 ) -> Converted:
-    """Converts a trained model; a fine-tuning is kept in `qat_out`."""
+    """Converts a trained model; a fine-tuning is saved in `qat_out`."""
     if method.kind != "int8":
         return Converted(convert_float(source.model, method.kind))
     if method.uses_converter_ranges:
@@ -129,8 +129,9 @@ def convert_model(
         recipe = fine_tuning_recipe(source.run, method.qat)
         start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
         parent = {**source.provenance, "quantisation": start}
-        tuned = fine_tune(folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force)
-        folded, ranges, run = tuned
+        folded, ranges, run = fine_tune(
+            folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force
+        )
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
 
 
@@ -142,10 +143,10 @@ def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> 
 
 
 def evenly_spaced(examples: Sequence[Example], count: int) -> list[Example]:
-    """At most `count` examples, evenly over the part.
+    """At most `count` evenly spaced examples.
 
     Raises:
-        DataError: There is none.
+        DataError: There are none.
     """
     if not examples:
         raise DataError("the train part is empty; calibration needs photos.")

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: some epochs of training with int8's rounding in the graph, ranges and all."""
+"""Quantisation-aware fine-tuning: a few epochs of training weights and ranges with int8's rounding in the graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.dataset import Dataset
 from train.recipes import Recipe, saved_recipe
 from train.training import train_model
 
-# Of the learning rate that the network was trained with: low, so that it settles near where it is.
+# Share of the network's original learning rate: low, so that it stays near its optimum.
 RATE = 0.05
 
 
@@ -28,21 +28,20 @@ def fine_tune(
     resume: bool = False,
     force: bool = False,
 ) -> tuple[keras.Model, dict[str, Range], Mapping[str, Any]]:
-    """Trains weights and ranges with the rounding in the graph; the validation part chooses the epoch.
+    """Trains weights and ranges with the rounding in the graph; the val part selects the epoch.
 
     Args:
-        folded: Without batch normalisation; stays as it is.
-        ranges: To start from.
-        data: The split photos.
+        folded: The network without batch normalisation; it isn't changed.
+        ranges: Initial ranges.
+        data: The dataset.
         recipe: See `fine_tuning_recipe`.
-        out: The run folder; `model.keras` in it holds the rounding layers.
+        out: The run folder; its `model.keras` contains the rounding layers.
         parent: Where the network comes from, see `TrainedModel.provenance`.
-        resume: Continue the run that `out` holds.
+        resume: Continue the run in `out`.
         force: Replace it.
 
     Returns:
-        The network without batch normalisation and its ranges, both as they were after the best epoch, and what
-        `run.json` holds.
+        The network without batch normalisation and its ranges, both from the best epoch, and the `run.json`.
     """
     rounding = with_fake_quant(folded, ranges)
     tuned = train_model(rounding, data, recipe, out, parent=parent, resume=resume, force=force)
@@ -50,10 +49,10 @@ def fine_tune(
 
 
 def fine_tuning_recipe(run: Mapping[str, Any], epochs: int) -> Recipe:
-    """The recipe the network was trained with, for a few epochs at `RATE` of its learning rate, without weight decay.
+    """The network's own recipe, for a few epochs at `RATE` of its learning rate and without weight decay.
 
     Args:
-        run: What its `run.json` says; empty for a network from elsewhere, which gets a recipe's usual values.
+        run: Its `run.json`; empty for a network from elsewhere, which gets the default values of a recipe.
         epochs: At least 1.
     """
     trained = saved_recipe(run, Recipe())

@@ -1,4 +1,4 @@
-"""Quantisation: a trained model in, a `.tflite` with its card out: convert, score, refuse or write."""
+"""Quantisation: a trained model in, a `.tflite` with its card out. Converts, scores, and writes or refuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
+from convert.delegation import not_delegated
 from convert.quantisation.methods import Converted, Method, calibrate, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
-from convert.tflite_file import not_delegated
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError
@@ -28,7 +28,7 @@ from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import versions
 
 CALIBRATION_PHOTOS = 200
-# What run.json says that has a place of its own in the card, or none.
+# Keys of run.json that aren't steps: they are elsewhere in the card, or left out.
 NOT_A_STEP = ("recipe", "initial", "seed", "classes", "split", "versions", "gpu", "seconds", "scores")
 
 
@@ -50,24 +50,24 @@ def quantize(
     force: bool = False,
     log: Any = print,
 ) -> dict[str, Any]:
-    """Converts, scores, refuses or writes; returns the scores that went into the card.
+    """Converts and scores, then writes or refuses; returns the card's scores.
 
     Args:
         source: The model to convert.
-        data: The split photos it was trained on.
-        out: The `.tflite` to write. A fine-tuning is kept in `<stem>.qat/` in the same folder.
-        name: Of the model, for its card, as `licence` and `notes`.
-        licence: See `name`.
-        notes: See `name`.
+        data: The dataset it was trained on.
+        out: The `.tflite` to write. A fine-tuning is saved in `<stem>.qat/` in the same folder.
+        name: The model's name, for the card.
+        licence: For the card.
+        notes: For the card.
         specks: For the card, see `seg_edge.card.ModelCard`.
-        accept_drop: Write it although it lost accuracy.
-        calibration: How many photos of the train part set the ranges.
+        accept_drop: Write it even if it lost accuracy.
+        calibration: How many training photos to calibrate on.
         size_wh: Input size of the result; None for the model's own.
         method: How to convert; by default to int8 with the converter's own ranges.
-        sensitivity: Show the table of the layers' sensitivity whether or not the gate refuses.
-        resume: Continue a fine-tuning that was interrupted.
-        force: Replace one, unless `resume` continues it.
-        log: Takes each line for the user.
+        sensitivity: Show the table of layer sensitivities even if the gate doesn't refuse.
+        resume: Continue an interrupted fine-tuning.
+        force: Replace an existing fine-tuning, unless `resume` continues it.
+        log: Receives lines for the user.
 
     Raises:
         ModelError: The converted model lost more than `convert.accuracy_gate` allows and `accept_drop` isn't set.
@@ -79,23 +79,23 @@ def quantize(
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
     qat_folder = out.with_name(f"{out.stem}.qat")
-    made = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
-    left = not_delegated(made.content)
-    if slow := slow_operators(operator.split()[0] for operator in left):
+    converted = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
+    undelegated = not_delegated(converted.content)
+    if slow := slow_operators(operator.split()[0] for operator in undelegated):
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
         log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
     card = _card(source, data, name, licence, notes, specks)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
-        unscored.write_bytes(append_card(made.content, card))
+        unscored.write_bytes(append_card(converted.content, card))
         before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
-        if (ignorant := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
-            raise ModelError(_knows_nothing(source, ignorant))
+        if (reason := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
+            raise ModelError(_knows_nothing(source, reason))
         refusal = gate(before, after)
         refused = bool(refusal) and not accept_drop
         sensitive = ""
         if method.kind == "int8" and (sensitivity or refused):
-            sensitive = _show_sensitivity(made, method, source.model, photos, data, log)
+            sensitive = _show_sensitivity(converted, method, source.model, photos, data, log)
         if refused:
             raise ModelError(
                 _refused(source.path, refusal, sensitive, method, more_photos=len(photos) < len(data.parts["train"]))
@@ -106,20 +106,22 @@ def quantize(
         "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
         "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
     }
-    done = {**_recipe(method, made, len(photos)), "not_delegated": list(left), "drop_accepted": refusal}
-    final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": done})
-    write_file(out, append_card(made.content, final))
+    step = {**_recipe(method, converted, len(photos)), "not_delegated": list(undelegated), "drop_accepted": refusal}
+    final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": step})
+    write_file(out, append_card(converted.content, final))
     return scores
 
 
-def _knows_nothing(source: TrainedModel, why: str) -> str:
-    found = source.run.get("imported", {}).get("input")
-    what = (
-        f"It was taken to see {found}; say otherwise with --input-scale and --input-offset, or train it longer"
-        if found
+def _knows_nothing(source: TrainedModel, reason: str) -> str:
+    assumed = source.run.get("imported", {}).get("input")
+    advice = (
+        f"Its input was assumed to be {assumed}; correct it with --input-scale and --input-offset, or train it longer"
+        if assumed
         else "Train it longer, or on more photos"
     )
-    return f"{source.path}: refused, the model knows nothing of these photos before it is converted: {why}. {what}."
+    return (
+        f"{source.path}: refused, the model knows nothing of these photos before it is converted: {reason}. {advice}."
+    )
 
 
 def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str, specks: int) -> ModelCard:
@@ -146,8 +148,8 @@ def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: s
     )
 
 
-def _recipe(method: Method, made: Converted, photos: int) -> dict[str, Any]:
-    """What was done, for the card's recipe."""
+def _recipe(method: Method, converted: Converted, photos: int) -> dict[str, Any]:
+    """The conversion step in the card's recipe."""
     if method.kind != "int8":
         return {"method": f"none: {method.kind}"}
     about: dict[str, Any] = {
@@ -158,45 +160,44 @@ def _recipe(method: Method, made: Converted, photos: int) -> dict[str, Any]:
     }
     if method.ranges == "percentile":
         about["percentile"] = method.percentile
-    if made.qat:
-        about["qat"] = {key: made.qat[key] for key in ("recipe", "scores", "versions")}
+    if converted.qat:
+        about["qat"] = {key: converted.qat[key] for key in ("recipe", "scores", "versions")}
     return about
 
 
 def _show_sensitivity(
-    made: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
+    converted: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
 ) -> str:
-    """Shows the table; returns the most sensitive places as text, empty where the network can't be examined."""
+    """Logs the table; returns the most sensitive places as text, empty if the network isn't supported."""
     try:
-        if (
-            made.folded is None or made.ranges is None
-        ):  # the converter keeps its ranges to itself; these are chosen alike
+        if converted.folded is None or converted.ranges is None:
+            # The converter doesn't expose its ranges; these are chosen in the same way.
             folded, ranges = calibrate(method, model, photos)
         else:
-            folded, ranges = made.folded, made.ranges
-        log("Rounding each place alone, on photos of the val part")
+            folded, ranges = converted.folded, converted.ranges
+        log("Rounding each layer separately, on photos of the val part")
         rows = sensitivities(folded, ranges, data.parts["val"], len(data.classes))
     except ModelError as error:
-        log(f"No table of the layers' sensitivity: {error}")
+        log(f"No table of layer sensitivities: {error}")
         return ""
     log(table(rows))
-    named = most_sensitive(rows)
-    return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
+    worst = most_sensitive(rows)
+    return f"{', '.join(row.place for row in worst)}, {sum(row.share for row in worst):.0%} of the noise"
 
 
 def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more_photos: bool) -> str:
     if method.kind != "int8":
         return f"{source}: refused, {refusal}. Compare the two files, or accept it with --accept-drop."
-    ways = []
+    remedies = []
     if sensitive and method.ranges == "minmax" and not method.qat:
-        ways.append("choose the ranges otherwise (--ranges mse, or percentile)")
-    if sensitive:  # otherwise the network can be neither examined nor rounded
-        ways.append(f"fine-tune with the rounding in it (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
+        remedies.append("choose other ranges (--ranges mse, or percentile)")
+    if sensitive:  # else the network isn't supported by --qat
+        remedies.append(f"fine-tune with rounding (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
     if more_photos:
-        ways.append("calibrate on more photos (--calibration)")
-    ways.append(f"accept it with --accept-drop{' --resume' * bool(method.qat)}")
-    because = f" Most sensitive: {sensitive}." if sensitive else ""
-    return f"{source}: refused, {refusal}.{because} You can {', or '.join(ways)}."
+        remedies.append("calibrate on more photos (--calibration)")
+    remedies.append(f"accept it with --accept-drop{' --resume' * bool(method.qat)}")
+    most_sensitive_places = f" Most sensitive: {sensitive}." if sensitive else ""
+    return f"{source}: refused, {refusal}.{most_sensitive_places} You can {', or '.join(remedies)}."
 
 
 def _score_both(

@@ -1,8 +1,8 @@
-"""The real values that a tensor's 256 int8 steps cover, chosen from what it holds on photos.
+"""Chooses the real values that a tensor's 256 int8 steps cover, from its values on photos.
 
-A range as wide as the tensor ever was (`minmax`) spends steps on rare outliers; a narrower one clips these and has
-finer steps for all the rest. `percentile` leaves out a share of the values at either end; `mse` weighs the error of
-clipping against that of rounding.
+A range that covers all values (`minmax`) wastes steps on rare outliers; a narrower one clips these and has finer steps
+for the rest. `percentile` leaves out a share of the values at each end; `mse` balances the errors of clipping and
+rounding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ METHODS = ("minmax", "percentile", "mse")
 PERCENTILE = 99.99
 BINS = 8192
 STEPS = 255
-CANDIDATES = 128  # for each end of the range that `mse` searches
+CANDIDATES = 128  # per end of the range in the search of `mse`
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class Histogram:
     """The distribution of a tensor's values.
 
     Attributes:
-        low: The least value, at most 0.
-        high: The largest value, at least 0.
-        counts: Of the values other than 0, in equal bins from `low` to `high`, int64 (BINS,).
-        zeros: How many were exactly 0, which int8 holds without error.
+        low: The lowest value, at most 0.
+        high: The highest value, at least 0.
+        counts: Counts of the non-zero values in equal bins from `low` to `high`, int64 (BINS,).
+        zeros: Count of exact zeros, which int8 represents without error.
     """
 
     low: float
@@ -41,7 +41,7 @@ class Histogram:
 
     @property
     def centres(self) -> np.ndarray:
-        """The bins' middles, float64 (BINS,)."""
+        """The bins' centres, float64 (BINS,)."""
         return self.low + (np.arange(BINS) + 0.5) * (self.high - self.low) / BINS
 
 
@@ -51,28 +51,28 @@ def choose_ranges(
     """A range for each tensor that int8 inference rounds.
 
     Args:
-        folded: Without batch normalisation.
-        images: Of the train part, float32 (1, height, width, 3), RGB 0..1.
+        folded: The network without batch normalisation.
+        images: Training images, float32 (1, height, width, 3), RGB 0..1.
         method: One of `METHODS`.
         percentile: 50..100, for the method of that name: this share of the values lies below the upper end of the
-            range, and as many above the lower.
+            range, and the same share above the lower end.
 
     Returns:
-        By the names that `convert.quantisation.fake_quant.with_fake_quant` takes; each includes 0.
+        Ranges by the names that `convert.quantisation.fake_quant.with_fake_quant` takes; each includes 0.
     """
     choose = {"minmax": minmax, "percentile": lambda h: by_percentile(h, percentile), "mse": least_squares}[method]
     found = {name: choose(histogram) for name, histogram in histograms(folded, images).items()}
-    # A tensor that was always 0 needs a range too: its scale can't be 0.
+    # A tensor that is always 0 needs a range too: its scale can't be 0.
     return {IMAGE: IMAGE_RANGE, **{name: r if r[0] < r[1] else (0.0, 1.0) for name, r in found.items()}}
 
 
 def minmax(histogram: Histogram) -> Range:
-    """From the least value to the largest."""
+    """From the lowest value to the highest."""
     return histogram.low, histogram.high
 
 
 def by_percentile(histogram: Histogram, percentile: float) -> Range:
-    """Without the share `100 - percentile` of all values at either end, to a bin's width."""
+    """Leaves out the share `100 - percentile` of all values at each end, to the precision of a bin."""
     centres, counts = _with_zeros(histogram)
     below = np.cumsum(counts)
     cut = below[-1] * (1 - percentile / 100)
@@ -83,10 +83,10 @@ def by_percentile(histogram: Histogram, percentile: float) -> Range:
 
 
 def least_squares(histogram: Histogram) -> Range:
-    """The range with the least mean squared error, searched on a grid (Nagel et al., 2021, arXiv:2106.08295, eq. 8).
+    """The range with the lowest mean squared error on a grid (Nagel et al., 2021, arXiv:2106.08295, eq. 8).
 
-    The error is the clipped values' distance to the range, squared, and `step ** 2 / 12` for each value inside, that
-    of rounding what is spread evenly over a step (Banner et al., 2019, arXiv:1810.05723); none for exact zeros.
+    The error is the squared distance of clipped values to the range, plus `step ** 2 / 12` for each value inside, the
+    rounding error of values spread evenly over a step (Banner et al., 2019, arXiv:1810.05723); exact zeros have none.
     """
     share = np.arange(1, CANDIDATES + 1) / CANDIDATES
     lows = histogram.low * share if histogram.low < 0 else np.zeros(1)
@@ -104,7 +104,7 @@ def least_squares(histogram: Histogram) -> Range:
 
 
 def histograms(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, Histogram]:
-    """What each rounded tensor but the image holds on these images."""
+    """Histograms of all rounded tensors except the image, over these images."""
     names = range_points(folded)
     probe = keras.Model(folded.input, [folded.get_layer(name).output for name in names])
     run = tf.function(lambda image: keras.tree.flatten(probe(image, training=False)))
@@ -114,10 +114,10 @@ def histograms(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, H
     for image in images:
         for index, tensor in enumerate(run(image)):
             values = tensor.numpy().ravel()
-            others = values[values != 0]
-            zeros[index] += values.size - others.size
+            nonzero = values[values != 0]
+            zeros[index] += values.size - nonzero.size
             width = float(highs[index] - lows[index]) or 1.0
-            bins = ((others - lows[index]) * (BINS / width)).astype(np.int64)
+            bins = ((nonzero - lows[index]) * (BINS / width)).astype(np.int64)
             counts[index] += np.bincount(bins.clip(0, BINS - 1), minlength=BINS)
     return {
         name: Histogram(float(low), float(high), count, int(zero))
@@ -126,7 +126,7 @@ def histograms(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, H
 
 
 def _with_zeros(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Middles and counts with the zeros among them, in order."""
+    """Bin centres and counts with the zeros inserted in order."""
     centres = histogram.centres
     at = int(np.searchsorted(centres, 0.0))
     return np.insert(centres, at, 0.0), np.insert(histogram.counts, at, histogram.zeros)

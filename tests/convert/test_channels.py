@@ -1,4 +1,4 @@
-"""Channels that leave together do, and the narrower model says what the wide one said with zeros in their place."""
+"""Tied channels are removed together, and the narrow model equals the wide one with these channels set to zero."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def separable(widths: tuple[int, ...] = (4, 6)) -> keras.Model:
 
 
 def shake(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Weights as a training may leave them: biases, shifts and moving statistics that aren't 0 and 1."""
+    """Weights as after training: biases, shifts and moving statistics that aren't 0 and 1."""
     random = np.random.default_rng(seed)
     for layer in model.layers:
         values = [random.normal(0, 0.5, w.shape) for w in layer.get_weights()]
@@ -55,7 +55,7 @@ def photos(model: keras.Model, seed: int = 1) -> np.ndarray:
 
 
 def silence(model: keras.Model, layer: str, channel: int) -> None:
-    """Makes a convolution put out zeros: by its batch normalisation where it has one, else by its own weights."""
+    """Makes a convolution output zeros: by its batch normalisation if it has one, else by its own weights."""
     norm = layer.replace("_conv", "_norm")
     target = model.get_layer(norm if norm != layer else layer)
     weights = target.get_weights()
@@ -69,8 +69,8 @@ def silence(model: keras.Model, layer: str, channel: int) -> None:
     target.set_weights(weights)
 
 
-def still(model: keras.Model) -> None:
-    """Has `separable()`'s depthwise convolution turn zeros into zeros: no bias, no shift."""
+def remove_shifts(model: keras.Model) -> None:
+    """Makes the depthwise convolution of `separable()` map zeros to zeros: no bias, no shift."""
     kernel, bias = model.get_layer("depthwise").get_weights()
     model.get_layer("depthwise").set_weights([kernel, 0 * bias])
     gamma, beta, mean, variance = model.get_layer("depthwise_norm").get_weights()
@@ -78,18 +78,16 @@ def still(model: keras.Model) -> None:
 
 
 @pytest.mark.parametrize(("decoder", "stem_stride"), SHAPES)
-def test_with_nothing_removed_the_output_is_the_same_bit_for_bit(
-    decoder: str, stem_stride: int, tmp_path: Path
-) -> None:
+def test_removing_nothing_keeps_the_output_bit_for_bit(decoder: str, stem_stride: int, tmp_path: Path) -> None:
     model = small(decoder, stem_stride)
-    same = narrow(model, np.ones(len(find_channels(model).groups), bool))
-    assert np.array_equal(model(photos(model)), same(photos(model)))
-    assert [layer.name for layer in same.layers] == [layer.name for layer in model.layers]
+    unchanged = narrow(model, np.ones(len(find_channels(model).groups), bool))
+    assert np.array_equal(model(photos(model)), unchanged(photos(model)))
+    assert [layer.name for layer in unchanged.layers] == [layer.name for layer in model.layers]
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.sampled_from([*SHAPES, None]), st.lists(st.integers(2, 7), min_size=2, max_size=3), st.data())
-def test_the_narrower_model_is_the_wide_one_with_zeros(
+def test_the_narrow_model_equals_the_wide_one_with_zeros(
     shape: tuple[str, int] | None, widths: list[int], data: st.DataObject
 ) -> None:
     model = small(*shape, tuple(widths)) if shape else shake(separable((widths[0], widths[1])))
@@ -97,34 +95,34 @@ def test_the_narrower_model_is_the_wide_one_with_zeros(
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(channels.groups), max_size=len(channels.groups))))
     for numbers in channels.by_layers().values():
         keep[numbers[0]] = True
-    if shape is None:  # what is behind the depthwise convolution would turn zeros into something else
-        still(model)
+    if shape is None:  # else the depthwise convolution and its normalisation would shift the zeros
+        remove_shifts(model)
     narrowed = narrow(model, keep)
     for number in np.flatnonzero(~keep):
         for layer, channel in channels.groups[number].producers:
             silence(model, layer, channel)
     np.testing.assert_allclose(narrowed(photos(model)), model(photos(model)), rtol=1e-4, atol=1e-4)
     removed = sum(len(channels.groups[number].producers) for number in np.flatnonzero(~keep))
-    makers = ("Conv2D", "Conv2DTranspose", "SeparableConv2D")
-    before, after = (sum(c.channels for c in layer_costs(m) if c.kind in makers) for m in (model, narrowed))
+    producers = ("Conv2D", "Conv2DTranspose", "SeparableConv2D")
+    before, after = (sum(c.channels for c in layer_costs(m) if c.kind in producers) for m in (model, narrowed))
     assert before - after == removed
 
 
-def test_an_addition_ties_the_skip_to_what_is_added() -> None:
+def test_an_addition_ties_both_inputs() -> None:
     groups = find_channels(small("add", 2, (4, 6))).groups
     tied = [group.producers for group in groups if len(group.producers) > 1]
     assert tied == [(("down0_b_conv", i), ("up0_narrow", i)) for i in range(4)]
     assert groups[4].consumers == ("down1_a_conv", "up0_b_conv")
 
 
-def test_a_concatenation_ties_nothing_and_the_ends_stay() -> None:
+def test_a_concatenation_ties_nothing_and_logits_are_kept() -> None:
     groups = find_channels(small("concatenate", 1, (4, 6))).groups
     assert all(len(group.producers) == 1 for group in groups)
     assert "logits" not in {group.producers[0][0] for group in groups}
     assert len(groups) == 4 * 5 + 6 * 2
 
 
-def test_a_narrower_model_saves_and_loads(tmp_path: Path) -> None:
+def test_a_narrow_model_can_be_saved_and_loaded(tmp_path: Path) -> None:
     model = small("concatenate", 1)
     keep = np.random.default_rng(0).random(len(find_channels(model).groups)) > 0.3
     narrowed = narrow(model, keep)
@@ -135,7 +133,7 @@ def test_a_narrower_model_saves_and_loads(tmp_path: Path) -> None:
 
 
 def gated() -> keras.Model:
-    """Squeeze and excitation: each channel times what a small network makes of all channels' averages."""
+    """Squeeze and excitation: each channel is scaled by a small network over all channels' averages."""
     image = keras.Input((32, 32, 3), name="image")
     x = layers.ReLU()(layers.Conv2D(8, 3, strides=4, padding="same", name="features")(image))
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
@@ -143,7 +141,7 @@ def gated() -> keras.Model:
     return shake(keras.Model(image, layers.Conv2D(2, 1, name="logits")(layers.Multiply()([x, gate]))))
 
 
-def test_a_gate_leaves_with_the_channel_that_it_is_for() -> None:
+def test_a_gate_is_removed_with_its_channel() -> None:
     model = gated()
     channels = find_channels(model)
     assert [tuple(name for name, _ in group.producers) for group in channels.groups] == [
@@ -155,7 +153,7 @@ def test_a_gate_leaves_with_the_channel_that_it_is_for() -> None:
     np.testing.assert_allclose(narrowed(photos(model)), model(photos(model)), rtol=1e-4, atol=1e-4)
 
 
-def test_costs_of_the_full_u_net_are_the_known_ones() -> None:
+def test_costs_of_the_full_unet_match_known_values() -> None:
     model = unet((256, 256), 4)
     assert parameters(model) == 31_049_604
     assert sum(cost.parameters for cost in layer_costs(model)) == 31_049_604
@@ -171,7 +169,7 @@ def test_costs_by_hand() -> None:
     assert {c.name: c.macs for c in layer_costs(small("concatenate", 1))}["up0_transpose"] == 16 * 16 * 4 * 6 * 4
 
 
-def odd(kind: str) -> keras.Model:
+def unsupported(kind: str) -> keras.Model:
     image = keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(4, 3, padding="same", name="first")(image)
     if kind == "shared":
@@ -183,14 +181,14 @@ def odd(kind: str) -> keras.Model:
         return keras.Model(image, layers.Conv2D(4, 3, groups=2, name="grouped")(x))
     if kind == "inner model":
         inner = keras.Model(image, x, name="inner")
-        other = keras.Input((8, 8, 3))
-        return keras.Model(other, inner(other))
+        outer = keras.Input((8, 8, 3))
+        return keras.Model(outer, inner(outer))
     x = layers.Reshape((8, 16, 2), name="mixer")(x)
     return keras.Model(image, layers.Conv2D(2, 1)(x))
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
         ("shared", "'twice' is used 2 times"),
         ("two outputs", "2 outputs"),
@@ -199,19 +197,19 @@ def odd(kind: str) -> keras.Model:
         ("reshape", "'mixer' is a Reshape"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_by_name(kind: str, says: str) -> None:
-    with pytest.raises(ModelError, match=says):
-        find_channels(odd(kind))
+def test_unsupported_graphs_are_refused_by_name(kind: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        find_channels(unsupported(kind))
 
 
-def test_a_softmax_keeps_its_channels() -> None:
+def test_a_softmax_keeps_all_its_channels() -> None:
     image = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 1, activation="softmax", name="attention")(image)
     model = keras.Model(image, layers.Conv2D(2, 1)(layers.Conv2D(5, 1, name="free")(x)))
     assert {group.producers[0][0] for group in find_channels(model).groups} == {"free"}
 
 
-def test_a_layer_is_never_left_empty() -> None:
+def test_removing_all_channels_of_a_layer_is_refused() -> None:
     model = small("add", 1)
     with pytest.raises(ModelError, match="'down0_a_conv' would be left without any channel"):
         narrow(model, np.zeros(len(find_channels(model).groups), bool))

@@ -1,4 +1,4 @@
-"""A full model becomes one small file, step by step, and the report says what that cost."""
+"""A full model is compressed step by step to one small file, and the report shows the cost."""
 
 import json
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ app.command()(main)
 BUDGET = "3.5_mmac"
 
 
-def line(trained: Trained, out: Path, *more: str) -> list[str]:
-    """Of a net of 3.9 MMAC, which is taught gently, so that it stays what it was."""
+def command_line(trained: Trained, out: Path, *more: str) -> list[str]:
+    """Arguments for a network of 3.9 MMAC, trained gently, so that it hardly changes."""
     data, run = trained
-    gently = "--epochs 4 --views 2 --learning-rate 0.001 --batch 2 --no-halve --multiple 1 --steps 1 --tune-epochs 0"
-    return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *gently.split(), *more]
+    options = "--epochs 4 --views 2 --learning-rate 0.001 --batch 2 --no-halve --multiple 1 --steps 1 --tune-epochs 0"
+    return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *options.split(), *more]
 
 
 @dataclass(frozen=True)
 class Compression:
-    """The folder of a compression, and what was scored and timed for its report."""
+    """The folder of a compression, and the rows of its report."""
 
     out: Path
     rows: list[Row]
@@ -56,7 +56,7 @@ def compression(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> C
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script, "describe", described)
         patch.setattr(report, "RUNS", 5)
-        done = CliRunner().invoke(app, line(trained, out, "--budget-mmac", "3.5", "--accept-drop"))
+        done = CliRunner().invoke(app, command_line(trained, out, "--budget-mmac", "3.5", "--accept-drop"))
     assert done.exit_code == 0, done.output
     assert f"{BUDGET}/model.tflite" in done.stdout
     return Compression(out, rows)
@@ -64,20 +64,22 @@ def compression(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def compressed(compression: Compression, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its folder; what is in it is scored and timed only once."""
+    """Its folder, without scoring and timing it again."""
     monkeypatch.setattr(script, "describe", lambda *arguments: list(compression.rows))
     return compression.out
 
 
-def test_the_file_runs_and_knows_its_ancestors(trained: Trained, compressed: Path) -> None:
+def test_the_file_runs_and_records_its_ancestors(trained: Trained, compressed: Path) -> None:
     data, run = trained
     folder = compressed / BUDGET
     card = read_card((folder / "model.tflite").read_bytes(), "model")
     assert card is not None
     assert card.parent_sha256 == sha256_of(folder / "distilled" / "model.keras")
-    taught, pruned = read_run(folder / "distilled" / "model.keras"), read_run(folder / "pruned" / "model.keras")
-    assert taught["parent"]["sha256"] == sha256_of(folder / "pruned" / "model.keras")
-    assert pruned["parent"]["sha256"] == taught["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
+    distilled, pruned = read_run(folder / "distilled" / "model.keras"), read_run(folder / "pruned" / "model.keras")
+    assert distilled["parent"]["sha256"] == sha256_of(folder / "pruned" / "model.keras")
+    assert (
+        pruned["parent"]["sha256"] == distilled["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
+    )
     assert card.recipe["parent"]["pruning"]["criterion"] == "taylor"
     assert card.recipe["distillation"]["views"] == 2
     photo = next((data / "images").glob("*.jpg"))
@@ -103,16 +105,16 @@ def test_the_report_has_every_step(compressed: Path) -> None:
 
 def test_finished_steps_are_not_repeated(trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **kwargs: object) -> None:
-        raise AssertionError("this step was done")
+        raise AssertionError("this step was already done")
 
     for step in ("prune", "distill", "quantize"):
         monkeypatch.setattr(steps, step, never)
-    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop"))
+    done = CliRunner().invoke(app, command_line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop"))
     assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("more", "message"),
     [
         (("--epochs", "3"), "distilled/model.keras was made with another epochs"),
         (("--teacher-weight", "0"), "distilled/model.keras was made with another weight"),
@@ -120,28 +122,31 @@ def test_finished_steps_are_not_repeated(trained: Trained, compressed: Path, mon
         (("--size", "32"), "pruned/model.keras was made with another size_wh"),
     ],
 )
-def test_a_result_of_other_options_is_not_reused(
-    trained: Trained, compressed: Path, more: tuple[str, ...], says: str
+def test_a_result_with_other_options_is_not_reused(
+    trained: Trained, compressed: Path, more: tuple[str, ...], message: str
 ) -> None:
-    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop", *more))
+    done = CliRunner().invoke(app, command_line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop", *more))
     assert done.exit_code == 1
-    assert says in done.stderr
+    assert message in done.stderr
 
 
-def test_a_new_network_has_the_full_models_size(
+def test_a_new_network_gets_the_full_models_input_size(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
 
     def distilled(
-        full: object, student: None, data: object, out: Path, config: object, recipe: Recipe, *others: object
+        full: object, student: None, data: object, out: Path, config: object, recipe: Recipe, *rest: object
     ) -> None:
         sizes.append(recipe.size)
-        raise OutputError("enough")
+        raise OutputError("stop here")
 
     monkeypatch.setattr(script, "distilled", distilled)
     for more in ((), ("--size", "32")):
-        assert CliRunner().invoke(app, line(trained, tmp_path / "new", "--student", "default", *more)).exit_code == 1
+        assert (
+            CliRunner().invoke(app, command_line(trained, tmp_path / "new", "--student", "default", *more)).exit_code
+            == 1
+        )
     assert sizes == [64, 32]
 
 
@@ -153,52 +158,52 @@ def test_a_result_of_another_model_is_not_reused(trained: Trained, compressed: P
     model.get_layer("logits").bias.assign([1.0, 0.0, 0.0, 0.0])
     model.save(other)
     (other.parent / "split.json").write_bytes((run / "split.json").read_bytes())
-    arguments = line((data, other.parent), compressed, "--budget-mmac", "3.5")
+    arguments = command_line((data, other.parent), compressed, "--budget-mmac", "3.5")
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
-    assert "was made of another file than" in done.stderr
+    assert "was not made from" in done.stderr
 
 
-def test_too_great_a_loss_is_refused_with_a_report(
+def test_a_result_that_lost_too_much_is_refused_with_a_report(
     trained: Trained, compressed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (compressed / "table.txt").unlink()
     monkeypatch.setattr(script, "gate", lambda before, after: "mean Dice fell by 0.5")
-    done = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5"))
+    done = CliRunner().invoke(app, command_line(trained, compressed, "--budget-mmac", "3.5"))
     assert done.exit_code == 1
     assert "refused.tflite: mean Dice fell by 0.5" in " ".join(done.stderr.split())
     assert (compressed / "table.txt").is_file()
     assert not (compressed / BUDGET / "model.tflite").exists()
     assert "refused.tflite" in (compressed / "table.json").read_text()
-    again = CliRunner().invoke(app, line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop"))
+    again = CliRunner().invoke(app, command_line(trained, compressed, "--budget-mmac", "3.5", "--accept-drop"))
     assert again.exit_code == 0, again.output
     assert (compressed / BUDGET / "model.tflite").is_file()
     assert not (compressed / BUDGET / "refused.tflite").exists()
 
 
 def test_an_impossible_budget_is_refused_before_anything_is_written(trained: Trained, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, line(trained, tmp_path / "small", "--budget-mmac", "0.01"))
+    done = CliRunner().invoke(app, command_line(trained, tmp_path / "small", "--budget-mmac", "0.01"))
     assert done.exit_code == 1
     assert "can't be met" in done.stderr
     assert not list(tmp_path.rglob("*.keras"))
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("more", "message"),
     [
-        ((), "give --budget-mmac"),
+        ((), "give at least one --budget-mmac"),
         (("--student", "huge"), "default, pretrained, full, original, person"),
         (("--budget-mmac", "3", "--criterion", "huge"), "taylor, random"),
-        (("--budget-mmac", "3", "--teacher-weight", "2"), "--teacher-weight is from 0 to 1"),
+        (("--budget-mmac", "3", "--teacher-weight", "2"), "--teacher-weight must be from 0 to 1"),
     ],
 )
-def test_wrong_use(trained: Trained, tmp_path: Path, more: tuple[str, ...], says: str) -> None:
-    done = CliRunner().invoke(app, line(trained, tmp_path / "small", *more))
+def test_invalid_options_are_refused(trained: Trained, tmp_path: Path, more: tuple[str, ...], message: str) -> None:
+    done = CliRunner().invoke(app, command_line(trained, tmp_path / "small", *more))
     assert done.exit_code == 2
-    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_the_pareto_front_holds_what_nothing_beats() -> None:
+def test_the_pareto_front_holds_the_unbeaten_models() -> None:
     ms, scores = [10, 5, 5, 1], [0.9, 0.9, 0.8, 0.5]
-    beaten = [any(_beats(ms, scores, one, other) for one in range(4)) for other in range(4)]
+    beaten = [any(_beats(ms, scores, a, b) for a in range(4)) for b in range(4)]
     assert beaten == [True, False, True, False]

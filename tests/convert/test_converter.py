@@ -1,4 +1,4 @@
-"""What TensorFlow's converter makes of layers from elsewhere: full integers, or a sentence that names the layer."""
+"""Layers from elsewhere are converted to full integers, or refused with the layer's name."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,17 +38,17 @@ def foreign(inner: Layer, channels: int = 3, last: str | None = None, name: str 
 
 
 @pytest.mark.parametrize(
-    ("inner", "named"),
+    ("inner", "message"),
     [
         (layers.GroupNormalization(2, name="norm_2"), r"SQUARE in the layer 'norm_2' computed in float"),
         (layers.Activation("elu", name="bend"), r"ELU in the layer 'bend' computed in float"),
         (layers.UpSampling2D(1, interpolation="bicubic", name="up"), r"for ResizeBicubic in the layer 'up'"),
     ],
 )
-def test_what_has_no_int8_form_is_refused_with_its_layer_and_what_to_do(inner: Layer, named: str) -> None:
-    with pytest.raises(ModelError, match=named) as refused:
+def test_layers_without_an_int8_form_are_refused_with_advice(inner: Layer, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as refused:
         full_integer(flatten(foreign(inner), None, "m"))
-    assert "Put another layer there" in str(refused.value)
+    assert "Replace the layer" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -56,7 +56,7 @@ def test_what_has_no_int8_form_is_refused_with_its_layer_and_what_to_do(inner: L
     ("inner", "channels", "last"),
     [(layers.Identity(), 2, "sigmoid"), (layers.LeakyReLU(name="knick über, unter"), 3, None)],
 )
-def test_sigmoids_and_names_of_any_script_become_full_integers(inner: Layer, channels: int, last: str | None) -> None:
+def test_sigmoids_and_names_in_any_script_can_be_converted(inner: Layer, channels: int, last: str | None) -> None:
     model = foreign(inner, channels, last, "Ausgabe ü: 1")
     logits = without_last_activation(flatten(model, None, "m"))[0]
     check_full_integer(full_integer(with_background(logits) if last else logits))

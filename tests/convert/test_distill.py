@@ -1,4 +1,4 @@
-"""A teacher's answers reach the student, view by view, and nothing of the held-out parts does."""
+"""The student learns from the teacher's outputs for each view, and from no held-out photo."""
 
 import json
 import shutil
@@ -56,19 +56,19 @@ def test_the_soft_label_loss_is_zero_for_the_teachers_own_logits(temperature: fl
     assert float(soft_label_loss(tf.nn.softmax(logits), -logits, temperature)) > 1
 
 
-def test_soft_labels_at_temperature_one_are_the_divergence_of_kullback_and_leibler() -> None:
+def test_the_soft_label_loss_at_temperature_one_is_the_kl_divergence() -> None:
     theirs, ours = tf.nn.softmax(logits_of((1, 4, 4, 3))), logits_of((1, 4, 4, 3), 1)
     expected = np.mean(keras.losses.kl_divergence(theirs, tf.nn.softmax(ours)))
     assert float(soft_label_loss(theirs, ours, 1.0)) == pytest.approx(float(expected), rel=1e-3)
 
 
-def test_a_teacher_with_a_larger_output_teaches_too() -> None:
+def test_a_teacher_may_have_a_larger_output() -> None:
     block = logits_of((1, 4, 4, 3))
     larger = tf.nn.softmax(tf.image.resize(block, (8, 8), method="nearest"))
     assert float(soft_label_loss(larger, block, 1.0)) < 0.3 * float(soft_label_loss(larger, -block, 1.0))
 
 
-def test_attention_has_no_channels_and_no_scale() -> None:
+def test_attention_ignores_channel_count_and_scale() -> None:
     features = tf.abs(logits_of((2, 6, 6, 4)))
     theirs = attention_map(features)
     assert theirs.shape == (2, 6, 6)
@@ -82,32 +82,32 @@ def test_a_student_learns_from_the_teacher_alone(trained: Trained, dataset: Data
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
     config = DistillConfig(weight=1.0, temperature=2.0, views=6)
-    made = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
+    run_record = distill(teacher, dataset, small(epochs=16), tmp_path, config=config).run
     ours = keras_segmenter(load_keras(tmp_path / "model.keras"), dataset.classes)
     theirs = keras_segmenter(load_keras(run / "model.keras"), dataset.classes)
     frames = [read_photo(example.image) for example in dataset.parts["test"]]
     assert np.mean([ours(frame).labels == theirs(frame).labels for frame in frames]) > 0.9
-    assert made["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
-    assert made["distillation"]["temperature"] == 2.0
-    assert made["parent"] is None
+    assert run_record["distillation"]["teacher"]["sha256"] == sha256_of(run / "model.keras")
+    assert run_record["distillation"]["temperature"] == 2.0
+    assert run_record["parent"] is None
 
 
-def test_a_given_student_keeps_its_shape_and_its_parent(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_given_student_keeps_its_architecture_and_parent(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     student = TrainedModel.load(run / "model.keras")
     teacher = Teacher.of(student, dataset.classes)
     before = student.model.get_weights()
-    made = distill(teacher, dataset, small(epochs=1), tmp_path, student=student, config=DistillConfig(views=1))
-    assert made.run["parent"]["sha256"] == student.sha256
-    assert made.model.count_params() == student.model.count_params()
-    assert "widths" not in made.run["recipe"]
-    for one, two in zip(before, student.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    distilled = distill(teacher, dataset, small(epochs=1), tmp_path, student=student, config=DistillConfig(views=1))
+    assert distilled.run["parent"]["sha256"] == student.sha256
+    assert distilled.model.count_params() == student.model.count_params()
+    assert "widths" not in distilled.run["recipe"]
+    for expected, actual in zip(before, student.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, actual)
 
 
 @pytest.fixture(scope="module")
 def task(trained: Trained, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> DistillationTask:
-    """Its teacher answers once for all tests."""
+    """A task whose teacher runs once for all tests."""
     _, run = trained
     return DistillationTask(
         Teacher.load(run / "model.keras", dataset.classes),
@@ -119,53 +119,53 @@ def task(trained: Trained, dataset: Dataset, tmp_path_factory: pytest.TempPathFa
     )
 
 
-def test_each_view_comes_with_the_teacher_s_answer_to_it(
+def test_each_view_comes_with_the_teachers_output_for_it(
     trained: Trained, dataset: Dataset, task: DistillationTask
 ) -> None:
     _, run = trained
     teacher = Teacher.load(run / "model.keras", dataset.classes)
     images, targets = next(iter(task.training_batches(0)))
-    for image, answer in zip(images.numpy(), targets["teacher"].numpy(), strict=True):
+    for image, output in zip(images.numpy(), targets["teacher"].numpy(), strict=True):
         frame = np.round(image[..., ::-1] * 255).astype(np.uint8)
-        np.testing.assert_allclose(teacher(frame)[0], answer, atol=2e-3)
+        np.testing.assert_allclose(teacher(frame)[0], output, atol=2e-3)
     assert targets["hint"].shape == (2, 16, 16)
 
 
-def test_a_stream_resumes_where_it_stopped(task: DistillationTask) -> None:
+def test_the_stream_resumes_where_it_stopped(task: DistillationTask) -> None:
     whole = [images.numpy() for images, _ in task.training_batches(0).take(4)]
     rest = [images.numpy() for images, _ in task.training_batches(2).take(2)]
     np.testing.assert_array_equal(whole[2:], rest)
 
 
-def test_every_view_is_seen_in_a_round(task: DistillationTask) -> None:
+def test_a_round_has_every_view_once(task: DistillationTask) -> None:
     count = task.views.count
     assert count == 2 * len(task.data.parts["train"])
     images = np.concatenate([images.numpy() for images, _ in task.training_batches(0).take(count // 2)])
     assert len(np.unique(images.reshape(count, -1), axis=0)) == count
 
 
-def test_the_teacher_is_asked_once(
+def test_the_teacher_runs_only_once(
     trained: Trained, dataset: Dataset, task: DistillationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run = trained
-    first, asked = task.teacher_outputs[0], []
-    kept = Path(shutil.copy(task._outputs_file, tmp_path))
+    first, frames = task.teacher_outputs[0], []
+    saved = Path(shutil.copy(task._outputs_file, tmp_path))
 
-    def answer(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        asked.append(frame)
+    def run_teacher(self: Teacher, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frames.append(frame)
         return np.zeros((32, 32, 4), np.float16), np.zeros((16, 16), np.float16)
 
-    monkeypatch.setattr(teacher_module.Teacher, "__call__", answer)
+    monkeypatch.setattr(teacher_module.Teacher, "__call__", run_teacher)
     teacher = Teacher.load(run / "model.keras", dataset.classes)
-    again = DistillationTask(teacher, dataset, small(), (64, 64), kept, task.config)
-    np.testing.assert_array_equal(again.teacher_outputs[0], first)
-    assert asked == []
-    other = DistillationTask(teacher, dataset, small(seed=1), (64, 64), kept, task.config)
-    assert other.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
-    assert len(asked) == task.views.count  # other views, other answers
+    same = DistillationTask(teacher, dataset, small(), (64, 64), saved, task.config)
+    np.testing.assert_array_equal(same.teacher_outputs[0], first)
+    assert frames == []
+    different = DistillationTask(teacher, dataset, small(seed=1), (64, 64), saved, task.config)
+    assert different.teacher_outputs[0].shape == (task.views.count, 32, 32, 4)
+    assert len(frames) == task.views.count  # the views differ, so the outputs are computed again
 
 
-def test_photos_without_masks_teach_by_the_teacher_alone(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
+def test_photos_without_masks_are_learnt_from_the_teacher(trained: Trained, dataset: Dataset, tmp_path: Path) -> None:
     _, run = trained
     photo = tmp_path / "more.jpg"
     cv2.imwrite(str(photo), np.full((72, 96, 3), 90, np.uint8))
@@ -194,7 +194,7 @@ def test_a_held_out_photo_is_refused_as_unlabelled(trained: Trained, dataset: Da
     assert not (tmp_path / "run").exists()
 
 
-def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> None:
+def test_a_foreign_tflite_can_be_the_teacher(trained: Trained, dataset: Dataset) -> None:
     frame = read_photo(dataset.parts["train"][0].image)
     probabilities, _ = Teacher.load(FOUR_UINT8, dataset.classes)(frame)
     assert probabilities.shape == (16, 16, 4)
@@ -202,18 +202,18 @@ def test_a_foreign_tflite_teaches_too(trained: Trained, dataset: Dataset) -> Non
 
 
 @pytest.mark.parametrize(
-    ("model", "hint", "says"),
+    ("model", "hint", "message"),
     [
-        (SIGMOID_FLOAT32, "", "knows the classes background, class 1; the data has"),
+        (SIGMOID_FLOAT32, "", "has the classes background, class 1; the data has"),
         (FOUR_UINT8, "conv", "leave out --hint for a .tflite"),
         (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
     ],
 )
 def test_an_unsuitable_teacher_is_refused(
-    trained: Trained, dataset: Dataset, model: Path | None, hint: str, says: str
+    trained: Trained, dataset: Dataset, model: Path | None, hint: str, message: str
 ) -> None:
     _, run = trained
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=message):
         Teacher.load(model or run / "model.keras", dataset.classes).watch(hint)
 
 
@@ -232,22 +232,22 @@ def test_the_command(trained: Trained, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*line, *more])
         return done.exit_code, " ".join(done.stderr.replace("│", " ").split())  # without typer's frame
 
-    code, said = refusal("--unlabelled", str(data / "images"))
-    assert (code, "is a photo of the val or test part" in said) == (1, True)
+    code, message = refusal("--unlabelled", str(data / "images"))
+    assert (code, "is a photo of the val or test part" in message) == (1, True)
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
     assert "best val dice" in done.stdout
-    written = json.loads((tmp_path / "small" / "run.json").read_text())
-    assert written["recipe"]["epochs"] == 1
-    answers = tmp_path / "small" / "teacher.npz"
-    known = answers.read_bytes()
-    code, said = refusal()
-    assert (code, "holds a run already" in said) == (1, True)
-    for other in (("--views", "2"), ("--size", "64")):
-        code, said = refusal("--resume", *other)
-        assert (code, "was trained with another recipe" in said) == (1, True)
-    assert answers.read_bytes() == known  # nobody asked the teacher for a run that can't be
-    code, said = refusal("--student", str(run / "model.keras"))
-    assert (code, "--widths is for a new U-Net" in said) == (2, True)
-    code, said = refusal("--resume", "--force")
-    assert (code, "give one of them" in said) == (2, True)
+    record = json.loads((tmp_path / "small" / "run.json").read_text())
+    assert record["recipe"]["epochs"] == 1
+    outputs = tmp_path / "small" / "teacher.npz"
+    before = outputs.read_bytes()
+    code, message = refusal()
+    assert (code, "already holds a run" in message) == (1, True)
+    for changed in (("--views", "2"), ("--size", "64")):
+        code, message = refusal("--resume", *changed)
+        assert (code, "was trained with another recipe" in message) == (1, True)
+    assert outputs.read_bytes() == before  # the teacher wasn't run for a refused command
+    code, message = refusal("--student", str(run / "model.keras"))
+    assert (code, "--widths is for a new U-Net" in message) == (2, True)
+    code, message = refusal("--resume", "--force")
+    assert (code, "give only one of them" in message) == (2, True)

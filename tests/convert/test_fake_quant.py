@@ -1,4 +1,4 @@
-"""int8's rounding in a Keras graph: the same function without it, the converter's own file with it."""
+"""int8's rounding in a Keras graph: without rounding it equals the model, with it the converted file."""
 
 from collections.abc import Callable
 from functools import cache
@@ -56,23 +56,23 @@ def separable() -> keras.Model:
 FAMILY = pytest.mark.parametrize("build", [concatenating, adding, separable])
 
 
-def lived_in(build: Callable[[], keras.Model]) -> keras.Model:
-    """The network with batch normalisations that do something, as after a training."""
+def as_trained(build: Callable[[], keras.Model]) -> keras.Model:
+    """The network with batch normalisations that have an effect, as after training."""
     keras.utils.set_random_seed(0)
     model, random = build(), np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            some = [random.uniform(0.5, 2, weight.shape) for weight in layer.get_weights()]
+            weights = [random.uniform(0.5, 2, weight.shape) for weight in layer.get_weights()]
             if layer.scale:  # channels of very different size, so that each kernel needs its own scale
-                some[0] *= 2 ** random.uniform(-3, 3, some[0].shape)
-            layer.set_weights(some)
+                weights[0] *= 2 ** random.uniform(-3, 3, weights[0].shape)
+            layer.set_weights(weights)
     return model
 
 
 @cache
 def quantised(build: Callable[[], keras.Model]) -> tuple[keras.Model, keras.Model, dict[str, Range], bytes]:
-    """The network, the same without batch normalisation, its ranges, and the file; none of them to be changed."""
-    model = lived_in(build)
+    """The network, its folded version, its ranges, and the file; read-only."""
+    model = as_trained(build)
     folded = fold_batch_norm(model)
     ranges = choose_ranges(folded, IMAGES, "minmax")
     return model, folded, ranges, convert_with_ranges(folded, ranges)
@@ -84,14 +84,14 @@ def answer(model: keras.Model, image: np.ndarray) -> np.ndarray:
 
 @FAMILY
 def test_folding_keeps_the_function(build: Callable[[], keras.Model]) -> None:
-    model = lived_in(build)
+    model = as_trained(build)
     folded = fold_batch_norm(model)
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
     expected = answer(model, IMAGES[0])
     np.testing.assert_allclose(answer(folded, IMAGES[0]), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_a_normalisation_that_can_t_be_folded_is_named() -> None:
+def test_a_normalisation_that_cannot_be_folded_is_named() -> None:
     image = keras.Input((8, 8, 3))
     pooled = layers.MaxPooling2D(name="pool")(image)
     model = keras.Model(image, layers.Conv2D(2, 1)(layers.BatchNormalization(name="lonely")(pooled)))
@@ -99,7 +99,7 @@ def test_a_normalisation_that_can_t_be_folded_is_named() -> None:
         fold_batch_norm(model)
 
 
-def test_a_kernel_that_can_t_be_rounded_is_named() -> None:
+def test_a_kernel_that_cannot_be_rounded_is_named() -> None:
     image = keras.Input((8, 8, 3))
     with pytest.raises(ModelError, match="'both' is a SeparableConv2D"):
         kernel_names(keras.Model(image, layers.SeparableConv2D(2, 3, name="both")(image)))
@@ -111,7 +111,7 @@ def test_a_layer_used_twice_is_refused() -> None:
         fold_batch_norm(keras.Model(image, twice(twice(image))))
 
 
-def test_tensors_are_rounded_where_tensorflow_lite_rounds() -> None:
+def test_tensors_are_rounded_where_tensorflow_lite_rounds_them() -> None:
     assert range_points(fold_batch_norm(concatenating()))[:2] == ("down0_a_relu", "down0_b_relu")
     assert "up0_concatenate" in range_points(fold_batch_norm(concatenating()))
     assert "up0_transpose" not in range_points(fold_batch_norm(concatenating()))  # has the concatenation's scale
@@ -121,7 +121,7 @@ def test_tensors_are_rounded_where_tensorflow_lite_rounds() -> None:
 
 
 @pytest.mark.parametrize("axes", [(3,), (2,), (2, 3)])
-def test_a_kernel_is_rounded_to_255_steps_of_each_channel_s_own_size(axes: tuple[int, ...]) -> None:
+def test_a_kernel_is_rounded_to_255_steps_per_channel(axes: tuple[int, ...]) -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
     kernel *= np.arange(1, 6) * np.arange(1, 5)[:, np.newaxis]
     rounded = np.asarray(fake_quant_kernel(kernel, axes))
@@ -133,7 +133,7 @@ def test_a_kernel_is_rounded_to_255_steps_of_each_channel_s_own_size(axes: tuple
 
 
 @FAMILY
-def test_the_converted_file_answers_as_the_rounding_graph(build: Callable[[], keras.Model]) -> None:
+def test_the_converted_file_matches_the_rounding_graph(build: Callable[[], keras.Model]) -> None:
     model, folded, ranges, content = quantised(build)
     rounding = with_fake_quant(folded, ranges)
     backend = LiteRT(content, 1, "test")
@@ -141,14 +141,14 @@ def test_the_converted_file_answers_as_the_rounding_graph(build: Callable[[], ke
     assert backend.input.scale == pytest.approx(1 / 255)
     off_graph, off_float = [], []
     for image in IMAGES:
-        said = backend.output.dequantise(backend.run(np.round(image * 255).astype(np.uint8)))
-        off_graph.append(np.abs(said - answer(rounding, image)).mean() / backend.output.scale)
-        off_float.append(np.abs(said - answer(model, image)).mean() / backend.output.scale)
+        logits = backend.output.dequantise(backend.run(np.round(image * 255).astype(np.uint8)))
+        off_graph.append(np.abs(logits - answer(rounding, image)).mean() / backend.output.scale)
+        off_float.append(np.abs(logits - answer(model, image)).mean() / backend.output.scale)
     assert np.mean(off_graph) < 0.8 * np.mean(off_float)
     assert np.mean(off_graph) < 0.5
 
 
-def test_the_ranges_are_those_in_the_file() -> None:
+def test_the_file_has_the_given_ranges() -> None:
     _, folded, ranges, _ = quantised(separable)
     backend = LiteRT(convert_with_ranges(folded, {**ranges, "logits": (-3.0, 4.0)}), 1, "test")
     assert backend.output.scale == pytest.approx(7 / 255, rel=1e-3)
@@ -164,22 +164,22 @@ def test_a_missing_range_is_refused() -> None:
 
 def test_a_concatenation_has_one_scale() -> None:
     graph = TfliteGraph(quantised(concatenating)[3])
-    made = {one.outputs[0]: graph.kind(one) for one in graph.graph.operators}
-    joins = [one for one in graph.graph.operators if graph.kind(one) == "CONCATENATION"]
+    producers = {operator.outputs[0]: graph.kind(operator) for operator in graph.graph.operators}
+    joins = [operator for operator in graph.graph.operators if graph.kind(operator) == "CONCATENATION"]
     assert len(joins) == 2
     for join in joins:
         scales = {float(graph.tensors[i].quantization.scale[0]) for i in (*join.inputs, *join.outputs)}
         assert len(scales) == 1
-        assert "TRANSPOSE_CONV" in {made[i] for i in join.inputs}, "no rounding of its own stands between"
+        assert "TRANSPOSE_CONV" in {producers[i] for i in join.inputs}, "there is no rounding in between"
 
 
-def test_rounding_at_no_place_changes_nothing() -> None:
+def test_rounding_nothing_changes_nothing() -> None:
     folded = quantised(adding)[1]
     assert np.array_equal(answer(with_fake_quant(folded, {}, ()), IMAGES[0]), answer(folded, IMAGES[0]))
 
 
-def test_it_rounds_in_float32_whatever_the_policy() -> None:
-    """Where there is a GPU, a training before in the same process leaves half floats as the default."""
+def test_rounding_is_in_float32_under_any_policy() -> None:
+    """On a GPU, an earlier training in the same process leaves half floats as the default."""
     _, folded, ranges, _ = quantised(separable)
     expected = answer(with_fake_quant(folded, ranges), IMAGES[0])
     keras.mixed_precision.set_global_policy("mixed_float16")
@@ -190,8 +190,8 @@ def test_it_rounds_in_float32_whatever_the_policy() -> None:
 
 
 def test_a_graph_is_saved_trained_and_stripped(tmp_path: Path) -> None:
-    _, folded, found, _ = quantised(separable)
-    before = {**found, "logits": (found["logits"][0] / 2, found["logits"][1] / 2)}  # what is clipped moves the range
+    _, folded, ranges, _ = quantised(separable)
+    before = {**ranges, "logits": (ranges["logits"][0] / 2, ranges["logits"][1] / 2)}  # clipped values move the range
     model = with_fake_quant(folded, before)
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(np.concatenate(IMAGES), np.zeros((4, 16, 16, 2)), epochs=3, verbose=0)

@@ -1,4 +1,4 @@
-"""A U-Net without its finest level keeps everything else that it has learnt."""
+"""A U-Net without its finest level keeps all its other weights."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def whole(decoder: str = "concatenate") -> keras.Model:
 
 
 @pytest.mark.parametrize("decoder", ["concatenate", "add"])
-def test_the_answer_is_half_as_large_and_the_rest_is_inherited(decoder: str) -> None:
+def test_the_output_has_half_the_size_and_other_weights_are_kept(decoder: str) -> None:
     model = whole(decoder)
     halved = halve(model)
     assert halved.input_shape == (None, 32, 32, 3)
@@ -36,22 +36,22 @@ def test_the_answer_is_half_as_large_and_the_rest_is_inherited(decoder: str) -> 
     np.testing.assert_array_equal(halved.get_layer("logits").bias, model.get_layer("logits").bias)
 
 
-def test_the_first_convolution_sees_what_it_saw_at_every_second_pixel() -> None:
+def test_the_first_convolution_gives_every_second_pixel() -> None:
     model = whole()
     halved, image = halve(model), np.random.default_rng(0).random((1, 32, 32, 3)).astype(np.float32)
 
-    def seen(net: keras.Model) -> np.ndarray:
+    def features(net: keras.Model) -> np.ndarray:
         return keras.Model(net.input, net.get_layer("down0_a_relu").output)(image).numpy()
 
-    # With "same" padding a stride of 2 takes the odd pixels as centres.
-    np.testing.assert_allclose(seen(halved)[:, :-1, :-1], seen(model)[:, 1:-1:2, 1:-1:2], atol=1e-5)
+    # With "same" padding a stride of 2 is centred on the odd pixels.
+    np.testing.assert_allclose(features(halved)[:, :-1, :-1], features(model)[:, 1:-1:2, 1:-1:2], atol=1e-5)
 
 
-def test_a_seed_gives_the_same_last_layer() -> None:
+def test_the_last_layer_depends_on_the_seed() -> None:
     model = whole()
-    one, other, another = (halve(model, seed).get_layer("logits").kernel.numpy() for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(one, another)
+    first, same, different = (halve(model, seed).get_layer("logits").kernel.numpy() for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, different)
 
 
 def test_it_can_be_saved_and_pruned_further(tmp_path) -> None:
@@ -66,7 +66,7 @@ def test_it_can_be_saved_and_pruned_further(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["concatenate", "add"])
-def test_each_channel_left_keeps_the_score_it_had(decoder: str) -> None:
+def test_remaining_channels_keep_their_scores(decoder: str) -> None:
     model = whole(decoder)
     before, after = find_channels(model), find_channels(halve(model))
     scores = np.arange(len(before.groups), dtype=float)
@@ -75,11 +75,11 @@ def test_each_channel_left_keeps_the_score_it_had(decoder: str) -> None:
         assert set(group.producers) <= set(before.groups[int(score)].producers)
 
 
-def test_what_has_no_finest_level_is_refused() -> None:
-    with pytest.raises(ModelError, match="half resolution already"):
+def test_models_without_a_finest_level_are_refused() -> None:
+    with pytest.raises(ModelError, match="already starts at half resolution"):
         halve(unet((32, 32), 3, (4, 6, 8), stem_stride=2))
-    with pytest.raises(ModelError, match="three levels or more"):
+    with pytest.raises(ModelError, match="three or more levels"):
         halve(unet((32, 32), 3, (4, 6)))
     image = keras.Input((32, 32, 3))
-    with pytest.raises(ModelError, match=r"no U-Net of train/fit\.py"):
+    with pytest.raises(ModelError, match=r"isn't a U-Net of train/fit\.py"):
         halve(keras.Model(image, keras.layers.Conv2D(2, 1)(image)))

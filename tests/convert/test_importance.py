@@ -1,4 +1,4 @@
-"""Each criterion scores as its paper says."""
+"""Each criterion scores as defined in its paper."""
 
 import numpy as np
 import pytest
@@ -29,10 +29,10 @@ def score_of(scores: np.ndarray, model: keras.Model, layer: str, channel: int) -
     return float(next(s for s, g in zip(scores, groups, strict=True) if (layer, channel) in g.producers))
 
 
-@pytest.mark.parametrize(("maker", "gate"), [("down0_b_conv", "down0_b_norm"), ("up0_transpose", "up0_transpose")])
-def test_taylor_is_the_loss_s_slope_when_the_channel_fades(maker: str, gate: str) -> None:
+@pytest.mark.parametrize(("producer", "gate"), [("down0_b_conv", "down0_b_norm"), ("up0_transpose", "up0_transpose")])
+def test_taylor_is_the_losss_derivative_by_a_factor_on_the_channel(producer: str, gate: str) -> None:
     model = small("concatenate", 1)
-    shift = model.get_layer(gate).get_weights()  # beta or bias second: large enough to be missed
+    shift = model.get_layer(gate).get_weights()  # beta or bias is second: large enough to matter
     model.get_layer(gate).set_weights([shift[0], shift[1] + 1, *shift[2:]])
     both = keras.Model(model.input, [model.get_layer(gate).output, model.output])
     slopes = []
@@ -40,19 +40,19 @@ def test_taylor_is_the_loss_s_slope_when_the_channel_fades(maker: str, gate: str
         with tf.GradientTape() as tape:
             channels, logits = both(images, training=False)
             loss = cross_entropy_dice(3)(tf.constant(masks), logits)
-        # Of a factor on the channel, at 1: what it is times what the loss makes of it, everywhere.
+        # The derivative by a factor on the channel, at 1: its value times its gradient, summed over all positions.
         slopes.append(float(tf.reduce_sum((channels * tape.gradient(loss, channels))[..., 1])))
     scores = taylor(model, find_channels(model), batches=batches())
-    assert score_of(scores, model, maker, 1) == pytest.approx(np.mean(np.square(slopes)), rel=0.01)
+    assert score_of(scores, model, producer, 1) == pytest.approx(np.mean(np.square(slopes)), rel=0.01)
 
 
-def test_taylor_leaves_the_model_unchanged_and_takes_another_loss() -> None:
+def test_taylor_keeps_the_model_and_accepts_another_loss() -> None:
     model = small("add", 2)
     before = model.get_weights()
     channels = find_channels(model)
-    usual = taylor(model, channels, batches=iter(batches()))
+    default = taylor(model, channels, batches=iter(batches()))
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    assert not np.allclose(usual, taylor(model, channels, batches=batches(), loss=cross_entropy(3)))
+    assert not np.allclose(default, taylor(model, channels, batches=batches(), loss=cross_entropy(3)))
 
 
 def test_taylor_without_photos_and_a_norm_without_gamma_are_refused() -> None:
@@ -65,9 +65,9 @@ def test_taylor_without_photos_and_a_norm_without_gamma_are_refused() -> None:
         taylor(model, find_channels(model), batches=batches())
 
 
-def test_the_control_is_the_same_for_the_same_seed_only() -> None:
+def test_random_scores_depend_on_the_seed() -> None:
     model = small("add", 2)
     channels = find_channels(model)
-    one, same, other = (CRITERIA["random"](model, channels, seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
+    first, same, different = (CRITERIA["random"](model, channels, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, different)

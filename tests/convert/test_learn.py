@@ -109,7 +109,7 @@ def test_the_widest_that_fits_the_budget_is_taken(
     )
     said: list[str] = []
     assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
-    assert sum("taken" in line for line in said) == 1
+    assert sum("chosen" in line for line in said) == 1
     with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 0 kB"):
         fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
 
@@ -119,4 +119,4 @@ def test_the_page_says_what_becomes_of_others() -> None:
     stranger = PhotoScore("b", np.array([[90, 10], [0, 0]]), np.ones(2), 0.0)
     assert "--other FOLDER" in _on_others(Scores(("background", "x"), (with_class,)))
     said = _on_others(Scores(("background", "x"), (with_class, stranger)))
-    assert said.startswith("Of 1 test photos that show none of its classes, it took 10.0% of the pixels")
+    assert said.startswith("On 1 test photos that show none of its classes, it labels 10.0% of the pixels")

@@ -1,4 +1,4 @@
-"""The commands that made the bundled models, as docs/person.md gives them, run at toy size and leave models."""
+"""The commands in docs/person.md that made the bundled models run at toy size and write models."""
 
 import re
 import shlex
@@ -24,14 +24,14 @@ TOY = {"--size": "64", "--steps": "2", "--epochs": "1", "--holdout": "0.2"}
 
 
 def commands() -> list[str]:
-    """Those that make the models: all of the blocks under their heading."""
+    """The commands in the blocks under their heading."""
     section = DOCUMENT.split("## How it was made", 1)[1].split("\n## ", 1)[0]
     return [line for line in section.replace("\\\n", " ").splitlines() if line.startswith("python ")]
 
 
 @pytest.fixture
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folders that the commands name, with made-up people, and a teacher to whom bright is foreground."""
+    """The folders in the commands with synthetic people, and a teacher for which bright is foreground."""
     shutil.copyfile(SIGMOID_FLOAT32, tmp_path / "selfie_segmentation.tflite")
     person = make_class(tmp_path / "person", photos=40, classes=("red",))
     (person / "labels.txt").unlink()
@@ -56,7 +56,7 @@ def at_toy_size(line: str) -> str:
     for option, value in TOY.items():
         if option in words:
             words[words.index(option) + 1] = value
-    if "lite0" in words:  # the first of its rows, and as many levels of the decoder as go with them
+    if "lite0" in words:  # its first rows, and the matching levels of the decoder
         words[words.index("--widths") + 1] = "16,24"
         words += ["--encoder-rows", "3"]
     if words[1].endswith("quantize.py"):
@@ -65,11 +65,11 @@ def at_toy_size(line: str) -> str:
 
 
 def read_a_batch(model: keras.Model, batches: Any, *, validation_data: Any, callbacks: list[Any], **_: Any) -> None:
-    """In place of `Model.fit`: the data are read and the model is saved, untrained."""
+    """Replaces `Model.fit`: reads a batch and saves the untrained model."""
     assert next(iter(batches))
     assert next(iter(validation_data))
     (checkpoint,) = (callback for callback in callbacks if isinstance(callback, Checkpoint))
-    model.optimizer.use_ema = False  # of a training that never was there is no average
+    model.optimizer.use_ema = False  # without training there is no average
     checkpoint.set_model(model)
     checkpoint.on_epoch_begin(0)
     checkpoint.on_epoch_end(0, dict.fromkeys(("loss", "dice", "val_loss", "val_dice"), 0.5))
@@ -88,21 +88,21 @@ def test_the_commands_make_the_models(toys: Path, monkeypatch: pytest.MonkeyPatc
     for line in lines:
         encoder = "lite0" if "--encoder lite0" in line else "plain"
         with monkeypatch.context() as patch:
-            # One real training of each network will do: building its graph takes most of the time.
+            # One real training of each network is enough: building its graph takes most of the time.
             if encoder in trained:
                 patch.setattr(keras.Model, "fit", read_a_batch)
             if "train/fit.py" in line:
                 trained.add(encoder)
             run_script(at_toy_size(line), patch)
-    made = {path.stem: open_model(path) for path in (toys / "edge" / "seg_edge" / "models").iterdir()}
-    assert set(made) == set(bundled_models())
-    for name, file in made.items():
+    written = {path.stem: open_model(path) for path in (toys / "edge" / "seg_edge" / "models").iterdir()}
+    assert set(written) == set(bundled_models())
+    for name, file in written.items():
         assert file.card is not None
         assert file.card.name == name
         assert file.card.recipe["scenes"]
 
 
 @pytest.mark.parametrize("name", sorted(bundled_models()))
-def test_the_document_says_how_large_a_bundled_model_is(name: str) -> None:
+def test_the_document_gives_each_bundled_models_size(name: str) -> None:
     size = len(open_model(name).content)
     assert f"| {name}.tflite | {round(size / 1000)} |" in DOCUMENT

@@ -1,4 +1,4 @@
-"""A trained model becomes narrower within its budget, and what it became of is written beside it."""
+"""A trained model is pruned to its budget, and its origin is recorded beside it."""
 
 import hashlib
 import json
@@ -58,20 +58,20 @@ def test_the_budget_is_met_and_used(build: object, limits: Limits, unit: str) ->
     for numbers in channels.by_layers().values():
         kept = keep[numbers].sum()
         assert kept == len(numbers) or (kept >= limits.minimum and kept % limits.multiple == 0)
-        if 0 < kept < len(numbers):  # the best stayed
+        if 0 < kept < len(numbers):  # the best are kept
             assert scores[numbers][keep[numbers]].min() >= scores[numbers][~keep[numbers]].max()
     if limits.multiple == 1:
         shares = [keep[n].mean() for n in channels.by_layers().values() if keep[n].sum() > limits.minimum]
         assert max(shares) - min(shares) < 0.15
 
 
-def test_work_counts_the_values_that_are_written_too() -> None:
+def test_work_also_counts_written_values() -> None:
     model = unet((32, 32), 3, (16,), stem_stride=2)
     values = 16 * 16 * (16 + 16 + 3)  # two convolutions and the logits, at half the input's size
     assert work(model) - mmac(model) == pytest.approx(MACS_PER_VALUE * values / 1e6)
 
 
-def test_layers_that_are_not_named_keep_all_their_channels() -> None:
+def test_layers_that_do_not_match_keep_all_channels() -> None:
     model = wide()
     channels = find_channels(model)
     limits = Limits(only="^down1_a")
@@ -82,14 +82,14 @@ def test_layers_that_are_not_named_keep_all_their_channels() -> None:
     assert set(kept.values()) == {1.0}
 
 
-def test_a_budget_that_the_model_holds_already_removes_nothing() -> None:
+def test_a_budget_already_met_removes_nothing() -> None:
     model = wide()
     channels = find_channels(model)
     scores = np.ones(len(channels.groups))
     assert choose(model, channels, scores, "taylor", budget=mmac(model), unit="mmac").all()
 
 
-def test_an_impossible_budget_is_refused_with_the_least_possible() -> None:
+def test_an_impossible_budget_is_refused_with_the_minimum() -> None:
     model = wide()
     channels = find_channels(model)
     with pytest.raises(ModelError, match="can't be met: with at least 4 channels") as caught:
@@ -97,25 +97,25 @@ def test_an_impossible_budget_is_refused_with_the_least_possible() -> None:
     least = least_cost(model, channels, "params", Limits())
     assert f"{least:,.6g}" in str(caught.value)
     assert choose(model, channels, np.ones(len(channels.groups)), "taylor", budget=least, unit="params").any()
-    with pytest.raises(ModelError, match="no number"):
+    with pytest.raises(ModelError, match="no finite score"):
         choose(model, channels, np.full(len(channels.groups), np.nan), "taylor", budget=1e6, unit="params")
 
 
-def test_a_time_is_met_by_the_largest_that_is_quick_enough() -> None:
+def test_a_time_budget_gives_the_largest_fast_enough_model() -> None:
     model = wide()
     channels = find_channels(model)
 
-    def at(most: float) -> keras.Model:
+    def at_mmac(budget: float) -> keras.Model:
         scores = np.arange(len(channels.groups), dtype=float)
-        return narrow(model, choose(model, channels, scores, "taylor", budget=most, unit="mmac"), channels)
+        return narrow(model, choose(model, channels, scores, "taylor", budget=budget, unit="mmac"), channels)
 
     low, high = least_cost(model, channels, "mmac", Limits()), mmac(model)
     limit = (low + high) / 2
-    found, ms = within_ms(limit, (low, high), at, mmac, lambda line: None)
-    assert 0.9 * limit < mmac(found) == ms <= limit
-    assert within_ms(2 * high, (low, high), at, mmac, lambda line: None)[1] == high
+    pruned, ms = within_ms(limit, (low, high), at_mmac, mmac, lambda line: None)
+    assert 0.9 * limit < mmac(pruned) == ms <= limit
+    assert within_ms(2 * high, (low, high), at_mmac, mmac, lambda line: None)[1] == high
     with pytest.raises(ModelError, match="ms can't be met"):
-        within_ms(low / 2, (low, high), at, mmac, lambda line: None)
+        within_ms(low / 2, (low, high), at_mmac, mmac, lambda line: None)
 
 
 def test_the_table_shows_every_convolution_and_its_time() -> None:
@@ -141,7 +141,7 @@ def test_the_table_shows_every_convolution_and_its_time() -> None:
     assert f"{parameters(before):,} → {parameters(after):,}" in text
 
 
-def test_the_command_prunes_and_says_how(trained: Trained, tmp_path: Path) -> None:
+def test_the_command_prunes_and_records_how(trained: Trained, tmp_path: Path) -> None:
     _, source = trained
     before, out = load_keras(source / "model.keras"), tmp_path / "run"
     budget = mmac(before) / 2
@@ -150,20 +150,20 @@ def test_the_command_prunes_and_says_how(trained: Trained, tmp_path: Path) -> No
     model = load_keras(out / "model.keras")
     assert mmac(model) <= budget
     assert model.input_shape == (None, 32, 32, 3)
-    written = json.loads((out / "run.json").read_text())
+    record = json.loads((out / "run.json").read_text())
     parent = json.loads((source / "run.json").read_text())
-    assert written["parent"]["sha256"] == hashlib.sha256((source / "model.keras").read_bytes()).hexdigest()
-    assert written["recipe"] == parent["recipe"] == written["parent"]["recipe"]
-    assert written["split"] == parent["split"]
-    assert str(source) not in json.dumps(written)
-    assert written["pruning"]["criterion"] == "taylor"
-    assert written["pruning"]["channels"]["down0_a_conv"][0] == 8
-    assert written["pruning"]["mmac"]["after"] == mmac(model)
+    assert record["parent"]["sha256"] == hashlib.sha256((source / "model.keras").read_bytes()).hexdigest()
+    assert record["recipe"] == parent["recipe"] == record["parent"]["recipe"]
+    assert record["split"] == parent["split"]
+    assert str(source) not in json.dumps(record)
+    assert record["pruning"]["criterion"] == "taylor"
+    assert record["pruning"]["channels"]["down0_a_conv"][0] == 8
+    assert record["pruning"]["mmac"]["after"] == mmac(model)
     assert (out / "split.json").read_bytes() == (source / "split.json").read_bytes()
     assert "down0_a_conv" in done.output
 
 
-def test_pruned_in_steps_and_trained_between_though_it_was_interrupted(
+def test_pruning_in_steps_resumes_after_an_interruption(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, source = trained
@@ -173,7 +173,7 @@ def test_pruned_in_steps_and_trained_between_though_it_was_interrupted(
     with monkeypatch.context() as patched:
 
         def interrupted(*_: object, **__: object) -> None:
-            raise OSError("the power went")
+            raise OSError("power failure")
 
         patched.setattr(pruning, "train_model", interrupted)
         assert run(trained, out, *more).exit_code == 1
@@ -185,15 +185,15 @@ def test_pruned_in_steps_and_trained_between_though_it_was_interrupted(
     middle, model = load_keras(out / "step_1" / "pruned.keras"), load_keras(out / "model.keras")
     assert parameters(before) / 2.3 < parameters(middle) <= parameters(before) / 2
     assert parameters(model) <= goal
-    written = json.loads((out / "run.json").read_text())
-    assert written["pruning"]["training"]["epochs"] == 1
-    assert written["scores"]["val_dice"] > 0
+    record = json.loads((out / "run.json").read_text())
+    assert record["pruning"]["training"]["epochs"] == 1
+    assert record["scores"]["val_dice"] > 0
     refused = run(trained, out, *more)
     assert refused.exit_code == 1
     assert "--force" in refused.stderr
 
 
-def test_a_result_is_replaced_only_by_force(trained: Trained, tmp_path: Path) -> None:
+def test_a_result_is_replaced_only_with_force(trained: Trained, tmp_path: Path) -> None:
     more = ["--budget-params", "4000", "--criterion", "random"]
     assert run(trained, tmp_path, *more).exit_code == 0
     before = (tmp_path / "model.keras").read_bytes()
@@ -206,25 +206,25 @@ def test_a_result_is_replaced_only_by_force(trained: Trained, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "says"),
+    ("more", "code", "message"),
     [
         (["--budget-params", "10"], 1, "can't be met"),
         (["--budget-mmac", "1", "--size", "50"], 1, "50x50 does not fit"),
-        (["--budget-mmac", "1", "--budget-ms", "1"], 2, "one of --budget-params"),
-        ([], 2, "one of --budget-params"),
+        (["--budget-mmac", "1", "--budget-ms", "1"], 2, "exactly one of --budget-params"),
+        ([], 2, "exactly one of --budget-params"),
         (["--budget-mmac", "1", "--criterion", "size"], 2, "taylor"),
     ],
 )
-def test_bad_options_are_refused_in_a_sentence(
-    trained: Trained, tmp_path: Path, more: list[str], code: int, says: str
+def test_invalid_options_are_refused_in_one_sentence(
+    trained: Trained, tmp_path: Path, more: list[str], code: int, message: str
 ) -> None:
     done = run(trained, tmp_path / "run", "--photos", "2", *more)
     assert done.exit_code == code
-    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
-def test_the_model_s_own_folder_is_never_written_to(trained: Trained) -> None:
+def test_the_models_own_folder_is_never_written_to(trained: Trained) -> None:
     _, source = trained
     content = (source / "model.keras").read_bytes()
     done = run(trained, source, "--budget-params", "4000", "--force")

@@ -1,4 +1,4 @@
-"""A trained model becomes an int8 file that says the same, or is refused."""
+"""A trained model becomes an int8 file with the same output, or is refused."""
 
 import hashlib
 import json
@@ -40,10 +40,10 @@ app.command()(main)
 
 @dataclass(frozen=True)
 class Conversion:
-    """An ordinary conversion: its file, what it printed, and the names of the photos that calibrated it."""
+    """An ordinary conversion: its file, its output, and the names of its calibration photos."""
 
     out: Path
-    said: str
+    output: str
     calibrated_on: list[str]
 
 
@@ -74,7 +74,7 @@ def convert_arguments(data: Path, run: Path, out: Path, *more: str) -> list[str]
     return [str(run / "model.keras"), "--data", str(data), "--out", str(out), *more]
 
 
-def test_the_file_is_full_integer_with_a_pixel_as_its_own_value(converted: Path) -> None:
+def test_the_file_is_full_integer_and_takes_pixels_unscaled(converted: Path) -> None:
     content = converted.read_bytes()
     check_full_integer(content)
     backend = Segmenter(converted).backend
@@ -97,7 +97,7 @@ def test_int8_and_float_agree_on_photos(converted: Path, trained: Trained) -> No
         assert np.mean(segment(frame).labels == reference(frame).labels) > 0.98
 
 
-def test_the_card_says_where_it_comes_from(converted: Path, trained: Trained) -> None:
+def test_the_card_records_the_models_origin(converted: Path, trained: Trained) -> None:
     _, run = trained
     card = read_card(converted.read_bytes(), converted)
     split = json.loads((run / "split.json").read_text())
@@ -121,7 +121,7 @@ def test_only_the_train_part_calibrates(conversion: Conversion, trained: Trained
 
 
 def test_an_ordinary_conversion_prints_no_alarming_messages(conversion: Conversion) -> None:
-    assert "XNNPACK" not in conversion.said
+    assert "XNNPACK" not in conversion.output
 
 
 def test_an_existing_file_is_kept_unless_forced(trained: Trained, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_an_existing_file_is_kept_unless_forced(trained: Trained, tmp_path: Path
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the converted model's scores worse than they are by swapping its answer for nothing found."""
-    honest = quantize_module.score
+    """Makes the converted model score as if it had found nothing."""
+    real_score = quantize_module.score
 
     def worse(segmenter: Segmenter, examples: object) -> Scores:
-        scores = honest(segmenter, examples)  # type: ignore[arg-type]
+        scores = real_score(segmenter, examples)  # type: ignore[arg-type]
         if segmenter.card.name == "float":
             return scores
         lost = [
@@ -151,7 +151,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize_module, "score", worse)
 
 
-def test_a_model_that_lost_accuracy_is_refused_with_its_layers_and_what_to_try(
+def test_a_model_that_lost_accuracy_is_refused_with_its_sensitive_layers_and_advice(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, run = trained
@@ -166,27 +166,27 @@ def test_a_model_that_lost_accuracy_is_refused_with_its_layers_and_what_to_try(
     worst = rows[0][: rows[0].index(")") + 1]
     assert f". Most sensitive: {worst}" in done.stderr
     assert "of the noise. You can" in done.stderr
-    for way in ("--ranges mse", "--qat 5)", "--calibration", "--accept-drop"):
-        assert way in done.stderr
+    for option in ("--ranges mse", "--qat 5)", "--calibration", "--accept-drop"):
+        assert option in done.stderr
 
 
 def test_only_possible_remedies_are_suggested() -> None:
-    def ways(blamed: str, method: Method, *, more_photos: bool) -> str:
-        return quantize_module._refused(Path("a.keras"), "it lost", blamed, method, more_photos=more_photos)
+    def message(sensitive: str, method: Method, *, more_photos: bool) -> str:
+        return quantize_module._refused(Path("a.keras"), "it lost", sensitive, method, more_photos=more_photos)
 
-    after_tuning = ways("x", Method(qat=3), more_photos=False)
-    assert "--qat 6 --force" in after_tuning  # it would refuse to replace the fine-tuning that is there
+    after_tuning = message("x", Method(qat=3), more_photos=False)
+    assert "--qat 6 --force" in after_tuning  # else it would refuse to replace the existing fine-tuning
     assert "--accept-drop --resume" in after_tuning
     assert "--calibration" not in after_tuning
-    no_look_inside = ways("", Method(), more_photos=True)
-    assert "--qat" not in no_look_inside
-    assert "--ranges" not in no_look_inside
+    unsupported = message("", Method(), more_photos=True)
+    assert "--qat" not in unsupported
+    assert "--ranges" not in unsupported
 
 
 def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     out = tmp_path / "a.tflite"
-    # So low a percentile costs accuracy: what is tested is that it gets into the file.
+    # Such a low percentile costs accuracy; only its effect on the file is tested.
     more = ["--ranges", "percentile", "--percentile", "90", "--calibration", "4", "--accept-drop"]
     done = CliRunner().invoke(app, convert_arguments(data, run, out, *more))
     assert done.exit_code == 0, done.output
@@ -197,11 +197,11 @@ def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Tr
     assert backend.output.scale < 0.8 * Segmenter(converted).backend.output.scale
     card = read_card(out.read_bytes(), out)
     assert card is not None
-    done_to_it = card.recipe["quantisation"]
-    assert (done_to_it["ranges"], done_to_it["percentile"], done_to_it["calibration_photos"]) == ("percentile", 90, 4)
+    recipe = card.recipe["quantisation"]
+    assert (recipe["ranges"], recipe["percentile"], recipe["calibration_photos"]) == ("percentile", 90, 4)
 
 
-def test_fine_tuning_is_kept_and_its_own_file_says_the_same(trained: Trained, tmp_path: Path) -> None:
+def test_fine_tuning_is_saved_and_matches_the_file(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     out = tmp_path / "a.tflite"
     more = ["--ranges", "mse", "--qat", "1", "--calibration", "8", "--accept-drop"]
@@ -242,9 +242,9 @@ def test_fine_tuning_is_kept_and_its_own_file_says_the_same(trained: Trained, tm
         assert np.array_equal(segment(frame).score_map.stored, answer.score_map.stored)
 
 
-@pytest.mark.parametrize(("kind", "bytes_a_weight"), [("float32", 4), ("float16", 2)])
-def test_float_files_to_compare_with(
-    converted: Path, trained: Trained, tmp_path: Path, kind: str, bytes_a_weight: int
+@pytest.mark.parametrize(("kind", "bytes_per_weight"), [("float32", 4), ("float16", 2)])
+def test_float_files_for_comparison(
+    converted: Path, trained: Trained, tmp_path: Path, kind: str, bytes_per_weight: int
 ) -> None:
     data, run = trained
     out = tmp_path / "a.tflite"
@@ -252,7 +252,7 @@ def test_float_files_to_compare_with(
     assert done.exit_code == 0, done.output
     content = out.read_bytes()
     weights = load_keras(run / "model.keras").count_params()
-    assert bytes_a_weight * weights * 0.9 < len(strip_card(content)) < bytes_a_weight * weights + 40_000
+    assert bytes_per_weight * weights * 0.9 < len(strip_card(content)) < bytes_per_weight * weights + 40_000
     card = read_card(content, out)
     assert card is not None
     assert card.scores["val"][kind]["mean_dice"] == pytest.approx(card.scores["val"]["float"]["mean_dice"], abs=0.002)
@@ -303,7 +303,7 @@ def test_invalid_methods_are_refused(values: dict, says: str) -> None:
     ("dice_drop", "edge_drop", "refused"),
     [(0.009, 0.019, ""), (0.01004, 0.0, "mean Dice"), (0.0, 0.022, "boundary F"), (-0.05, -0.05, "")],
 )
-def test_the_gate_s_limits(dice_drop: float, edge_drop: float, refused: str) -> None:
+def test_the_gates_limits(dice_drop: float, edge_drop: float, refused: str) -> None:
     def scores(dice: float, edges: float) -> Scores:
         both, one = round(dice * 10_000_000), round((1 - dice) * 20_000_000)
         matrix = np.array([[0, one], [0, both]])
@@ -314,7 +314,7 @@ def test_the_gate_s_limits(dice_drop: float, edge_drop: float, refused: str) -> 
     assert refused in reason
 
 
-def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> None:
+def test_a_float_file_is_not_full_integer(trained: Trained) -> None:
     tf = pytest.importorskip("tensorflow")
     _, run = trained
     converter = tf.lite.TFLiteConverter.from_keras_model(load_keras(run / "model.keras"))
@@ -324,7 +324,7 @@ def test_an_open_batch_leaves_leftovers_that_are_refused(trained: Trained) -> No
 
 
 def as_from_elsewhere(run: Path, folder: Path, end: Callable[[Any], Any]) -> Path:
-    """The trained model as somebody else's: it takes pixels of 0..255 without saying so, and ends in probabilities."""
+    """The trained model as from elsewhere: it takes unscaled pixels without saying so, and ends in probabilities."""
     ours = load_keras(run / "model.keras")
     theirs = keras.models.clone_model(ours)
     theirs.set_weights(ours.get_weights())
@@ -336,14 +336,14 @@ def as_from_elsewhere(run: Path, folder: Path, end: Callable[[Any], Any]) -> Pat
     return folder
 
 
-def test_a_model_from_elsewhere_costs_as_little(trained: Trained, tmp_path: Path) -> None:
+def test_a_model_from_elsewhere_loses_no_more_accuracy(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     folder = as_from_elsewhere(run, tmp_path / "theirs", keras.ops.softmax)
     done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", "--calibration", "8"))
     assert done.exit_code == 0, done.output
     assert "it is unknown which photos the model was trained on" in " ".join(done.output.split())
     assert "ends in a softmax, which is removed" in done.output
-    assert "taken as 0..255" in done.output
+    assert "using 0..255" in done.output
     card = read_card((tmp_path / "theirs.tflite").read_bytes(), tmp_path / "theirs.tflite")
     assert card is not None
     assert card.output == "logits"
@@ -373,12 +373,12 @@ def test_one_channel_of_probabilities_becomes_two_classes(trained: Trained, tmp_
     assert card.scores["val"]["int8"]["mean_dice"] > card.scores["val"]["float"]["mean_dice"] - 0.005
 
 
-def test_a_model_that_knows_nothing_is_refused_whatever_int8_costs(trained: Trained, tmp_path: Path) -> None:
+def test_a_model_that_knows_nothing_is_refused(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     folder = as_from_elsewhere(run, tmp_path / "theirs", keras.ops.softmax)
     wrong = ("--input-scale", "0.00392", "--calibration", "8")
     done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", *wrong))
     assert done.exit_code == 1
     assert "knows nothing of these photos before it is converted" in done.output
-    assert "say otherwise with --input-scale and --input-offset" in done.output
+    assert "correct it with --input-scale and --input-offset" in done.output
     assert not (tmp_path / "theirs.tflite").exists()

@@ -1,4 +1,4 @@
-"""Which values a tensor's 256 steps cover."""
+"""The ranges that a tensor's 256 steps cover."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def histogram_of(values: np.ndarray) -> Histogram:
 
 
 def error_of(values: np.ndarray, low: float, high: float) -> float:
-    """Mean squared error of rounding to 256 steps, done rather than estimated."""
+    """Mean squared error of actually rounding to 256 steps."""
     step = (high - low) / 255
     zero = round(-low / step)
     rounded = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
@@ -29,14 +29,14 @@ def test_minmax_covers_everything() -> None:
     assert minmax(histogram_of(np.array([-2.0, 0.5, 7.0]))) == (-2.0, 7.0)
 
 
-def test_a_percentile_leaves_out_its_share_at_either_end() -> None:
+def test_a_percentile_leaves_out_its_share_at_each_end() -> None:
     values = np.random.default_rng(0).uniform(-1, 3, 200_000)
     low, high = by_percentile(histogram_of(values), 99)
     assert low == pytest.approx(-1 + 0.04, abs=0.004)
     assert high == pytest.approx(3 - 0.04, abs=0.004)
 
 
-def test_zeros_count_for_a_percentile_and_the_range_keeps_zero() -> None:
+def test_percentiles_count_zeros_and_ranges_include_zero() -> None:
     values = np.concatenate([np.zeros(99_000), np.linspace(5, 6, 1000)])
     assert by_percentile(histogram_of(values), 98) == pytest.approx((0.0, 0.0), abs=0.01)
     assert by_percentile(histogram_of(values), 99.5)[1] == pytest.approx(5.5, abs=0.01)
@@ -44,18 +44,18 @@ def test_zeros_count_for_a_percentile_and_the_range_keeps_zero() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("rectified", [True, False])
-def test_least_squares_beats_every_other_range(sign: int, rectified: bool) -> None:
+def test_least_squares_beats_other_ranges(sign: int, rectified: bool) -> None:
     values = sign * np.random.default_rng(1).standard_t(3, 50_000)
     values = np.maximum(values, 0) if rectified else values
     histogram = histogram_of(values)
     found = least_squares(histogram)
-    least = error_of(values, *found)
-    assert least < error_of(values, *minmax(histogram))
+    error = error_of(values, *found)
+    assert error < error_of(values, *minmax(histogram))
     for factor in (0.6, 1.6):
-        assert least < error_of(values, found[0] * factor, found[1] * factor)
+        assert error < error_of(values, found[0] * factor, found[1] * factor)
 
 
-def test_least_squares_keeps_what_has_no_outliers() -> None:
+def test_least_squares_keeps_a_range_without_outliers() -> None:
     assert least_squares(histogram_of(np.random.default_rng(0).uniform(-2, 5, 50_000))) == pytest.approx(
         (-2.0, 5.0), abs=0.1
     )

@@ -1,4 +1,4 @@
-"""The table that names the layers int8 hurts."""
+"""The table of layers that lose most in int8."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def network(trained: Trained) -> tuple[object, dict, Dataset]:
     return folded, choose_ranges(folded, images, "minmax"), dataset
 
 
-def test_every_place_has_a_row_and_a_far_too_wide_range_is_the_most_sensitive(network: tuple) -> None:
+def test_every_place_has_a_row_and_a_much_too_wide_range_is_most_sensitive(network: tuple) -> None:
     folded, ranges, data = network
     rows = sensitivities(folded, {**ranges, "down1_a_relu": (0.0, 2000.0)}, data.parts["val"], 4, photos=2)
-    assert {row.layer for row in rows if row.what == "weights"} == set(kernel_names(folded))
-    assert {row.layer for row in rows if row.what == "output"} == set(ranges) - {"image"}
+    assert {row.layer for row in rows if row.kind == "weights"} == set(kernel_names(folded))
+    assert {row.layer for row in rows if row.kind == "output"} == set(ranges) - {"image"}
     assert sum(row.share for row in rows) == pytest.approx(1)
     assert [row.sqnr_db for row in rows] == sorted(row.sqnr_db for row in rows)
     assert [row.place for row in most_sensitive(rows)] == ["down1_a_relu (output)"]
@@ -45,14 +45,14 @@ def test_an_uneven_kernel_is_the_most_sensitive(network: tuple) -> None:
     folded, ranges, data = network
     uneven = keras.models.clone_model(folded)
     uneven.set_weights(folded.get_weights())
-    # The same function: one channel is made 200 times smaller, and read 200 times larger. Beside it, all other weights
-    # of the kernel that reads it round to nothing.
-    makes, reads = uneven.get_layer("up0_b_conv"), uneven.get_layer("logits")
-    kernel, bias = makes.get_weights()
+    # The same function: one channel is scaled down by 200, and the kernel that reads it scaled up. Compared with that,
+    # the kernel's other weights round to zero.
+    producer, reader = uneven.get_layer("up0_b_conv"), uneven.get_layer("logits")
+    kernel, bias = producer.get_weights()
     shrink = np.where(np.arange(len(bias)) == 0, 1 / 200, 1.0)
-    makes.set_weights([kernel * shrink, bias * shrink])
-    kernel, bias = reads.get_weights()
-    reads.set_weights([kernel / shrink[:, np.newaxis], bias])
+    producer.set_weights([kernel * shrink, bias * shrink])
+    kernel, bias = reader.get_weights()
+    reader.set_weights([kernel / shrink[:, np.newaxis], bias])
     rows = sensitivities(uneven, ranges, data.parts["val"], 4, photos=2)
     assert "logits (weights)" in [row.place for row in rows[:2]]
 

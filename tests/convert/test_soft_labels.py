@@ -1,4 +1,4 @@
-"""Soft masks: what people drew and what a teacher says, of the train part alone."""
+"""Soft masks mix hand-drawn masks and a teacher's output, for the train part only."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ from train.dataset import open_dataset
 
 @pytest.fixture(scope="module")
 def teacher() -> Teacher:
-    """To whom bright is foreground."""
+    """A teacher for which bright is foreground."""
     return Teacher.load(SIGMOID_FLOAT32, ("background", "person"))
 
 
@@ -35,37 +35,37 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-def test_without_a_mask_the_teacher_says_it_all(teacher: Teacher, photo: Path) -> None:
+def test_without_a_mask_the_teacher_decides(teacher: Teacher, photo: Path) -> None:
     soft = soft_mask(teacher, photo, None, 0.3)
     assert soft.shape == (40, 60)
     assert soft[:, :25].min() > 200
     assert soft[:, 35:].max() < 55
 
 
-def test_masks_and_teacher_are_weighed_and_open_pixels_are_the_teachers(teacher: Teacher, photo: Path) -> None:
-    said = soft_mask(teacher, photo, None, 0.3).astype(float)
+def test_masks_and_teacher_are_mixed_and_ignored_pixels_are_the_teachers(teacher: Teacher, photo: Path) -> None:
+    teachers = soft_mask(teacher, photo, None, 0.3).astype(float)
     mask = np.zeros((40, 60), np.uint8)
     mask[:20], mask[30:] = 1, IGNORE
     soft = soft_mask(teacher, photo, mask, 0.3).astype(float)
-    assert np.abs(soft[:20] - (0.7 * 255 + 0.3 * said[:20])).max() <= 1
-    assert np.abs(soft[20:30] - 0.3 * said[20:30]).max() <= 1
-    assert np.abs(soft[30:] - said[30:]).max() <= 1
+    assert np.abs(soft[:20] - (0.7 * 255 + 0.3 * teachers[:20])).max() <= 1
+    assert np.abs(soft[20:30] - 0.3 * teachers[20:30]).max() <= 1
+    assert np.abs(soft[30:] - teachers[30:]).max() <= 1
 
 
 def run(*arguments: object) -> str:
-    """The command's code, as a line if it isn't 0."""
+    """The command's exit code as text, empty for 0."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["soft_labels.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exited:
             typer.run(script.main)
-    return "" if not left.value.code else str(left.value.code)
+    return "" if not exited.value.code else str(exited.value.code)
 
 
 def test_only_the_train_part_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_class(tmp_path / "data", classes=("red",))
     parts = open_dataset(data).parts
     rows = [f"{example.name},{part}" for part, examples in parts.items() for example in examples]
-    (data / "index.csv").write_text("\n".join(["name,split", *rows]))  # else look-alikes would share a part
+    (data / "index.csv").write_text("\n".join(["name,split", *rows]))  # else similar photos would share a part
     train, twin = parts["train"], parts["test"][0].image
     train[0].image.write_bytes(twin.read_bytes())
     assert run(SIGMOID_FLOAT32, "--data", data, "--out", tmp_path / "soft") == ""
@@ -88,11 +88,11 @@ def test_several_classes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "soft masks hold one class, the data has red, green, blue" in capsys.readouterr().err
 
 
-def test_an_open_line_along_an_outline_is_parted_in_the_middle_and_other_open_pixels_stay_open() -> None:
+def test_an_ignored_line_along_an_outline_is_split_and_other_ignored_pixels_are_kept() -> None:
     mask = np.zeros((30, 60), np.uint8)
     mask[:, 20:] = 1
     mask[:, 17:23] = mask[:, 40:] = 255
-    parted = without_outlines(mask)
-    assert (parted[:, :20] == 0).all()
-    assert (parted[:, 20:40] == 1).all()
-    assert (parted[:, 40:] == 255).all()
+    result = without_outlines(mask)
+    assert (result[:, :20] == 0).all()
+    assert (result[:, 20:40] == 1).all()
+    assert (result[:, 40:] == 255).all()

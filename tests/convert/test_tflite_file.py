@@ -1,4 +1,4 @@
-"""What is in a .tflite, what runs outside XNNPACK, and that what is timed piece by piece is the model."""
+"""The operators in a .tflite, those that XNNPACK doesn't run, and timing them one by one."""
 
 import dataclasses
 from functools import partial
@@ -16,9 +16,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
-from convert import tflite_file
+from convert import delegation
+from convert.delegation import not_delegated
 from convert.operator_times import operator_times, profile
-from convert.tflite_file import TfliteGraph, check_full_integer, not_delegated, operators, total
+from convert.tflite_file import TfliteGraph, check_full_integer, operators, total
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
 from seg_edge.interpreter import find_runtime
@@ -41,9 +42,9 @@ def convert(model: keras.Model, half: bool = False) -> bytes:
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """One of each kind that counts, one that XNNPACK does not take, and two clamps that the converter can't fuse."""
+    """An operator of each counted kind, one that XNNPACK doesn't run, and two clamps that the converter can't fuse."""
     x = inputs = keras.Input((32, 32, 3), batch_size=1)
-    bias = {"bias_initializer": "ones"}  # the converter drops one of zeros
+    bias = {"bias_initializer": "ones"}  # the converter drops a bias of zeros
     x = layers.Conv2D(4, 3, strides=2, padding="same", **bias)(x)
     skip = layers.DepthwiseConv2D(5, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.UpSampling2D(interpolation="bilinear")(layers.MaxPooling2D()(layers.ReLU()(skip))))
@@ -71,60 +72,58 @@ def by_kind(content: bytes) -> dict[str, list[Any]]:
     return found
 
 
-def test_multiplications_by_hand(content: bytes) -> None:
+def test_macs_match_values_by_hand(content: bytes) -> None:
     found = by_kind(content)
-    assert [one.macs for one in found["CONV_2D"]] == [16 * 16 * 4 * 9 * 3, 8 * 8 * 8 * 9 * 4]
-    assert [one.macs for one in found["DEPTHWISE_CONV_2D"]] == [16 * 16 * 4 * 25]
+    assert [op.macs for op in found["CONV_2D"]] == [16 * 16 * 4 * 9 * 3, 8 * 8 * 8 * 9 * 4]
+    assert [op.macs for op in found["DEPTHWISE_CONV_2D"]] == [16 * 16 * 4 * 25]
     # Each of the 16x16 inputs is spread over 2x2 outputs.
-    assert [one.macs for one in found["TRANSPOSE_CONV"]] == [16 * 16 * 12 * 2 * 4]
-    assert [one.macs for one in found["FULLY_CONNECTED"]] == [2 * 5]
+    assert [op.macs for op in found["TRANSPOSE_CONV"]] == [16 * 16 * 12 * 2 * 4]
+    assert [op.macs for op in found["FULLY_CONNECTED"]] == [2 * 5]
     counted = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}
-    assert all(one.macs == 0 for kind in found.keys() - counted for one in found[kind])
-    assert total(content)[1] == pytest.approx(sum(one.macs for one in operators(content)) / 1e6)
+    assert all(op.macs == 0 for kind in found.keys() - counted for op in found[kind])
+    assert total(content)[1] == pytest.approx(sum(op.macs for op in operators(content)) / 1e6)
 
 
-def test_parameters_are_the_models_own(model: keras.Model, content: bytes) -> None:
+def test_parameters_match_the_models(model: keras.Model, content: bytes) -> None:
     listed = operators(content)
     # The converter adds a bias of zeros to the depthwise convolution.
-    assert model.count_params() <= sum(one.parameters for one in listed) <= model.count_params() + 4
-    assert all(one.parameter_bytes == 4 * one.parameters for one in listed)
-    assert next(one for one in listed if one.kind == "TRANSPOSE_CONV").shape == (1, 32, 32, 2)
+    assert model.count_params() <= sum(op.parameters for op in listed) <= model.count_params() + 4
+    assert all(op.parameter_bytes == 4 * op.parameters for op in listed)
+    assert next(op for op in listed if op.kind == "TRANSPOSE_CONV").shape == (1, 32, 32, 2)
 
 
 def test_float16_weights_count_for_the_operator_that_reads_them(content: bytes, half: bytes) -> None:
-    listed = [one for one in operators(half) if not one.folded]
-    assert "DEQUANTIZE" not in {one.kind for one in listed}
-    assert all(one.parameters == 0 for one in operators(half) if one.folded)
+    listed = [op for op in operators(half) if not op.folded]
+    assert "DEQUANTIZE" not in {op.kind for op in listed}
+    assert all(op.parameters == 0 for op in operators(half) if op.folded)
     plain = operators(content)
-    assert [(one.kind, one.macs, one.parameters) for one in listed] == [
-        (one.kind, one.macs, one.parameters) for one in plain
-    ]
-    weighted = next(one for one in listed if one.kind == "CONV_2D")
+    assert [(op.kind, op.macs, op.parameters) for op in listed] == [(op.kind, op.macs, op.parameters) for op in plain]
+    weighted = next(op for op in listed if op.kind == "CONV_2D")
     assert weighted.parameter_bytes == 2 * weighted.parameters
 
 
 def test_int8_weights_take_a_byte_and_biases_four() -> None:
-    first = next(one for one in operators(PERSON) if one.kind == "CONV_2D")
+    first = next(op for op in operators(PERSON) if op.kind == "CONV_2D")
     channels = first.shape[3]
     assert first.parameters == channels * (27 + 1)
     assert first.parameter_bytes == channels * (27 + 4)
     assert first.macs == np.prod(first.shape) * 27
 
 
-def test_what_xnnpack_leaves_is_named(content: bytes, half: bytes) -> None:
-    for made in (content, half):
-        assert [left.split()[0] for left in not_delegated(made)] == ["RESIZE_NEAREST_NEIGHBOR"]
+def test_operators_without_xnnpack_are_listed(content: bytes, half: bytes) -> None:
+    for model in (content, half):
+        assert [operator.split()[0] for operator in not_delegated(model)] == ["RESIZE_NEAREST_NEIGHBOR"]
 
 
-def test_only_the_conversion_of_the_dtype_is_left_of_an_int8_unet() -> None:
-    assert [left.split()[0] for left in not_delegated(PERSON, threads=2)] == ["QUANTIZE", "QUANTIZE"]
+def test_only_dtype_conversions_of_an_int8_unet_are_not_delegated() -> None:
+    assert [operator.split()[0] for operator in not_delegated(PERSON, threads=2)] == ["QUANTIZE", "QUANTIZE"]
     assert not_delegated(TWO_INT8.read_bytes()) == []
 
 
-def test_without_xnnpack_everything_is_left(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_xnnpack_nothing_is_delegated(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    monkeypatch.setattr(tflite_file, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
-    assert not_delegated(content) == [f"{one.kind} {one.name}" for one in operators(content)]
+    monkeypatch.setattr(delegation, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
+    assert not_delegated(content) == [f"{op.kind} {op.name}" for op in operators(content)]
 
 
 def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -137,26 +136,26 @@ def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()}
 
 
-@pytest.mark.parametrize("which", ["content", "half", "int8"])
-def test_the_pieces_in_order_are_the_model(which: str, request: pytest.FixtureRequest) -> None:
-    content = PERSON if which == "int8" else request.getfixturevalue(which)
+@pytest.mark.parametrize("name", ["content", "half", "int8"])
+def test_the_pieces_in_order_equal_the_model(name: str, request: pytest.FixtureRequest) -> None:
+    content = PERSON if name == "int8" else request.getfixturevalue(name)
     graph = TfliteGraph(content)
     first = graph.tensors[graph.graph.inputs[0]]
     random = np.random.default_rng(0).random(tuple(first.shape), np.float32)
-    tensors = {first.name.decode(): (random * 255).astype(np.uint8) if which == "int8" else random}
+    tensors = {first.name.decode(): (random * 255).astype(np.uint8) if name == "int8" else random}
     whole = run(strip_card(content), tensors)
     for piece in graph.pieces():
         tensors |= run(graph.cut(piece), tensors)
-    for name, answer in whole.items():
-        assert answer.std() > 0
-        np.testing.assert_allclose(tensors[name], answer, rtol=1e-5, atol=1e-6)
+    for output, expected in whole.items():
+        assert expected.std() > 0
+        np.testing.assert_allclose(tensors[output], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_piece_has_its_time_and_share(content: bytes) -> None:
     times = operator_times(content, runs=5)
     kinds = [time.kind for time in times]
     assert kinds.count("CONV_2D") == 2
-    assert kinds.count("RELU") == 1, "the other is timed with what makes its input, which nothing else reads"
+    assert kinds.count("RELU") == 1, "the other is timed with its producer, of which it is the only reader"
     assert sum(time.share for time in times) == pytest.approx(1)
     assert all(time.ms > 0 for time in times)
     assert sum(time.macs for time in times) == total(content)[1] * 1e6
@@ -172,14 +171,14 @@ def test_a_larger_operator_takes_a_larger_share() -> None:
     assert dataclasses.asdict(found)["times"][0]["kind"] == "QUANTIZE"
 
 
-@pytest.mark.parametrize("wrong", [b"", b"no model", TWO_UINT8.read_bytes()[:100]])
-def test_what_is_no_model_is_refused(wrong: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no model", TWO_UINT8.read_bytes()[:100]])
+def test_invalid_files_are_refused(content: bytes) -> None:
     for function in (operators, total, check_full_integer, not_delegated, operator_times):
         with pytest.raises(ModelError):
-            function(wrong)
+            function(content)
 
 
-@pytest.mark.parametrize(("model", "says"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "computed in float")])
-def test_what_is_not_full_integer_is_refused(model: Path, says: str) -> None:
-    with pytest.raises(ModelError, match=says):
+@pytest.mark.parametrize(("model", "message"), [(TWO_INT8, "INT8 instead of"), (SIGMOID_FLOAT32, "computed in float")])
+def test_files_that_are_not_full_integer_are_refused(model: Path, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         check_full_integer(model.read_bytes())

@@ -246,7 +246,7 @@ def test_it_prints_nothing_else(runs: Runs) -> None:
 def test_a_run_is_not_overwritten_unless_forced(runs: Runs, command: Callable) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.whole.rglob("*")}
     tiny = ("--data", runs.data, "--out", runs.whole, *TINY, "--epochs", EPOCHS)
-    expected = f"error: {runs.whole} holds a run already; --resume continues it, --force replaces it."
+    expected = f"error: {runs.whole} already holds a run; --resume continues it, --force replaces it."
     assert command(*tiny) == (1, expected)
     expected = (
         f"error: {runs.whole} was trained with another recipe, another --initial or other photos; "
@@ -257,7 +257,7 @@ def test_a_run_is_not_overwritten_unless_forced(runs: Runs, command: Callable) -
     assert {path: path.stat().st_mtime_ns for path in runs.whole.rglob("*")} == before
     code, message = command(*tiny, "--resume", "--force")
     assert code == 2
-    assert "give one of them" in in_one_line(message)
+    assert "give only one of them" in in_one_line(message)
 
 
 def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
@@ -477,7 +477,7 @@ def test_any_file_of_a_run_is_replaced_only_with_force(data: Path, tmp_path: Pat
     (tmp_path / name).write_text("somebody's")
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard/events").touch()
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already holds a run"):
         prepare_run(tmp_path, dataset, about, resume=False, force=False)
     with pytest.raises(OutputError, match="was trained with another recipe"):
         prepare_run(tmp_path, dataset, about, resume=True, force=False)
