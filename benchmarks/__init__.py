@@ -1,1 +1,1 @@
-"""How fast, how accurate, and compared with what: measured, and every figure with its machine and load."""
+"""Measures speed and accuracy of our models and of others; every figure comes with its machine and load."""

@@ -1,8 +1,8 @@
-"""Everything that is measured, in one run: `make bench`, or `python benchmarks/bench.py [--suites FILE] [--quick]`.
+"""Runs all benchmarks: `make bench`, or `python benchmarks/bench.py [--suites FILE] [--quick]`.
 
-Latency and cold starts of our models, of the full one and of the peers, accuracy and flicker on every suite whose
-photos are there, and how cost grows. Writes `results/<machine>.json`, adds the figures to `history/<machine>.csv`, and
-writes the report of all results that are there.
+Measures latency and cold starts of our models, the full one and the peers, accuracy and flicker on every suite whose
+photos are available, and how cost grows. Writes `results/<machine>.json`, adds the figures to `history/<machine>.csv`,
+and writes the report of all available results.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from seg_edge.system.files import write_file
 
 HERE = Path(__file__).parent
 ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
-LIVE_MS = 100.0  # a frame; flicker is measured only of models this fast
-WORST = 6  # photos shown of each suite
-QUICK = (2, 3, 1)  # the same, to see that it works
+LIVE_MS = 100.0  # per frame; flicker is measured only for models this fast
+WORST = 6  # photos to show per suite
+QUICK = (2, 3, 1)  # rounds, runs and cold starts to see that it works
 
 Log = Callable[[str], None]
 
@@ -56,13 +56,13 @@ def measure(
     quick: bool,
     log: Log,
 ) -> dict[str, Any]:
-    """The document of one run, without how cost grows and what is missing.
+    """The document of one run, without `scale` and `missing`.
 
     Args:
-        suites: What is scored, with our models.
-        peers: Other people's.
+        suites: The photos to score, with our models.
+        peers: Other people's models.
         threads: Numbers of threads.
-        watch: Made before anything was measured.
+        watch: Created before anything is measured.
         quick: Few runs, to see that it works; the document says so.
         log: Shows what is being measured.
 
@@ -92,16 +92,16 @@ def measure(
         log(f"latency: {done} of {total} rounds")
 
     with watch.watching():
-        taken = measure_rounds(models, frame, threads, rounds, runs, between=show_rounds)
-        log("latency of ours alone, as it will be checked")
+        measured = measure_rounds(models, frame, threads, rounds, runs, between=show_rounds)
+        log("latency of our models only, as for the check")
         alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
         log("cold starts")
         document["cold_start"] = measure_cold_starts(
             models[1:], encode_picture(frame, ".jpg"), threads[-1], cold_starts
         )
-    document["latency"] = latency(taken, models[0].name)
+    document["latency"] = latency(measured, models[0].name)
     document["check"] = latency(alone, models[0].name)
-    live = {timed["model"] for timed in document["latency"] if timed["frame_ms"]["p50"] <= LIVE_MS}
+    live = {entry["model"] for entry in document["latency"] if entry["frame_ms"]["p50"] <= LIVE_MS}
     document["accuracy"], document["flicker"] = [], []
     for suite in suites:
         scored = [*suite.candidates, *(peers if suite.peers else ())]
@@ -113,43 +113,43 @@ def measure(
         document["accuracy"].append(figures)
         for clip in suite.clips:
             log(f"flicker on {clip.name}")
-            moving = [model for model in scored if model.name in live]
-            document["flicker"].append(measure_flicker(suite.name, clip, moving))
+            fast = [model for model in scored if model.name in live]
+            document["flicker"].append(measure_flicker(suite.name, clip, fast))
     return document
 
 
 def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[str]:
-    """Adds how cost grows, and what was seen of the board until then; returns what couldn't be measured."""
+    """Adds how cost grows and the watch's verdict; returns what couldn't be measured."""
     missing: list[str] = []
     try:
         with watch.watching():
             document["scale"], missing = measure_scale(quick, log)
-    except SegEdgeError as error:  # the rest of the run is no worse for that
+    except SegEdgeError as error:  # the rest of the run is still valid
         document["scale"], missing = [], [f"how cost grows: {error}"]
     document["watch"] = watch.verdict()
     return missing
 
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
-    """For each suite a picture of the photos that our smallest model did worst on, beside the full model's answer."""
-    # Imported here: the measured processes import this file, and TensorFlow would be in their memory.
+    """For each suite, draws the photos on which our smallest model is worst, beside the full model's answer."""
+    # Imported here: the measured processes import this file, and TensorFlow would count in their memory.
     from train.evaluate import draw_worst
 
-    shutil.rmtree(folder, ignore_errors=True)  # those of suites that are no longer measured
+    shutil.rmtree(folder, ignore_errors=True)  # pictures of suites that are no longer measured
     for suite, scored in zip(suites, document["accuracy"], strict=True):
-        small = ours([suite])
-        if not small:
+        candidates = ours([suite])
+        if not candidates:
             continue
-        last = min(small, key=lambda model: document["models"][model.name]["bytes"])
-        photos = tuple(PhotoScore.from_json(photo) for photo in scored["models"][last.name]["per_photo"])
+        smallest = min(candidates, key=lambda model: document["models"][model.name]["bytes"])
+        photos = tuple(PhotoScore.from_json(photo) for photo in scored["models"][smallest.name]["per_photo"])
         full = [model for model in suite.candidates if model.role == "full"][:1]
-        shown = {model.name: model.open(1) for model in (*full, last)}
+        shown = {model.name: model.open(1) for model in (*full, smallest)}
         path = folder / f"{suite.name}.jpg"
         draw_worst(shown, suite.examples, Scores(suite.classes, photos), path, WORST)
 
 
 def commit() -> str:
-    """The checkout's commit, with `+` where files differ from it; empty outside of one."""
+    """The checkout's commit, with `+` if files differ from it; empty outside a checkout."""
     try:
         git = ["git", "-C", str(HERE)]
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
@@ -161,14 +161,15 @@ def commit() -> str:
 
 
 def main(
-    suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
-    results: Annotated[Path, typer.Option(help="Folder of results, where the report goes too.")] = RESULTS,
+    suites: Annotated[Path, typer.Option(help="TOML file of what to score.")] = SUITES,
+    results: Annotated[Path, typer.Option(help="Folder for results and report.")] = RESULTS,
     records: Annotated[Path, typer.Option("--history", help="Folder of the history.")] = history.FOLDER,
     peers: Annotated[
-        Path | None, typer.Option(help="Cache of peers.", show_default="$SEG_EDGE_PEERS or ~/.cache/seg-edge/peers")
+        Path | None,
+        typer.Option(help="Peers' cache.", show_default="$SEG_EDGE_PEERS or ~/.cache/seg-edge/peers"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=64, help="Measure with 1 to this many threads.")] = None,
-    scale: Annotated[bool, typer.Option(help="Also how cost grows, which takes two minutes.")] = True,
+    scale: Annotated[bool, typer.Option(help="Also measure how cost grows; takes two minutes.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="Few runs, to see that it works; not recorded.")] = False,
 ) -> None:
     """Measures everything, records it and writes the report."""
@@ -179,7 +180,7 @@ def main(
             found, missing = read_suites(suites, Path(work))
             counts = range(1, (threads or default_threads()) + 1)
             document = measure(found, others, counts, watch, quick, line.show)
-            left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not asked for"]
+            left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not requested"]
             document["missing"] = [*missing, *absent, *left_out]
             verdict = document.setdefault("watch", watch.verdict())
             suffix = "-quick" if quick else "" if verdict["valid"] else "-invalid"

@@ -1,9 +1,9 @@
-"""Did it get slower or worse? `make bench-check`, or `python benchmarks/check.py`: exit code 1 if so, and in what.
+"""Checks for regressions: `make bench-check`, or `python benchmarks/check.py`; exits with 1 and says what got worse.
 
-Compares our models with the newest figures in this machine's history, which `make bench` wrote. A Dice, of a class too,
-may fall by 0.005 on the same photos; a latency ratio (to the reference model of the same run) may rise by 15 %. Timing
-is noisy even as a ratio. So a ratio counts as risen only if its interval is wholly above the one in the history, and
-what looks slower is measured again, twice: it must still be slower over all rounds together.
+Compares our models with the newest figures in this machine's history, which `make bench` wrote. Dice, overall or of a
+class, may fall by 0.005 on the same photos; a latency ratio (to the reference model of the same run) may rise by 15 %.
+Timing is noisy even as a ratio, so a ratio has risen only if its interval is entirely above the one in the history, and
+what looks slower is measured twice more: it must still be slower over all rounds together.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Comparison:
 
     @property
     def failed(self) -> bool:
-        """Whether it got worse by more than it may."""
+        """Whether it got worse by more than the tolerance."""
         then, now = self.before.value, self.now.value
-        if then is None:  # where nothing was found nor to be found, there is nothing to lose
+        if then is None:  # there was nothing to find, so nothing can be lost
             return False
         if "Dice" in self.now.figure:
             return now is None or now < then - MAX_FALL
@@ -58,21 +58,21 @@ class Comparison:
         return now is None or (now > then * (1 + MAX_RISE) and certain)
 
     @property
-    def what(self) -> str:
-        """The figure in words."""
+    def label(self) -> str:
+        """The figure as text."""
         if "Dice" in self.now.figure:
             return f"{self.now.figure} on {self.now.of}"
         return f"{self.now.figure}, {self.now.of} thread{'s' * (self.now.of != '1')}"
 
     @property
     def change(self) -> str:
-        """The difference of scores; of times, in per cent."""
+        """The difference of scores, or of times in per cent."""
         then, now = self.before.value or 0.0, self.now.value or 0.0
         return f"{now - then:+.4f}" if "Dice" in self.now.figure else f"{now / then - 1:+.1%}"
 
 
 def compare(before: Mapping[Key, Row], rows: Iterable[Row]) -> tuple[list[Comparison], list[str]]:
-    """Each figure with the history's, and a sentence on each score that can't be compared."""
+    """Each figure with the history's, and a note on each score that can't be compared."""
     found, notes = [], []
     for now in rows:
         then = before.get(now.key)
@@ -81,7 +81,7 @@ def compare(before: Mapping[Key, Row], rows: Iterable[Row]) -> tuple[list[Compar
         if then and then.data == now.data:
             found.append(Comparison(then, now))
         elif then:
-            notes.append(f"{now.model}: {now.of} holds other photos or masks now; {now.figure} isn't compared")
+            notes.append(f"{now.model}: {now.of} has other photos or masks now; {now.figure} isn't compared")
         elif now.figure == history.MEAN_DICE:
             notes.append(f"{now.model}: no score on {now.of} in the history")
     return found, notes
@@ -90,10 +90,10 @@ def compare(before: Mapping[Key, Row], rows: Iterable[Row]) -> tuple[list[Compar
 def attempts(
     measure: Callable[[int], list[Round]], rows: Callable[[list[Round]], list[Row]], before: Mapping[Key, Row]
 ) -> Iterator[list[Comparison]]:
-    """The comparison of latencies over all rounds so far, until nothing looks slower or `ATTEMPTS` are made.
+    """Comparisons of latencies over all rounds so far, until nothing looks slower or after `ATTEMPTS`.
 
     Args:
-        measure: Measures new rounds, given the number of the attempt.
+        measure: Measures new rounds for an attempt.
         rows: Turns rounds into figures.
         before: The history's newest figures.
     """
@@ -107,7 +107,7 @@ def attempts(
 
 
 def ours(suites: Sequence[Suite]) -> list[Candidate]:
-    """What is checked: our models, without those that they are made of."""
+    """The models to check: ours, without those they were made from."""
     return [c for c in unique([c for suite in suites for c in suite.candidates]) if c.role == "model"]
 
 
@@ -117,7 +117,7 @@ def check(
     """Measures our models again and compares them with what was measured before.
 
     Returns:
-        All comparisons, and a sentence on each model or suite that can't be compared.
+        All comparisons, and a note on each model or suite that can't be compared.
 
     Raises:
         DataError: Nothing can be compared.
@@ -131,7 +131,7 @@ def check(
     names = {model.name for model in models}
     notes = [f"{model.name}: not in the history" for model in models if model not in known]
     notes += [
-        f"{name}: in the history, and not measured now"
+        f"{name}: in the history, but not measured now"
         for name, role in recorded.items()
         if role == "model" and name not in names
     ]
@@ -144,11 +144,11 @@ def check(
         if candidates:
             log(f"accuracy on {suite.name}")
             scored = measure_accuracy(suite.name, candidates, suite.examples, suite.classes)
-            found, sentences = compare(before, history.accuracy_rows(document, scored))
-            comparisons, notes = comparisons + found, notes + sentences
+            found, new_notes = compare(before, history.accuracy_rows(document, scored))
+            comparisons, notes = comparisons + found, notes + new_notes
     scored_before = {row.of for row in before.values() if row.figure == history.MEAN_DICE and row.model in names}
     notes += [
-        f"{data}: scored before, and not now" for data in sorted(scored_before - {suite.name for suite in suites})
+        f"{data}: scored before, but not now" for data in sorted(scored_before - {suite.name for suite in suites})
     ]
     timed = [row for row in before.values() if row.figure == history.RATIO and row.model in names]
     threads = sorted({int(row.of) for row in timed})
@@ -159,7 +159,7 @@ def check(
     times: list[Comparison] = []
     for times in attempts(lambda attempt: measure_ours(known, threads, rounds, runs, attempt, log), rows, before):
         if any(comparison.failed for comparison in times):
-            log("slower than it was; measuring again")
+            log("slower than before; measuring again")
     return comparisons + times, notes
 
 
@@ -171,7 +171,7 @@ def measure_ours(
     attempt: int = 0,
     log: Callable[[str], None] = lambda text: None,
 ) -> list[Round]:
-    """Rounds of these models and the reference alone; which models take turns changes their times a little."""
+    """Rounds of only these models and the reference: the set of models in turn slightly affects their times."""
     return measure_rounds(
         [reference(), *models],
         drawn_frame(),
@@ -184,15 +184,15 @@ def measure_ours(
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:
-    """All comparisons for a terminal."""
-    shown = Table()
+    """All comparisons, for a terminal."""
+    rows = Table()
     for head in ("model", "figure", "before", "now", "change", ""):
-        shown.add_column(head, justify="left" if head in ("model", "figure", "") else "right")
+        rows.add_column(head, justify="left" if head in ("model", "figure", "") else "right")
     for comparison in comparisons:
         verdict = "[red]worse[/red]" if comparison.failed else "ok"
         values = (_digits(comparison.before), _digits(comparison.now))
-        shown.add_row(comparison.now.model, comparison.what, *values, comparison.change, verdict)
-    return shown
+        rows.add_row(comparison.now.model, comparison.label, *values, comparison.change, verdict)
+    return rows
 
 
 def _digits(row: Row) -> str:
@@ -208,20 +208,21 @@ def newest_rows(path: Path, commit: str) -> list[Row]:
     rows = history.read(path)
     runs = [row.created for row in rows if row.commit.startswith(commit)]
     if not runs:
-        raise DataError(f"{path}: nothing was measured on this machine {commit or 'yet'}; run 'make bench' there.")
+        when = f"at {commit}" if commit else "yet"
+        raise DataError(f"{path}: nothing was measured on this machine {when}; run 'make bench'.")
     return [row for row in rows if row.created <= max(runs)]
 
 
 def main(
-    suites: Annotated[Path, typer.Option(help="What is scored.")] = SUITES,
+    suites: Annotated[Path, typer.Option(help="TOML file of what to score.")] = SUITES,
     records: Annotated[Path, typer.Option("--history", help="Folder of the history.")] = history.FOLDER,
     against: Annotated[
         str, typer.Option(help="Commit in the history to compare with.", show_default="the newest figures")
     ] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads, each time.")] = ROUNDS,
-    runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = RUNS,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes per number of threads and attempt.")] = ROUNDS,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences per process.")] = RUNS,
 ) -> None:
-    """Compares this tree with what was measured last on this machine."""
+    """Compares this tree with the last figures measured on this machine."""
     line = StatusLine()
     with exit_codes():
         rows = newest_rows(records / f"{describe_machine()['key']}.csv", against)
@@ -233,7 +234,7 @@ def main(
         if not verdict["valid"]:
             raise SegEdgeError(f"nothing can be concluded: {'; '.join(verdict['reasons'])}.")
         line.show("")
-        typer.echo(f"Against {rows[-1].commit or 'an unknown commit'} of {rows[-1].created}")
+        typer.echo(f"Compared with {rows[-1].commit or 'an unknown commit'} of {rows[-1].created}")
         Console(highlight=False, width=None if line.in_terminal else 160).print(table(comparisons))
         for note in [*missing, *notes, *verdict["notes"]]:
             line.log(f"note: {note}")
@@ -241,8 +242,8 @@ def main(
         if failed:
             worst = failed[0]
             raise SegEdgeError(
-                f"{len(failed)} of {len(comparisons)} figures are worse than they may be, first {worst.now.model}: "
-                f"{worst.what} {_digits(worst.before)} -> {_digits(worst.now)}."
+                f"{len(failed)} of {len(comparisons)} figures got worse, first {worst.now.model}: "
+                f"{worst.label} {_digits(worst.before)} -> {_digits(worst.now)}."
             )
 
 

@@ -16,13 +16,13 @@ from seg_edge.segmenter import Segmenter
 
 
 def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """Runs every model over the clip, each frame on its own, without smoothing.
+    """Runs every model over the clip, frame by frame, without smoothing.
 
     Returns:
-        `data`, `clip`, `frames`, and `models`: the score by name; None where no pixel ever stood still.
+        `data`, `clip`, `frames`, and `models`: the score by name; None if no pixel ever stayed still.
 
     Raises:
-        SourceError: There is no video in it.
+        SourceError: It has no video.
         ModelError: A model can't be loaded.
     """
     frames, scores = flicker_of([model.open(1) for model in candidates], clip)
@@ -32,10 +32,10 @@ def measure_flicker(name: str, clip: Path, candidates: Sequence[Candidate]) -> d
 
 
 def flicker_of(segmenters: Sequence[Segmenter], clip: Path) -> tuple[int, list[float | None]]:
-    """How many frames the clip has, and the score of each model on them.
+    """The number of frames of the clip, and the score of each model.
 
     Raises:
-        SourceError: There is no video in it.
+        SourceError: It has no video.
     """
     meters, frames = [FlickerMeter() for _ in segmenters], 0
     for frame in read_frames(clip):
@@ -56,4 +56,4 @@ def read_frames(clip: Path) -> Iterator[np.ndarray]:
         frame = found
         yield frame
     if frame is None:
-        raise SourceError(f"{clip}: OpenCV finds no video in it.")
+        raise SourceError(f"{clip}: OpenCV can't read a video from it.")

@@ -1,4 +1,4 @@
-"""Laws of growth: power law, straight line, Amdahl's law, each fitted by least squares."""
+"""Growth laws: power law, straight line and Amdahl's law, each fitted by least squares."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, flo
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float | None]:
-    """`y = fixed + each * x` by least squares on the relative errors, as errors grow with y: fixed, each, R²."""
+    """`y = intercept + slope * x` by least squares on relative errors, as errors grow with y: intercept, slope, R²."""
     xs, ys = np.array(x, float), np.array(y, float)
-    each, fixed = np.polyfit(xs, ys, 1, w=1 / ys)
-    return float(fixed), float(each), _r2(ys, fixed + each * xs)
+    slope, intercept = np.polyfit(xs, ys, 1, w=1 / ys)
+    return float(intercept), float(slope), _r2(ys, intercept + slope * xs)
 
 
 def serial_share(workers: Sequence[float], times: Sequence[float]) -> tuple[float, float | None]:
-    """The share of the work that stays on one worker, by Amdahl's law (AFIPS 1967), and R².
+    """The serial share of the work, by Amdahl's law (AFIPS 1967), and R².
 
-    `time(n) = one * (serial + (1 - serial) / n)`. Below 0, more workers helped more than the law allows.
+    `time(n) = time(1) * (serial + (1 - serial) / n)`. Below 0, more workers helped more than the law allows.
     """
-    serial, shared, r2 = line([1 / n for n in workers], times)
-    return serial / (serial + shared), r2
+    serial, parallel, r2 = line([1 / n for n in workers], times)
+    return serial / (serial + parallel), r2
 
 
 def _r2(y: np.ndarray, fitted: np.ndarray) -> float | None:
@@ -39,18 +39,18 @@ def _r2(y: np.ndarray, fitted: np.ndarray) -> float | None:
 
 
 def medians(samples: Samples) -> tuple[list[float], list[float]]:
-    """x and y that a law is fitted to."""
-    return list(samples), [float(np.median(taken)) for taken in samples.values()]
+    """x, and the median y at each, to fit a law to."""
+    return list(samples), [float(np.median(values)) for values in samples.values()]
 
 
 def describe_speedup(samples: Samples, unit: str, cores: int, is_rate: bool) -> tuple[str, float | None]:
-    """Amdahl's law for samples by number of workers, in words, and R²; more workers than cores are left out."""
-    counts, values = medians({count: taken for count, taken in samples.items() if count <= cores})
+    """Amdahl's law for samples by number of workers, as text, and R²; ignores more workers than cores."""
+    counts, values = medians({count: values for count, values in samples.items() if count <= cores})
     if len(counts) < 2:
         return "one core: there is nothing to fit", None
     times = [1 / value for value in values] if is_rate else values
     serial, r2 = serial_share(counts, times)
-    share = f"by Amdahl's law {serial:.0%} of the work stays on one"
+    share = f"by Amdahl's law {serial:.0%} of the work is serial"
     if not 0 <= serial <= 1:
         share = "more of them cost time" if serial > 1 else "more than Amdahl's law allows"
     speedup = times[0] / times[-1]

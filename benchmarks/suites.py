@@ -1,22 +1,22 @@
-"""What is scored: photos with masks and the models for them, read from a TOML file such as `benchmarks/suites.toml`.
+"""Suites of photos with masks and the models to score on them, read from a TOML file like `benchmarks/suites.toml`.
 
     [[suite]]
     name = "class"
-    data = "../class"                       # folder of images/ and masks/, seen from the TOML file
-    split = "../runs/full/split.json"       # of the training, so that only unseen photos are scored
-    part = "test"                           # of the split; without a split, of the folder's index.csv
-    classes = ["grey", "hoodie", "orange"]  # where the folder has no labels.txt
+    data = "../class"                       # folder of images/ and masks/, relative to the TOML file
+    split = "../runs/full/split.json"       # the training's, so that only unseen photos are scored
+    part = "test"                           # of the split, or else of the folder's index.csv
+    classes = ["grey", "hoodie", "orange"]  # if the folder has no labels.txt
     clips = "../clips"                      # a video or a folder of them, for flicker
-    peers = false                           # whether the models of peers.py are scored too
+    peers = false                           # whether to score the models of peers.py too
     models = [
-        { name = "full", file = "../runs/full/model.keras", role = "full" },  # what the others are made of
+        { name = "full", file = "../runs/full/model.keras", role = "full" },  # the others were made from it
         { name = "full, 256x256", file = "../runs/full/model.keras", role = "full", size = 256 },
         "../runs/small/default/model.tflite",
         "person",
     ]
 
-`data = "drawn"` stands for pictures that the program draws, with exact masks, so any machine has them. A suite whose
-data isn't there is left out, with a note.
+`data = "drawn"` stands for pictures drawn by the program, with exact masks, so any machine has them. A suite whose data
+is missing is left out, with a note.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from seg_edge.system.files import write_file
 
 SUITES = Path(__file__).with_name("suites.toml")
 DRAWN = "drawn"
-DRAWN_EVERY = 30  # frames, so a picture a second of the 24 until the drawn person repeats himself
+DRAWN_EVERY = 30  # frames: a picture per second of the 24 after which the drawn person repeats
 DRAWN_PICTURES = 24
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 Text = Annotated[str, Field(min_length=1)]
 
 
 class ModelEntry(BaseModel):
-    """A model as the TOML file gives it: a table, or just its file or name."""
+    """A model in the TOML file: a table, or just its file or name."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -61,12 +61,12 @@ class ModelEntry(BaseModel):
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         if self.name == "reference":
-            raise ValueError("the name 'reference' is taken by the model that times are divided by")
+            raise ValueError("the name 'reference' is reserved for the model that times are divided by")
         return self
 
 
 class SuiteEntry(BaseModel):
-    """A suite as the TOML file gives it."""
+    """A suite in the TOML file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -82,7 +82,7 @@ class SuiteEntry(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.name == DRAWN) != (self.data == DRAWN):
-            raise ValueError(f"name and data are both {DRAWN!r}, or neither is")
+            raise ValueError(f"name and data must both be {DRAWN!r}, or neither")
         if self.split and not self.part:
             raise ValueError("a split needs a part, such as 'test'")
         return self
@@ -106,15 +106,15 @@ class SuiteFile(BaseModel):
 
 @dataclass(frozen=True)
 class Suite:
-    """Photos with masks, and what is scored on them.
+    """Photos with masks, and the models to score on them.
 
     Attributes:
-        name: Of the photos.
-        examples: Photos that none of the models has seen.
+        name: The suite's name.
+        examples: Photos that none of the models was trained on.
         classes: Names, background first.
         candidates: The models.
         clips: Videos for the flicker score.
-        peers: Whether other people's models are scored too.
+        peers: Whether to score other people's models too.
     """
 
     name: str
@@ -126,15 +126,15 @@ class Suite:
 
 
 def read_suites(path: Path, work: Path) -> tuple[list[Suite], list[str]]:
-    """The suites whose data is there, and a sentence on each part that isn't.
+    """The suites whose data is available, and a note on each missing part.
 
     Args:
         path: The TOML file.
-        work: Folder for what is drawn and converted.
+        work: Folder for drawn pictures and converted models.
 
     Raises:
-        UsageError: The file is not as this module describes.
-        SegEdgeError: Data or a model that is there can't be used.
+        UsageError: The file is not as described in this module.
+        SegEdgeError: Data or a model exists but can't be used.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -162,9 +162,9 @@ def _read_suite(entry: SuiteEntry, base: Path, work: Path) -> tuple[Suite | None
     folder = _draw(work / DRAWN) if entry.data == DRAWN else base / entry.data
     split = base / entry.split if entry.split else None
     if not folder.is_dir():
-        return None, [f"not scored, there is no folder {entry.data} (docs/data.md says where photos come from)"]
+        return None, [f"not scored, there is no folder {entry.data} (see docs/data.md for where to get photos)"]
     if split and not split.is_file():
-        return None, [f"not scored, there is no {entry.split} (train/fit.py writes it) to say what is unseen"]
+        return None, [f"not scored, there is no {entry.split} (from train/fit.py) to tell which photos are unseen"]
     classes = class_names(folder, entry.classes)
     examples = held_out_examples(folder, entry.part, split)[0] if entry.part else find_examples(folder)
     check_examples(examples, classes)
@@ -188,15 +188,15 @@ def _candidates(
         if str(file).endswith(".keras"):
             file = convert_keras(Path(file), classes, model.size, work)
         found = candidate(file, model.name, model.role, model.about)
-        known = found.open(1).card.class_names
-        if known != classes:
-            raise DataError(f"{model.file} knows the classes {', '.join(known)}; the suite has {', '.join(classes)}.")
+        names = found.open(1).card.class_names
+        if names != classes:
+            raise DataError(f"{model.file} has the classes {', '.join(names)}; the suite has {', '.join(classes)}.")
         candidates.append(found)
     return tuple(candidates), missing
 
 
 def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each model once, however many suites it is in."""
+    """Each model once, even if it is in several suites."""
     by_name: dict[str, Candidate] = {}
     for found in candidates:
         known = by_name.setdefault(found.name, found)
@@ -206,7 +206,7 @@ def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work: Path) -> Path:
-    """The `.keras` as a float32 `.tflite` in `work`, at another input size if one is given; made once.
+    """The `.keras` as a float32 `.tflite` in `work`, at another input size if given; converted only once.
 
     Raises:
         ModelError: It can't be read or converted.
@@ -226,7 +226,7 @@ def convert_keras(model: Path, classes: tuple[str, ...], size: int | None, work:
 
 
 def _find_clips(path: Path) -> tuple[Path, ...]:
-    """A video, or the videos of a folder; empty where there is none."""
+    """A video, or the videos in a folder; empty if there are none."""
     if path.is_dir():
         return tuple(sorted(p for p in path.glob("*") if p.suffix in CLIP_SUFFIXES))
     return (path,) if path.is_file() else ()

@@ -1,1 +1,1 @@
-"""The report of the benchmarks: what it reads, what it says, and how that is drawn; `benchmarks/report.py` makes it."""
+"""The parts of the benchmark report: its input, text, tables and plots; `benchmarks/report.py` writes it."""

@@ -1,4 +1,4 @@
-"""The report's sections on accuracy: scores, and what they cost."""
+"""The report's sections on accuracy: scores, and their cost."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ SCORES = {
 
 
 def describe_accuracy(result: Document) -> list[str]:
-    """The scores of every model on each folder of photos, and by how much of a photo is foreground."""
+    """The scores of every model on each suite, and by the share of foreground in a photo."""
     blocks = []
     for suite in result.accuracy:
         classes = suite.classes[1:] if len(suite.classes) > 2 else []
-        agrees = any(figures.agreement for figures in suite.models.values())
+        has_agreement = any(figures.agreement for figures in suite.models.values())
         rows = []
         for name in result.ordered(suite.models):
             figures = suite.models[name]
             cells = [_score(figures, key) for key in SCORES]
             cells += [with_interval((figures.dice.get(known), None, None)) for known in classes]
-            if agrees:
-                same = figures.agreement
+            if has_agreement:
+                agreement = figures.agreement
                 cells += [
-                    percent(same.same_pixels if same else None),
-                    with_interval((same.mean_dice if same else None, None, None)),
+                    percent(agreement.same_pixels if agreement else None),
+                    with_interval((agreement.mean_dice if agreement else None, None, None)),
                 ]
             rows.append([name, *cells])
         heads = ["model", *SCORES.values(), *(f"Dice, {known}" for known in classes)]
-        heads += ["same pixels as the full model", "Dice with it"] if agrees else []
+        heads += ["same pixels as the full model", "Dice with it"] if has_agreement else []
         title = f"{suite.photos} photos of {suite.data} ({', '.join(suite.classes[1:])})"
         blocks += [f"**{escape(title)}**", markdown_table(heads, rows), *_by_foreground_share(result, suite)]
     return blocks
 
 
 def _by_foreground_share(result: Document, suite: Accuracy) -> list[str]:
-    every = [figures.by_foreground_share for figures in suite.models.values()]
-    shares = {share: text for share, text in SHARES.items() if any(share in parts for parts in every)}
-    photos = [max(parts[share].photos for parts in every if share in parts) for share in shares]
+    all_parts = [figures.by_foreground_share for figures in suite.models.values()]
+    shares = {share: text for share, text in SHARES.items() if any(share in parts for parts in all_parts)}
+    photos = [max(parts[share].photos for parts in all_parts if share in parts) for share in shares]
     rows = []
     for name in result.ordered(suite.models):
         parts = suite.models[name].by_foreground_share
@@ -56,19 +56,19 @@ def _by_foreground_share(result: Document, suite: Accuracy) -> list[str]:
 
 
 def describe_pareto(results: Sequence[Document], folder: Path) -> list[str]:
-    """Accuracy over time and over file size; the plots are written to `plots/` in `folder`."""
+    """Accuracy over time and over file size, with plots in `plots/` of `folder`."""
     blocks = []
     for index, result in enumerate(results):
         threads = result.threads[0]
-        for place, suite in enumerate(result.accuracy):
+        for number, suite in enumerate(result.accuracy):
             for cost in (f"time / reference, {thread_count(threads)}", "file, MB"):
                 found = (_spot(result, suite, name, None if cost == "file, MB" else threads) for name in suite.models)
                 spots = [spot for spot in found if spot]
                 if spots:
-                    path = f"plots/pareto-{index}-{place}-{'size' if cost == 'file, MB' else 'time'}.svg"
+                    path = f"plots/pareto-{index}-{number}-{'size' if cost == 'file, MB' else 'time'}.svg"
                     plots.draw_pareto(folder / path, spots, cost, f"mean Dice, {plots.short_name(suite.data)}")
                     blocks.append(f"![Dice over {cost}: {escape(suite.data)}, {escape(result.title)}]({path})")
-    text = "Up is more accurate, left is cheaper; nothing beats the models on the dashed line in both."
+    text = "Up is more accurate, left is cheaper; no model beats those on the dashed line in both."
     return [text, *blocks] if blocks else []
 
 

@@ -1,4 +1,4 @@
-"""A curve of how a cost grows, as Markdown: for the report and for `benchmarks/studies/scale.py`."""
+"""Describes a growth curve as Markdown, for the report and `benchmarks/studies/scale.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from benchmarks.reporting.tables import escape, markdown_table, number
 
 
 def describe_curve(curve: Curve) -> list[str]:
-    """Its law, and a table of its points."""
+    """The fitted law, and a table of the points."""
     fit = curve.fit.text + ("" if curve.fit.r2 is None else f" (R² {curve.fit.r2:.3f})")
     rows = [[f"{p.x:,g}", number(p.y), f"{number(p.p5)}–{number(p.p95)}", str(p.n)] for p in curve.points]
     heads = (curve.unit_x, f"{curve.y}, {curve.unit_y}", "5–95 %", "samples")

@@ -1,4 +1,4 @@
-"""The results of a run as the report reads them. A file may come from another machine, so every figure is checked."""
+"""The results of a run, validated: files may come from other machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Interval = tuple[FiniteFloat, FiniteFloat]
 
 
 class Percentiles(BaseModel):
-    """Milliseconds; a percentile is None where there are too few samples for it."""
+    """Milliseconds; a percentile is None if there are too few samples."""
 
     n: PositiveInt
     min: Time
@@ -29,7 +29,7 @@ class Percentiles(BaseModel):
 
 
 class Ratio(BaseModel):
-    """Times over those of the reference model: the median of the rounds, and its interval."""
+    """Times relative to the reference model's: the median of the rounds, and its interval."""
 
     median: Positive
     interval: Interval
@@ -50,7 +50,7 @@ class Latency(BaseModel):
 
 
 class ColdStart(BaseModel):
-    """One photo as a whole process."""
+    """A new process that segments one photo."""
 
     model: str
     threads: PositiveInt
@@ -83,7 +83,7 @@ class Figures(BaseModel):
 
 
 class Agreement(BaseModel):
-    """With the full model's answers in the place of the truth."""
+    """Scores with the full model's answers as ground truth."""
 
     same_pixels: Score
     mean_dice: Score
@@ -145,7 +145,7 @@ class Curve(BaseModel):
 
 
 class Machine(BaseModel):
-    """Where it was measured."""
+    """The machine of the run."""
 
     name: str
     model: str
@@ -156,7 +156,7 @@ class Machine(BaseModel):
 
 
 class Watch(BaseModel):
-    """What was seen of the machine meanwhile."""
+    """Observations of the machine during the run."""
 
     valid: bool
     reasons: list[str]
@@ -167,7 +167,7 @@ class Watch(BaseModel):
 
 
 class Settings(BaseModel):
-    """How it was measured."""
+    """The run's settings."""
 
     rounds: int
     runs: int
@@ -176,7 +176,7 @@ class Settings(BaseModel):
 
 
 class Model(BaseModel):
-    """A model that was measured."""
+    """A measured model."""
 
     role: str
     about: str | None = None
@@ -213,27 +213,27 @@ class Document(BaseModel):
         named += [name for clip in self.flicker for name in clip.models]
         unknown = [name for name in named if name not in self.models]
         if unknown:
-            raise ValueError(f"there is nothing about the model {unknown[0]!r}")
+            raise ValueError(f"there is no entry for the model {unknown[0]!r}")
         return self
 
     @property
     def objections(self) -> str:
-        """Why the figures don't count; empty where they do."""
+        """Why the figures don't count; empty if they do."""
         reasons = {"made up": self.made_up, "invalid": not self.watch.valid, "quick, no result": self.quick}
         return "; ".join(reason for reason, applies in reasons.items() if applies)
 
     @property
     def title(self) -> str:
-        """The machine, and why its figures don't count."""
+        """The machine, and why its figures don't count if so."""
         return self.machine.name + (f" ({self.objections})" if self.objections else "")
 
     @property
     def threads(self) -> list[int]:
-        """Numbers of threads that latencies were measured at, the fewest first."""
+        """Numbers of threads at which latencies were measured, ascending."""
         return sorted({entry.threads for entry in self.latency})
 
     def timed(self, model: str, threads: int) -> Latency | None:
-        """Latencies of a model; None where they weren't measured."""
+        """Latencies of a model; None if not measured."""
         return next((e for e in self.latency if e.model == model and e.threads == threads), None)
 
     def ordered(self, names: Iterable[str] | None = None) -> list[str]:
@@ -242,20 +242,20 @@ class Document(BaseModel):
 
 
 def read_results(folder: Path) -> list[Document]:
-    """Every `*.json` of the folder: those that count first, of these the one with most models.
+    """Every `*.json` in the folder; valid results first, and those with most models.
 
     Raises:
-        DataError: A file is something else.
+        DataError: A file is invalid.
     """
     results = [read_result(path) for path in sorted(folder.glob("*.json"))]
     return sorted(results, key=lambda result: (result.objections != "", -len(result.models)))
 
 
 def read_result(path: Path) -> Document:
-    """One file.
+    """Reads one file.
 
     Raises:
-        DataError: It is something else.
+        DataError: It is invalid.
     """
     try:
         return Document.model_validate({**read_document(path), "path": path})

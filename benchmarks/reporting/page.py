@@ -1,4 +1,4 @@
-"""The report's Markdown as one HTML page that loads nothing: style and pictures are in it, and there is no script."""
+"""Renders the report's Markdown as a self-contained HTML page: style and pictures embedded, no scripts."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ tbody tr:nth-child(even) { background: #8881; }
 img { display: block; max-width: 100%; background: #fff; }
 code { overflow-wrap: anywhere; }
 """
-# Nothing may be loaded or run, whatever a file of results holds.
+# Nothing may be loaded or run, whatever a results file contains.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def html_page(title: str, markdown: str, folder: Path) -> str:
-    """The whole page.
+    """The complete page.
 
     Args:
-        title: Of the page, plain text without markup.
+        title: The page's title, plain text without markup.
         markdown: CommonMark with tables; HTML in it is shown as text.
-        folder: What the paths of its pictures are relative to.
+        folder: Base of its pictures' relative paths.
 
     Raises:
         OSError: A picture can't be read.

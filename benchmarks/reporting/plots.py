@@ -1,4 +1,4 @@
-"""The report's plots, each an SVG file. Every figure in them is in a table too."""
+"""The report's plots, as SVG files. All their figures are in tables too."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 from seg_edge.card import PALETTE
 
 STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, and it can be copied
-    "svg.hashsalt": "seg-edge",  # the same plot is the same file
-    "text.parse_math": False,  # a name may hold a dollar
+    "svg.fonttype": "none",  # text stays text: small and copyable
+    "svg.hashsalt": "seg-edge",  # the same plot gives the same file
+    "text.parse_math": False,  # names may contain a dollar sign
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
 }
-# Okabe and Ito's colours, which colour-blind people tell apart, without the yellow, which is too pale on white.
+# Okabe and Ito's colours, which are safe for colour blindness, without yellow, which is too pale on white.
 COLOURS = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (PALETTE[i] for i in (5, 4, 0, 1, 3, 2))]
 MARKERS = {"model": "o", "full": "s", "peer": "^"}
 LONGEST_NAME = 34  # characters
 
 
 class Spot(NamedTuple):
-    """A model in a plot of quality over cost; the ranges are intervals."""
+    """A model in a plot of quality over cost, with intervals."""
 
     name: str
     role: str
@@ -36,7 +36,7 @@ class Spot(NamedTuple):
 
 
 def pareto_front(spots: Sequence[Spot]) -> list[Spot]:
-    """Those that no other beats in both cost and quality, the cheapest first."""
+    """The spots that no other beats in both cost and quality, cheapest first."""
     front: list[Spot] = []
     for spot in sorted(spots, key=lambda spot: (spot.cost, -spot.quality)):
         if not front or spot.quality > front[-1].quality:
@@ -45,7 +45,7 @@ def pareto_front(spots: Sequence[Spot]) -> list[Spot]:
 
 
 def draw_pareto(path: Path, spots: Sequence[Spot], cost: str, quality: str) -> None:
-    """Quality over cost, which is logarithmic; the dashed line joins what no other beats."""
+    """Quality over logarithmic cost; the dashed line is the Pareto front."""
     figure, (axes,) = _figure(7.0, 4.2)
     front = pareto_front(spots)
     axes.step([s.cost for s in front], [s.quality for s in front], "--", color="#8c959f", where="post")
@@ -65,15 +65,15 @@ def draw_pareto(path: Path, spots: Sequence[Spot], cost: str, quality: str) -> N
 
 
 def draw_history(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], runs: int) -> None:
-    """A panel a figure and a line a model, over the runs."""
+    """A panel per figure and a line per model, over the runs."""
     figure, all_axes = _figure(9.0, 0.9 + 1.9 * len(panels), len(panels))
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         axes.set_title(short_name(title), loc="left")
         axes.set_xlim(0.5, runs + 0.5)
         for name, points in lines.items():
-            look = {"color": _colour(names.index(name)), "label": short_name(name)}
-            axes.plot([run for run, _ in points], [value for _, value in points], marker="o", **look)
+            style = {"color": _colour(names.index(name)), "label": short_name(name)}
+            axes.plot([run for run, _ in points], [value for _, value in points], marker="o", **style)
         if "Dice" not in title:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:,.4g}")
@@ -82,7 +82,7 @@ def draw_history(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[in
 
 
 def short_name(name: str) -> str:
-    """A name that a plot can hold: no character that XML can't, and not too long."""
+    """A name fit for a plot: no characters that XML can't hold, and not too long."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
 

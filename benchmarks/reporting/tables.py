@@ -1,4 +1,4 @@
-"""Markdown tables, and figures as they stand in them. All text is escaped: it may come from somebody else's file."""
+"""Markdown tables and the figures in them. All text is escaped, as it may come from an untrusted file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from seg_edge.system.files import write_file
 
 ROLES = {"model": "ours", "full": "ours, the full one", "peer": "others'", "reference": "the reference"}
 NONE = "–"
-# What Markdown, or GitHub's dialect of it, gives a meaning inside a line.
+# Characters with a meaning inside a line of Markdown, or GitHub's dialect of it.
 SPECIAL = re.compile(r"[\\`*_\[\]|~$@#]|:(?=//)|(?<=www)\.")
 
 
 class Markdown(str):
-    """Text that is Markdown already."""
+    """Text that is already Markdown."""
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows just this text."""
+    """Escapes text for Markdown."""
     if isinstance(text, Markdown):
         return text
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -29,14 +29,14 @@ def escape(text: str) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A table whose first columns, `left` many, are words and the others figures."""
+    """A table whose first `left` columns are text and the others figures."""
     ruler = ["---" if column < left else "---:" for column in range(len(heads))]
     lines = [[escape(cell) for cell in heads], ruler, *([escape(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def replace_block(page: str, name: str, text: str) -> str:
-    """A Markdown page with `text` between `<!-- NAME: the command -->` and `<!-- /NAME -->`: no figure in it is typed.
+    """Puts `text` between `<!-- NAME: the command -->` and `<!-- /NAME -->` of a Markdown page.
 
     Raises:
         UsageError: It has no such markers.
@@ -46,9 +46,7 @@ def replace_block(page: str, name: str, text: str) -> str:
         f"({begin}[^>]*-->\n).*?({end})", lambda match: f"{match[1]}{text}\n{match[2]}", page, flags=re.DOTALL
     )
     if not count:
-        raise UsageError(
-            f"the page has no '<!-- {name}: ... -->' and '<!-- /{name} -->' for the table to stand between."
-        )
+        raise UsageError(f"the page has no '<!-- {name}: ... -->' and '<!-- /{name} -->' markers for the table.")
     return updated
 
 
@@ -63,14 +61,14 @@ def update_page(path: Path, name: str, text: str) -> None:
 
 
 def number(value: float | None) -> str:
-    """Three digits."""
+    """A figure with three significant digits."""
     if value is None:
         return NONE
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}".rstrip(".")
 
 
 def with_interval(figure: tuple[float | None, float | None, float | None] | None) -> str:
-    """A figure with its interval: value, low, high; three digits, or three decimals below 1."""
+    """A figure with its interval (value, low, high): three digits, or three decimals below 1."""
     if figure is None or figure[0] is None:
         return NONE
     value, low, high = figure
@@ -79,12 +77,12 @@ def with_interval(figure: tuple[float | None, float | None, float | None] | None
 
 
 def percent(value: float | None) -> str:
-    """A share."""
+    """A share in per cent."""
     return NONE if value is None else f"{100 * value:.2f} %"
 
 
 def file_size(count: int | None) -> str:
-    """A file's size in 10^6 bytes."""
+    """A file size in 10^6 bytes."""
     return NONE if count is None else f"{count / 1e6:.2f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"
 
 

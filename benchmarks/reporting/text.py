@@ -1,4 +1,4 @@
-"""What the report says, as Markdown: each section from the results and the history."""
+"""The report as Markdown: its sections from the results and the history."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ TITLE = "seg-edge: how small, how fast, how accurate"
 DOT_PRODUCTS = INT8_SPEED[0][0]
 BOARDS = ("Raspberry Pi 4", "Raspberry Pi 5")
 GLOSSARY = """
-- **Dice**: twice the pixels that the mask and the true mask share, over the pixels of both: 1 for the same mask, 0 for
+- **Dice**: twice the pixels shared by the mask and the true mask, over the pixels of both: 1 for identical masks, 0 for
   nothing in common. Here per class over the pixels of all photos, then the mean of the classes.
 - **Mean over photos**: the Dice of each photo, then their mean: a small person counts as much as a large one.
 - **IoU**: the shared pixels over the pixels in either mask; stricter than Dice.
-- **Boundary F**: how much of the two outlines is close to the other. It sees frayed edges, which Dice hardly does.
+- **Boundary F**: how much of each outline is close to the other. It shows frayed edges, which Dice hardly does.
 - **Time / reference**: a model's time over that of a fixed model that takes turns with it. It depends far less than
-  milliseconds on the machine, its load and the day. Below 1 is faster than the fixed model.
-- **In brackets**: where the figure would probably be if it was measured again: a score on other photos (the middle 95 %
-  over resampled photos), a time in other rounds. Where two overlap, the difference means nothing.
-- **95 %, 99 %**: the time that 95 or 99 of 100 inferences stay below; – where there are too few samples to say.
+  milliseconds on the machine and its load. Below 1 is faster than the fixed model.
+- **In brackets**: the likely range if measured again: of a score on other photos (the middle 95 % over resampled
+  photos), of a time in other rounds. If two ranges overlap, the difference isn't significant.
+- **95 %, 99 %**: the time that 95 or 99 of 100 inferences stay below; – if there are too few samples.
 - **Flicker**: the share of still pixels that change class from one frame to the next, without smoothing.
 - **Cold start**: `seg-edge image` on one photo as a new process, from the command to the picture.
-- **Agreement**: the same scores with the full model's answer in the place of the true mask.
+- **Agreement**: the same scores with the full model's answer as the true mask.
 """
 COMMANDS = """
 ```console
-make bench                   # measures everything on this machine, and writes this report
-python benchmarks/report.py  # writes the report from the files that are here
+make bench                   # measures everything on this machine and writes this report
+python benchmarks/report.py  # writes the report from existing results
 seg-edge bench --json > benchmarks/results/my-machine.json  # adds a column for another machine
 ```
 """
@@ -66,11 +66,11 @@ def report(
         results: See `read_results`.
         runs: Rows of the history by machine.
         pictures: Paths of pictures of the worst photos, relative to `folder`.
-        pi_link: Link to how a Raspberry Pi is measured.
-        folder: Where the report goes; its plots are written to `plots/` there.
+        pi_link: Link to how to measure a Raspberry Pi.
+        folder: The report's folder; its plots are written to `plots/` there.
     """
     sections: dict[str, list[str]] = {
-        "In short": _summary(results),
+        "Summary": _summary(results),
         "Machine by machine": _machine_by_machine(results, pi_link),
         "How fast": _for_each(results, _latency),
         "Where the milliseconds of a frame go": _for_each(results, _stages),
@@ -83,8 +83,8 @@ def report(
         "The worst photos": [f"![The worst photos of {escape(Path(path).stem)}]({path})" for path in pictures],
         "Machines and files": _machines(results),
         "What is missing": _missing(results, pi_link),
-        "What the words mean": [GLOSSARY.strip()],
-        "How this was made": [COMMANDS.strip(), f"[How it is measured, and what to run on a Raspberry Pi]({pi_link})."],
+        "Glossary": [GLOSSARY.strip()],
+        "How this was made": [COMMANDS.strip(), f"[Method, and what to run on a Raspberry Pi]({pi_link})."],
     }
     parts = [f"# {TITLE}"]
     for title, blocks in sections.items():
@@ -93,7 +93,7 @@ def report(
 
 
 def _for_each(results: Sequence[Document], part: Callable[[Document], list[str]]) -> list[str]:
-    """A part of each result, under the machine's name where there are several."""
+    """A section of each result, under the machine's name if there are several."""
     blocks = []
     for result in results:
         found = part(result)
@@ -105,7 +105,7 @@ def _for_each(results: Sequence[Document], part: Callable[[Document], list[str]]
 def _summary(results: Sequence[Document]) -> list[str]:
     counted = next((result for result in results if not result.objections), None)
     if counted is None:
-        return ["**There is no result yet that counts; run `make bench`.**"]
+        return ["**There is no valid result yet; run `make bench`.**"]
     return [
         history.summary(history.rows(counted.model_dump())),
         f"Measured on {escape(counted.machine.name)}, {escape(counted.created[:10])}.",
@@ -113,7 +113,7 @@ def _summary(results: Sequence[Document]) -> list[str]:
 
 
 def _machine_by_machine(results: Sequence[Document], pi_link: str) -> list[str]:
-    """A column a machine: the ratio and the milliseconds of the model alone, on the fewest threads and on the most."""
+    """A column per machine: ratio and milliseconds of an inference, on the fewest and on the most threads."""
     missing = _unmeasured(results)
     keys = list(dict.fromkeys((name, r.models[name].sha256 or "") for r in results for name in r.ordered()))
     names = [name for name, _ in keys]
@@ -124,15 +124,15 @@ def _machine_by_machine(results: Sequence[Document], pi_link: str) -> list[str]:
         for name, digest in keys:
             row = [f"{name} {digest[:8]}" if names.count(name) > 1 else name]
             for result, threads in columns:
-                same = name in result.models and (result.models[name].sha256 or "") == digest
-                entry = result.timed(name, threads) if same else None
+                is_same = name in result.models and (result.models[name].sha256 or "") == digest
+                entry = result.timed(name, threads) if is_same else None
                 row.append(f"{_times(result, name, threads)}; {number(entry.inference_ms.p50)} ms" if entry else NONE)
             rows.append([*row, *("not measured" for _ in missing)])
         heads = ["model", *(f"{result.title}: {thread_count(threads)}" for result, threads in columns)]
         blocks.append(markdown_table([*heads, *(Markdown(f"[{board}]({pi_link})") for board in missing)], rows))
         if all(len(result.threads) == 1 for result in results):
             break
-    return ["Time / reference with its interval, and the median of an inference.", *blocks]
+    return ["Time / reference with its interval, and the median inference time.", *blocks]
 
 
 def _latency(result: Document) -> list[str]:
@@ -148,11 +148,11 @@ def _latency(result: Document) -> list[str]:
 
 
 def confidence_note(result: Document) -> str:
-    """How certain the intervals of the ratios are."""
+    """The confidence of the ratios' intervals."""
     ratios = [entry.ratio for entry in result.latency]
-    least = min(ratio.confidence or 0.0 for ratio in ratios)
+    lowest = min(ratio.confidence or 0.0 for ratio in ratios)
     rounds = len(ratios[0].rounds)
-    return f"In brackets: the interval of the median over {rounds} rounds, at {100 * least:.0f} % confidence."
+    return f"In brackets: the interval of the median over {rounds} rounds, at {100 * lowest:.0f} % confidence."
 
 
 def _stages(result: Document) -> list[str]:
@@ -213,7 +213,7 @@ def _machines(results: Sequence[Document]) -> list[str]:
         return []
     facts = [_facts(result) for result in results]
     rows = [[key, *(fact[key] for fact in facts)] for key in facts[0]]
-    heads = ["what", *(result.title for result in results)]
+    heads = ["", *(result.title for result in results)]
     files: dict[tuple[str, str], list[str]] = {}
     for result in results:
         for name in result.ordered():
@@ -221,7 +221,7 @@ def _machines(results: Sequence[Document]) -> list[str]:
             row = [name, ROLES.get(about.role, about.role), f"{about.input_wh[0]}x{about.input_wh[1]} {about.dtype}"]
             row += [about.about or "", about.sha256 or NONE, file_size(about.bytes)]
             files.setdefault((name, about.sha256 or ""), row)
-    file_heads = ("model", "whose", "input", "what it is", "SHA-256", "file")
+    file_heads = ("model", "origin", "input", "description", "SHA-256", "file")
     return [markdown_table(heads, rows, len(heads)), markdown_table(file_heads, list(files.values()), 5)]
 
 
@@ -246,7 +246,7 @@ def _facts(result: Document) -> dict[str, str]:
 
 
 def _missing(results: Sequence[Document], pi_link: str) -> list[str]:
-    items = [f"Figures of a {board}: not measured. [What to run on one]({pi_link})." for board in _unmeasured(results)]
+    items = [f"{board}: not measured. [What to run on one]({pi_link})." for board in _unmeasured(results)]
     for result in results:
         items += [f"{escape(result.title)}: {escape(sentence)}" for sentence in result.missing]
         for name, part in (
@@ -259,7 +259,7 @@ def _missing(results: Sequence[Document], pi_link: str) -> list[str]:
 
 
 def _unmeasured(results: Sequence[Document]) -> list[str]:
-    """The boards that no result that counts is of."""
+    """The boards without a valid result."""
     real = [result.machine.model for result in results if not result.objections]
     return [board for board in BOARDS if not any(re.match(rf"{board}\b", model) for model in real)]
 

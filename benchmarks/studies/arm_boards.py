@@ -1,6 +1,6 @@
-"""What README promises, on emulated Raspberry Pi systems: `sudo python benchmarks/studies/arm_boards.py [SYSTEM...]`.
+"""Runs README's commands on emulated Raspberry Pi systems: `sudo python benchmarks/studies/arm_boards.py [SYSTEM...]`.
 
-Each system is a Debian in a folder, made on first use, with a clean clone of this repository's last commit in it. Its
+Each system is a Debian in a folder, made on first use, with a clean clone of this repository's last commit. Its
 programs run under QEMU's user emulation, to see whether they work, never how fast. Exit code 1 means that one doesn't.
 """
 
@@ -38,12 +38,12 @@ class System:
 
     Attributes:
         suite: Debian's release.
-        architecture: Debian's name of it.
-        processor: QEMU's.
-        packages: Besides `PACKAGES`.
-        python: Its version.
-        machine: As Python and wheels name it.
-        has_video: Whether it reads and writes video files.
+        architecture: Debian's name for it.
+        processor: QEMU's name for it.
+        packages: In addition to `PACKAGES`.
+        python: Python version.
+        machine: The architecture's name in Python and wheels.
+        has_video: Whether it can read and write video files.
     """
 
     suite: str
@@ -99,21 +99,22 @@ STEPS = {
 def main(
     systems: Annotated[list[str] | None, typer.Argument(metavar="SYSTEM...", help=", ".join(SYSTEMS))] = None,
     root: Annotated[Path | None, typer.Option(help="Folder for the systems; by default in the user's cache.")] = None,
-    only: Annotated[str, typer.Option(help=f"Steps, by commas: {', '.join(STEPS)}.")] = ",".join(STEPS),
+    only: Annotated[str, typer.Option(help=f"Comma-separated steps: {', '.join(STEPS)}.")] = ",".join(STEPS),
     fetch_here: Annotated[
-        bool, typer.Option("--fetch-here", help="Take the wheels by this machine's pip: faster, and without make demo.")
+        bool,
+        typer.Option("--fetch-here", help="Download wheels with this machine's pip: faster, but without make demo."),
     ] = False,
     mirror: Annotated[str, typer.Option(help="Debian mirror; by default debootstrap's own.")] = "",
 ) -> None:
-    """Runs the commands of README on emulated boards."""
+    """Runs README's commands on emulated boards."""
     with exit_codes():
         chosen, steps = systems or list(SYSTEMS), only.split(",")
         if unknown := [name for name in chosen if name not in SYSTEMS] + [name for name in steps if name not in STEPS]:
-            raise UsageError(f"{unknown[0]!r} is none of {', '.join([*SYSTEMS, *STEPS])}.")
-        place = root or arm64_root.default_root().with_name("boards")
+            raise UsageError(f"{unknown[0]!r} is not one of {', '.join([*SYSTEMS, *STEPS])}.")
+        folder = root or arm64_root.default_root().with_name("boards")
         failed = False
         for name in chosen:
-            board = set_up(place / name, SYSTEMS[name], mirror)
+            board = set_up(folder / name, SYSTEMS[name], mirror)
             if fetch_here:
                 unpack_wheels(board, SYSTEMS[name])
             variables = (*(FETCHED if fetch_here else INSTALLED), *(RECORDED if SYSTEMS[name].has_video else ()))
@@ -134,21 +135,21 @@ def main(
 
 
 def set_up(root: Path, system: System, mirror: str) -> Path:
-    """Makes the system unless it is there, and the clone anew.
+    """Makes the system if needed, and a fresh clone.
 
     Raises:
-        SegEdgeError: Something it needs is missing.
+        SegEdgeError: A prerequisite is missing.
     """
     arm64_root.check_tools()
     if not is_registered(system):
         raise SegEdgeError(
-            f"the kernel doesn't start {system.architecture} programs by {system.emulator}; mount binfmt_misc and "
+            f"the kernel doesn't start {system.architecture} programs with {system.emulator}; mount binfmt_misc and "
             "restart systemd-binfmt."
         )
     if not (root / "usr/bin/python3").exists():
         packages = (*PACKAGES, *system.packages)
         arm64_root.debian(root, mirror, system.suite, system.architecture, packages, system.emulator)
-        as_installed(root)
+        configure(root)
     (root / "proc/cpuinfo").write_text(arm64_root.cpuinfo(system.processor))
     shutil.rmtree(root / CLONE, ignore_errors=True)
     arm64_root.run(["git", "clone", "--quiet", str(ROOT), str(root / CLONE)])
@@ -156,13 +157,13 @@ def set_up(root: Path, system: System, mirror: str) -> Path:
 
 
 def is_registered(system: System) -> bool:
-    """Whether the kernel starts this system's programs by QEMU."""
+    """Whether the kernel starts this system's programs with QEMU."""
     entry = Path("/proc/sys/fs/binfmt_misc") / system.emulator.removesuffix("-static")
     return entry.is_file() and entry.read_text().startswith("enabled")
 
 
-def as_installed(root: Path) -> None:
-    """What the packages' own scripts would have made, and this machine's way to the network."""
+def configure(root: Path) -> None:
+    """Does what the packages' own scripts would do, and copies this machine's network settings."""
     for name in ("passwd", "group"):
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     for file in (Path("etc/resolv.conf"), Path("etc/hosts"), CERTIFICATES):
@@ -182,35 +183,37 @@ def as_installed(root: Path) -> None:
 
 
 def unpack_wheels(root: Path, system: System) -> None:
-    """The wheels of what seg-edge needs, with the extra `serve`, where `FETCHED` finds them; made once."""
+    """Unpacks the wheels that seg-edge[serve] needs where `FETCHED` finds them; done once."""
     site = root / "opt/site"
     if site.exists():
         return
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    where = {"platform_machine": system.machine, "python_version": system.python}
-    wanted = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["serve"])]
-    of_debian = {package.removeprefix("python3-").replace("pil", "pillow") for package in system.packages}
+    environment = {"platform_machine": system.machine, "python_version": system.python}
+    requirements = [
+        Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["serve"])
+    ]
+    from_debian = {package.removeprefix("python3-").replace("pil", "pillow") for package in system.packages}
     names = [
-        f"{need.name}{need.specifier}"
-        for need in wanted
-        if (not need.marker or need.marker.evaluate(where)) and need.name not in of_debian
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in requirements
+        if (not requirement.marker or requirement.marker.evaluate(environment)) and requirement.name not in from_debian
     ]
     platforms = [f"--platform={kind}_{system.machine}" for kind in MANYLINUX]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *platforms]
-    alone = [name for name in names if name.startswith("tflite-runtime")]  # it needs NumPy, which is Debian's there
+    no_deps = [name for name in names if name.startswith("tflite-runtime")]  # its NumPy comes from Debian
     with tempfile.TemporaryDirectory() as folder:
         pip += [f"--python-version={system.python}", "--dest", folder]
-        arm64_root.run([*pip, *(name for name in names if name not in alone)])
-        if alone:
-            arm64_root.run([*pip, "--no-deps", *alone])
+        arm64_root.run([*pip, *(name for name in names if name not in no_deps)])
+        if no_deps:
+            arm64_root.run([*pip, "--no-deps", *no_deps])
         for wheel in Path(folder).glob("*.whl"):
             zipfile.ZipFile(wheel).extractall(site)
 
 
 def run(root: Path, system: System, line: str, variables: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a line of the shell in the clone; stderr goes into stdout."""
+    """Runs a shell command in the clone, with stderr in stdout."""
     environment = [
-        f"QEMU_CPU={system.processor}",  # else QEMU's own, with every extension there is
+        f"QEMU_CPU={system.processor}",  # else QEMU's default, which has every extension
         "HOME=/root",
         "LANG=C.UTF-8",
         "PATH=/usr/local/bin:/usr/bin:/bin",

@@ -1,8 +1,8 @@
-"""What becomes of clips of all kinds? `python benchmarks/studies/clips.py FILE... --out FOLDER`.
+"""How does `seg-edge video` handle all kinds of clips? `python benchmarks/studies/clips.py FILE... --out FOLDER`.
 
-Runs `seg-edge video` over each file in this process, reads the result back with PyAV, and prints a table: frames, size,
-rate, colours and streams of both, how far flash and beep moved against each other where the clip has them, and what the
-command said. Beside each result lies a picture of its middle frame, to look at. `make_clips.sh` makes clips.
+Runs `seg-edge video` on each file in this process, reads the result back with PyAV, and prints a table: frames, size,
+rate, colours and streams of both, how far flash and beep drifted apart if the clip has them, and the command's
+messages. Beside each result it writes a picture of its middle frame, to look at. `make_clips.sh` makes clips.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ LOUD, BRIGHT = 0.1, 120
 
 @dataclass
 class Clip:
-    """What a file holds: pictures that the decoder delivers, streams, and when it flashes and beeps (None: never)."""
+    """The contents of a file: decoded pictures, streams, and when it flashes and beeps (None: never)."""
 
     frames: int = 0
-    form: str = ""
+    format: str = ""
     streams: str = ""
     flash_s: float | None = None
     beep_s: float | None = None
     middle: np.ndarray | None = None
 
 
-def look_at(path: Path) -> Clip:
-    """Decodes all of a file. Raises OSError where that can't be done at all."""
+def inspect(path: Path) -> Clip:
+    """Decodes a file. Raises OSError if it can't be opened."""
     clip = Clip()
     with av.open(str(path)) as container:
-        film = next(s for s in container.streams.video if "attached_pic" not in repr(s.disposition))
-        sounds = [s.codec_context.name for s in container.streams.audio if s.codec_context]
-        texts = [s.codec_context.name for s in container.streams.subtitles if s.codec_context]
+        video = next(s for s in container.streams.video if "attached_pic" not in repr(s.disposition))
+        audio = [s.codec_context.name for s in container.streams.audio if s.codec_context]
+        subtitles = [s.codec_context.name for s in container.streams.subtitles if s.codec_context]
         chapters = len(container.chapters())
-        clip.streams = ", ".join([*sounds, *texts, *([f"{chapters} chapters"] if chapters else [])]) or "-"
+        clip.streams = ", ".join([*audio, *subtitles, *([f"{chapters} chapters"] if chapters else [])]) or "-"
         dark_before = False
         for packet in container.demux():
             try:
-                frames: list[Any] = packet.decode() if packet.stream in (film, *container.streams.audio) else []
+                frames: list[Any] = packet.decode() if packet.stream in (video, *container.streams.audio) else []
             except (OSError, ValueError):
                 continue
             for frame in frames:
@@ -66,9 +66,9 @@ def look_at(path: Path) -> Clip:
                 dark_before |= not bright
                 if clip.frames in (1, 20):
                     clip.middle = frame.to_ndarray(format="bgr24")
-                rate = float(film.average_rate or 0)
+                rate = float(video.average_rate or 0)
                 matrix = MATRICES.get(int(frame.colorspace), "?")
-                clip.form = f"{film.codec_context.name} {frame.width}x{frame.height} {rate:.5g} fps {matrix}"
+                clip.format = f"{video.codec_context.name} {frame.width}x{frame.height} {rate:.5g} fps {matrix}"
     return clip
 
 
@@ -84,29 +84,29 @@ def _beep(frame: av.AudioFrame) -> float | None:
 def main(
     files: Annotated[list[Path], typer.Argument(help="Video files.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    suffix: Annotated[str, typer.Option(help="Of the results.")] = ".mp4",
+    suffix: Annotated[str, typer.Option(help="Suffix of the results.")] = ".mp4",
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = "person-fast",
 ) -> None:
-    """Runs all kinds of clips through `seg-edge video` and prints what comes out."""
-    print("| clip | in | out | frames | sound, subtitles | apart ms | said |\n|---|---|---|---|---|---|---|")
+    """Runs clips through `seg-edge video` and prints a table of the results."""
+    print("| clip | in | out | frames | audio, subtitles | drift ms | messages |\n|---|---|---|---|---|---|---|")
     for file in files:
         result = out / f"{file.name}{suffix}"
         try:
             outcome = segment_video(file, result, Segmenter(model, 1), EffectSettings("overlay"), force=True)
-            before, after = look_at(file), look_at(result)
+            before, after = inspect(file), inspect(result)
         except (SegEdgeError, OSError) as error:
             print(f"| {file.name} | | | | | | {error} |", flush=True)
             continue
         if after.middle is not None:
             write_picture(result.with_suffix(".png"), after.middle)
-        moved = "-"
+        drift_ms = "-"
         if before.beep_s is not None and None not in (before.flash_s, after.flash_s, after.beep_s):
             drift = (after.beep_s - after.flash_s) - (before.beep_s - before.flash_s)  # type: ignore[operator]
-            moved = f"{drift * 1000:.0f}"
-        said = "; ".join(text for text in (outcome.sound, outcome.complaint) if text)
+            drift_ms = f"{drift * 1000:.0f}"
+        messages = "; ".join(text for text in (outcome.sound, outcome.complaint) if text)
         print(
-            f"| {file.name} | {before.form} | {after.form} | {before.frames} → {after.frames} "
-            f"| {before.streams} → {after.streams} | {moved} | {said} |",
+            f"| {file.name} | {before.format} | {after.format} | {before.frames} → {after.frames} "
+            f"| {before.streams} → {after.streams} | {drift_ms} | {messages} |",
             flush=True,
         )
 

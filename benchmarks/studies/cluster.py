@@ -1,9 +1,9 @@
 """What does `seg-edge image --ray` cost and gain on one machine? `python benchmarks/studies/cluster.py --photos 1000`.
 
-Draws small photos and segments them by the plain command, by a cluster of one worker, of two on two nodes, and by the
-plain command again. Results and JSON lines must be the same each time. With `--kill` a worker is killed when half of
-the last cluster's photos are done. In a control group of its own, such as `systemd-run --scope` makes, it also prints
-processor time, which includes Ray's own processes and depends less than the time of day on what else runs.
+Draws small photos and segments them with the plain command, a cluster of one worker, one of two workers on two nodes,
+and the plain command again. Results and JSON lines must be the same each time. With `--kill` a worker is killed when
+half of the last cluster's photos are done. In a control group of its own, as `systemd-run --scope` makes, it also
+prints CPU time, which includes Ray's own processes and depends less on other load than wall time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from seg_edge.photo.read import read_photo
 
 PHOTO = Path(__file__).resolve().parents[2] / "tests" / "data" / "grace_hopper.jpg"
 SIZE_WH = (320, 240)
-STORE_BYTES = 100 << 20  # of each node: it holds the model, and photos never
+STORE_BYTES = 100 << 20  # per node; holds the model, but no photos
 POLL_S = 0.2
 
 
 def draw_photos(folder: Path, count: int) -> None:
-    """Writes JPEGs of `SIZE_WH`, each shifted otherwise."""
+    """Writes JPEGs of `SIZE_WH`, each shifted differently."""
     picture = cv2.resize(read_photo(PHOTO), SIZE_WH, interpolation=cv2.INTER_AREA)
     folder.mkdir()
     for index in range(count):
@@ -43,8 +43,8 @@ def draw_photos(folder: Path, count: int) -> None:
         cv2.imwrite(str(folder / f"{index:06}.jpg"), np.roll(picture, shift, axis=(0, 1)))
 
 
-def processor_s() -> float | None:
-    """What all processes of this control group have taken so far; None in the machine's own group."""
+def group_cpu_s() -> float | None:
+    """CPU time of all processes in this control group so far; None in the root group."""
     path = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
     for root in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")):
         if path and (root / path / "cpu.stat").exists():
@@ -52,14 +52,14 @@ def processor_s() -> float | None:
     return None
 
 
-def own_s() -> float:
-    """Processor time of the commands that have ended; the clusters are not among them."""
+def command_cpu_s() -> float:
+    """CPU time of finished child commands, without the clusters."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def workers(cluster: Any) -> list[int]:
-    """The processes of the cluster's actors."""
+    """Process ids of the cluster's actors."""
     nodes = {info.process.pid for node in cluster.list_all_nodes() for info in node.all_processes["raylet"]}
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -67,23 +67,23 @@ def workers(cluster: Any) -> list[int]:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if parent in nodes and b"ray::PhotoActor" in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
     return sorted(found)
 
 
 def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after: int = 0) -> str:
-    """Runs the command; returns its photos a second and the processor time of one.
+    """Runs the command; returns its photos per second and CPU time per photo, as text.
 
     Raises:
         SegEdgeError: It failed.
     """
     options = ["--ray", cluster.address] if cluster else []
-    given = [str(photos), "--out", str(out), "--model", model, "--threads", "1", "--json", *options]
+    arguments = [str(photos), "--out", str(out), "--model", model, "--threads", "1", "--json", *options]
     lines = out.with_suffix(".jsonl")
-    started, taken, own = time.perf_counter(), processor_s(), own_s()
+    started, group_before, command_before = time.perf_counter(), group_cpu_s(), command_cpu_s()
     with lines.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "seg_edge.commands.cli", "image", *given], stdout=file)
+        process = subprocess.Popen([sys.executable, "-m", "seg_edge.commands.cli", "image", *arguments], stdout=file)
         while kill_after and process.poll() is None:
             time.sleep(POLL_S)
             if lines.read_bytes().count(b"\n") >= kill_after:
@@ -92,16 +92,17 @@ def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after
         if process.wait():
             raise SegEdgeError(f"{out.name}: the command ended with {process.returncode}.")
     count, seconds = lines.read_bytes().count(b"\n"), time.perf_counter() - started
-    spent = processor_s()
-    cost = f"{(spent - taken) / count * 1000:9.1f}" if spent is not None and taken is not None else "        –"
-    return f"{count / seconds:10.1f}{cost}{(own_s() - own) / count * 1000:13.1f}  load {os.getloadavg()[0]:.1f}"
+    group = group_cpu_s()
+    group_ms = "–" if group is None or group_before is None else f"{(group - group_before) / count * 1000:.1f}"
+    command_ms = (command_cpu_s() - command_before) / count * 1000
+    return f"{count / seconds:10.1f}{group_ms:>9}{command_ms:13.1f}  load {os.getloadavg()[0]:.1f}"
 
 
 def answers(out: Path) -> tuple[dict[str, str], list[str]]:
     """The SHA-256 of each result, and the JSON lines without times and folder, sorted.
 
     Raises:
-        SegEdgeError: A line is no JSON.
+        SegEdgeError: A line isn't JSON.
     """
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
     lines = []
@@ -109,7 +110,7 @@ def answers(out: Path) -> tuple[dict[str, str], list[str]]:
         try:
             document = json.loads(line)
         except ValueError as error:
-            raise SegEdgeError(f"{out.name}: a line is no JSON: {line}") from error
+            raise SegEdgeError(f"{out.name}: a line isn't JSON: {line}") from error
         document.pop("timing_ms", None)
         lines.append(json.dumps(document, sort_keys=True))
     return files, sorted(lines)
@@ -127,17 +128,17 @@ def main(
         except ImportError as error:
             raise UsageError("Ray isn't installed; install it with: pip install 'seg-edge[cluster]'") from error
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        place = Path(scratch)
-        draw_photos(place / "photos", photos)
+        folder = Path(scratch)
+        draw_photos(folder / "photos", photos)
         typer.echo(f"{photos} photos, {model:<20}photos/s   CPU ms  the command's")
 
         def row(name: str, **options: Any) -> None:
-            out = place / name.replace(" ", "-")
-            said = segment(place / "photos", out, model, **options)
-            is_same = answers(out) == answers(place / "plain")
-            typer.echo(f"{name:<30}{said}  {'same results' if is_same else 'OTHER RESULTS'}")
+            out = folder / name.replace(" ", "-")
+            figures = segment(folder / "photos", out, model, **options)
+            is_same = answers(out) == answers(folder / "plain")
+            typer.echo(f"{name:<30}{figures}  {'same results' if is_same else 'DIFFERENT RESULTS'}")
             if not is_same:
-                raise SegEdgeError(f"{name}: files or lines are not those of the plain command.")
+                raise SegEdgeError(f"{name}: files or lines differ from the plain command's.")
 
         row("plain")
         node = {"num_cpus": 1, "object_store_memory": STORE_BYTES}

@@ -1,4 +1,4 @@
-"""Runs models on frames and calls getpriority(2) around each stage; `instructions.py` starts it under QEMU."""
+"""Runs models on frames with calls of getpriority(2) around each stage; `instructions.py` starts it under QEMU."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ STAGES = ("preprocess", "inference", "postprocess", "postprocess", "render")  # 
 
 @contextmanager
 def counted(timing_ms: MutableMapping[str, float], stage: str) -> Iterator[None]:
-    """What `seg_edge.timing.timed` times, between two calls that the plugin sees."""
+    """Replaces `seg_edge.timing.timed` by two calls that the plugin sees."""
     os.getpriority(os.PRIO_PROCESS, 0)
     yield
     os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def main(photo: str, frames: int, models: list[str]) -> None:
-    """Takes each model through `frames` frames of 640x480 pixels, as `seg-edge camera` does, with one thread.
+    """Runs each model on `frames` frames of 640x480 pixels, as `seg-edge camera` does, with one thread.
 
-    Prints where each library lies.
+    Prints the memory map, to locate the libraries.
     """
     picture = cv2.resize(read_photo(Path(photo)), (640, 480), interpolation=cv2.INTER_AREA)
     cv2.setNumThreads(1)

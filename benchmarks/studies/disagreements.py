@@ -1,8 +1,7 @@
 """Where do a model and drawn masks disagree? `python benchmarks/studies/disagreements.py MODEL --data DIR --out SHEET`
 
-A teacher's masks replace or join drawn ones, so one should know how often the two differ, and who is right. That is
-what the sheet is for: a pair of pictures for each photo that differs most, the drawn mask first. The train part is
-looked at.
+A teacher's masks replace or complement drawn ones, so it matters how often the two differ and which is right. For the
+photos of the train part that differ most, the sheet shows the drawn mask beside the model's.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from train.dataset import open_dataset
 from train.options import comma_separated, run_command
 from train.split import compile_pattern
 
-MANY = (0.05, 0.1)  # of a photo's pixels
+LARGE = (0.05, 0.1)  # shares of a photo's pixels
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A photo, and the share of its pixels on which the two differ, 0..1, of those that count."""
+    """A photo, and the share of its pixels on which model and mask differ, 0..1, without ignored ones."""
 
     example: Example
     share: float
@@ -54,28 +53,28 @@ def main(
     data: Annotated[Path, typer.Option(help="Data folder with masks.")],
     out: Annotated[Path, typer.Option(help="The sheet to write, .png or .jpg.")],
     classes: Annotated[str, typer.Option(help="Class names, if there is no labels.txt.")] = "",
-    names: Annotated[str, typer.Option(help="Only photos in whose name this regular expression is found.")] = "",
+    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
     holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
     worst: Annotated[int, typer.Option(min=1, help="Photos on the sheet.")] = 30,
 ) -> None:
-    """Says how often a model and drawn masks disagree, and shows the photos where they do most."""
+    """Reports how often a model and drawn masks disagree, and shows the worst photos."""
     with exit_codes():
-        wanted = compile_pattern(names, "--names")
+        pattern = compile_pattern(names, "--names")
         dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout)
         segmenter = open_segmenter(model)
-        examples = [one for one in dataset.parts["train"] if wanted.search(one.name)]
+        examples = [example for example in dataset.parts["train"] if pattern.search(example.name)]
         with typer.progressbar(examples, label=f"Segmenting {len(examples)} photos") as shown:
-            found = sorted((disagreement(segmenter, one) for one in shown), key=lambda one: -one.share)
+            found = sorted((disagreement(segmenter, example) for example in shown), key=lambda photo: -photo.share)
         cells = []
-        for one in found[:worst]:
-            frame, name = read_photo(one.example.image), one.example.name
-            mask = np.where(one.example.load_mask() == IGNORE, 0, one.example.load_mask()).astype(np.uint8)
-            cells += [sheet_cell(f"{name} drawn", frame, mask)]
-            cells += [sheet_cell(f"{one.share:.1%} differ", frame, segmenter(frame).labels)]
+        for photo in found[:worst]:
+            frame, mask = read_photo(photo.example.image), photo.example.load_mask()
+            mask = np.where(mask == IGNORE, 0, mask).astype(np.uint8)
+            cells += [sheet_cell(f"{photo.example.name} drawn", frame, mask)]
+            cells += [sheet_cell(f"{photo.share:.1%} differ", frame, segmenter(frame).labels)]
         write_picture(out, contact_sheet(cells, dataset.classes, f"{len(cells) // 2} of {len(found)} photos"))
-    shares = np.array([one.share for one in found])
-    more = ", ".join(f"more than {many:.0%} on {int((shares > many).sum())}" for many in MANY)
-    typer.echo(f"{shares.mean():.1%} of the pixels differ on {len(found)} photos, {more}; the worst: {out}")
+    shares = np.array([photo.share for photo in found])
+    large = ", ".join(f"more than {limit:.0%} on {int((shares > limit).sum())}" for limit in LARGE)
+    typer.echo(f"{shares.mean():.1%} of the pixels differ on {len(found)} photos, {large}; the worst: {out}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Instructions a frame on emulated processors: `python benchmarks/studies/instructions.py [MODEL...]`.
+"""Instructions per frame on emulated processors: `python benchmarks/studies/instructions.py [MODEL...]`.
 
-A count, no time: exact, free of noise, and the same on every machine. It says what a stage costs and whether int8 uses
-the processor's dot products, not how long an instruction takes. Needs gcc and Debian's `qemu-user` (the static QEMU has
-no plugins), and the system that `sudo python benchmarks/studies/arm_boards.py bookworm-arm64 --fetch-here` makes.
+A count instead of a time: exact, free of noise, and the same on every machine. It shows the cost of each stage and
+whether int8 uses the processor's dot products, not how long an instruction takes. Needs gcc, Debian's `qemu-user` (the
+static QEMU has no plugins), and the system made by `sudo python benchmarks/studies/arm_boards.py bookworm-arm64
+--fetch-here`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"
 PLUGIN = Path(__file__).with_name("instructions.c")
 WORKER = Path(__file__).with_name("count_frames.py")
 FRAMES = 3  # the first allocates; the last is reported
-PLACE, LIBRARY = "opt/site/ai_edge_litert", "libpywrap_litert_common.so"  # XNNPACK is in it
+PACKAGE, LIBRARY = "opt/site/ai_edge_litert", "libpywrap_litert_common.so"  # XNNPACK is in it
 X86 = ("Haswell", "Nehalem")  # with AVX2; with SSE4.2 alone. QEMU emulates no AVX-512.
 
 
 class Block(NamedTuple):
-    """What was executed from one jump to the next, as often as that was."""
+    """A basic block, with its total of executed instructions and dot products."""
 
     address: int
     instructions: int
@@ -43,7 +44,7 @@ class Block(NamedTuple):
 
 
 def read_stretches(text: str) -> list[list[Block]]:
-    """What was executed between one call of getpriority(2) and the next, from what the plugin wrote."""
+    """The blocks executed between calls of getpriority(2), from the plugin's output."""
     stretches: list[list[Block]] = [[]]
     for line in text.splitlines():
         if line:
@@ -55,11 +56,11 @@ def read_stretches(text: str) -> list[list[Block]]:
 
 
 def by_stage(stretches: Sequence[Sequence[Block]], frames: int) -> list[dict[str, list[Block]]]:
-    """What each stage of a model's last frame executed, for each model.
+    """The blocks that each stage of each model's last frame executed.
 
     Args:
-        stretches: Of the whole run; every second one lies in a stage, in the order of `STAGES`.
-        frames: Of a model.
+        stretches: The whole run; every second one is a stage, in the order of `STAGES`.
+        frames: Frames per model.
     """
     inside, size = stretches[1::2], len(STAGES)
     models = []
@@ -72,12 +73,12 @@ def by_stage(stretches: Sequence[Sequence[Block]], frames: int) -> list[dict[str
 
 
 def by_kernel(blocks: Sequence[Block], maps: str, functions: str) -> Counter[str]:
-    """Instructions by XNNPACK's micro-kernel; what is in none of them by the file of its code.
+    """Instructions by XNNPACK micro-kernel, and all others by file.
 
     Args:
-        blocks: What was executed.
+        blocks: The executed blocks.
         maps: The program's `/proc/self/maps`.
-        functions: What `readelf --symbols` says of `LIBRARY`.
+        functions: The output of `readelf --symbols` for `LIBRARY`.
     """
     files = list[tuple[int, int, str]]()
     for line in maps.splitlines():
@@ -100,7 +101,7 @@ def by_kernel(blocks: Sequence[Block], maps: str, functions: str) -> Counter[str
 def count(
     root: Path, cpu: str, models: Sequence[Path], frames: int = FRAMES
 ) -> tuple[list[dict[str, list[Block]]], str]:
-    """Runs the models on an emulated processor; see `by_stage`, and the program's `/proc/self/maps`.
+    """Runs the models on an emulated processor; returns `by_stage` and the program's `/proc/self/maps`.
 
     Raises:
         SegEdgeError: A program or the system is missing, or the run failed.
@@ -112,7 +113,7 @@ def count(
         raise SegEdgeError(f"gcc or {name} not found; run 'sudo apt install --no-install-recommends qemu-user gcc'.")
     if not is_x86 and not (root / "opt/site/cv2").exists():
         raise SegEdgeError(
-            f"{root}: no system with OpenCV; make it by 'sudo python benchmarks/studies/arm_boards.py bookworm-arm64 "
+            f"{root}: no system with OpenCV; make it with 'sudo python benchmarks/studies/arm_boards.py bookworm-arm64 "
             "--fetch-here --only doctor'."
         )
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,43 +121,43 @@ def count(
         number = ["-DGETPRIORITY=140"] if is_x86 else []
         arm64_root.run([compiler, "-O2", "-shared", "-fPIC", *number, "-o", str(plugin), str(PLUGIN)])
         if is_x86:  # this machine's own Python
-            seen, python, path = list[str](), sys.executable, str(ROOT / "edge")
+            prefix, python, path = list[str](), sys.executable, str(ROOT / "edge")
         else:
             Path(scratch, "proc").mkdir()
             Path(scratch, "proc/cpuinfo").write_text(arm64_root.cpuinfo(cpu))
             for part in ("lib", "usr", "sys"):
                 Path(scratch, part).symlink_to(root / part)
             python, path = str(root / f"usr/bin/python{arm64_root.PYTHON}"), f"{root / 'opt/site'}:{ROOT / 'edge'}"
-            seen = ["-L", scratch]
+            prefix = ["-L", scratch]
         counting = ["-plugin", f"{plugin},out={out}", "-U", "LD_LIBRARY_PATH"]
         variables = ["-E", f"PYTHONPATH={path}", "-E", "PYTHONDONTWRITEBYTECODE=1"]
         program = [python, str(WORKER), str(PHOTO), str(frames), *map(str, models)]
-        maps = arm64_root.run([emulator, *seen, "-cpu", cpu, *counting, *variables, *program])
+        maps = arm64_root.run([emulator, *prefix, "-cpu", cpu, *counting, *variables, *program])
         return by_stage(read_stretches(out.read_text()), frames), maps
 
 
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="A .tflite or a bundled model's name.")] = None,
-    cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; may be repeated.")] = None,
+    cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; repeatable.")] = None,
     root: Annotated[Path | None, typer.Option(help="The system; by default arm_boards.py's bookworm-arm64.")] = None,
-    kernels: Annotated[bool, typer.Option("--kernels", help="Also inference by XNNPACK's micro-kernel.")] = False,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Also list inference by XNNPACK micro-kernel.")] = False,
 ) -> None:
-    """Counts the instructions of a frame of 640x480 pixels by stage, with one thread."""
+    """Counts the instructions per frame of 640x480 pixels by stage, with one thread."""
     with exit_codes():
         cpus = cpu or ["cortex-a72", "cortex-a76"]
         known = [*arm64_root.CPU_PARTS, *X86]
         if unknown := [name for name in cpus if name not in known]:
             raise UsageError(f"--cpu {unknown[0]} is not one of {', '.join(known)}.")
         files = [open_model(model) for model in models or bundled_models()]
-        place = (root or arm64_root.default_root().with_name("boards") / "bookworm-arm64").resolve()
+        system = (root or arm64_root.default_root().with_name("boards") / "bookworm-arm64").resolve()
         stages = list(dict.fromkeys(STAGES))
         typer.echo(
             f"{'million instructions':<28}{'processor':<12}{''.join(f'{s:>13}' for s in stages)}{'dot products':>14}"
         )
         for name in cpus:
-            folder = Path(ai_edge_litert.__file__).parent if name in X86 else place / PLACE
+            folder = Path(ai_edge_litert.__file__).parent if name in X86 else system / PACKAGE
             functions = arm64_root.run(["readelf", "--symbols", "--wide", str(folder / LIBRARY)]) if kernels else ""
-            counted, maps = count(place, name, [file.path.resolve() for file in files])
+            counted, maps = count(system, name, [file.path.resolve() for file in files])
             for file, blocks in zip(files, counted, strict=True):
                 row = "".join(f"{sum(b.instructions for b in blocks[stage]) / 1e6:>13.1f}" for stage in stages)
                 dots = sum(block.dots for block in blocks["inference"]) / 1e6
@@ -166,7 +167,7 @@ def main(
 
 
 def _print_kernels(counts: Counter[str]) -> None:
-    """A line for each that takes a hundredth or more, largest first, and one for the rest."""
+    """Prints a line per kernel with 1 % or more, largest first, and one for the rest."""
     total = counts.total()
     large = {name: number for name, number in counts.most_common() if number >= total / 100}
     for name, number in (large | {"all others": total - sum(large.values())}).items():

@@ -1,13 +1,13 @@
-"""How does the live camera do over minutes? `python benchmarks/studies/live.py CLIP --via http --minutes 10`.
+"""How does the live camera perform over minutes? `python benchmarks/studies/live.py CLIP --via http --minutes 10`.
 
 Runs `seg-edge camera` with a client that watches its page, ends it with Ctrl-C, and prints the rate, dropped frames,
-the frames' age, where the milliseconds went, CPU time, and how memory grew: the proportional set size of the program
-and its capture process minute by minute, and a line fitted to it after the first. With `--kill 30` the capture process
-is killed after 30 minutes.
+frame age, time per stage, CPU time, and memory growth: the proportional set size of the program and its capture process
+minute by minute, and a line fitted to it after the first minute. With `--kill 30` the capture process is killed after
+30 minutes.
 
-With `--via http` an MJPEG server plays the camera at the clip's rate. It writes each frame's number into the picture as
-black and white blocks, and the client reads them from the page's stream. The time between is the latency from end to
-end, measured by none of the program's own clocks. With `--via file` the clip, repeated, is the source itself.
+With `--via http` an MJPEG server acts as the camera at the clip's rate. It draws each frame's number as black and white
+blocks, and the client reads it from the page's stream. The time between is the end-to-end latency, independent of the
+program's own clocks. With `--via file` the repeated clip is the source itself.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from seg_edge.sinks.video_file import VideoFile
 from seg_edge.system.board import Machine, read_board
 
 BITS = 12
-BLOCK = 24  # pixels: 3 of them are left when a JPEG is decoded at an eighth
+BLOCK = 24  # pixels: 3 of them remain when a JPEG is decoded at an eighth
 WARM_UP_S = 60.0
 
 
 class Via(StrEnum):
-    """How the clip gets to the program."""
+    """How the clip reaches the program."""
 
     http = "http"
     file = "file"
@@ -63,30 +63,30 @@ def read_clip(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 def write_number(frame: np.ndarray, number: int) -> None:
-    """Each bit as a white and a black block, or the other way round, so that a wrong reading is noticed."""
-    for place in range(BITS):
-        bit = number >> place & 1
-        left = 2 * place * BLOCK
+    """Draws each bit as a white and a black block, or the reverse, so that misreadings are noticed."""
+    for position in range(BITS):
+        bit = number >> position & 1
+        left = 2 * position * BLOCK
         frame[:BLOCK, left : left + BLOCK] = 255 * bit
         frame[:BLOCK, left + BLOCK : left + 2 * BLOCK] = 255 * (1 - bit)
 
 
 def read_number(jpeg: bytes) -> int | None:
-    """The number in a picture; None where the blocks contradict each other."""
+    """The number in a picture; None if the blocks contradict each other."""
     grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     if grey is None:
         return None
-    row = [bool(grey[1, 1 + 3 * place] > 128) for place in range(2 * BITS)]
-    if any(row[2 * place] == row[2 * place + 1] for place in range(BITS)):
+    row = [bool(grey[1, 1 + 3 * block] > 128) for block in range(2 * BITS)]
+    if any(row[2 * bit] == row[2 * bit + 1] for bit in range(BITS)):
         return None
-    return sum(row[2 * place] << place for place in range(BITS))
+    return sum(row[2 * bit] << bit for bit in range(BITS))
 
 
 class ClipServer:
-    """An MJPEG camera: sends the clip's frames in a loop at their rate, to one client after the other."""
+    """An MJPEG camera: sends the clip's frames in a loop at their rate."""
 
     def __init__(self, frames: list[np.ndarray], fps: float):
-        self.sent: dict[int, float] = {}  # when each number was sent last
+        self.sent: dict[int, float] = {}  # when each number was last sent
         jpegs = [encode_picture(frame, ".jpg") for frame in frames]
         outer = self
 
@@ -114,7 +114,7 @@ class ClipServer:
 
 
 class Watcher:
-    """A browser's stand-in: reads the page's stream as fast as it comes."""
+    """Stands in for a browser: reads the page's stream as fast as it comes."""
 
     def __init__(self, url: str, sent: dict[int, float]):
         self.frames, self.misread, self.longest_gap_s = 0, 0, 0.0
@@ -148,7 +148,7 @@ class Watcher:
 
 
 def memory_mb(pid: int) -> float:
-    """Proportional set size of a process and its children, in 10^6 bytes: memory they share counts once."""
+    """Proportional set size of a process and its children, in 10^6 bytes; shared memory counts once."""
     total = 0.0
     for process in [pid, *children(pid)]:
         try:
@@ -167,7 +167,7 @@ def children(pid: int) -> list[int]:
 
 
 def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
-    """Slope of the least-squares line through (seconds, MB) after the warm-up; None for too few."""
+    """Slope of the least-squares line through (seconds, MB) after the warm-up; None for too few samples."""
     late = [(second, size) for second, size in samples if second > WARM_UP_S]
     if len(late) < 10:
         return None
@@ -178,7 +178,7 @@ def growth_mb_per_hour(samples: list[tuple[float, float]]) -> float | None:
 def run(
     source: str, minutes: float, stats: Path, options: list[str], sent: dict[int, float], kill: float | None = None
 ) -> dict[str, Any]:
-    """One run of `seg-edge camera`, watched; what it wrote and what was seen from outside."""
+    """Runs and watches `seg-edge camera`; returns its statistics and what was observed from outside."""
     command = [
         sys.executable,
         "-m",
@@ -192,7 +192,7 @@ def run(
         "0",
     ]
     command += ["--stats", str(stats), *options]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, as after `&`, it would be so in the program too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # if ignored, as after `&`, the program would inherit that
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     messages: deque[str] = deque(maxlen=20)
@@ -235,15 +235,15 @@ def run(
 
 
 def main(
-    clip: Annotated[Path, typer.Argument(help="A short video.")],
+    clip: Annotated[Path, typer.Argument(help="Short video.")],
     via: Annotated[Via, typer.Option(help="http: as an MJPEG camera; file: as the source itself.")] = Via.http,
-    minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    minutes: Annotated[float, typer.Option(help="Duration.")] = 10.0,
     option: Annotated[
-        list[str] | None, typer.Option(help="An option for seg-edge camera, such as --threads=1.")
+        list[str] | None, typer.Option(help="Option for seg-edge camera, e.g. --threads=1; repeatable.")
     ] = None,
-    kill: Annotated[float | None, typer.Option(help="Kill the capture process after so many minutes.")] = None,
+    kill: Annotated[float | None, typer.Option(help="Kill the capture process after this many minutes.")] = None,
 ) -> None:
-    """Plays a clip as a live camera and prints, as JSON, what `seg-edge camera` made of it."""
+    """Plays a clip as a live camera and prints the figures of `seg-edge camera` as JSON."""
     with exit_codes(), tempfile.TemporaryDirectory() as folder:
         frames, fps = read_clip(clip)
         stats = Path(folder) / "stats.json"

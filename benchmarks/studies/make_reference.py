@@ -1,8 +1,8 @@
 """Makes the model that every latency is divided by: `python benchmarks/studies/make_reference.py reference.tflite`.
 
-It costs what our models cost: a narrow U-Net, 256x256, int8. It is untrained: its weights repeat one short pattern,
-which a wheel packs to a few kilobytes, and arithmetic takes as long whatever the numbers are. The file in
-`seg_edge/apps/bench` was made once and stays, as ratios to another model can't be compared with ratios to this one.
+It costs as much as our models: a narrow U-Net, 256x256, int8. It is untrained: its weights repeat a short pattern,
+which a wheel compresses to a few kilobytes, and the time of arithmetic doesn't depend on values. The file in
+`seg_edge/apps/bench` was made once and is kept: ratios to another model can't be compared with ratios to this one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Where does the time of models go? `python benchmarks/studies/models.py A.tflite B.tflite ... [--threads 1,2]`.
 
-What each costs in bytes, multiplications and milliseconds, the models timed in turns on this machine, the ratio of each
-to the first, what XNNPACK leaves to the plain kernels, and where each one's time goes. Any segmentation model will do:
-MediaPipe's is in the wheel `mediapipe==0.10.21` as `mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite`.
+Prints the cost of each in bytes, multiply-accumulates and milliseconds (timed in turns on this machine), its ratio to
+the first, the operators that XNNPACK leaves to the plain kernels, and where its time goes. Any segmentation model will
+do; MediaPipe's is in the wheel `mediapipe==0.10.21` as
+`mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Annotated
 import typer
 
 from benchmarks.reporting.tables import Markdown, markdown_table, update_page
+from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
-from convert.tflite_file import not_delegated, total
+from convert.tflite_file import total
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import RUNS, Timing, measure
@@ -26,26 +28,26 @@ from seg_edge.interpreter import find_runtime
 from seg_edge.models import ModelFile, open_model
 from seg_edge.system.board import Machine, read_board
 
-# What the converter appends to a layer's name.
+# The converter's suffixes of layer names.
 _TAIL = re.compile(r"(_\d+)?/(Relu6?|MaxPool2d|Add|BiasAdd|convolution\d*|Conv2D|resize/ResizeBilinear)\d*$")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model and what was found out about it; the timings by number of threads."""
+    """A model and its figures, with timings by number of threads."""
 
     file: ModelFile
     parameters: int
     mmac: float
-    left: list[str]
+    undelegated: list[str]
     timings: dict[int, Timing]
     profile: Profile
 
 
-def look(files: list[ModelFile], threads: list[int], runs: int, seconds: float | None) -> list[Measured]:
-    """Measures the models, in turns at each number of threads; where the time goes, at the first of these."""
+def measure_models(files: list[ModelFile], threads: list[int], runs: int, seconds: float | None) -> list[Measured]:
+    """Times the models in turns at each number of threads, and profiles them at the first of these."""
     names = [str(file.path) for file in files]
-    labels = [name + f" ({place})" * (name in names[:place]) for place, name in enumerate(names)]
+    labels = [name + f" ({index})" * (name in names[:index]) for index, name in enumerate(names)]
     contents = {label: file.content for label, file in zip(labels, files, strict=True)}
     timings = {count: measure(contents, count, runs, seconds=seconds) for count in threads}
     found = []
@@ -63,7 +65,7 @@ def look(files: list[ModelFile], threads: list[int], runs: int, seconds: float |
 
 
 def table(models: list[Measured], slowest: int) -> list[str]:
-    """The lines of a Markdown table, and of the lists under it."""
+    """The lines of a Markdown table and of the lists below it."""
     threads = list(models[0].timings)
     heads = ["model", "file kB", "parameters k", "MMAC", "not delegated"]
     for count in threads:
@@ -75,7 +77,7 @@ def table(models: list[Measured], slowest: int) -> list[str]:
             f"{len(model.file.content) / 1000:.0f}",
             f"{model.parameters / 1000:.1f}",
             f"{model.mmac:.1f}",
-            str(len(model.left)),
+            str(len(model.undelegated)),
         ]
         for count in threads:
             timing = model.timings[count]
@@ -93,12 +95,12 @@ def table(models: list[Measured], slowest: int) -> list[str]:
 
 
 def details(model: Measured, slowest: int, threads: int) -> list[str]:
-    """What XNNPACK left of a model, and the operators that take longest."""
-    kinds = Counter(left.split()[0] for left in model.left)
-    left = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
+    """The operators that XNNPACK leaves, and those that take longest."""
+    kinds = Counter(operator.split()[0] for operator in model.undelegated)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
     agreement = model.profile.agreement
     lines = [
-        f"{model.file.path.name} (sha256 {model.file.sha256[:12]}): XNNPACK leaves {left}; the slowest at "
+        f"{model.file.path.name} (sha256 {model.file.sha256[:12]}): XNNPACK leaves {listed}; the slowest at "
         f"{threads} thread{'s' * (threads > 1)} (operators alone add up to {agreement:.2f} of the whole):"
     ]
     for time in sorted(model.profile.times, key=lambda time: -time.ms)[:slowest]:
@@ -108,41 +110,41 @@ def details(model: Measured, slowest: int, threads: int) -> list[str]:
 
 
 def short_name(name: str) -> str:
-    """A layer's own name, of what the converter makes of it: `unet_1/down0_a_relu_1/Relu;...` is `down0_a_relu`."""
+    """The layer's name in the converter's: `unet_1/down0_a_relu_1/Relu;...` gives `down0_a_relu`."""
     return _TAIL.sub("", name.split(";")[0]).rpartition("/")[2]
 
 
 def read_threads(text: str) -> list[int]:
-    """`1,2` as numbers, each once.
+    """`1,2` as distinct numbers.
 
     Raises:
-        SegEdgeError: It is something else.
+        SegEdgeError: It isn't such a list.
     """
     if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", text):
-        raise SegEdgeError(f"--threads is {text!r}; give numbers of threads such as 1,2.")
+        raise SegEdgeError(f"--threads is {text!r}; give numbers of threads, as in 1,2.")
     return list(dict.fromkeys(int(count) for count in text.split(",")))
 
 
 def main(
     models: Annotated[list[str], typer.Argument(help=".tflite files, or names of bundled models.")],
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
-    slowest: Annotated[int, typer.Option(min=0, help="Operators to list of each model.")] = 3,
-    runs: Annotated[int, typer.Option(min=1, help="Inferences of each model.")] = RUNS,
+    slowest: Annotated[int, typer.Option(min=0, help="Operators to list per model.")] = 3,
+    runs: Annotated[int, typer.Option(min=1, help="Inferences per model.")] = RUNS,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop each measurement after these, with fewer runs.")
+        float | None, typer.Option(min=0.1, help="Stop each measurement after this time, with fewer runs.")
     ] = None,
-    page: Annotated[Path | None, typer.Option(help="Write it into this Markdown page's block `models`, too.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write it into this Markdown page's block `models`.")] = None,
 ) -> None:
-    """Prints one table of all models, and where the time of each goes."""
+    """Prints a table of the models, and where the time of each goes."""
     with exit_codes():
         counts, files = read_threads(threads), [open_model(model) for model in models]
-        found = look(files, counts, runs, seconds)
+        found = measure_models(files, counts, runs, seconds)
         board, runtime = read_board(Machine()), find_runtime()
-        taken = [found[0].timings[count] for count in counts]
-        load = " to ".join(f"{moment[0]:.1f}" for moment in (*taken[0].load[:1], *taken[-1].load[-1:])) or "unknown"
+        timings = [found[0].timings[count] for count in counts]
+        load = " to ".join(f"{moment[0]:.1f}" for moment in (*timings[0].load[:1], *timings[-1].load[-1:])) or "unknown"
         lines = [
             f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
-            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in taken)} runs in "
+            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in timings)} runs in "
             "turns, ratios to the first model",
             "",
             *table(found, slowest),

@@ -1,8 +1,8 @@
-"""Runs models on stored frames with the LiteRT runtime that is here; `same_answer.py` starts it on each platform.
+"""Runs models on stored frames with the local LiteRT runtime; `same_answer.py` starts it on each platform.
 
-`python run_frames.py FOLDER` takes each `FOLDER/NAME.tflite` with `FOLDER/NAME.frames.npy`, writes
-`FOLDER/NAME.scores.npy`, and prints one JSON object of what ran. It needs NumPy and `seg_edge.interpreter` alone, so
-that it also runs where there is no OpenCV.
+`python run_frames.py FOLDER` runs each `FOLDER/NAME.tflite` on `FOLDER/NAME.frames.npy`, writes
+`FOLDER/NAME.scores.npy`, and prints a JSON report. It needs only NumPy and `seg_edge.interpreter`, so it also runs
+without OpenCV.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def run(model: Path) -> dict[str, Any]:
     """Runs one model on its frames with one thread.
 
     Returns:
-        The SHA-256 of the model and of the frames as they arrived here, the runtime, whether XNNPACK runs part
-        of the model, and the median milliseconds of an inference.
+        The SHA-256 of the model and frames as received, the runtime, whether XNNPACK runs part of the model, and the
+        median inference time in milliseconds.
     """
     content, frames = model.read_bytes(), np.load(model.with_suffix(".frames.npy"))
     backend = LiteRT(content, 1, model.name)

@@ -1,8 +1,8 @@
 """Does a model give the same values everywhere? `sudo .venv/bin/python benchmarks/studies/same_answer.py [MODEL...]`.
 
-The same frames go through a model on this machine and on emulated processors of Raspberry Pis (`--cpu`), or through
-tflite-runtime 2.14, the last one for 32-bit systems, in an environment of its own (`--tflite-runtime`). Both are set up
-on first use. Every output value is compared. It exits with 1 when any differs by more than `--steps`.
+Runs the same frames through a model on this machine and on emulated Raspberry Pi processors (`--cpu`), or with
+tflite-runtime 2.14, the last one for 32-bit systems, in its own environment (`--tflite-runtime`). Both are set up on
+first use. Every output value is compared. Exits with 1 if any differs by more than `--steps`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "tests" / "data" / "grace_hopper.jpg"
 WORKER = Path(__file__).with_name("run_frames.py")
 TFLITE_RUNTIME = ("tflite-runtime==2.14.0", "numpy<2")
-TFLITE_PYTHON = "python3.11"  # the last one that tflite-runtime has wheels for
+TFLITE_PYTHON = "python3.11"  # the last one with wheels of tflite-runtime
 NOISE_SEED = 0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two sets of scores compared.
+    """The differences between two sets of scores.
 
     Attributes:
         values: How many were compared.
         differing: How many aren't equal.
         largest: The largest difference, in steps of an integer output, else in the output's unit.
-        labels: Share of pixels whose highest score is another class's; None for a single channel.
+        labels: Share of pixels with another most likely class; None for a single channel.
     """
 
     values: int
@@ -66,9 +66,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> Difference:
         SegEdgeError: Shapes or dtypes differ.
     """
     if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
-        raise SegEdgeError(
-            f"{ours.dtype} {ours.shape} here is {theirs.dtype} {theirs.shape} there; not the same model."
-        )
+        raise SegEdgeError(f"{ours.dtype} {ours.shape} here, {theirs.dtype} {theirs.shape} there; not the same model.")
     differences = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     labels = float(np.mean(ours.argmax(-1) != theirs.argmax(-1))) if ours.shape[-1] > 1 else None
     return Difference(differences.size, int(np.count_nonzero(ours != theirs)), float(differences.max()), labels)
@@ -78,7 +76,7 @@ def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarra
     """The model's input for each photo and for `noise` frames of seeded noise: (frames, height, width, 3).
 
     Raises:
-        UsageError: That is none at all.
+        UsageError: There is neither.
     """
     spec = LiteRT(content, 1, "the model").input
     height, width = spec.shape[1:3]
@@ -86,22 +84,22 @@ def make_frames(content: bytes, photos: Sequence[Path], noise: int) -> np.ndarra
     random = np.random.default_rng(NOISE_SEED)
     pixels += [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(noise)]
     if not pixels:
-        raise UsageError("there is no photo and no noise to compare on; give --photos or --noise 1.")
+        raise UsageError("there are no photos and no noise to compare on; give --photos or --noise 1.")
     stacked = np.stack(pixels)
-    # A uint8 input gets the pixels, any other 0..1 whatever the card says: both platforms must only get the same.
+    # A uint8 input gets the pixels, any other 0..1 regardless of the card: it only matters that both get the same.
     return stacked if spec.dtype == np.uint8 else spec.quantise(stacked / 255)
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A processor and runtime that `run_frames.py` runs on.
+    """A processor and runtime on which `run_frames.py` runs.
 
     Attributes:
         name: For messages.
-        command: Makes the command line from a worker's arguments.
-        folder: Where files for it are put.
-        inside: The same folder as it sees it.
-        site: Where it finds its packages, beside seg_edge.
+        command: Makes the command line from the worker's arguments.
+        folder: Folder for its files.
+        inside: The same folder as seen from inside.
+        site: Folder of its packages, besides seg_edge.
     """
 
     name: str
@@ -111,10 +109,10 @@ class Platform:
     site: str = ""
 
     def run(self, models: Mapping[str, bytes], frames: Mapping[str, np.ndarray]) -> Answer:
-        """Puts models and frames there, runs them, and checks that they arrived as they are.
+        """Copies models and frames there, runs them, and checks that they arrived unchanged.
 
         Raises:
-            SegEdgeError: The worker failed, or ran something else.
+            SegEdgeError: The worker failed, or ran other files.
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(ROOT / "edge" / "seg_edge", self.folder / "seg_edge", ignore=shutil.ignore_patterns("models"))
@@ -134,13 +132,13 @@ class Platform:
         for name, content in models.items():
             sent = hashlib.sha256(content).hexdigest(), hashlib.sha256(frames[name].tobytes()).hexdigest()
             if sent != (reports[name]["model_sha256"], reports[name]["frames_sha256"]):
-                raise SegEdgeError(f"{self.name}: {name} and its frames are not those that were sent there.")
+                raise SegEdgeError(f"{self.name}: {name} and its frames differ from those sent.")
         return Answer(reports, {name: np.load(self.folder / f"{name}.scores.npy") for name in models})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one platform gave: `run_frames.run`'s report and the scores of each model."""
+    """A platform's output: `run_frames.run`'s report and the scores of each model."""
 
     reports: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, np.ndarray]
@@ -155,14 +153,14 @@ def here() -> Iterator[Platform]:
 
 
 def arm(root: Path, cpu: str) -> Platform:
-    """An emulated Arm processor over a root that is set up."""
+    """An emulated Arm processor with an existing root."""
     site = f"/{arm64_root.SITE}"
     return Platform(cpu, lambda rest: arm64_root.command(root, cpu, rest), root / "exchange", "/exchange", site)
 
 
 @contextmanager
 def tflite_runtime(environment: Path) -> Iterator[Platform]:
-    """tflite-runtime 2.14 in a virtual environment that is made unless it is there.
+    """tflite-runtime 2.14 in a virtual environment, made if needed.
 
     Raises:
         SegEdgeError: It can't be made.
@@ -175,10 +173,10 @@ def tflite_runtime(environment: Path) -> Iterator[Platform]:
 
 
 def make_tflite_environment(environment: Path) -> None:
-    """Makes the virtual environment unless it is there whole.
+    """Makes the virtual environment unless it is complete.
 
     Raises:
-        SegEdgeError: There is no Python 3.11, or the packages can't be had.
+        SegEdgeError: There is no Python 3.11, or the packages can't be installed.
     """
     stamp = environment / "ready"
     if stamp.is_file() and stamp.read_text() == " ".join(TFLITE_RUNTIME):
@@ -194,7 +192,7 @@ def make_tflite_environment(environment: Path) -> None:
 
 
 def check_delegated(platform: Platform, answer: Answer) -> None:
-    """XNNPACK is the reference; without it the built-in kernels run, without a word.
+    """Checks that XNNPACK, the reference, was used: without it the built-in kernels run silently.
 
     Raises:
         SegEdgeError: A model ran without it.
@@ -204,28 +202,29 @@ def check_delegated(platform: Platform, answer: Answer) -> None:
         raise SegEdgeError(f"{platform.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
 
 
-def find_photos(given: Sequence[Path]) -> list[Path]:
-    """Photos and the photos of folders, in order."""
+def find_photos(paths: Sequence[Path]) -> list[Path]:
+    """Photos and the photos in folders, in order."""
     photos: list[Path] = []
-    for path in given:
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES) if path.is_dir() else [path]
-        photos += inside
+    for path in paths:
+        photos += sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES) if path.is_dir() else [path]
     return photos
 
 
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="A .tflite or a bundled model's name.")] = None,
-    cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; may be repeated.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the arm64 Debian; made when it isn't there.")] = None,
-    photos: Annotated[list[Path] | None, typer.Option(help="Photo or folder of photos; may be repeated.")] = None,
-    noise: Annotated[int, typer.Option(min=0, help="Frames of noise, beside the photos.")] = 2,
+    cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; repeatable.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the arm64 Debian; made if missing.")] = None,
+    photos: Annotated[list[Path] | None, typer.Option(help="Photo or folder of photos; repeatable.")] = None,
+    noise: Annotated[int, typer.Option(min=0, help="Frames of noise besides the photos.")] = 2,
     tflite: Annotated[bool, typer.Option("--tflite-runtime", help="Compare with tflite-runtime 2.14.")] = False,
-    environment: Annotated[Path | None, typer.Option(help="Where its virtual environment is, or is made.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Allowed; 0, or 2 for tflite-runtime.")] = None,
+    environment: Annotated[
+        Path | None, typer.Option(help="Folder of its virtual environment; made if missing.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Allowed difference; 0, or 2 for tflite-runtime.")] = None,
     mirror: Annotated[str, typer.Option(help="Debian mirror for the root; by default debootstrap's own.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of tflite-runtime, in turn with ours.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of tflite-runtime, in turns with ours.")] = 3,
 ) -> None:
-    """Compares a model's output here with that of other processors or of an older runtime."""
+    """Compares a model's output here with that on other processors or an older runtime."""
     cpus = cpu or ["cortex-a72", "cortex-a76"]
     with exit_codes():
         unknown = sorted(set(cpus) - set(arm64_root.CPU_PARTS))
@@ -238,18 +237,18 @@ def main(
         typer.echo(f"{len(pictures)} photos and {noise} frames of noise, seed {NOISE_SEED}")
         typer.echo(f"{'model':<28}{'platform':<34}{'values':>12}{'differ':>12}{'largest':>9}{'labels':>9}{'time':>7}")
         if tflite:
-            place = environment or Path.home() / ".cache" / "seg-edge" / "tflite-runtime"
-            with here() as ours, tflite_runtime(place) as theirs:
+            folder = environment or Path.home() / ".cache" / "seg-edge" / "tflite-runtime"
+            with here() as ours, tflite_runtime(folder) as theirs:
                 pairs = [(ours.run(contents, frames), theirs.run(contents, frames)) for _ in range(rounds)]
             largest = _print_difference(theirs, pairs, timed=True)
         else:
-            place = (root or arm64_root.default_root()).resolve()
-            arm64_root.set_up(place, mirror)
+            folder = (root or arm64_root.default_root()).resolve()
+            arm64_root.set_up(folder, mirror)
             with here() as ours:
                 reference = ours.run(contents, frames)
             check_delegated(ours, reference)
             largest = 0.0
-            for platform in (arm(place, name) for name in cpus):
+            for platform in (arm(folder, name) for name in cpus):
                 answer = platform.run(contents, frames)
                 check_delegated(platform, answer)
                 largest = max(largest, _print_difference(platform, [(reference, answer)], timed=False))
@@ -260,16 +259,16 @@ def main(
 
 
 def _print_difference(platform: Platform, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
-    """A line a model; returns the largest difference."""
+    """Prints a line per model; returns the largest difference."""
     largest = 0.0
     ours, theirs = pairs[0]
     for name, report in theirs.reports.items():
         difference = compare(ours.scores[name], theirs.scores[name])
         ratio = statistics.median(b.reports[name]["ms"] / a.reports[name]["ms"] for a, b in pairs)
         labels = "-" if difference.labels is None else f"{difference.labels:.3%}"
-        who = f"{platform.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegated'] else 'no'}"
+        runtime = f"{platform.name}, {report['runtime'].split()[-1]}, XNNPACK {'yes' if report['delegated'] else 'no'}"
         typer.echo(
-            f"{name.partition('_')[2]:<28}{who:<34}{difference.values:>12,}{difference.differing:>12,}"
+            f"{name.partition('_')[2]:<28}{runtime:<34}{difference.values:>12,}{difference.differing:>12,}"
             f"{difference.largest:>9g}{labels:>9}{f'x{ratio:.1f}' if timed else '-':>7}"
         )
         largest = max(largest, difference.largest)

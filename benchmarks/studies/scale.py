@@ -1,9 +1,8 @@
 """How does the cost grow? `python benchmarks/studies/scale.py [--quick] [--json FILE]`; `make bench` runs it too.
 
-Curves of milliseconds over input size and over threads, of memory over photo size, of time over the number of photos,
-and of photos a second over worker processes, each with the law fitted to it. The values of one curve take turns in
-random order, so that whatever else the machine does affects all of them alike. A law describes the range that was
-measured and nothing beyond it.
+Measures latency over input size and threads, memory over photo size, time over the number of photos, and photos per
+second over worker processes, and fits a law to each curve. The values of a curve take turns in random order, so that
+other load affects all of them alike. A law holds only in the measured range.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ class Extent:
     """What is measured, and how often.
 
     Attributes:
-        sides: Of the square inputs, in pixels.
-        megapixels: Of the photos for memory.
-        photos: Numbers of them.
-        runs: Inferences of each model or number of threads in a round.
-        rounds: Of everything but the input sizes, which take turns at every run.
+        sides: Sides of the square inputs, in pixels.
+        megapixels: Sizes of the photos for memory.
+        photos: Numbers of photos.
+        runs: Inferences per model or number of threads in a round.
+        rounds: Rounds of everything but the input sizes, which take turns at every run.
         seconds: How long the worker processes segment.
     """
 
@@ -76,15 +75,15 @@ QUICK = Extent((64, 96), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3)
 
 
 def measure_scale(quick: bool, log: Log) -> tuple[list[Curve], list[str]]:
-    """All curves; takes about two minutes, or with `quick` some seconds for too few points to believe.
+    """Measures all curves in about two minutes, or with `quick` in seconds, with too few points to rely on.
 
     Returns:
         Curves as plain JSON: `name`, what `x` and `y` are and their units, `points` (x; y, the median; p5 and p95; n
-        samples) and `fit` (`text`; `r2`, the share of the variance it explains, None for fewer than three points).
-        And a sentence on each curve that can't be measured here.
+        samples) and `fit` (`text`; `r2`, the share of variance explained, None for fewer than three points), and a note
+        on each curve that can't be measured here.
 
     Raises:
-        SegEdgeError: A process that is measured fails.
+        SegEdgeError: A measured process fails.
     """
     extent, missing = QUICK if quick else Extent(), []
     with tempfile.TemporaryDirectory() as work:
@@ -105,11 +104,11 @@ def measure_scale(quick: bool, log: Log) -> tuple[list[Curve], list[str]]:
 def make_curve(
     name: str, x: tuple[str, str], y: tuple[str, str], samples: Samples, text: str, r2: float | None
 ) -> Curve:
-    """A curve as plain JSON: see `measure_scale`; `x` and `y` are what was varied and measured, and the unit."""
+    """A curve as plain JSON, see `measure_scale`; `x` and `y` are each a quantity and its unit."""
     points = []
-    for value, taken in samples.items():
-        low, middle, high = (float(percentile) for percentile in np.percentile(taken, (5, 50, 95)))
-        points.append({"x": value, "y": middle, "n": len(taken), "p5": low, "p95": high})
+    for value, values in samples.items():
+        low, median, high = (float(percentile) for percentile in np.percentile(values, (5, 50, 95)))
+        points.append({"x": value, "y": median, "n": len(values), "p5": low, "p95": high})
     fit = {"text": text, "r2": r2}
     return {"name": name, "x": x[0], "unit_x": x[1], "y": y[0], "unit_y": y[1], "points": points, "fit": fit}
 
@@ -117,7 +116,7 @@ def make_curve(
 def over_input_size(extent: Extent, folder: Path, log: Log) -> Curve:
     """Milliseconds of the recipe `default`, untrained and int8, at several input sizes."""
     log("latency over input size")
-    # In a process of its own: TensorFlow's threads and memory would affect what is measured later.
+    # In a separate process: TensorFlow's threads and memory would affect later measurements.
     _run("-c", f"from benchmarks.studies.scale import write_models; write_models({str(folder)!r}, {extent.sides!r})")
     contents = {str(side): (folder / f"{side}.tflite").read_bytes() for side in extent.sides}
     timings = measure(contents, threads=1, runs=extent.runs)
@@ -129,7 +128,7 @@ def over_input_size(extent: Extent, folder: Path, log: Log) -> Curve:
 
 
 def write_models(folder: str, sides: Sequence[int]) -> None:
-    """Writes the U-Net of the recipe `default` as `<side>.tflite`, its activations' ranges from noise."""
+    """Writes the U-Net of the recipe `default` as `<side>.tflite`, calibrated on noise."""
     import train.quiet  # noqa: F401
 
     # isort: split
@@ -156,7 +155,7 @@ def over_threads(extent: Extent, log: Log) -> Curve:
     """Milliseconds of the bundled model by number of threads."""
     log("latency over threads")
     model = {DEFAULT_MODEL: open_model(DEFAULT_MODEL).content}
-    # One number of threads at a time: waiting threads keep a core busy.
+    # One number of threads at a time: waiting threads spin on a core.
     samples = _in_turns(
         list(range(1, max(4, available_cores()) + 1)),
         extent.rounds,
@@ -172,8 +171,8 @@ def over_photo_size(extent: Extent, folder: Path, log: Log) -> Curve:
     log("memory over photo size")
     folders = {size: _photos(folder / f"{size} MP", _scaled(PHOTO_WH, size), 1) for size in extent.megapixels}
     samples = _in_turns(extent.megapixels, extent.rounds, lambda size: [_image(folders[size], folder / "out")[1]])
-    fixed, each, r2 = line(*medians(samples))
-    text = f"{fixed:.0f} MB, and {each:.1f} MB for each megapixel"
+    fixed, per_megapixel, r2 = line(*medians(samples))
+    text = f"{fixed:.0f} MB, plus {per_megapixel:.1f} MB per megapixel"
     x, y = ("photo size", "megapixels"), ("peak memory of one 'seg-edge image'", "MB")
     return make_curve("memory over photo size", x, y, samples, text, r2)
 
@@ -183,20 +182,20 @@ def over_photos(extent: Extent, folder: Path, log: Log) -> Curve:
     log("time over number of photos")
     folders = {count: _photos(folder / f"{count} photos", PHOTO_WH, count) for count in extent.photos}
     samples = _in_turns(extent.photos, extent.rounds, lambda count: [_image(folders[count], folder / "out")[0]])
-    fixed, each, r2 = line(*medians(samples))
-    text = f"{fixed:.2f} s to start, and {each * 1000:.1f} ms for each photo"
+    start, per_photo, r2 = line(*medians(samples))
+    text = f"{start:.2f} s to start, plus {per_photo * 1000:.1f} ms per photo"
     x, y = ("photos", "photos"), ("one 'seg-edge image' for all", "s")
     return make_curve("time over number of photos", x, y, samples, text, r2)
 
 
 def over_workers(extent: Extent, log: Log) -> Curve:
-    """Photos a second of several processes at once, each with one thread."""
+    """Photos per second of several processes at once, each with one thread."""
     log("throughput over worker processes")
     cores = available_cores()
     counts = sorted({1, min(2, 2 * cores), min(4, 2 * cores), cores, 2 * cores})
     samples = _in_turns(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
     law = describe_speedup(samples, "processes", cores, is_rate=True)
-    y = ("segmented in all, 1 thread each", "photos/s")
+    y = ("total throughput, 1 thread each", "photos/s")
     return make_curve("throughput over worker processes", ("worker processes", "processes"), y, samples, *law)
 
 
@@ -207,7 +206,7 @@ def _throughput(workers: int, seconds: float) -> float:
         started = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes)) for _ in range(workers)]
         if any(worker.stdout.readline() != "ready\n" for worker in started if worker.stdout):
             raise SegEdgeError("a worker process could not start; run 'seg-edge doctor'.")
-        for worker in started:  # none begins before all are ready
+        for worker in started:  # none starts before all are ready
             if worker.stdin:
                 worker.stdin.write("go\n")
                 worker.stdin.flush()
@@ -215,7 +214,7 @@ def _throughput(workers: int, seconds: float) -> float:
 
 
 def work(seconds: float) -> None:
-    """A worker process: says that it is ready, waits for a line, segments, and prints the photos a second."""
+    """A worker process: reports that it is ready, waits for a line, segments, and prints photos per second."""
     cv2.setNumThreads(1)
     source, segmenter = SyntheticSource(SourceRequest("synthetic", PHOTO_WH)), Segmenter(DEFAULT_MODEL, 1)
     frames = [source.frame(10 * index) for index in range(8)]
@@ -231,7 +230,7 @@ def work(seconds: float) -> None:
 
 
 def _in_turns(values: Sequence[Any], rounds: int, take: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
-    """Samples of each value, of which every round takes some, the values in another order each time."""
+    """Samples of each value, taken in rounds with a new random order of values."""
     order = random.Random(0)
     samples: dict[Any, list[float]] = {value: [] for value in values}
     for _ in range(rounds):
@@ -253,11 +252,11 @@ def _run(*arguments: str) -> None:
     """
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        raise SegEdgeError(f"a process that is measured failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
+        raise SegEdgeError(f"a measured process failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
 
 
 def _photos(folder: Path, size_wh: tuple[int, int], count: int) -> Path:
-    """A folder of as many JPEG photos of a drawn person."""
+    """A folder of `count` JPEG photos of a drawn person."""
     folder.mkdir()
     drawn = SyntheticSource(SourceRequest("synthetic", PHOTO_WH)).frame(0)
     content = encode_picture(cv2.resize(drawn, size_wh), ".jpg")
@@ -272,15 +271,15 @@ def _scaled(size_wh: tuple[int, int], megapixels: float) -> tuple[int, int]:
 
 
 def show(curve: Curve) -> str:
-    """A curve as Markdown: its law, and a table of its points."""
+    """A curve as Markdown: the fitted law, and a table of the points."""
     return "\n\n".join(describe_curve(document.Curve.model_validate(curve)))
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Few points and runs: to see that it works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few points and runs, to see that it works.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the curves to this file.")] = None,
 ) -> None:
-    """Measures how the cost grows, and prints each curve with the law that fits it."""
+    """Measures how the cost grows, and prints each curve with its fitted law."""
     watch = Watch()
     with exit_codes():
         with watch.watching():

@@ -1,10 +1,9 @@
-"""How good is a person model, beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
+"""How good is a person model beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
 
-Dice and boundary F on the held-out photos, by the share of a photo that people fill, by its light and by the tone of
-skin; false pixels in places without anybody; flicker on clips. Dice is the mean over the photos of each photo's own.
-Each comes with its interval over 10,000 resamples of the photos, and the difference to the first model with that over
-the same resamples. MODEL is any `.tflite`, a bundled model's name, or a `.keras`. `--page docs/person.md` writes the
-table into the page as well.
+Dice and boundary F on the held-out photos, by the share that people fill, by light and by skin tone; false pixels in
+places without people; flicker on clips. Dice is the mean of the photos' own. Each figure has its interval over 10,000
+resamples of the photos; so has the difference to the first model, over the same resamples. MODEL is any `.tflite`, a
+bundled model's name, or a `.keras`. `--page docs/person.md` also writes the table into the page.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from train.dataset import open_dataset
 from train.keras_model import keras_segmenter, load_keras
 
 RESAMPLES = 10_000
-MIN_EMPTY = 96  # pixels: smaller places without anybody aren't looked at
-MIN_SKIN = 0.01  # of the people's pixels
-# Of skin in YCrCb, after D. Chai and K. N. Ngan, "Face segmentation using skin-color map" (1999).
+MIN_EMPTY = 96  # pixels; smaller places without people are ignored
+MIN_SKIN = 0.01  # share of the people's pixels
+# Skin colours in YCrCb, after D. Chai and K. N. Ngan, "Face segmentation using skin-color map" (1999).
 SKIN_LOW, SKIN_HIGH = (40, 133, 77), (255, 173, 127)
 # Individual typology angle in degrees, after A. Chardon et al. (1991): above 41 light, 10 to 41 medium, below dark.
 ITA_LIGHT, ITA_DARK = 41.0, 10.0
@@ -44,11 +43,11 @@ ITA_LIGHT, ITA_DARK = 41.0, 10.0
 
 @dataclass(frozen=True)
 class Group:
-    """Some of the photos.
+    """A subset of the photos.
 
     Attributes:
-        name: What they have in common.
-        photos: Their numbers, int64 (n,).
+        name: What the photos have in common.
+        photos: Their indices, int64 (n,).
     """
 
     name: str
@@ -56,7 +55,7 @@ class Group:
 
 
 def groups_of(examples: Sequence[Example]) -> list[Group]:
-    """By the people's share of the photo, by thirds of brightness and by tone of skin, where some is seen."""
+    """Groups by the share that people fill, by thirds of brightness, and by skin tone if skin is visible."""
     shares, light, tones = [], [], []
     for example in examples:
         frame, mask = read_photo(example.image), example.load_mask()
@@ -68,21 +67,22 @@ def groups_of(examples: Sequence[Example]) -> list[Group]:
     visible = share >= 0.1
     found = [(f"people fill >= {least:.0%}", share >= least) for least in (0.2, 0.1)] + [("all photos", share >= 0)]
     found += [
-        (f"{name}, >= 10 %", visible & (thirds == third)) for third, name in enumerate(("dark", "middling", "bright"))
+        (f"{name}, >= 10 %", visible & (thirds == third))
+        for third, name in enumerate(("dark", "medium light", "bright"))
     ]
     found += [
         ("lighter skin, >= 10 %", visible & (tone > ITA_LIGHT)),
         ("medium skin, >= 10 %", visible & (tone <= ITA_LIGHT) & (tone >= ITA_DARK)),
         ("darker skin, >= 10 %", visible & (tone < ITA_DARK)),
-        ("skin not seen, >= 10 %", visible & np.isnan(tone)),
+        ("no skin visible, >= 10 %", visible & np.isnan(tone)),
     ]
     return [Group(name, np.flatnonzero(chosen)) for name, chosen in found if chosen.any()]
 
 
 def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
-    """Median individual typology angle of the people's skin-coloured pixels, in degrees; NaN where there are too few.
+    """Median individual typology angle of the people's skin-coloured pixels, in degrees; NaN if there are too few.
 
-    It is of the photo, not of the person: light and white balance change it, and the rule for skin has its own gaps.
+    It describes the photo, not the person: light and white balance change it, and the rule for skin misses some.
     """
     skin = person & (cv2.inRange(cv2.cvtColor(frame, cv2.COLOR_BGR2YCrCb), SKIN_LOW, SKIN_HIGH) > 0)
     if not person.any() or skin.sum() < MIN_SKIN * person.sum():
@@ -92,7 +92,7 @@ def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
 
 
 def empty_places(examples: Sequence[Example]) -> list[np.ndarray]:
-    """Of each photo the largest part beside, above or below all people, BGR uint8, if it is large enough."""
+    """The largest part of each photo beside, above or below all people, BGR uint8, if it is large enough."""
     places = []
     for example in examples:
         frame, mask = read_photo(example.image), example.load_mask()
@@ -108,18 +108,18 @@ def empty_places(examples: Sequence[Example]) -> list[np.ndarray]:
 
 
 def false_shares(segmenter: Segmenter, places: Sequence[np.ndarray]) -> np.ndarray:
-    """Share of each place's pixels taken for a person, float64 (places,)."""
+    """Share of pixels labelled as person in each place, float64 (places,)."""
     return np.array([float((segmenter(place).labels > 0).mean()) for place in places])
 
 
 def with_interval(values: np.ndarray) -> str:
-    """The mean of what isn't NaN, and its interval over resampled photos."""
-    found = mean_interval(values, RESAMPLES)
-    return f"{np.nanmean(values):.3f}" + (f" [{found[0]:.3f}, {found[1]:.3f}]" if found else "")
+    """The mean without NaN, and its interval over resampled photos."""
+    interval = mean_interval(values, RESAMPLES)
+    return f"{np.nanmean(values):.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
 
 def table(names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequence[PhotoScore]]) -> list[str]:
-    """Lines of a Markdown table, a group a row: Dice (after it the difference to the first model's) and boundary F."""
+    """Lines of a Markdown table with a row per group: Dice, its difference to the first model's, and boundary F."""
     dice = np.array([[photo.dice for photo in photos] for photos in scores])
     boundary = np.array([[float(photo.boundary[1]) for photo in photos] for photos in scores])
     lines = ["| photos | n | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
@@ -134,23 +134,23 @@ def table(names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequen
 
 
 def open_segmenter(model: str) -> Segmenter:
-    """Of a `.tflite`, a bundled model's name or a `.keras` of one class."""
+    """A Segmenter for a `.tflite`, a bundled model's name or a `.keras` with one class."""
     if model.endswith(".keras"):
         return keras_segmenter(load_keras(Path(model)), ("background", "person"))
     return Segmenter(model)
 
 
 def main(
-    models: Annotated[list[str], typer.Argument(help="The first is what the others are compared with.")],
+    models: Annotated[list[str], typer.Argument(help="The others are compared with the first.")],
     data: Annotated[Path, typer.Option(help="Data folder with images/, masks/ and index.csv.")],
     part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "test",
     holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
     names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
-    clip: Annotated[list[Path] | None, typer.Option(help="A video to score flicker on; once or several times.")] = None,
-    page: Annotated[Path | None, typer.Option(help="Write the table into this Markdown page's block, too.")] = None,
+    clip: Annotated[list[Path] | None, typer.Option(help="Video to score flicker on; repeatable.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the table into this Markdown page's block.")] = None,
     block: Annotated[str, typer.Option(help="The block's name.")] = "scorecard",
 ) -> None:
-    """Prints the tables."""
+    """Prints the table."""
     with exit_codes():
         if part == "all":
             examples = find_examples(data)
@@ -162,15 +162,12 @@ def main(
         lines = table(shown, groups_of(examples), scores)
         places = empty_places(examples)
         false = [false_shares(segmenter, places) for segmenter in segmenters]
-        lines.append(
-            _row("places without anybody, false pixels", len(places), [f"{some.mean():.2%}" for some in false])
-        )
-        lines.append(
-            _row("of these with more than 1 %", len(places), [f"{(some > 0.01).mean():.0%}" for some in false])
-        )
+        means, large = [f"{share.mean():.2%}" for share in false], [f"{(share > 0.01).mean():.0%}" for share in false]
+        lines.append(_row("places without people, false pixels", len(places), means))
+        lines.append(_row("places with more than 1 % false pixels", len(places), large))
         for path in clip or ():
-            _, scores_of_clip = flicker_of(segmenters, path)
-            cells = ["-" if value is None else f"{value:.2%}" for value in scores_of_clip]
+            _, flicker = flicker_of(segmenters, path)
+            cells = ["-" if value is None else f"{value:.2%}" for value in flicker]
             lines.append(_row(f"flicker, {path.name}", 1, cells))
         typer.echo("\n".join(lines))
         if page:

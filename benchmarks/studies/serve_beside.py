@@ -1,8 +1,8 @@
 """What does `seg-edge serve` gain over a server of twenty lines? `python benchmarks/studies/serve_beside.py PHOTO`.
 
-Starts `seg-edge serve` and `twenty_lines.py` (FastAPI and LiteRT) on loopback with the same model, sends each the same
-photo for its label map on 2 and on 8 connections that each wait for their answer, in turns, and prints answers a
-second, latency, and the processor's time that the server took for each. Clients and servers share the machine's cores.
+Starts `seg-edge serve` and `twenty_lines.py` (FastAPI and LiteRT) on loopback with the same model. Sends the same photo
+to each in turns, on 2 and on 8 connections that each wait for the label map, and prints answers per second, latency,
+and the server's CPU time per answer. Clients and servers share the machine's cores.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STARTS_S = 60.0
 
 @contextmanager
 def twenty_lines(model: str) -> Iterator[tuple[int, int]]:
-    """The other server in a process of its own; gives port and process id."""
+    """Starts the other server as a process; yields port and process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,14 +44,14 @@ def twenty_lines(model: str) -> Iterator[tuple[int, int]]:
     process = subprocess.Popen(
         command, env={**os.environ, "MODEL": str(open_model(model).path)}, cwd=Path(__file__).parents[2]
     )
-    until = time.monotonic() + STARTS_S
+    deadline = time.monotonic() + STARTS_S
     try:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
         yield port, process.pid
@@ -61,16 +61,16 @@ def twenty_lines(model: str) -> Iterator[tuple[int, int]]:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process has taken."""
+    """CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(
     photo: Annotated[Path, typer.Argument(help="The photo to send; it is scaled to --size and sent as JPEG.")],
-    size: Annotated[tuple[int, int], typer.Option(min=1, metavar="W H", help="Of the photo.")] = (640, 480),
-    requests: Annotated[int, typer.Option(min=1, max=100_000, help="Of each round.")] = 300,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of each.")] = 5,
+    size: Annotated[tuple[int, int], typer.Option(min=1, metavar="W H", help="Size of the photo.")] = (640, 480),
+    requests: Annotated[int, typer.Option(min=1, max=100_000, help="Requests per round.")] = 300,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds per server.")] = 5,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = DEFAULT_MODEL,
 ) -> None:
     """Measures, and prints a table."""
@@ -82,12 +82,12 @@ def main(
             typer.echo(
                 f"{platform.machine()}, {os.cpu_count()} cores; {model}, {size[0]}x{size[1]}, {len(jpeg):,} bytes"
             )
-            typer.echo(f"{'connections':>11} {'':16}{'a second':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'load':>7}")
+            typer.echo(f"{'connections':>11} {'':16}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'load':>7}")
             for connections in CONNECTIONS:
                 rates: dict[str, list[float]] = {name: [] for name in servers}
                 latencies: dict[str, list[float]] = {name: [] for name in servers}
                 used_ms: dict[str, list[float]] = {name: [] for name in servers}
-                for turn in range(rounds + 1):  # the first is not counted
+                for turn in range(rounds + 1):  # the first doesn't count
                     for name, (port, pid, path) in servers.items():
                         before = cpu_s(pid)
                         rate, found, statuses = load(port, path, jpeg, connections, requests)

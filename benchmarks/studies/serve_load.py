@@ -1,9 +1,9 @@
-"""How does `seg-edge serve` do under load? `python benchmarks/studies/serve_load.py PHOTO --requests 2000`.
+"""How does `seg-edge serve` perform under load? `python benchmarks/studies/serve_load.py PHOTO --requests 2000`.
 
-Starts the server on loopback, sends it one photo again and again on a few connections that each wait for their answer,
-and prints the rate, the latency and how the server's memory grew. The rate stands beside two others, measured in this
-process with as many threads as the server has workers: the bare model (its input is there already, its output is left
-there) and the whole work on a photo without HTTP. Client and server share the machine's cores.
+Starts the server on loopback, sends it one photo repeatedly on a few connections that each wait for their answer, and
+prints the rate, the latency and the server's memory growth. The rate is compared with two others, measured in this
+process with as many threads as the server has workers: the bare model on a fixed input, and all work on a photo without
+HTTP. Client and server share the machine's cores.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from seg_edge.serve.answer import Output, answer_photo
 from seg_edge.system.memory import keep_freed_memory
 
 MAX_REQUESTS = 200_000
-STILL_S = 60.0  # a server that answers nothing for so long is given up
+TIMEOUT_S = 60.0  # for an answer
 
 
 @contextmanager
 def served(model: str, *options: str) -> Iterator[tuple[int, int]]:
-    """A server of its own process on a free port of loopback; gives port and process id."""
+    """Starts the server as a process on a free port of loopback; yields port and process id."""
     command = [sys.executable, "-m", "seg_edge.commands.cli", "serve", "--port", "0", "--model", model, *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
@@ -57,42 +57,42 @@ def served(model: str, *options: str) -> Iterator[tuple[int, int]]:
 def load(
     port: int, path: str, photo: bytes, connections: int, requests: int
 ) -> tuple[float, list[float], Counter[int]]:
-    """Answers a second, each one's latency in ms, and how many there were of each status.
+    """Answers per second, each one's latency in ms, and the number of answers by status.
 
     Args:
-        port: Of the server on loopback.
-        path: What to ask for.
-        photo: What to send.
-        connections: Each asks again as soon as it has its answer.
-        requests: How many in all.
+        port: The server's port on loopback.
+        path: Path to request.
+        photo: Body to send.
+        connections: Each sends its next request as soon as it has its answer.
+        requests: Total number of requests.
     """
 
-    def ask(count: int) -> list[tuple[float, int]]:
-        connection, answers = http.client.HTTPConnection("127.0.0.1", port, timeout=STILL_S), []
+    def send(count: int) -> list[tuple[float, int]]:
+        connection, answers = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S), []
         for _ in range(count):
-            asked = time.perf_counter()
+            sent = time.perf_counter()
             connection.request("POST", path, photo, {"Content-Type": "image/jpeg"})
             answer = connection.getresponse()
             answer.read()
-            answers.append(((time.perf_counter() - asked) * 1000, answer.status))
+            answers.append(((time.perf_counter() - sent) * 1000, answer.status))
         connection.close()
         return answers
 
     shares = [requests // connections + (index < requests % connections) for index in range(connections)]
     began = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
-        answers = [answer for found in pool.map(ask, shares) for answer in found]
+        answers = [answer for found in pool.map(send, shares) for answer in found]
     elapsed = time.perf_counter() - began
     return requests / elapsed, [latency for latency, _ in answers], Counter(status for _, status in answers)
 
 
 def rate(tasks: list[Callable[[], object]], seconds: float) -> float:
-    """How often a second the tasks run, each again and again on a thread of its own."""
-    until = time.perf_counter() + seconds
+    """Runs per second of the tasks in total, each repeated on its own thread."""
+    deadline = time.perf_counter() + seconds
 
     def run(task: Callable[[], object]) -> int:
         count = 0
-        while time.perf_counter() < until:
+        while time.perf_counter() < deadline:
             task()
             count += 1
         return count
@@ -103,18 +103,18 @@ def rate(tasks: list[Callable[[], object]], seconds: float) -> float:
 
 
 def resident_mb(pid: int) -> float:
-    """A process's resident set, in 10^6 bytes."""
+    """A process's resident set size in 10^6 bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def main(
     photo: Annotated[Path, typer.Argument(help="The photo to send; it is scaled to --size and sent as JPEG.")],
-    size: Annotated[tuple[int, int], typer.Option(min=1, metavar="W H", help="Of the photo.")] = (640, 480),
-    output: Annotated[Output, typer.Option(help="What to ask for.")] = Output.labels,
-    requests: Annotated[int, typer.Option(min=1, max=MAX_REQUESTS, help="After 100 that aren't counted.")] = 4000,
+    size: Annotated[tuple[int, int], typer.Option(min=1, metavar="W H", help="Size of the photo.")] = (640, 480),
+    output: Annotated[Output, typer.Option(help="Output to request.")] = Output.labels,
+    requests: Annotated[int, typer.Option(min=1, max=MAX_REQUESTS, help="Requests, after 100 uncounted ones.")] = 4000,
     connections: Annotated[int, typer.Option(min=1, max=64)] = 4,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, show_default="the cores")] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds that the requests are sent in.")] = 5,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, show_default="number of cores")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds over which to spread the requests.")] = 5,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = DEFAULT_MODEL,
 ) -> None:
     """Measures, and prints a table."""
@@ -152,12 +152,12 @@ def main(
         typer.echo(
             f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenters[0].file.name}"
         )
-        what = f"{size[0]}x{size[1]}, {len(jpeg):,} bytes, {output.value}"
-        typer.echo(f"{len(latencies)} requests of {what}; {connections} connections")
+        request = f"{size[0]}x{size[1]}, {len(jpeg):,} bytes, {output.value}"
+        typer.echo(f"{len(latencies)} requests of {request}; {connections} connections")
         typer.echo(f"answers       {dict(statuses)}")
-        typer.echo(f"served        {answers:8.0f} a second")
-        typer.echo(f"bare model    {bare:8.0f} a second; served / bare  {answers / bare:.2f}")
-        typer.echo(f"without HTTP  {whole:8.0f} a second; served / this  {answers / whole:.2f}")
+        typer.echo(f"served        {answers:8.0f} per second")
+        typer.echo(f"bare model    {bare:8.0f} per second; served / bare  {answers / bare:.2f}")
+        typer.echo(f"without HTTP  {whole:8.0f} per second; served / this  {answers / whole:.2f}")
         typer.echo(f"latency       p50 {p50:.1f} ms, p99 {p99:.1f} ms; p99 / p50  {p99 / p50:.2f}")
         typer.echo(
             f"memory        {' '.join(f'{value:.0f}' for value in memory)} MB resident, before and after each round"

@@ -1,9 +1,9 @@
 """Is the page as fast as Python, and fast enough for a camera? `python benchmarks/studies/serve_page.py PHOTO`.
 
-Opens the page in the system's Chromium, segments one photo again and again there and by a `Segmenter` here, in turns,
-and prints the median milliseconds of each stage, what the page loads in bytes, and how long that takes. Then the photo
-is the picture of a camera, which gives the next one as soon as one is shown with its effect: pictures a second, and the
-processor's time that each took. Needs the page (`make web`), Chromium and Playwright.
+Opens the page in the system's Chromium, segments one photo repeatedly there and with a `Segmenter` here, in turns, and
+prints the median milliseconds of each stage, the bytes that the page loads, and how long that takes. Then the photo
+becomes a camera's picture, sent again as soon as one is shown with its effect: it prints pictures per second and CPU
+time per picture. Needs the page (`make web`), Chromium and Playwright.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 STAGES = ("decode", "preprocess", "inference", "postprocess")
-WARM_UP = 15  # pictures of a camera before those that count
+WARM_UP = 15  # camera pictures before the counted ones
 EFFECTS = ("cutout", "blur", "replace", "anonymize", "overlay", "mask")
-# A camera of I420, as most are. A picture that the page has left out, while it was busy otherwise, is given again.
+# An I420 camera, as most are. A picture that the page skipped while busy is sent again.
 CAMERA = """
 (([width, height], picture) => {
   const content = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
@@ -76,7 +76,7 @@ def in_python(segmenter: Segmenter, jpeg: bytes) -> dict[str, float]:
 
 
 def in_browser(page: Any, jpeg: bytes) -> dict[str, float]:
-    """The same by the page."""
+    """Milliseconds of each stage of one photo in the page."""
     page.evaluate("document.getElementById('status').textContent = ''")
     page.locator("#files").set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": jpeg})
     page.get_by_text("Done").or_(page.get_by_text("was found")).wait_for()
@@ -87,15 +87,15 @@ def in_browser(page: Any, jpeg: bytes) -> dict[str, float]:
 
 
 def cpu_s(browser: Any) -> float:
-    """Seconds of processor time of all of the browser's processes so far."""
+    """CPU time of all of the browser's processes so far, in seconds."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
     return sum(process["cpuTime"] for process in processes)
 
 
-def of_camera(browser: Any, page: Any, effect: str, pictures: int) -> tuple[float, float]:
-    """Pictures a second, and milliseconds of processor time of each."""
+def camera_rate(browser: Any, page: Any, effect: str, pictures: int) -> tuple[float, float]:
+    """Pictures per second, and milliseconds of CPU time per picture."""
 
     def until(count: int) -> int:
         while page.evaluate("drawn") < count:
@@ -111,9 +111,9 @@ def of_camera(browser: Any, page: Any, effect: str, pictures: int) -> tuple[floa
 
 def main(
     photo: Annotated[Path, typer.Argument(help="The photo; it is scaled to --size and given as JPEG.")],
-    size: Annotated[tuple[int, int], typer.Option(min=2, metavar="W H", help="Of the photo; even.")] = (640, 480),
-    runs: Annotated[int, typer.Option(min=1, max=1000, help="Counted runs, after 5 that aren't.")] = 40,
-    pictures: Annotated[int, typer.Option(min=0, max=10_000, help="Of the camera, with each effect.")] = 100,
+    size: Annotated[tuple[int, int], typer.Option(min=2, metavar="W H", help="Size of the photo; even.")] = (640, 480),
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs, after 5 uncounted ones.")] = 40,
+    pictures: Annotated[int, typer.Option(min=0, max=10_000, help="Camera pictures per effect.")] = 100,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = DEFAULT_MODEL,
 ) -> None:
     """Measures, and prints two tables."""
@@ -123,7 +123,7 @@ def main(
         frame = cv2.resize(read_photo(photo), size, interpolation=cv2.INTER_AREA)
         jpeg = encode_picture(frame, ".jpg")
         segmenter = Segmenter(model)
-        python: list[dict[str, float]] = []
+        python_ms: list[dict[str, float]] = []
         browser_ms: list[dict[str, float]] = []
         loaded: dict[str, int] = {}
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -133,7 +133,10 @@ def main(
             i420 = base64.b64encode(cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes()).decode()
             page.add_init_script(f"{CAMERA}({list(size)}, '{i420}')")
             page.on(
-                "response", lambda got: loaded.update({got.url.rpartition("/")[2]: int(got.headers["content-length"])})
+                "response",
+                lambda response: loaded.update(
+                    {response.url.rpartition("/")[2]: int(response.headers["content-length"])}
+                ),
             )
             began = time.perf_counter()
             page.goto(f"http://127.0.0.1:{port}/")
@@ -141,16 +144,16 @@ def main(
             ready_s = time.perf_counter() - began
             total = sum(loaded.values())
             for turn in range(runs + 5):
-                of_page, of_python = in_browser(page, jpeg), in_python(segmenter, jpeg)
+                page_ms, segmenter_ms = in_browser(page, jpeg), in_python(segmenter, jpeg)
                 if turn >= 5:
-                    browser_ms.append(of_page)
-                    python.append(of_python)
+                    browser_ms.append(page_ms)
+                    python_ms.append(segmenter_ms)
             threads = page.locator("#threads").text_content()
             live = {}
             if pictures:
                 page.locator("#webcam").click()
                 page.locator("#shoot").wait_for()
-                live = {effect: of_camera(browser, page, effect, pictures) for effect in EFFECTS}
+                live = {effect: camera_rate(browser, page, effect, pictures) for effect in EFFECTS}
             browser.close()
         typer.echo(
             f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenter.file.name}"
@@ -161,12 +164,12 @@ def main(
         )
         typer.echo(f"{'':14}{'browser':>9}{'Python':>9}")
         for stage in STAGES:
-            ours, theirs = (statistics.median(run[stage] for run in runs_) for runs_ in (browser_ms, python))
+            ours, theirs = (statistics.median(run[stage] for run in runs_) for runs_ in (browser_ms, python_ms))
             typer.echo(f"{stage:14}{ours:9.1f}{theirs:9.1f}")
-        ours, theirs = (statistics.median(sum(run.values()) for run in runs_) for runs_ in (browser_ms, python))
+        ours, theirs = (statistics.median(sum(run.values()) for run in runs_) for runs_ in (browser_ms, python_ms))
         typer.echo(f"{'total':14}{ours:9.1f}{theirs:9.1f}")
         if live:
-            typer.echo("camera: pictures a second, and ms of processor time of each in the whole browser")
+            typer.echo("camera: pictures per second, and ms of CPU time per picture in the whole browser")
             for effect, (rate, used_ms) in live.items():
                 typer.echo(f"{effect:14}{rate:9.1f}{used_ms:9.1f}")
 

@@ -1,7 +1,8 @@
 """How large is a speck? `python benchmarks/studies/specks.py MODEL... --data DIR`
 
-Scores a model with regions of fewer and fewer of its output's pixels left in the label map (`seg_edge.specks`), from
-which the number for its card is chosen: the largest that costs nothing. On photos that aren't for the last judgement.
+Scores a model with regions below several sizes, in pixels of its output, removed from the label map
+(`seg_edge.specks`). The number for its card is the largest that costs nothing. Use photos that aren't for the final
+score.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SIZES = "0,8,16,32,64,128"
 
 
 def scores_by_size(segmenter: Segmenter, examples: Sequence[Example], sizes: Sequence[int]) -> Iterator[Scores]:
-    """The scores with regions of so many pixels and more, one after the other; the model runs once a photo."""
+    """The scores with only regions of each minimum size; the model runs once per photo."""
     maps = [segmenter(read_photo(example.image)).score_map for example in examples]
     names = segmenter.card.class_names
     for size in sizes:
@@ -51,20 +52,20 @@ def main(
     classes: Annotated[str, typer.Option(help="Class names, if there is no labels.txt.")] = "",
     names: Annotated[str, typer.Option(help="As for train/fit.py.")] = "",
     holdout: Annotated[float, typer.Option(help="As for train/fit.py.")] = 0.15,
-    sizes: Annotated[str, typer.Option(help="Pixels of the output, 0 to keep all.")] = SIZES,
+    sizes: Annotated[str, typer.Option(help="Minimum sizes in pixels of the output; 0 keeps all.")] = SIZES,
 ) -> None:
-    """Prints Dice and boundary F, means over the photos, by the size of what is left out."""
+    """Prints mean Dice and boundary F over the photos by minimum size of regions."""
     with exit_codes():
         if not all(size.isdecimal() for size in comma_separated(sizes)):
-            raise UsageError(f"--sizes are whole numbers, as in {SIZES}, got {sizes!r}.")
+            raise UsageError(f"--sizes must be whole numbers, as in {SIZES}, got {sizes!r}.")
         dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout, names=names)
-        examples, tried = dataset.parts[part], [int(size) for size in comma_separated(sizes)]
+        examples, minimums = dataset.parts[part], [int(size) for size in comma_separated(sizes)]
         rows = []
         for model in models:
-            found = scores_by_size(open_segmenter(model), examples, tried)
+            found = scores_by_size(open_segmenter(model), examples, minimums)
             cells = [f"{scores.mean_photo_dice:.4f}, {scores.mean_boundary:.3f}" for scores in found]
             rows.append([Path(model).name, str(len(examples)), *cells])
-        heads = ["Dice, boundary F", "photos", *(f"{size} pixels" if size else "all kept" for size in tried)]
+        heads = ["Dice, boundary F", "photos", *(f"{size} pixels" if size else "all kept" for size in minimums)]
         typer.echo(markdown_table(heads, rows))
 
 

@@ -1,10 +1,9 @@
 """What does smoothing gain and cost? `python benchmarks/studies/steadiness.py CLIP... [--reference FILE.tflite]`
 
 For each setting of `--smooth` it prints the flicker score (`seg_edge.evaluation.flicker`), its ratio to no smoothing,
-and the Dice against reference labels where the picture moved recently, which is where a mask would trail. Nobody has
-labelled these frames by hand: the references are models on each frame by itself, namely the model averaged over the
-frame and its mirror image, and the model given with --reference. This Dice says what smoothing costs, not how good
-the masks are.
+and the Dice against reference labels where the picture moved recently, which is where a mask would lag. The frames
+aren't labelled by hand: the references are models on single frames, namely the model averaged over the frame and its
+mirror image, and the model given with --reference. This Dice shows the cost of smoothing, not the quality of the masks.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
 SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
 AHEAD = (2, 4, 8)
-RECENT = 6  # frames, 0.2 s: what trails for longer is seen on the frames before
+RECENT = 6  # frames, 0.2 s; a longer lag shows on the frames before
 MOVED = 10  # levels of 255 between blurred frames
 NEAR = np.ones((31, 31), np.uint8)  # 15 pixels to each side
 
 
 class Setting:
-    """One value of `smooth`, with or without a look ahead, and its scores."""
+    """A value of `smooth`, with or without lookahead, and its scores."""
 
     def __init__(self, smooth: float, references: list[str], classes: int, ahead: int = 0):
         self.smooth, self.classes, self.ahead = smooth, classes, ahead
@@ -51,31 +50,31 @@ class Setting:
         self.meter_ms: list[float] = []
 
     def add(self, answer: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
-        """Takes one frame: the unsmoothed answer, labels to compare with, and where to compare, bool (h, w)."""
+        """Adds a frame: the unsmoothed answer, reference labels, and where to compare, bool (h, w)."""
         self.waiting.append((references, moved))
         began = time.perf_counter()
         if self.lookahead:
-            ahead = self.lookahead.add(answer)
+            smoothed = self.lookahead.add(answer)
             self.smoothing_ms.append((time.perf_counter() - began) * 1000)
-            if ahead is not None:
-                self._score(ahead)
+            if smoothed is not None:
+                self._score(smoothed)
             return
         scores = self.smoother(answer.score_map, answer.pixels)
         self.smoothing_ms.append((time.perf_counter() - began) * 1000)
         self._score(replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape)))  # type: ignore[arg-type]
 
     def finish(self) -> None:
-        """Takes the frames that still wait."""
+        """Scores the frames that are still waiting."""
         for answer in self.lookahead.rest() if self.lookahead else ():
             self._score(answer)
 
-    def _score(self, steady: Segmentation) -> None:
+    def _score(self, smoothed: Segmentation) -> None:
         references, moved = self.waiting.popleft()
         began = time.perf_counter()
-        self.meter.add(steady)
+        self.meter.add(smoothed)
         self.meter_ms.append((time.perf_counter() - began) * 1000)
         for name, labels in references.items():
-            self.matrices[name] += confusion_matrix(labels[moved], steady.labels[moved], self.classes)
+            self.matrices[name] += confusion_matrix(labels[moved], smoothed.labels[moved], self.classes)
 
 
 class Motion:
@@ -86,7 +85,7 @@ class Motion:
         self._moved: deque[np.ndarray] = deque(maxlen=RECENT)
 
     def add(self, frame: np.ndarray) -> np.ndarray:
-        """Bool (height, width), of BGR uint8 (height, width, 3): near what changed in the last frames."""
+        """For a frame BGR uint8 (height, width, 3), bool (height, width): near recent changes."""
         blurred = cv2.blur(frame, (5, 5))
         if self._last is not None:
             moved = (cv2.absdiff(blurred, self._last).max(axis=2) > MOVED).astype(np.uint8)
@@ -98,21 +97,23 @@ class Motion:
 
 
 def mirrored_mean(segment: Segmenter, frame: np.ndarray) -> np.ndarray:
-    """Labels by the model's mean opinion on the frame and its mirror image."""
-    straight, mirrored = segment(frame).probabilities(), segment(frame[:, ::-1]).probabilities()
-    return (straight + mirrored[:, ::-1]).argmax(axis=2).astype(np.uint8)
+    """Labels from the model's mean probabilities on the frame and its mirror image."""
+    plain, mirrored = segment(frame).probabilities(), segment(frame[:, ::-1]).probabilities()
+    return (plain + mirrored[:, ::-1]).argmax(axis=2).astype(np.uint8)
 
 
-def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[list[Setting], int, float]:
-    """Runs all settings over one clip; also the number of frames and the mean share of them that moved recently."""
+def measure(clip: Path, segment: Segmenter, reference: Segmenter | None) -> tuple[list[Setting], int, float]:
+    """All settings over a clip, its number of frames, and the mean share of a frame that moved recently."""
     own = f"{segment.card.name}, mirrored mean"
-    names = [own, *([other.card.name] if other else [])]
+    names = [own, *([reference.card.name] if reference else [])]
     settings = [Setting(smooth, names, len(segment.classes)) for smooth in SETTINGS]
     settings += [Setting(DEFAULT_SMOOTH, names, len(segment.classes), ahead) for ahead in AHEAD]
     motion, shares = Motion(), []
     for frame in read_frames(clip):
         answer, moved = segment(frame), motion.add(frame)
-        references = {own: mirrored_mean(segment, frame)} | ({other.card.name: other(frame).labels} if other else {})
+        references = {own: mirrored_mean(segment, frame)}
+        if reference:
+            references[reference.card.name] = reference(frame).labels
         for setting in settings:
             setting.add(answer, references, moved)
         shares.append(float(moved.mean()))
@@ -124,11 +125,9 @@ def measure(clip: Path, segment: Segmenter, other: Segmenter | None) -> tuple[li
 def main(
     clips: Annotated[list[Path], typer.Argument(help="Video files.")],
     model: Annotated[str, typer.Option(help="The model whose masks are smoothed.")] = DEFAULT_MODEL,
-    reference: Annotated[
-        Path | None, typer.Option(help="A better model with the same classes, to compare with.")
-    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Better model with the same classes, as reference.")] = None,
 ) -> None:
-    """Flicker, and Dice where the picture moves, for several settings of smoothing."""
+    """Prints flicker, and Dice where the picture moves, for several settings of smoothing."""
     with exit_codes():
         segment, compared = Segmenter(model), Segmenter(reference) if reference else None
         typer.echo(f"{platform.machine()}, model {segment.card.name} (sha256 {segment.file.sha256[:12]})")
@@ -137,7 +136,7 @@ def main(
         for clip in clips:
             settings, frames, share = measure(clip, segment, compared)
             typer.echo(
-                f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is taken"
+                f"\n{clip.name}: {frames} frames; {share:.0%} of the picture moved recently, where Dice is measured"
             )
             heads = [
                 "smooth",

@@ -1,4 +1,4 @@
-"""The server that anybody would write first, which `serve_beside.py` starts."""
+"""The simplest server one could write; started by `serve_beside.py`."""
 
 import os
 
@@ -10,18 +10,18 @@ from fastapi import FastAPI, Request, Response
 app = FastAPI()
 interpreter = Interpreter(os.environ["MODEL"], num_threads=os.cpu_count())
 interpreter.allocate_tensors()
-given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+model_input, model_output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
 
 @app.post("/segment")
 async def segment(request: Request) -> Response:
-    """A photo to its label map; for models of bytes that were trained on 0 to 1."""
+    """A photo to its label map; for uint8 models that were trained on 0 to 1."""
     frame = cv2.imdecode(np.frombuffer(await request.body(), np.uint8), cv2.IMREAD_COLOR)
     if frame is None:
         return Response(status_code=422)
-    pixels = cv2.resize(frame, given["shape"][2:0:-1].tolist(), interpolation=cv2.INTER_AREA)
-    interpreter.set_tensor(given["index"], cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)[np.newaxis])
+    pixels = cv2.resize(frame, model_input["shape"][2:0:-1].tolist(), interpolation=cv2.INTER_AREA)
+    interpreter.set_tensor(model_input["index"], cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)[np.newaxis])
     interpreter.invoke()
-    scores = cv2.resize(interpreter.get_tensor(made["index"])[0], frame.shape[1::-1])
+    scores = cv2.resize(interpreter.get_tensor(model_output["index"])[0], frame.shape[1::-1])
     labels = scores.argmax(axis=2).astype(np.uint8)
     return Response(cv2.imencode(".png", labels)[1].tobytes(), media_type="image/png")

@@ -18,8 +18,8 @@ CARD = ModelCard("tiny", make_classes(["background", "person"]), (32, 32))
 
 
 def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    places = ["--suites", "suites.toml", "--results", "results", "--history", "history", "--peers", "peers"]
-    command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), *places, *arguments]
+    paths = ["--suites", "suites.toml", "--results", "results", "--history", "history", "--peers", "peers"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), *paths, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200)
 
 
@@ -36,16 +36,16 @@ def test_a_quick_run_ends_in_a_report(tmp_path: Path) -> None:
     assert document["models"]["grabcut"]["role"] == "peer"
     assert {scored["data"] for scored in document["accuracy"]} == {"drawn"}
     assert len(document["accuracy"][0]["models"]["m"]["per_photo"]) == 24
-    said = " ".join(document["missing"])
-    assert "far: not scored" in said
-    assert "mediapipe-square: missing" in said
+    missing = " ".join(document["missing"])
+    assert "far: not scored" in missing
+    assert "mediapipe-square: missing" in missing
     assert (tmp_path / "results" / "photos" / path.stem / "drawn.jpg").is_file()
     report = (tmp_path / "results" / "report.md").read_text()
     assert "mediapipe-square" in report
-    assert not (tmp_path / "history").exists(), "a quick run is no result"
+    assert not (tmp_path / "history").exists(), "a quick run isn't recorded"
 
 
-def test_a_suite_file_that_is_wrong_is_one_sentence(tmp_path: Path) -> None:
+def test_an_invalid_suite_file_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "suites.toml").write_text("suites = 1")
     done = bench(tmp_path)
     assert done.returncode == 2
@@ -58,7 +58,7 @@ HISTORY = sorted(history.FOLDER.glob("*.csv"))
 
 
 @pytest.mark.parametrize("path", HISTORY, ids=[path.stem for path in HISTORY])
-def test_a_committed_history_has_the_files_of_its_models(path: Path) -> None:
+def test_the_committed_history_has_checksums_of_its_models(path: Path) -> None:
     rows = history.read(path)
     assert rows
     assert all(row.sha256 for row in rows if row.bytes)

@@ -1,4 +1,4 @@
-"""What got slower or worse is found, and nothing else is; the history keeps what that needs."""
+"""Only what got slower or worse is reported; the history keeps the figures to compare with."""
 
 from dataclasses import replace
 from functools import partial
@@ -66,24 +66,24 @@ def before(ratio: float, spread: float = 0.01) -> dict[check.Key, Row]:
         ([1.16, 1.17, 1.18], 0.01, True),
         ([0.5, 0.5, 0.5], 0.01, False),
         ([1.16, 1.17, 1.18], 0.2, False),  # the history itself was that uncertain
-        ([1.0, 1.4, 1.4], 0.01, False),  # one round as before: not certain enough
+        ([1.0, 1.4, 1.4], 0.01, False),  # one round is as fast as before: not certain enough
     ],
 )
-def test_a_ratio_may_rise_by_15_per_cent(now: list[float], spread: float, failed: bool) -> None:
+def test_ratios_may_rise_by_15_percent(now: list[float], spread: float, failed: bool) -> None:
     found, notes = check.compare(before(1.0, spread), timed(now))
     assert not notes
-    assert [(comparison.what, comparison.failed) for comparison in found] == [
+    assert [(comparison.label, comparison.failed) for comparison in found] == [
         ("ratio, 1 thread", failed),
         ("frame ratio, 1 thread", False),
     ]
 
 
-def test_slower_code_around_the_model_is_found_too() -> None:
+def test_slower_code_around_the_model_is_found() -> None:
     found, _ = check.compare(before(1.0), [row for frame in (2.4, 2.5) for row in timed([1.0], frame)])
     assert [comparison.failed for comparison in found] == [False, True, False, True]
 
 
-def test_what_looks_slower_once_is_measured_again() -> None:
+def test_apparent_slowdowns_are_measured_again() -> None:
     def measured(*ratios: list[float]) -> list[list[bool]]:
         def measure(attempt: int) -> list[Round]:
             return [a_round(ratio) for ratio in ratios[attempt]]
@@ -114,30 +114,30 @@ def scored(
         (0.8951, 0.7951, [False, False]),
         (0.8949, 0.8, [True, False]),
         (0.9, 0.7949, [False, True]),
-        (0.95, None, [False, True]),  # it finds nothing any more
+        (0.95, None, [False, True]),  # it no longer finds anything
     ],
 )
-def test_a_dice_may_fall_by_half_a_hundredth(mean: float, photo: float | None, failed: list[bool]) -> None:
+def test_dice_may_fall_by_0_005(mean: float, photo: float | None, failed: list[bool]) -> None:
     found, notes = check.compare(scored(0.9, 0.8), scored(mean, photo).values())
     assert [comparison.failed for comparison in found] == failed
     assert not notes
 
 
-def test_one_class_of_several_may_not_fall_either() -> None:
+def test_every_class_is_compared() -> None:
     then, now = ({"cat": 0.8, "dog": 1.0}, {"cat": 0.81, "dog": 0.99})
     found, _ = check.compare(scored(0.9, 0.9, classes=then), scored(0.9, 0.9, classes=now).values())
-    assert [(comparison.what, comparison.failed) for comparison in found[2:]] == [
+    assert [(comparison.label, comparison.failed) for comparison in found[2:]] == [
         ("Dice of cat on photos", False),
         ("Dice of dog on photos", True),
     ]
 
 
-def test_where_nothing_could_be_found_nothing_is_lost() -> None:
+def test_undefined_scores_stay_undefined() -> None:
     found, _ = check.compare(scored(0.9, None), scored(0.9, None).values())
     assert [comparison.failed for comparison in found] == [False, False]
 
 
-def test_other_photos_are_not_compared_with_a_note() -> None:
+def test_scores_on_other_photos_are_noted_but_not_compared() -> None:
     found, notes = check.compare(scored(0.9, 0.8), scored(0.1, 0.1, "other").values())
     assert not found
     assert "other photos" in notes[0]
@@ -148,7 +148,7 @@ def test_other_photos_are_not_compared_with_a_note() -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[Round]]:
-    """What `make bench` measures of the suite's models: the document and its rounds."""
+    """The document that `make bench` makes of the suite's models, and its rounds."""
     folder = tmp_path_factory.mktemp("measured")
     found, _ = read_suites(drawn_suite(folder), folder / "work")
     models = [reference(), *found[0].candidates]
@@ -158,7 +158,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         machine=describe_machine(),
         watch=Watch().verdict(),
         settings={},
-        models={which.name: describe(which) for which in models},
+        models={model.name: describe(model) for model in models},
         latency=latency(rounds, "reference"),
         accuracy=[measure_accuracy("drawn", found[0].candidates, found[0].examples, found[0].classes)],
     )
@@ -175,14 +175,14 @@ def recorded(measured: tuple[dict[str, Any], list[Round]], tmp_path: Path) -> Pa
 
 
 def test_a_model_in_two_suites_is_scored_on_both(tmp_path: Path) -> None:
-    """Each suite opens its models anew, and they must still be known as the same."""
+    """Each suite opens its models anew; they must still count as the same."""
     (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
     drawn, _ = read_suites(suite_file(tmp_path), tmp_path / "work")
     again = replace(drawn[0], name="again", candidates=(candidate(tmp_path / "m.tflite", "m"),))
     before = {
         row.key: row
         for suite in ("drawn", "again")
-        for row in (one.model_copy(update={"of": suite, "data": "other"}) for one in scored(0.0, 0.0).values())
+        for row in (row.model_copy(update={"of": suite, "data": "other"}) for row in scored(0.0, 0.0).values())
     }
     _, notes = check.check([drawn[0], again], before, 1, 1, lambda text: None)
     assert [note for note in notes if "other photos" in note and ("drawn" in note or "again" in note)] == notes
@@ -209,7 +209,7 @@ def run(suites: Path, folder: Path) -> Result:
 
 @pytest.fixture
 def suites(tmp_path: Path) -> Path:
-    """A suite of the drawn pictures with one model called `m`, in `m.tflite`."""
+    """A suite of the drawn pictures with one model, `m`, in `m.tflite`."""
     return drawn_suite(tmp_path)
 
 
@@ -229,33 +229,33 @@ remembered: list[Round] = []
 
 
 @pytest.mark.usefixtures("timed_as_before", "recorded")
-def test_a_slowed_model_is_caught_and_an_unchanged_one_is_not(suites: Path, tmp_path: Path) -> None:
+def test_slower_models_are_caught_and_unchanged_ones_pass(suites: Path, tmp_path: Path) -> None:
     done = run(suites, tmp_path)
     assert done.exit_code == 0, done.output
-    assert "Against abc" in done.output
+    assert "Compared with abc" in done.output
     assert done.output.count("ok") == 4
 
-    # The reference under its name takes many times as long, and finds nobody. This is really timed.
+    # The reference model under this name takes many times as long and finds no people. This is really timed.
     remembered.clear()
     content = REFERENCE.read_bytes()
-    other = ModelCard("m", make_classes(["background", "person"]), (256, 256))
-    (tmp_path / "m.tflite").write_bytes(append_card(content[: content.index(b"PK\x03\x04")], other))
+    card = ModelCard("m", make_classes(["background", "person"]), (256, 256))
+    (tmp_path / "m.tflite").write_bytes(append_card(content[: content.index(b"PK\x03\x04")], card))
     done = run(suites, tmp_path)
     assert done.exit_code == 1
     worse = [line for line in done.stdout.splitlines() if "worse" in line]
-    for what in ("mean Dice", "mean over photos", "ratio"):
-        assert any(what in line for line in worse), done.stdout
+    for figure in ("mean Dice", "mean over photos", "ratio"):
+        assert any(figure in line for line in worse), done.stdout
     assert "m: mean Dice on drawn" in done.stderr
 
 
 def damaged(content: bytes, share: float) -> bytes:
-    """The model with so many of its weights replaced by chance; its card is lost."""
+    """The model with this share of its weights replaced by random ones, without its card."""
     model, random = schema.ModelT.InitFromPackedBuf(content, 0), np.random.default_rng(0)
     for buffer in model.buffers:
-        if buffer.data is not None and len(buffer.data) > 1000:  # kernels, not the few numbers that lead to them
+        if buffer.data is not None and len(buffer.data) > 1000:  # convolution kernels, not shapes and the like
             weights = np.array(buffer.data, np.uint8)
-            hit = random.random(weights.size) < share
-            weights[hit] = random.integers(0, 256, hit.sum())
+            replaced = random.random(weights.size) < share
+            weights[replaced] = random.integers(0, 256, replaced.sum())
             buffer.data = weights
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
@@ -263,11 +263,11 @@ def damaged(content: bytes, share: float) -> bytes:
 
 
 @pytest.mark.parametrize(("share", "failed"), [(0.0, False), (0.1, True)])
-def test_a_damaged_model_is_caught_by_its_scores(share: float, failed: bool, suites: Path, tmp_path: Path) -> None:
+def test_damaged_models_are_caught_by_their_scores(share: float, failed: bool, suites: Path, tmp_path: Path) -> None:
     person = open_model("person")
     (suite,), _ = read_suites(suites, tmp_path / "work")
-    sound = measure_accuracy("drawn", [candidate("person", "m")], suite.examples, suite.classes)
-    before = {row.key: row for row in history.accuracy_rows(DOCUMENT, sound)}
+    intact = measure_accuracy("drawn", [candidate("person", "m")], suite.examples, suite.classes)
+    before = {row.key: row for row in history.accuracy_rows(DOCUMENT, intact)}
     (tmp_path / "m.tflite").write_bytes(append_card(damaged(person.content, share), person.card))
     now = measure_accuracy("drawn", [candidate(tmp_path / "m.tflite", "m")], suite.examples, suite.classes)
     found, notes = check.compare(before, history.accuracy_rows(DOCUMENT, now))
@@ -275,7 +275,7 @@ def test_a_damaged_model_is_caught_by_its_scores(share: float, failed: bool, sui
     assert any(comparison.failed for comparison in found) is failed
 
 
-def test_without_a_history_it_says_what_to_do(suites: Path, tmp_path: Path) -> None:
+def test_without_a_history_the_error_says_what_to_run(suites: Path, tmp_path: Path) -> None:
     done = run(suites, tmp_path)
     assert done.exit_code == 1
     assert "make bench" in done.output
@@ -283,14 +283,14 @@ def test_without_a_history_it_says_what_to_do(suites: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("timed_as_before")
-def test_a_new_or_missing_model_is_noted(suites: Path, tmp_path: Path, recorded: Path) -> None:
+def test_new_and_missing_models_are_noted(suites: Path, tmp_path: Path, recorded: Path) -> None:
     path = recorded
     history.append(path, [row.model_copy(update={"model": "gone"}) for row in history.read(path) if row.model == "m"])
     (tmp_path / "new.tflite").write_bytes((tmp_path / "m.tflite").read_bytes())
     suites.write_text(suites.read_text().replace('["m.tflite"]', '["m.tflite", "new.tflite"]'))
     done = run(suites, tmp_path)
     assert done.exit_code == 0, done.output
-    assert "note: gone: in the history, and not measured now" in done.output
+    assert "note: gone: in the history, but not measured now" in done.output
     assert "note: new: not in the history" in done.output
 
 
@@ -313,7 +313,7 @@ def test_the_history_gives_back_what_was_added(suites: Path, tmp_path: Path, rec
         history.read(path)
 
 
-def test_a_figure_that_the_last_run_lacks_is_the_one_before() -> None:
+def test_figures_missing_from_the_last_run_come_from_the_run_before() -> None:
     first = [*timed([1.0]), *scored(0.9, 0.8).values()]
     later = [row.model_copy(update={"created": "2026-11-25", "value": 2.0}) for row in timed([1.0])]
     newest = history.newest([*first, *later])
@@ -323,7 +323,7 @@ def test_a_figure_that_the_last_run_lacks_is_the_one_before() -> None:
     assert {row.model for row in history.newest(gone).values()} == {"reference"}
 
 
-def test_a_commit_s_figures_can_be_compared_with(tmp_path: Path) -> None:
+def test_figures_of_a_given_commit_are_found(tmp_path: Path) -> None:
     rows = timed([1.0])
     later = [row.model_copy(update={"created": "2026-11-25", "commit": "def"}) for row in rows]
     history.append(tmp_path / "desk.csv", [*rows, *later])
@@ -336,8 +336,8 @@ def test_a_commit_s_figures_can_be_compared_with(tmp_path: Path) -> None:
 def test_candidates_can_be_sent_to_another_process() -> None:
     import pickle
 
-    which = Candidate("m", partial(_open, TWO_UINT8))
-    assert pickle.loads(pickle.dumps(which)).open(1)(bright_square()).labels.any()
+    original = Candidate("m", partial(_open, TWO_UINT8))
+    assert pickle.loads(pickle.dumps(original)).open(1)(bright_square()).labels.any()
 
 
 def _open(path: Path, threads: int):

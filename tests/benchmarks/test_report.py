@@ -1,4 +1,4 @@
-"""The report shows what was measured, what wasn't and what doesn't count, whatever a file in the folder holds."""
+"""The report tells valid, invalid and missing results apart, whatever the files in the folder hold."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ app.command()(main)
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A folder with one result that counts."""
+    """A folder with one valid result."""
     folder = tmp_path / "results"
     folder.mkdir()
     write(folder / "desk.json", desk())
@@ -44,7 +44,7 @@ def records(tmp_path: Path) -> Path:
 
 
 def desk() -> dict[str, Any]:
-    """A result of all that `make bench` measures, with figures that are easy to find again."""
+    """A complete result of `make bench` with figures that are easy to find in the report."""
     document: dict[str, Any] = json.loads(PI.read_text())
     del document["made_up"]
     document["machine"] |= {"name": "Desk, 2 cores", "model": "", "key": "desk"}
@@ -81,14 +81,14 @@ def desk() -> dict[str, Any]:
 
 def figures(dice: float) -> dict[str, Any]:
     keys = ("mean_dice", "mean_photo_dice", "mean_iou", "boundary_f")
-    made = {
+    shared = {
         "photos": 12,
         **dict.fromkeys(keys, dice),
         "dice": {"person": dice},
         "intervals": {key: [dice - 0.1, dice + 0.05] for key in keys},
     }
-    return made | {
-        "by_foreground_share": {"0.0": made, "0.2": made},
+    return shared | {
+        "by_foreground_share": {"0.0": shared, "0.2": shared},
         "per_photo": [],
         "agreement": {"same_pixels": 0.9876, "mean_dice": 0.9},
     }
@@ -103,7 +103,7 @@ def read(results: Path, name: str = "report.md") -> str:
 
 
 def row(text: str, heading: str, first: str) -> list[str]:
-    """The cells of a table's row, the table being the first one under a heading that has it."""
+    """The cells of the first row under a heading that starts with a given cell."""
     section = text[text.index(f"## {heading}") :]
     line = next(line for line in section.splitlines() if line.startswith(f"| {first} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
@@ -121,9 +121,9 @@ class Tags(HTMLParser):
         self.all.append((tag, dict(attrs)))
 
 
-def test_size_speed_and_accuracy_are_at_the_top(results: Path, records: Path) -> None:
+def test_the_summary_has_size_speed_and_accuracy(results: Path, records: Path) -> None:
     write_report(results, records)
-    cells = dict(zip(row(read(results), "In short", "model"), row(read(results), "In short", "person"), strict=True))
+    cells = dict(zip(row(read(results), "Summary", "model"), row(read(results), "Summary", "person"), strict=True))
     assert cells["file"] == "0.70 MB"
     assert cells["time / reference"] == "1.50 (1.40–1.60)"
     assert cells["Dice, 12 photos of people"] == "0.861 (0.761–0.911)"
@@ -145,7 +145,7 @@ def test_all_sections_are_in_both_files(results: Path, records: Path) -> None:
     assert "desk: 1 run." in text
 
 
-def test_later_runs_are_drawn(results: Path, records: Path) -> None:
+def test_the_history_is_plotted_from_the_second_run_on(results: Path, records: Path) -> None:
     for day in ("24", "25"):
         history.append(records / "desk.csv", history.rows(desk() | {"created": f"2026-11-{day}T14:00:00+00:00"}))
     write_report(results, records)
@@ -153,7 +153,7 @@ def test_later_runs_are_drawn(results: Path, records: Path) -> None:
     assert "plots/history-0.svg" in read(results)
 
 
-def test_a_made_up_pi_is_a_column_that_says_so(results: Path, records: Path) -> None:
+def test_made_up_results_are_marked_in_their_column(results: Path, records: Path) -> None:
     assert "Made up" in json.loads(PI.read_text())["about"]
     shutil.copy(PI, results / "my-pi.json")
     write_report(results, records)
@@ -175,7 +175,7 @@ def test_each_machines_instructions_for_int8_are_listed(results: Path, records: 
     assert sorted(row.strip("| ").split(" | ")[1:]) == ["asimddp", "none"]
 
 
-def test_a_raspberry_pi_is_not_measured_until_its_file_is_there(results: Path, records: Path) -> None:
+def test_a_raspberry_pi_is_listed_as_not_measured_until_it_has_a_result(results: Path, records: Path) -> None:
     write_report(results, records)
     assert len(row(read(results), "Machine by machine", "model")) == 4
     assert read(results).count("docs/benchmarks.md#on-a-raspberry-pi") >= 3
@@ -188,7 +188,7 @@ def test_a_raspberry_pi_is_not_measured_until_its_file_is_there(results: Path, r
     assert len(heads) == 4
 
 
-def test_models_of_one_name_and_different_files_are_told_apart(results: Path, records: Path) -> None:
+def test_different_models_of_one_name_are_told_apart(results: Path, records: Path) -> None:
     document = json.loads(PI.read_text())
     document["models"]["person"]["sha256"] = "f" * 64
     write(results / "pi.json", document)
@@ -205,20 +205,20 @@ def test_models_of_one_name_and_different_files_are_told_apart(results: Path, re
         ({"made_up": True}, "made up"),
     ],
 )
-def test_what_does_not_count_is_marked_and_not_in_the_summary(
+def test_results_that_do_not_count_are_marked_and_left_out_of_the_summary(
     results: Path, records: Path, change: dict[str, Any], mark: str
 ) -> None:
     write(results / "desk.json", desk() | change)
     write_report(results, records)
     text = read(results)
-    assert "no result yet that counts" in text
+    assert "no valid result yet" in text
     assert row(text, "Machine by machine", "model")[1] == f"Desk, 2 cores ({mark}): 1 thread"
     counts = row(text, "Machines and files", "counts")[1]
     assert counts.startswith(f"no: {mark}")
     assert mark != "invalid" or "it was too hot" in counts
 
 
-def test_what_a_file_says_is_text_and_nothing_else(results: Path, records: Path) -> None:
+def test_text_from_files_is_escaped(results: Path, records: Path) -> None:
     evil = "<script>alert(1)</script> a|b [x](http://evil.example) `c` $\\frac{"
     text = PI.read_text().replace('"person"', json.dumps(evil)).replace("ondemand", evil.replace("\\", ""))
     (results / "evil.json").write_text(text)
@@ -232,7 +232,7 @@ def test_what_a_file_says_is_text_and_nothing_else(results: Path, records: Path)
     assert "|" not in escape(evil)
 
 
-def test_the_page_with_its_pictures_loads_nothing(results: Path, records: Path) -> None:
+def test_the_page_is_self_contained(results: Path, records: Path) -> None:
     folder = results / "photos" / "desk"
     folder.mkdir(parents=True)
     cv2.imwrite(str(folder / "people.jpg"), np.full((300, 1200, 3), 90, np.uint8))
@@ -260,7 +260,7 @@ def test_the_page_with_its_pictures_loads_nothing(results: Path, records: Path) 
         (json.dumps(desk()).replace('"boundary_f": [0.76', '"boundary_f": ["0.76').replace("0.911]", '"]'), ""),
     ],
 )
-def test_a_wrong_file_is_one_sentence_and_nothing_is_written(
+def test_invalid_files_give_one_sentence_and_no_report(
     results: Path, records: Path, content: str, sentence: str
 ) -> None:
     (results / "wrong.json").write_text(content)
@@ -275,7 +275,7 @@ def test_a_wrong_file_is_one_sentence_and_nothing_is_written(
     assert done.stderr.startswith("error: ")
 
 
-def test_a_wrong_row_of_the_history_is_one_sentence(results: Path, records: Path) -> None:
+def test_an_invalid_row_of_the_history_gives_one_sentence(results: Path, records: Path) -> None:
     history.append(records / "desk.csv", history.rows(desk()))
     path = records / "desk.csv"
     path.write_text(path.read_text().replace("0.861", "good", 1))
@@ -290,7 +290,7 @@ def test_an_empty_folder_says_what_to_run(tmp_path: Path) -> None:
     assert "not measured" in read(tmp_path)
 
 
-def test_the_pareto_front_is_what_nothing_beats() -> None:
+def test_the_pareto_front_holds_what_nothing_beats() -> None:
     def spot(name: str, cost: float, quality: float) -> Spot:
         return Spot(name, "model", cost, (cost, cost), quality, (quality, quality))
 
@@ -298,7 +298,7 @@ def test_the_pareto_front_is_what_nothing_beats() -> None:
     assert [found.name for found in pareto_front(spots)] == ["cheap", "good", "dear"]
 
 
-def test_a_pages_figures_are_replaced_between_its_markers() -> None:
+def test_figures_are_replaced_between_the_markers() -> None:
     page = "before\n<!-- figures: by a command -->\nold\n<!-- /figures -->\nafter\n"
     figures = history.newest_figures(history.rows(desk()))
     updated = replace_block(page, "figures", figures)
@@ -310,7 +310,7 @@ def test_a_pages_figures_are_replaced_between_its_markers() -> None:
         replace_block("no markers", "figures", figures)
 
 
-def test_the_readmes_figures_are_those_of_the_newest_run() -> None:
+def test_the_readme_has_the_figures_of_the_newest_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     newest = history.newest_figures(history.read(history.newest_file(history.FOLDER)))
     assert replace_block(readme, "figures", newest) == readme

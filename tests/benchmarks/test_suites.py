@@ -1,4 +1,4 @@
-"""A suite file is read; what isn't there is said, and what is wrong is one sentence."""
+"""Suite files: missing data are reported, and invalid files give one sentence."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.tiny import FOUR_CARD, FOUR_UINT8, TWO_UINT8, bright_square, carded
 
 @pytest.fixture
 def write(tmp_path: Path):
-    """Writes a suite file beside a folder `squares` of four photos in two parts, and a model for them."""
+    """Writes a suite file next to a folder `squares` with four photos in two parts and a model for them."""
     folder = tmp_path / "squares"
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
@@ -43,11 +43,11 @@ def squares(more: str = "", models: str = '"carded.tflite"') -> str:
     return f'[[suite]]\nname = "squares"\ndata = "squares"\n{more}\nmodels = [{models}]\n'
 
 
-def test_photos_of_the_wanted_part_only(write, tmp_path: Path) -> None:
+def test_only_photos_of_the_requested_part_are_used(write, tmp_path: Path) -> None:
     def names(more: str) -> list[str]:
         (suite,), missing = read_suites(write(squares(more)), tmp_path / "work")
         assert not missing
-        assert [which.name for which in suite.candidates] == ["carded"]
+        assert [candidate.name for candidate in suite.candidates] == ["carded"]
         return [example.name for example in suite.examples]
 
     assert names("") == ["0", "1", "2", "3"]
@@ -66,13 +66,13 @@ def test_missing_data_are_reported_and_the_rest_is_kept(write, tmp_path: Path) -
     assert "docs/data.md" in missing[2]
 
 
-def test_what_a_training_saw_is_not_scored_for_want_of_its_split(write, tmp_path: Path) -> None:
+def test_nothing_is_scored_without_the_training_split(write, tmp_path: Path) -> None:
     found, missing = read_suites(write(squares('part = "test"\nsplit = "gone.json"')), tmp_path / "work")
     assert not found
     assert "gone.json" in missing[0]
 
 
-def test_drawn_pictures_are_there_on_any_machine(write, tmp_path: Path) -> None:
+def test_drawn_pictures_need_no_data(write, tmp_path: Path) -> None:
     text = '[[suite]]\nname = "drawn"\ndata = "drawn"\nmodels = ["person"]\npeers = true\n'
     (suite,), missing = read_suites(write(text), tmp_path / "work")
     assert not missing
@@ -93,7 +93,7 @@ def test_the_projects_own_suites_can_be_read(tmp_path: Path) -> None:
     assert known == {"drawn", "person", "class"}
 
 
-def test_agreement_is_with_the_full_model_and_not_the_truth(write, tmp_path: Path) -> None:
+def test_agreement_is_with_the_full_model(write, tmp_path: Path) -> None:
     models = '{ name = "full", file = "carded.tflite", role = "full" }, "carded.tflite"'
     (suite,), _ = read_suites(write(squares("", models)), tmp_path / "work")
     scored = measure_accuracy("squares", suite.candidates, suite.examples, suite.classes)
@@ -106,7 +106,7 @@ def test_agreement_is_with_the_full_model_and_not_the_truth(write, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("suite = 3", "suite"),
         ("other = 3", "suite"),
@@ -133,22 +133,22 @@ def test_agreement_is_with_the_full_model_and_not_the_truth(write, tmp_path: Pat
         (squares('classes = ["other"]'), "other"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(text: str, says: str, write, tmp_path: Path) -> None:
+def test_invalid_files_give_one_sentence(text: str, message: str, write, tmp_path: Path) -> None:
     with pytest.raises(SegEdgeError) as raised:
         read_suites(write(text), tmp_path / "work")
-    assert says in str(raised.value)
+    assert message in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_model_of_other_classes_is_refused(write, tmp_path: Path) -> None:
+def test_models_with_other_classes_are_refused(write, tmp_path: Path) -> None:
     path = write(squares())
     carded(FOUR_UINT8, tmp_path, FOUR_CARD)
     with pytest.raises(DataError, match="dark, red"):
         read_suites(path, tmp_path / "work")
 
 
-def test_a_model_in_two_suites_is_one(tmp_path: Path) -> None:
-    one, other, second = candidate(TWO_UINT8, "a"), candidate(FOUR_UINT8, "a"), candidate(FOUR_UINT8, "b")
-    assert unique([one, second, one]) == [one, second]
+def test_a_model_in_two_suites_is_measured_once(tmp_path: Path) -> None:
+    first, namesake, second = candidate(TWO_UINT8, "a"), candidate(FOUR_UINT8, "a"), candidate(FOUR_UINT8, "b")
+    assert unique([first, second, first]) == [first, second]
     with pytest.raises(UsageError, match="called 'a'"):
-        unique([one, other])
+        unique([first, namesake])

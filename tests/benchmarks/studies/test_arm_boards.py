@@ -1,4 +1,4 @@
-"""What is reported of emulated boards; the boards themselves need QEMU, root's rights and an hour."""
+"""Reports on emulated boards. Boards themselves need QEMU, root rights and an hour, and aren't started."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,7 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_step_that_fails_is_shown_and_the_others_are_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_failed_steps_are_shown_and_the_others_still_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def pretend(root: Path, system: object, line: str, variables: object) -> subprocess.CompletedProcess[str]:
         fails = line == STEPS["video"]
         return subprocess.CompletedProcess(line, 7 if fails else 0, f"first\nof {root.name}")
@@ -36,14 +36,14 @@ def test_a_step_that_fails_is_shown_and_the_others_are_done(monkeypatch: pytest.
     assert call("trixie-arm64", "--root", tmp_path, "--only", "image").exit_code == 0
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_tools_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert call("bullseye").exit_code == 2
     assert call("--only", "dance").exit_code == 2
     monkeypatch.setattr(arm64_root, "check_tools", lambda: None)
     monkeypatch.setattr(arm_boards, "is_registered", lambda system: False)
     done = call("bookworm-armhf", "--root", tmp_path)
     assert done.exit_code == 1
-    assert "the kernel doesn't start armhf programs by qemu-arm-static" in done.stderr
+    assert "the kernel doesn't start armhf programs with qemu-arm-static" in done.stderr
 
 
 def test_every_system_has_its_emulator_and_processor() -> None:

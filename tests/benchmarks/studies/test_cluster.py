@@ -1,4 +1,4 @@
-"""What counts as the same results; the clusters themselves need Ray."""
+"""Which results count as the same. Clusters themselves need Ray and aren't started."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ def test_order_folder_and_time_make_no_difference(tmp_path: Path) -> None:
     assert answers(results(tmp_path / "plain", "a", "b")) == answers(results(tmp_path / "two", "b", "a", took=2.0))
 
 
-def test_a_photo_twice_a_lost_one_and_another_picture_are_noticed(tmp_path: Path) -> None:
+def test_repeated_lost_and_different_results_are_noticed(tmp_path: Path) -> None:
     plain = answers(results(tmp_path / "plain", "a", "b"))
     assert answers(results(tmp_path / "twice", "a", "b", "b")) != plain
     assert answers(results(tmp_path / "lost", "a")) != plain
@@ -40,14 +40,14 @@ def test_a_photo_twice_a_lost_one_and_another_picture_are_noticed(tmp_path: Path
     assert answers(other) != plain
 
 
-def test_a_line_that_is_no_json_is_shown(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_shown(tmp_path: Path) -> None:
     out = results(tmp_path / "two", "a")
     out.with_suffix(".jsonl").write_text("(raylet) a worker died\n")
-    with pytest.raises(SegEdgeError, match=r"two: a line is no JSON: \(raylet\) a worker died"):
+    with pytest.raises(SegEdgeError, match=r"two: a line isn't JSON: \(raylet\) a worker died"):
         answers(out)
 
 
-def test_each_photo_is_another(tmp_path: Path) -> None:
+def test_drawn_photos_are_all_different(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 3)
     paths = sorted((tmp_path / "photos").iterdir())
     assert [path.name for path in paths] == ["000000.jpg", "000001.jpg", "000002.jpg"]
@@ -55,7 +55,7 @@ def test_each_photo_is_another(tmp_path: Path) -> None:
     assert cv2.imread(str(paths[0])).shape == (240, 320, 3)
 
 
-def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "ray.cluster_utils", None)
     done = CliRunner().invoke(app, [])

@@ -1,4 +1,4 @@
-"""How often a model and drawn masks disagree, and the sheet of the photos where they do most."""
+"""How much a model and drawn masks disagree, and the sheet of the worst photos."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.tiny import TWO_CARD, TWO_UINT8, bright_square, carded
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Ten photos of a bright square; in two the drawn mask is empty, and a quarter of the photo is the square."""
+    """Ten photos of a bright square that fills a quarter of each; two of the drawn masks are empty."""
     folder = tmp_path / "data"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -31,14 +31,14 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pixels_that_differ_are_counted_where_they_count(data: Path, tmp_path: Path) -> None:
+def test_share_of_pixels_that_differ(data: Path, tmp_path: Path) -> None:
     segmenter = Segmenter(carded(TWO_UINT8, tmp_path, TWO_CARD))
-    shares = [disagreement(segmenter, one).share for one in find_examples(data)]
+    shares = [disagreement(segmenter, example).share for example in find_examples(data)]
     assert shares[3] == pytest.approx(0.25, abs=0.05)
     assert max(shares[0], shares[1]) < 0.05
 
 
-def test_the_command_says_how_often_and_shows_the_worst(data: Path, tmp_path: Path) -> None:
+def test_the_command_prints_shares_and_shows_the_worst(data: Path, tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(main)
     model, sheet = carded(TWO_UINT8, tmp_path, TWO_CARD), tmp_path / "sheet.png"

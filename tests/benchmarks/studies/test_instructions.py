@@ -1,4 +1,4 @@
-"""What is made of the plugin's lines, and the plugin's own idea of a dot product; the run itself needs QEMU."""
+"""Reading the plugin's output, and its test for dot products. The run itself needs QEMU and isn't started."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ app.command()(instructions.main)
 
 
 def test_the_last_frame_of_each_model_counts() -> None:
-    # Each stage takes 10 times its number, and 1 dot product; between stages 1000 instructions pass.
+    # Stage n takes 10 n instructions and 1 dot product; between stages 1000 instructions pass.
     lines = []
     for _model in range(2):
         for frame in range(2):
@@ -26,10 +26,10 @@ def test_the_last_frame_of_each_model_counts() -> None:
     models = by_stage(read_stretches("\n".join(lines) + "\n"), 2)
     expected = {"preprocess": (10, 1), "inference": (20, 1), "postprocess": (70, 2), "render": (50, 1)}
     for model in models:
-        said = {
+        counts = {
             stage: (sum(b.instructions for b in blocks), sum(b.dots for b in blocks)) for stage, blocks in model.items()
         }
-        assert said == expected
+        assert counts == expected
     assert len(models) == 2
 
 
@@ -49,13 +49,13 @@ FUNCTIONS = """\
 """
 
 
-def test_instructions_are_given_to_the_kernel_that_they_lie_in() -> None:
+def test_instructions_are_counted_for_the_kernel_they_lie_in() -> None:
     blocks = [
         Block(0x7100000, 5, 0),
         Block(0x71000FC, 6, 0),
-        Block(0x7100100, 7, 0),  # behind the kernel
+        Block(0x7100100, 7, 0),  # after the kernel
         Block(0x7200010, 8, 2),
-        Block(0x7300000, 9, 0),  # a function that is no kernel
+        Block(0x7300000, 9, 0),  # not a kernel
         Block(0x400010, 10, 0),
         Block(0x600000, 11, 0),
     ]
@@ -75,7 +75,7 @@ def test_dot_products_are_recognised(tmp_path: Path) -> None:
         f'#include <stdlib.h>\n#include "{PLUGIN}"\n'
         'int main(int count, char **codes) { while (*++codes) puts(is_dot(strtoul(*codes, 0, 0)) ? "1" : "0"); }\n'
     )
-    # What calls QEMU is left out by the linker.
+    # The linker drops the code that calls QEMU.
     sections = ["-ffunction-sections", "-Wl,--gc-sections"]
     subprocess.run(["gcc", *sections, "-o", str(program), str(source)], check=True)
     codes = {  # as GNU as assembles them
@@ -88,15 +88,15 @@ def test_dot_products_are_recognised(tmp_path: Path) -> None:
         0x0E22C020: False,  # smull v0.8h, v1.8b, v2.8b
         0x8B020020: False,  # add x0, x1, x2
     }
-    said = subprocess.run([str(program), *map(hex, codes)], capture_output=True, text=True, check=True).stdout
-    assert [line == "1" for line in said.split()] == list(codes.values())
+    output = subprocess.run([str(program), *map(hex, codes)], capture_output=True, text=True, check=True).stdout
+    assert [line == "1" for line in output.split()] == list(codes.values())
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_tools_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["--cpu", "z80"]).exit_code == 2
     monkeypatch.setattr(shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
     done = CliRunner().invoke(app, ["person", "--root", str(tmp_path)])
     assert done.exit_code == 1
-    assert "no system with OpenCV; make it by" in done.stderr
+    assert "no system with OpenCV; make it with" in done.stderr
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     assert "apt install" in CliRunner().invoke(app, ["person", "--root", str(tmp_path)]).stderr

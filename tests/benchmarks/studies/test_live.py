@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they promise; their figures are not judged here."""
+"""The studies run and report what they promise. Figures aren't judged here."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def run(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize("via", ["http", "file"])
-def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
+def test_a_clip_played_as_a_live_camera(clip: Path, via: str) -> None:
     document = json.loads(run("benchmarks/studies/live.py", clip, "--via", via, "--minutes", 0.05))
     assert document["stats"]["frames"]["published"] > 0
     assert document["watched_frames"] > 0
@@ -45,7 +45,7 @@ def test_a_clip_as_a_live_camera(clip: Path, via: str) -> None:
         assert document["misread"] <= 1, "the placeholder before the first frame has no number"
 
 
-def test_steadiness_gives_a_line_a_setting(clip: Path) -> None:
+def test_steadiness_prints_one_line_per_setting(clip: Path) -> None:
     out = run("benchmarks/studies/steadiness.py", clip)
     assert "clip.avi" in out
     assert "Dice" in out
@@ -62,7 +62,7 @@ def test_the_number_in_a_frame_survives_jpeg(number: int) -> None:
     assert read_number(b"no picture") is None
 
 
-def test_memory_s_growth_is_the_slope_after_the_first_minute() -> None:
+def test_memory_growth_is_the_slope_after_the_first_minute() -> None:
     samples = [(float(second), 50.0 if second < 60 else 80 + second / 360) for second in range(0, 600, 5)]
     assert growth_mb_per_hour(samples) == pytest.approx(10)
     assert growth_mb_per_hour(samples[:10]) is None

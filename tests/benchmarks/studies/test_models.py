@@ -1,4 +1,4 @@
-"""`benchmarks/studies/models.py`: one table, and one sentence where something is wrong."""
+"""`benchmarks/studies/models.py` prints one table, and one sentence for each error."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_line_a_model_and_its_slowest_operators() -> None:
+def test_table_and_slowest_operators() -> None:
     done = run(TWO_UINT8, SIGMOID_FLOAT32, TWO_UINT8, "--threads", "1,2", "--slowest", 1, "--runs", 3)
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
@@ -31,14 +31,14 @@ def test_a_line_a_model_and_its_slowest_operators() -> None:
     assert {len(row) for row in rows} == {5 + 2 * 4}
     assert rows[2][rows[0].index("ratio")] == "1.00"
     slowest = [line for line in lines if re.match(r"  +\d+%  +\d+\.\d+ ms  [A-Z_0-9]+ ", line)]
-    assert len(slowest) == 3  # which operator that is, the load decides in models as tiny as these
+    assert len(slowest) == 3  # in models this small, which one it is depends on load
     assert sum("of the whole" in line for line in lines) == 3
     assert "medians of 3 and 3 runs" in lines[0]
     assert "load" in lines[0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["gone.tflite"], "gone.tflite"),
         ([GREY], GREY.name),
@@ -46,15 +46,15 @@ def test_a_line_a_model_and_its_slowest_operators() -> None:
         ([TWO_UINT8, "--threads", "0"], "--threads"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(arguments: list[object], says: str) -> None:
+def test_errors_are_one_sentence(arguments: list[object], message: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 1
     assert done.output.startswith("error: ")
-    assert says in done.output
+    assert message in done.output
     assert len(done.output.splitlines()) == 1
 
 
-def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_file_gives_one_sentence(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(TWO_UINT8.read_bytes()[:200])
     done = run(damaged)
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.output.splitlines()) == 1
 
 
-def test_threads_once_each() -> None:
+def test_repeated_numbers_of_threads_count_once() -> None:
     assert read_threads("2,1,2") == [2, 1]
 
 
@@ -77,5 +77,5 @@ def test_threads_once_each() -> None:
         ("StatefulPartitionedCall_1:0", "StatefulPartitionedCall_1:0"),
     ],
 )
-def test_a_layers_own_name(name: str, short: str) -> None:
+def test_short_names_of_layers(name: str, short: str) -> None:
     assert short_name(name) == short

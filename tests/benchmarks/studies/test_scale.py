@@ -1,4 +1,4 @@
-"""The curves of growth are what a report relies on."""
+"""Growth curves have the form that the report relies on."""
 
 import importlib.util
 import json
@@ -25,13 +25,13 @@ def curves() -> dict[str, Curve]:
     return {curve["name"]: curve for curve in measured}
 
 
-def test_every_curve_is_there(curves: dict[str, Curve]) -> None:
-    always = {"latency over threads", "time over number of photos", "throughput over worker processes"}
+def test_every_curve_is_measured(curves: dict[str, Curve]) -> None:
+    expected = {"latency over threads", "time over number of photos", "throughput over worker processes"}
     if Path("/proc/self/status").is_file():
-        always.add("memory over photo size")
+        expected.add("memory over photo size")
     if importlib.util.find_spec("tensorflow"):
-        always.add("latency over input size")
-    assert set(curves) == always
+        expected.add("latency over input size")
+    assert set(curves) == expected
 
 
 def test_curves_are_plain_json_in_order(curves: dict[str, Curve]) -> None:
@@ -47,9 +47,9 @@ def test_curves_are_plain_json_in_order(curves: dict[str, Curve]) -> None:
 
 
 def test_larger_photos_need_more_memory(curves: dict[str, Curve]) -> None:
-    """Nothing is asked of times: two samples on a busy machine may come out either way."""
+    """Times aren't checked: on a busy machine two samples may come out either way."""
     if "memory over photo size" not in curves:
-        pytest.skip("there is no /proc/self/status here")
+        pytest.skip("no /proc/self/status")
     small, large = (point["y"] for point in curves["memory over photo size"]["points"])
     assert 30 < small < large < 1000, "MB"
 
@@ -76,6 +76,6 @@ def test_the_command_prints_and_writes(tmp_path: Path, monkeypatch: pytest.Monke
     assert document["machine"]["cores"] >= 1
 
 
-def test_a_process_that_fails_is_one_sentence() -> None:
-    with pytest.raises(SegEdgeError, match="a process that is measured failed: no camera here"):
+def test_a_failed_process_gives_one_sentence() -> None:
+    with pytest.raises(SegEdgeError, match="a measured process failed: no camera here"):
         scale_module._run("-c", "raise SystemExit('no camera here')")

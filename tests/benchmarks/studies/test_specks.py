@@ -1,4 +1,4 @@
-"""What leaving out specks gains, on photos where that is known."""
+"""Gain of removing specks, on photos where it is known."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from benchmarks.studies.specks import main
 from tests.tiny import TWO_CARD, TWO_UINT8, bright_square, carded
 
 
-def test_a_bright_scrap_costs_until_it_is_left_out(tmp_path: Path) -> None:
+def test_a_bright_speck_costs_until_it_is_removed(tmp_path: Path) -> None:
     for part in ("images", "masks"):
         (tmp_path / "data" / part).mkdir(parents=True)
     frame = bright_square((64, 64))
     mask = (frame[..., 0] > 0).astype(np.uint8)
-    frame[4:12, 4:12] = 255  # four by four of the model's pixels
+    frame[4:12, 4:12] = 255  # 4x4 pixels of the model's output
     for number in range(10):
         cv2.imwrite(str(tmp_path / f"data/images/p{number}.png"), np.maximum(frame, np.uint8(number)))
         cv2.imwrite(str(tmp_path / f"data/masks/p{number}.png"), mask)
