@@ -8,17 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import cv2
 import numpy as np
 
 from seg_edge.errors import OutputError, UsageError
 from seg_edge.sinks.video_formats import DEFAULT_CRF, X264, Encoding, video_format
+from seg_edge.sinks.video_pixels import converter, tag_colours
 from seg_edge.sources.video_container import import_av, reason_of
 
 CLOCK_HZ = 90000  # of times in files: MPEG's
 GIF_HZ = 100
-MPEG_RANGE, JPEG_RANGE = 1, 2  # AVColorRange of libavutil/pixfmt.h, as are the numbers below
-BT709, SMPTE170M = 1, 6
 # What is encoded while it is filmed: nothing is held back, and a player can start every two seconds.
 LIVE = {"libx264": {"tune": "zerolatency", "x264-params": X264}}
 LIVE_KEY_S = 2
@@ -84,22 +82,20 @@ class VideoFile:
             self.container = self.av.open(f"file:{path.absolute()}", "w", format=form.container, options=options)
         except OSError as error:
             raise self._not_written(error) from error
+        self._has_palette = encoding.pixels == "pal8"
         self._stream = self._add_stream(encoding, crf, most_bps, live)
         # The encoder's clock; the stream's is changed by some containers when their head is written.
         self._hertz = float(1 / self._stream.codec_context.time_base)
-        if encoding.codec == "gif":
-            self._draw: _Palette | _Alpha | _Planes = _Palette(self.av, self._stream)
-        else:
-            self._draw = (_Alpha if transparent else _Planes)(self.av, self._stream)
+        self._convert = converter(self.av, self._stream, transparent)
 
     def _add_stream(self, encoding: Encoding, crf: int | None, most_bps: int | None, live: bool) -> Any:
+        width, height = self.size_wh
         stream = self.container.add_stream(encoding.codec, rate=self._rate)
-        odd = encoding.pixels == "pal8"
-        stream.width, stream.height = self.size_wh if odd else (self.size_wh[0] // 2 * 2, self.size_wh[1] // 2 * 2)
+        stream.width, stream.height = self.size_wh if self._has_palette else (width // 2 * 2, height // 2 * 2)
         stream.pix_fmt = encoding.pixels
         # A multiple of the rate's own clock, so that even frames are even in the file.
         hertz = self._rate.numerator * math.ceil(CLOCK_HZ / self._rate.numerator)
-        time_base = Fraction(1, GIF_HZ if odd else hertz) if self._dated else 1 / self._rate
+        time_base = Fraction(1, GIF_HZ if self._has_palette else hertz) if self._dated else 1 / self._rate
         stream.time_base = stream.codec_context.time_base = time_base
         options = dict(encoding.options)
         if encoding.codec in DEFAULT_CRF:
@@ -111,10 +107,8 @@ class VideoFile:
         if live:
             options |= {**LIVE.get(encoding.codec, {}), "g": str(max(1, round(LIVE_KEY_S * self._rate)))}
         stream.codec_context.options = options
-        if not odd:
-            context, hd = stream.codec_context, is_hd(self.size_wh) and encoding.codec != "mjpeg"  # JPEG is BT.601
-            context.color_range = JPEG_RANGE if encoding.pixels.startswith("yuvj") else MPEG_RANGE
-            context.colorspace = context.color_primaries = context.color_trc = BT709 if hd else SMPTE170M
+        if not self._has_palette:
+            tag_colours(stream.codec_context, self.size_wh, encoding)
         return stream
 
     def write(self, frame: np.ndarray, at_s: float | None = None) -> None:
@@ -134,7 +128,7 @@ class VideoFile:
         at_s = float(self.frames / self._rate) if at_s is None else at_s
         if self._dated:
             pts = round(at_s * self._hertz)
-            if pts > self._pts or not isinstance(self._draw, _Palette):  # else a GIF, to whose clock it is no later
+            if pts > self._pts or not self._has_palette:  # else a GIF, to whose clock it is no later
                 self._pts = max(pts, self._pts + 1)
                 self._encode(frame, self._pts)
             return
@@ -165,7 +159,7 @@ class VideoFile:
         self._closed = True
         try:
             if self.frames and not self._failed:
-                for picture in self._draw.rest():
+                for picture in self._convert.rest():
                     self.container.mux(self._stream.encode(picture))
                 self.container.mux(self._stream.encode(None))
             self.container.close()
@@ -182,7 +176,7 @@ class VideoFile:
 
     def _encode(self, frame: np.ndarray, pts: int) -> None:
         try:
-            for picture in self._draw(frame[: self._stream.height, : self._stream.width], pts):
+            for picture in self._convert(frame[: self._stream.height, : self._stream.width], pts):
                 self.container.mux(self._stream.encode(picture))
         except (OSError, ValueError) as error:
             self._fail(error)
@@ -196,110 +190,3 @@ class VideoFile:
 
     def _not_written(self, error: Exception) -> OutputError:
         return OutputError(f"{self._called}: the video can't be written ({reason_of(error)}); choose another place.")
-
-
-def is_hd(size_wh: tuple[int, int]) -> bool:
-    """Whether colours of a picture without a tag are BT.709; else they are BT.601. As mpv guesses."""
-    return size_wh[0] >= 1280 or size_wh[1] > 576
-
-
-def _wrapped(av: Any, array: np.ndarray, form: str, pts: int, stream: Any) -> Any:
-    """An array as a frame of PyAV that shares it until it is encoded; an old PyAV copies it."""
-    frame = getattr(av.VideoFrame, "from_numpy_buffer", av.VideoFrame.from_ndarray)(array, form)
-    frame.pts, frame.time_base = pts, stream.codec_context.time_base
-    return frame
-
-
-class _Planes:
-    """BGR frames as brightness, and at half the size two of colour (4:2:0), by OpenCV: in half of swscale's time."""
-
-    def __init__(self, av: Any, stream: Any):
-        self._av, self._stream = av, stream
-        context = stream.codec_context
-        blue, red = (0.0722, 0.2126) if context.colorspace == BT709 else (0.114, 0.299)
-        brightness = np.array([blue, 1 - blue - red, red])
-        bluish = (np.array([1, 0, 0]) - brightness) / (2 - 2 * blue)
-        reddish = (np.array([0, 0, 1]) - brightness) / (2 - 2 * red)
-        full = context.color_range == JPEG_RANGE
-        black, levels, colours = (0, 1.0, 1.0) if full else (16, 219 / 255, 224 / 255)
-        rows = [(*levels * brightness, black), (*colours * bluish, 128), (*colours * reddish, 128)]
-        self._matrix = np.array(rows, np.float32)
-
-    def __call__(self, frame: np.ndarray, pts: int) -> list[Any]:
-        height, width = frame.shape[:2]
-        planes = np.empty((height * 3 // 2, width), np.uint8)
-        colours = planes[height:].reshape(2, height // 2, width // 2)
-        mixed = cv2.transform(frame, self._matrix)
-        cv2.extractChannel(mixed, 0, planes[:height])
-        small = cv2.resize(mixed, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        cv2.extractChannel(small, 1, colours[0])
-        cv2.extractChannel(small, 2, colours[1])
-        return [_wrapped(self._av, planes, self._stream.pix_fmt, pts, self._stream)]
-
-    def rest(self) -> list[Any]:
-        return []
-
-
-class _Alpha:
-    """BGRA frames in the encoder's pixels and colours."""
-
-    def __init__(self, av: Any, stream: Any):
-        self._av, self._stream = av, stream
-        self._reformatter = av.video.reformatter.VideoReformatter()
-
-    def __call__(self, frame: np.ndarray, pts: int) -> list[Any]:
-        context = self._stream.codec_context
-        picture = self._reformatter.reformat(
-            _wrapped(self._av, np.ascontiguousarray(frame), "bgra", pts, self._stream),
-            format=self._stream.pix_fmt,
-            dst_colorspace="ITU709" if context.colorspace == BT709 else "ITU601",
-            dst_color_range=context.color_range,
-        )
-        picture.pts, picture.time_base = pts, self._stream.codec_context.time_base
-        return [picture]
-
-    def rest(self) -> list[Any]:
-        return []
-
-
-class _Palette:
-    """Frames of 256 colours, those that suit each of them best."""
-
-    def __init__(self, av: Any, stream: Any):
-        self._av, self._stream = av, stream
-        self._graph: Any = None
-
-    def __call__(self, frame: np.ndarray, pts: int) -> list[Any]:
-        form = "bgra" if frame.shape[2] == 4 else "bgr24"
-        given = _wrapped(self._av, np.ascontiguousarray(frame), form, pts, self._stream)
-        if self._graph is None:
-            self._graph = self._build(given)
-        self._graph.push(given)
-        return self._pull()
-
-    def rest(self) -> list[Any]:
-        self._graph.push(None)
-        return self._pull()
-
-    def _pull(self) -> list[Any]:
-        pictures = []
-        while True:
-            try:
-                pictures.append(self._graph.pull())
-            except (self._av.error.BlockingIOError, self._av.error.EOFError):
-                return pictures
-
-    def _build(self, frame: Any) -> Any:
-        graph = self._av.filter.Graph()
-        base = frame.time_base
-        given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={base}"
-        buffer, split = graph.add("buffer", given), graph.add("split")
-        choose = graph.add("palettegen", "stats_mode=single:reserve_transparent=1")
-        use, sink = graph.add("paletteuse", "new=1:alpha_threshold=128"), graph.add("buffersink")
-        buffer.link_to(split)
-        split.link_to(use, 0, 0)
-        split.link_to(choose, 1, 0)
-        choose.link_to(use, 0, 1)
-        use.link_to(sink)
-        graph.configure()
-        return graph
