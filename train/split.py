@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import PARTS, Example
@@ -73,6 +71,8 @@ def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: f
 
 
 def _folds(labels: Sequence[int], groups: Sequence[int], folds: int, seed: int) -> list[tuple[Iterable[int], ...]]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # about classes with fewer photos than folds
         warnings.simplefilter("ignore", UserWarning)
@@ -107,6 +107,7 @@ def similar_groups(examples: Sequence[Example]) -> Iterator[list[int]]:
 
     Photos whose hashes are close, directly or through others, are in one group.
     """
+    from scipy.sparse.csgraph import connected_components
 
     def hash_of(example: Example) -> np.ndarray:
         small = cv2.resize(read_photo(example.image), (9, 8), interpolation=cv2.INTER_AREA)
