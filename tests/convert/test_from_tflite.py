@@ -1,4 +1,4 @@
-"""A foreign float `.tflite` becomes a network with the same weights that can be trained further."""
+"""Somebody else's float `.tflite` becomes a network of the same weights that can be trained further."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ app.command()(main)
 
 
 def mobile(activation: str = "hard_silu") -> keras.Model:
-    """A small network with all parts of MediaPipe's: inverted residuals, squeeze and excitation, hard swish, skips."""
+    """A small network with all that MediaPipe's has: inverted residuals, squeeze and excitation, hard swish, skips."""
     image = keras.Input((64, 64, 3), name="image")
     fine = layers.Activation(activation)(layers.Conv2D(8, 3, strides=2, padding="same")(image))
     x = layers.ReLU()(layers.DepthwiseConv2D(3, strides=2, padding="same")(fine))
@@ -60,22 +60,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def images(data: Dataset) -> np.ndarray:
-    return np.stack([example.load((64, 64))[0] for example in data.parts["train"]]).astype(np.float32) / 255
+    return np.stack([one.load((64, 64))[0] for one in data.parts["train"]]).astype(np.float32) / 255
 
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The class's probabilities, from two logits or a sigmoid."""
+    """Of the class, of two logits or a sigmoid."""
     answer = np.asarray(model(images), np.float64)
     return answer[..., 0] if answer.shape[-1] == 1 else 1 / (1 + np.exp(answer[..., 0] - answer[..., 1]))
 
 
-def test_the_network_has_the_same_output(given: keras.Model, content: bytes, images: np.ndarray) -> None:
+def test_it_is_read_weight_for_weight(given: keras.Model, content: bytes, images: np.ndarray) -> None:
     read = to_keras(content)
     assert read.output_shape == (None, 32, 32, 2)
     np.testing.assert_allclose(probabilities(read, images), probabilities(given, images), atol=0.01)  # float16 weights
 
 
-def test_normalisation_and_new_channels_keep_the_output(images: np.ndarray) -> None:
+def test_normalisation_and_new_channels_change_nothing_at_first(images: np.ndarray) -> None:
     content = convert_float(mobile("relu"), "float32")  # instead of hard swish, which would be replaced
     read = to_keras(content)
     trainable = to_trainable(content, output_statistics(read, images), widen=2.0, seed=0)
@@ -83,7 +83,7 @@ def test_normalisation_and_new_channels_keep_the_output(images: np.ndarray) -> N
     np.testing.assert_allclose(np.asarray(trainable(images)), np.asarray(read(images)), rtol=1e-3, atol=1e-3)
 
 
-def test_gates_get_the_averages_they_were_trained_on(content: bytes, images: np.ndarray) -> None:
+def test_gates_see_the_averages_that_they_know(content: bytes, images: np.ndarray) -> None:
     read = to_keras(content)
     trainable = to_trainable(content, output_statistics(read, images), widen=1.5, seed=0)
 
@@ -99,13 +99,13 @@ def test_gates_get_the_averages_they_were_trained_on(content: bytes, images: np.
 
 def test_moving_statistics_are_those_of_the_photos(content: bytes, images: np.ndarray) -> None:
     trainable = to_trainable(content, output_statistics(to_keras(content), images), 1.0, 0)
-    batch = images[:8]
-    settle(trainable, np.concatenate([batch] * 20))
-    moving, own = (np.asarray(trainable(batch, training=training)) for training in (False, True))
+    some = images[:8]
+    settle(trainable, np.concatenate([some] * 20))
+    moving, own = (np.asarray(trainable(some, training=training)) for training in (False, True))
     np.testing.assert_allclose(moving, own, rtol=0.05, atol=0.05 * float(np.abs(own).max()))
 
 
-def test_the_logits_are_scaled_to_minimise_cross_entropy(content: bytes, images: np.ndarray) -> None:
+def test_the_logits_are_scaled_to_the_least_cross_entropy(content: bytes, images: np.ndarray) -> None:
     model = to_keras(content)
     difference = np.asarray(model(images))[..., 1] - np.asarray(model(images))[..., 0]
     masks = (np.random.default_rng(0).random(difference.shape) < 1 / (1 + np.exp(-difference / 8))).astype(np.uint8)
@@ -116,14 +116,14 @@ def test_the_logits_are_scaled_to_minimise_cross_entropy(content: bytes, images:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(one) for one in arguments])
 
 
-def test_the_command_writes_a_network_to_train_from(content: bytes, tmp_path: Path) -> None:
+def test_the_command_writes_what_a_training_starts_from(content: bytes, tmp_path: Path) -> None:
     red = make_class(tmp_path / "red", photos=20, classes=("red",))
     (tmp_path / "mobile.tflite").write_bytes(content)
-    done = run(tmp_path / "mobile.tflite", "--data", red, "--widen", 1.5, "--out", tmp_path / "run")
-    assert done.exit_code == 0, done.output
+    made = run(tmp_path / "mobile.tflite", "--data", red, "--widen", 1.5, "--out", tmp_path / "run")
+    assert made.exit_code == 0, made.output
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["from_tflite"]["widen"] == 1.5
     assert load_keras(tmp_path / "run" / "model.keras").output_shape == (None, 32, 32, 2)
@@ -131,11 +131,11 @@ def test_the_command_writes_a_network_to_train_from(content: bytes, tmp_path: Pa
     assert (again.exit_code, "isn't empty" in again.output) == (1, True)
 
 
-def test_a_single_convolution_with_a_sigmoid_is_read(data: Dataset, tmp_path: Path) -> None:
+def test_a_single_convolution_and_a_sigmoid_are_a_network_too(data: Dataset, tmp_path: Path) -> None:
     assert make_trainable(SIGMOID_FLOAT32, data, tmp_path / "run").output_shape == (None, 16, 16, 2)
 
 
-def test_unreadable_operators_are_named(tmp_path: Path) -> None:
+def test_what_it_can_t_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="sigmoid"):
         to_keras(TWO_UINT8.read_bytes())
     image = keras.Input((32, 32, 3))
