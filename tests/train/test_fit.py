@@ -293,13 +293,13 @@ def test_resuming_a_finished_run_changes_nothing(runs: Runs) -> None:
 def test_invalid_values_are_refused(
     data: Path, tmp_path: Path, command: Callable, option: str, value: str, message: str
 ) -> None:
-    code, message = command("--data", data, "--out", tmp_path / "run", option, value)
+    code, error = command("--data", data, "--out", tmp_path / "run", option, value)
     assert code == (1 if option in ("--initial", "--group", "--classes") else 2)
-    assert message in in_one_line(message)
-    assert "Traceback" not in message
-    if "Usage:" not in message:
-        assert message.startswith("error: ")
-        assert len(message.splitlines()) == 1
+    assert message in in_one_line(error)
+    assert "Traceback" not in error
+    if "Usage:" not in error:
+        assert error.startswith("error: ")
+        assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
