@@ -58,7 +58,7 @@ class EffectSettings:
         fill_holes: Background that a region encloses becomes part of it.
 
     Raises:
-        UsageError: A value is out of range, or two make no sense together.
+        UsageError: A value is out of range, or two contradict each other.
         TypeError: The background picture is no BGR uint8 array.
     """
 
@@ -71,20 +71,22 @@ class EffectSettings:
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
-            raise UsageError(f"effect {self.effect!r} is none of {', '.join(EFFECTS)}.")
+            raise UsageError(f"the effect must be one of {', '.join(EFFECTS)}, got {self.effect!r}.")
         if self.effect == "replace" and self.background is None:
             raise UsageError("the effect 'replace' needs a background; give one with --background.")
         if isinstance(self.background, np.ndarray):
             check_frame(self.background)
         elif self.background is not None and self.background != TRANSPARENT and not _is_colour(self.background):
-            raise UsageError(f"the background is a picture, an RGB colour or {TRANSPARENT!r}, got {self.background!r}.")
+            raise UsageError(
+                f"the background must be a picture, an RGB colour or {TRANSPARENT!r}, got {self.background!r}."
+            )
         low, high = BLUR_STRENGTHS
         if not low <= self.blur_strength <= high:
-            raise UsageError(f"the blur strength is {low} to {high:.0f}, got {self.blur_strength}.")
+            raise UsageError(f"the blur strength must be {low} to {high:.0f}, got {self.blur_strength}.")
         if self.only not in ("all", "largest"):
-            raise UsageError(f"only {self.only!r} is none of all, largest.")
+            raise UsageError(f"only must be all or largest, got {self.only!r}.")
         if not 0 <= self.min_area <= 1:
-            raise UsageError(f"the minimum area is a share of the picture, 0 to 1, got {self.min_area}.")
+            raise UsageError(f"the minimum area must be a share of the picture, 0 to 1, got {self.min_area}.")
         if self.effect == "anonymize" and (self.only != "all" or self.min_area):
             raise UsageError("anonymize hides everybody; --only and --min-area would leave people visible.")
 

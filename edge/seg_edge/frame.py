@@ -36,11 +36,11 @@ def as_frame(picture: Any) -> np.ndarray:
     if pil is not None and isinstance(picture, pil.Image):
         return _of_pil(picture)
     if not isinstance(picture, np.ndarray):
-        raise TypeError(f"a frame is a NumPy array or a PIL image, got {type(picture).__name__}")
+        raise TypeError(f"a frame must be a NumPy array or a PIL image, got {type(picture).__name__}")
     channels = 1 if picture.ndim == 2 else picture.shape[2] if picture.ndim == 3 else 0
     if picture.dtype != np.uint8 or channels not in (1, 3, 4) or 0 in picture.shape:
         raise TypeError(
-            "a frame is BGR uint8 of shape (height, width, 3), or grey or BGRA; "
+            "a frame must be BGR uint8 (height, width, 3), or grey or BGRA; "
             f"got {picture.dtype} of shape {picture.shape}"
         )
     if channels == 3:

@@ -49,7 +49,9 @@ class Lookahead:
 
     def __init__(self, frames: int, smooth: float = DEFAULT_SMOOTH):
         if not 1 <= frames <= MOST_FRAMES or not 0 <= smooth <= 1:
-            raise UsageError(f"lookahead is 1 to {MOST_FRAMES} frames and smooth 0 to 1, got {frames} and {smooth}.")
+            raise UsageError(
+                f"lookahead must be 1 to {MOST_FRAMES} frames and smooth 0 to 1, got {frames} and {smooth}."
+            )
         self.frames = frames
         self._limit = LONGEST_MEMORY**smooth
         self._memory: Memory | None = None

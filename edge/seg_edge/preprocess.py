@@ -20,12 +20,12 @@ def check_frame(frame: np.ndarray) -> None:
     """Refuses what is not a BGR uint8 frame of shape (height, width, 3).
 
     Raises:
-        TypeError: With what was given and what was expected.
+        TypeError: It is something else.
     """
     if not isinstance(frame, np.ndarray):
-        raise TypeError(f"a frame is a NumPy array, got {type(frame).__name__}")
+        raise TypeError(f"a frame must be a NumPy array, got {type(frame).__name__}")
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise TypeError(f"a frame is BGR uint8 of shape (height, width, 3), got {frame.dtype} of shape {frame.shape}")
+        raise TypeError(f"a frame must be BGR uint8 (height, width, 3), got {frame.dtype} of shape {frame.shape}")
 
 
 def resize_to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:

@@ -36,7 +36,7 @@ def check_tiles(tiles: Tiles) -> None:
         UsageError: With what was given.
     """
     if tiles not in ("auto", "off") and not (isinstance(tiles, int) and 2 <= tiles <= MAX_TILES):
-        raise UsageError(f"tiles are auto, off or a number from 2 to {MAX_TILES}, got {tiles!r}.")
+        raise UsageError(f"tiles must be auto, off or a number from 2 to {MAX_TILES}, got {tiles!r}.")
 
 
 def segment_tiled(

@@ -79,5 +79,5 @@ def test_taking_an_answer_and_steadying_it_count_as_its_postprocessing(monkeypat
 
 def test_what_is_out_of_range_is_refused() -> None:
     for frames, smooth in ((0, 0.5), (16, 0.5), (4, 1.5)):
-        with pytest.raises(UsageError, match="lookahead is 1 to 15"):
+        with pytest.raises(UsageError, match="lookahead must be 1 to 15"):
             Lookahead(frames, smooth)

@@ -170,8 +170,8 @@ def test_a_frame_of_the_right_size_is_not_handed_through() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_no_frame_is_refused_with_got_and_expected(frame: Any, got: str) -> None:
+def test_invalid_frames_are_refused(frame: Any, got: str) -> None:
     for action in (check_frame, lambda f: resize_to_input(f, (6, 4))):
-        with pytest.raises(TypeError, match="a frame is ") as refusal:
+        with pytest.raises(TypeError, match="a frame must be ") as refusal:
             action(frame)
         assert got in str(refusal.value)

@@ -174,7 +174,7 @@ def test_where_the_milliseconds_went(bright: Segmenter) -> None:
     "frame", [None, np.zeros((9, 9, 2), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
 )
 def test_what_is_no_frame_is_refused(bright: Segmenter, frame: Any) -> None:
-    with pytest.raises(TypeError, match="a frame is "):
+    with pytest.raises(TypeError, match="a frame must be "):
         bright(frame)
 
 

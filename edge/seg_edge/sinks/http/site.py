@@ -80,13 +80,13 @@ class Site:
         try:
             changes = json.loads(body)
         except (ValueError, RecursionError):
-            return "the body is no JSON"
+            return "the body isn't JSON"
         if not isinstance(changes, dict) or not changes or changes.keys() - {"effect", "mirror"}:
             return 'an object with "effect", "mirror" or both was expected'
         if "effect" in changes and changes["effect"] not in self._effects:
-            return f"the effect is none of {', '.join(self._effects)}"
+            return f"the effect must be one of {', '.join(self._effects)}"
         if not isinstance(changes.get("mirror", False), bool):
-            return "mirror is true or false"
+            return "mirror must be true or false"
         self.controls.effect = changes.get("effect", self.controls.effect)
         self.controls.mirror = changes.get("mirror", self.controls.mirror)
         return ""
