@@ -13,8 +13,8 @@ from train.dataset import Dataset
 from train.network import build
 from train.recipes import Recipe
 
-WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # factors of the recipe's widths
-MULTIPLE = 8  # of channels per layer: processors compute 8 at once
+WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # times the recipe's
+MULTIPLE = 8  # channels of a layer: processors take 8 at once
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fitting(
         fits = (most_ms is None or member.ms <= most_ms) and (most_kb is None or member.kb <= most_kb)
         is_chosen = fits and chosen is None
         chosen = member if is_chosen else chosen
-        mark = "  chosen" if is_chosen else ""
+        mark = "  taken" if is_chosen else ""
         log(f"{' '.join(map(str, member.widths)):<24}{member.ms:8.2f}{member.kb:8.0f}{mark}")
     if chosen is None:
         narrowest = family[-1]
@@ -70,8 +70,7 @@ def fitting(
 def _family(data: Dataset, recipe: Recipe) -> list[Member]:
     """The members, widest first."""
     all_widths = dict.fromkeys(
-        tuple(max(MULTIPLE, round(width * factor / MULTIPLE) * MULTIPLE) for width in recipe.widths)
-        for factor in WIDTHS
+        tuple(max(MULTIPLE, round(width * times / MULTIPLE) * MULTIPLE) for width in recipe.widths) for times in WIDTHS
     )
     contents = {widths: int8_of(build(recipe.replace(widths=widths), len(data.classes)), data) for widths in all_widths}
     times = measure({str(widths): content for widths, content in contents.items()}, threads=1)

@@ -2,8 +2,8 @@
 
 Commands import it before anything that needs TensorFlow.
 
-Before TensorFlow has set its log up it writes lines about oneDNN and CUDA to stderr, whatever the level; after
-that, `TF_CPP_MIN_LOG_LEVEL` is obeyed, and 3 leaves fatal errors. An exception in the import is raised as ever.
+Until its log is set up, TensorFlow writes lines about oneDNN and CUDA to stderr at any level; after that it obeys
+`TF_CPP_MIN_LOG_LEVEL`, where 3 leaves fatal errors. An exception in the import is raised as usual.
 """
 
 import ctypes

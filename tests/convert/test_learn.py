@@ -109,7 +109,7 @@ def test_the_widest_that_fits_the_budget_is_taken(
     )
     said: list[str] = []
     assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
-    assert sum("chosen" in line for line in said) == 1
+    assert sum("taken" in line for line in said) == 1
     with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 0 kB"):
         fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
 
