@@ -186,7 +186,8 @@ def append_card(model: bytes, card: ModelCard) -> bytes:
     """
     buffer = BytesIO()
     buffer.write(strip_card(model))
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+    # "w" appends here too; "a" would first read what is left of a damaged card.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in (
             (LABELS_NAME, "\n".join(card.class_names) + "\n"),
             (CARD_NAME, card.to_json()),
