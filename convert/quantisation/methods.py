@@ -34,7 +34,7 @@ class Method:
         kind: One of `KINDS`; the rest is for `int8`.
         ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
             `qat` leaves it to the converter.
-        percentile: For `ranges="percentile"`, see `convert.quantisation.ranges.by_percentile`.
+        percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
     Raises:
