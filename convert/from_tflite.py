@@ -1,9 +1,9 @@
-"""Makes a float `.tflite` trainable: `python convert/from_tflite.py MODEL.tflite --data DIR --out RUN`.
+"""Makes a `.tflite` trainable: `python convert/from_tflite.py MODEL --data DIR --out RUN`.
 
-Of a network that somebody else trained and gave away as a `.tflite`, such as MediaPipe's selfie segmentation
-(Apache-2.0), this makes what `train/fit.py --network RUN/model.keras` goes on from: the same weights, with batch
-normalisation where converting had folded it away, ReLU for hard swish, and logits of a size that a loss can be taken
-of. The train part of DIR says which values pass where; no gradient is taken.
+A bundled model, or one that somebody else trained and published as a `.tflite`, such as MediaPipe's selfie segmentation
+(Apache-2.0), becomes what `train/fit.py --network RUN/model.keras` continues from: the same weights, with batch
+normalisation where conversion had folded it away, ReLU instead of hard swish, and logits on a scale that suits the
+loss. The photos of DIR's train part provide the activation statistics; no gradient step is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.models import open_model
 from train.dataset import Dataset, open_dataset, open_split
 from train.options import comma_separated, run_command, use_threads
-from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, sha256_of, versions
+from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, versions
 
 PHOTOS = 96  # that are looked at
 BATCH = 8
@@ -45,7 +45,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
     """Reads the file, fits it to the photos and writes the run folder.
 
     Args:
-        source: A float `.tflite` of one class.
+        source: A float or int8 `.tflite` of one class, or a bundled model's name.
         data: The split photos, of one class; the train part is looked at.
         out: Folder to write; empty or not there yet.
         widen: See `convert.tflite_to_keras.to_trainable`.
@@ -62,13 +62,13 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
     require_empty(out)
     if len(data.classes) != 2:
         raise DataError(f"the model has one class, the data has {len(data.classes) - 1}; give data of one.")
-    content = open_model(str(source)).content
-    original = to_keras(content)
+    file = open_model(str(source))
+    original = to_keras(file.content)
     height, width = original.input_shape[1:3]
     examples = data.parts["train"]
     chosen = random.Random(seed).sample(examples, min(PHOTOS, len(examples)))
     images = np.stack([example.load((width, height))[0] for example in chosen]).astype(np.float32) / 255
-    model = to_trainable(content, output_statistics(original, images), widen, seed)
+    model = to_trainable(file.content, output_statistics(original, images), widen, seed)
     match_pools(model, original, images)
     settle(model, images)
     height, width = model.output_shape[1:3]
@@ -77,7 +77,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / MODEL_NAME)
     data.save_split(out / SPLIT_NAME)
-    made = {"sha256": sha256_of(source), "file": source.name, "widen": widen, "logits": scale, "seed": seed}
+    made = {"sha256": file.sha256, "file": file.path.name, "widen": widen, "logits": scale, "seed": seed}
     record = {"classes": data.classes, "from_tflite": made, "versions": versions()}
     (out / RUN_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return model
@@ -158,7 +158,7 @@ def _batches(images: np.ndarray) -> list[np.ndarray]:
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="A float .tflite of one class, with a sigmoid at its end.")],
+    model: Annotated[Path, typer.Argument(help="A float or int8 .tflite of one class, or a bundled model's name.")],
     data: Annotated[Path, typer.Option(help="Data folder of that class; its train part is looked at.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
@@ -172,7 +172,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
 ) -> None:
-    """Makes a float .tflite of one class a network that can be trained further."""
+    """Makes a .tflite of one class a network that can be trained further."""
     use_threads(threads)
     with exit_codes():
         if split:

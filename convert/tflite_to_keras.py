@@ -1,4 +1,4 @@
-"""A float `.tflite` as a Keras model of the same function, or of one that is easier to train and to round to int8."""
+"""A `.tflite` as a Keras model of the same function, or of one that is easier to train and to round to int8."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from seg_edge.errors import ModelError
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 LOGITS = ("CONV_2D", "Convolution2DTransposeBias")  # the second is MediaPipe's own: 2x2, stride 2
 ACTIVATIONS = ("RELU", "HARD_SWISH")
+ROUNDING = ("QUANTIZE", "DEQUANTIZE")
+POOLS = ("AVERAGE_POOL_2D", "MEAN")  # over the whole picture
 FUSED: Mapping[int, dict[str, float | None]] = {
     0: {},
     1: {"max_value": None},
     3: {"max_value": 6.0},
 }  # the schema's numbers
+STORED = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32": np.int32}  # weights and biases
 MOMENTUM = 0.97  # of the statistics of the batch normalisations that are put in
 EPSILON = 1e-3
 
@@ -32,14 +35,15 @@ class Statistics(NamedTuple):
 
 
 def to_keras(content: bytes) -> keras.Model:
-    """The network of a float `.tflite` of one class, weight for weight.
+    """The network of a float or int8 `.tflite` of one class, weight for weight.
 
     Args:
-        content: The file. Its only output is a sigmoid of one channel, behind a convolution.
+        content: The file. Its only output is a sigmoid of one channel, or logits of two, behind a convolution. It takes
+            0..1; of int8 weights and biases, what their integers stand for.
 
     Returns:
         Input float32 (batch, height, width, 3), output float32 logits (batch, height', width', 2), background first,
-        whose difference is what the sigmoid takes. Where that comes of MediaPipe's transposed convolution, they are at
+        whose difference is what a sigmoid takes. Where that comes of MediaPipe's transposed convolution, they are at
         half its size, each the mean of four pixels. Layers are called `conv7`, `pool12` by kind and place in the file.
 
     Raises:
@@ -73,23 +77,54 @@ class _Network:
         self.file = TfliteGraph(content)
         self.statistics, self.widen, self.rng = statistics, widen, np.random.default_rng(seed)
         self.operators = [o for n, o in enumerate(self.file.graph.operators) if n not in self.file.folded]
+        self._leave_out_rounding()
         shapes = [self.file.shape(operator.outputs[0]) for operator in self.operators]
         self.coarsest = min((shape[1] for shape in shapes if len(shape) == 4 and shape[1] > 1), default=1)
         self.more: dict[int, int] = {}
-        inputs, outputs = list(self.file.graph.inputs), list(self.file.graph.outputs)
-        last = self.operators[-1]
-        if len(inputs) != 1 or len(outputs) != 1 or self.file.kind(last) != "LOGISTIC" or last.outputs[0] != outputs[0]:
-            raise ModelError("only a model with one picture as its input and one sigmoid as its output can be read.")
-        self.logits = last.inputs[0]
-        _, height, width, _ = self.file.shape(inputs[0])
-        image = keras.Input((height, width, 3), name="image")
-        self.tensors: dict[int, Any] = {inputs[0]: image}
+        source = self._only_input()
+        self.logits = self._find_logits()
+        image = keras.Input(self.file.shape(source)[1:], name="image")
+        self.tensors: dict[int, Any] = {source: image}
         self.weights: dict[str, list[np.ndarray]] = {}
-        for number, operator in enumerate(self.operators[:-1], 1):
+        for number, operator in enumerate(self.operators, 1):
             self.tensors[operator.outputs[0]] = self._layer(number, operator)
         self.model = keras.Model(image, self.tensors[self.logits], name="from_tflite")
         for name, weights in self.weights.items():
             self.model.get_layer(name).set_weights(weights)
+
+    def _leave_out_rounding(self) -> None:
+        """Of an int8 file: what changes only how a value is stored goes, its reader reads the value itself."""
+        source: dict[int, int] = {}
+        kept = []
+        for operator in self.operators:
+            operator.inputs = [source.get(index, index) for index in operator.inputs]
+            if self.file.kind(operator) in ROUNDING:
+                source[operator.outputs[0]] = operator.inputs[0]
+            else:
+                kept.append(operator)
+        self.operators = kept
+
+    def _only_input(self) -> int:
+        """The tensor of the picture."""
+        if len(self.file.graph.inputs) != 1 or len(self.file.graph.outputs) != 1:
+            raise ModelError("only a model with one picture as its input and one mask as its output can be read.")
+        (source,) = self.file.graph.inputs
+        quantisation = self.file.tensors[source].quantization
+        if _is_quantised(quantisation) and not (
+            np.isclose(quantisation.scale[0], 1 / 255) and not quantisation.zeroPoint[0]
+        ):
+            raise ModelError("it takes another scale than 0..1, or bytes other than a pixel's own; it can't be read.")
+        return int(source)
+
+    def _find_logits(self) -> int:
+        """The tensor of the last convolution; a sigmoid behind it is left out."""
+        last = self.operators[-1]
+        if self.file.kind(last) == "LOGISTIC":
+            self.operators = self.operators[:-1]
+            return int(last.inputs[0])
+        if self.file.kind(last) == "CONV_2D" and self.file.shape(last.outputs[0])[3] == 2:
+            return int(last.outputs[0])
+        raise ModelError("only a model that ends with one sigmoid, or with logits of one class, can be read.")
 
     def _layer(self, number: int, operator: Any) -> keras.KerasTensor:
         kind, output = self.file.kind(operator), operator.outputs[0]
@@ -107,12 +142,11 @@ class _Network:
             return (swish if self.statistics is None else layers.ReLU(name=f"swish{number}"))(*inputs)
         if kind == "LOGISTIC":
             return layers.Activation("sigmoid", name=f"sigmoid{number}")(*inputs)
-        if kind == "AVERAGE_POOL_2D" and self.file.shape(output)[1:3] == (1, 1):
+        if kind in POOLS and self.file.shape(output)[1:3] == (1, 1):
             return layers.GlobalAveragePooling2D(keepdims=True, name=f"pool{number}")(*inputs)
-        if kind == "MUL" and len(inputs) == 2:
-            return layers.Multiply(name=f"multiply{number}")(inputs)
-        if kind == "ADD" and len(inputs) == 2:
-            return layers.Add(name=f"add{number}")(inputs)
+        if kind in ("MUL", "ADD") and len(inputs) == 2 and not operator.builtinOptions.fusedActivationFunction:
+            layer = layers.Multiply if kind == "MUL" else layers.Add
+            return layer(name=f"{layer.__name__.lower()}{number}")(inputs)
         if kind == "RESIZE_BILINEAR" and operator.builtinOptions.halfPixelCenters:
             (before, after) = (self.file.shape(index)[1] for index in (operator.inputs[0], output))
             return layers.UpSampling2D(after // before, interpolation="bilinear", name=f"upsample{number}")(*inputs)
@@ -188,10 +222,11 @@ class _Network:
         return None
 
     def _logits(self, kind: str, operator: Any) -> keras.KerasTensor:
-        """Half the sigmoid's input for the class, less half for the background."""
+        """Two logits as they are; of a sigmoid, half its input for the class, less half for the background."""
         kernel, bias = self._constant(operator.inputs[1]), self._constant(operator.inputs[2])
-        if kernel.shape[0] != 1:
-            raise ModelError(f"the sigmoid has {kernel.shape[0]} channels; one, of the only class, was expected.")
+        classes = kernel.shape[0]
+        if classes > 2:
+            raise ModelError(f"it has {classes} channels at its end; a sigmoid of one or logits of two were expected.")
         how = {"name": "logits", "dtype": "float32"}
         if kind == "CONV_2D":
             options = operator.builtinOptions
@@ -199,17 +234,30 @@ class _Network:
             kernel = kernel.transpose(1, 2, 3, 0)
         else:
             kernel = kernel.mean(axis=(1, 2))[0][np.newaxis, np.newaxis, :, np.newaxis]
-        self.weights["logits"] = [np.concatenate([-kernel / 2, kernel / 2], axis=3), np.concatenate([-bias, bias]) / 2]
+        if classes == 1:
+            kernel, bias = np.concatenate([-kernel, kernel], axis=3) / 2, np.concatenate([-bias, bias]) / 2
+        self.weights["logits"] = [kernel, bias]
         return layers.Conv2D(2, kernel.shape[:2], **how)(self.tensors[operator.inputs[0]])
 
     def _constant(self, tensor: int) -> np.ndarray:
-        """float32, stored so or as float16."""
+        """float32, stored so, as float16 or as integers with scales."""
         (stored,) = self.file.made_of.get(tensor, [-1])
-        kind = {"FLOAT32": np.float32, "FLOAT16": np.float16}.get(self.file.type(stored)) if stored >= 0 else None
+        kind = STORED.get(self.file.type(stored)) if stored >= 0 else None
         if kind is None:
-            raise ModelError("its weights aren't float32 or float16; give the model as it was before it was quantised.")
+            raise ModelError("its weights aren't float32, float16 or int8; give the model as it was before.")
         data = self.file.root.buffers[self.file.tensors[stored].buffer].data
-        return np.frombuffer(bytes(data), kind).reshape(self.file.shape(stored)).astype(np.float32)
+        values = np.frombuffer(bytes(data), kind).reshape(self.file.shape(stored)).astype(np.float32)
+        quantisation = self.file.tensors[stored].quantization
+        if not _is_quantised(quantisation):
+            return values
+        along = [1] * values.ndim
+        along[quantisation.quantizedDimension] = -1
+        zero_point, scale = (np.reshape(part, along) for part in (quantisation.zeroPoint, quantisation.scale))
+        return np.asarray((values - zero_point) * scale, np.float32)
+
+
+def _is_quantised(quantisation: Any) -> bool:
+    return quantisation is not None and quantisation.scale is not None and len(quantisation.scale) > 0
 
 
 def _normalisation(statistics: Statistics, bias: np.ndarray) -> list[np.ndarray]:

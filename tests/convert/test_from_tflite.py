@@ -1,4 +1,4 @@
-"""Somebody else's float `.tflite` becomes a network of the same weights that can be trained further."""
+"""A `.tflite`, somebody else's or a bundled one, becomes a network of the same weights that can be trained further."""
 
 import json
 from pathlib import Path
@@ -15,20 +15,27 @@ from typer.testing import CliRunner, Result
 
 from convert.from_tflite import main, make_trainable, match_pools, output_statistics, scale_logits, settle
 from convert.quantisation.converter import convert_float
+from convert.quantisation.methods import convert_int8
 from convert.tflite_to_keras import to_keras, to_trainable
+from seg_edge import Segmenter
 from seg_edge.errors import ModelError
+from seg_edge.models import open_model
+from seg_edge.photo.read import read_photo
 from tests.convert.test_channels import shake
-from tests.tiny import SIGMOID_FLOAT32, TWO_UINT8
+from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import Dataset, open_dataset
-from train.keras_model import load_keras
+from train.keras_model import KerasBackend, load_keras
 
 app = typer.Typer()
 app.command()(main)
 
 
-def mobile(activation: str = "hard_silu") -> keras.Model:
-    """A small network with all that MediaPipe's has: inverted residuals, squeeze and excitation, hard swish, skips."""
+def mobile(activation: str = "hard_silu", channels: int = 1) -> keras.Model:
+    """A small network with all that MediaPipe's has: inverted residuals, squeeze and excitation, hard swish, skips.
+
+    It ends with a sigmoid of one channel, or with two logits.
+    """
     image = keras.Input((64, 64, 3), name="image")
     fine = layers.Activation(activation)(layers.Conv2D(8, 3, strides=2, padding="same")(image))
     x = layers.ReLU()(layers.DepthwiseConv2D(3, strides=2, padding="same")(fine))
@@ -40,7 +47,8 @@ def mobile(activation: str = "hard_silu") -> keras.Model:
     x = layers.Add()([coarse, layers.Conv2D(12, 1)(x)])
     x = layers.Conv2D(8, 1)(layers.UpSampling2D(interpolation="bilinear")(x))
     x = layers.Add()([x, fine])
-    return shake(keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x)))
+    last = layers.Conv2D(channels, 1, activation="sigmoid" if channels == 1 else None)
+    return shake(keras.Model(image, last(x)))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,24 @@ def test_it_is_read_weight_for_weight(given: keras.Model, content: bytes, images
     read = to_keras(content)
     assert read.output_shape == (None, 32, 32, 2)
     np.testing.assert_allclose(probabilities(read, images), probabilities(given, images), atol=0.01)  # float16 weights
+
+
+def test_int8_is_read_as_what_its_integers_stand_for(data: Dataset, images: np.ndarray) -> None:
+    model = mobile("relu", channels=2)
+    content = convert_int8(model, data.parts["train"])
+    read = to_keras(content)
+    np.testing.assert_allclose(probabilities(read, images), probabilities(model, images), atol=0.02)
+    widened = to_trainable(content, output_statistics(read, images), widen=2.0, seed=0)
+    np.testing.assert_allclose(np.asarray(widened(images)), np.asarray(read(images)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["person", "person-fine"])
+def test_a_bundled_model_is_read_back(name: str) -> None:
+    file = open_model(name)
+    photo = read_photo(GRACE_HOPPER)
+    read = Segmenter.from_backend(KerasBackend(to_keras(file.content)), file.card)(photo)
+    own = Segmenter(name)(photo)
+    assert np.mean(read.labels == own.labels) > 0.97
 
 
 def test_normalisation_and_new_channels_change_nothing_at_first(images: np.ndarray) -> None:
@@ -136,9 +162,10 @@ def test_a_single_convolution_and_a_sigmoid_are_a_network_too(data: Dataset, tmp
 
 
 def test_what_it_can_t_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="sigmoid"):
-        to_keras(TWO_UINT8.read_bytes())
     image = keras.Input((32, 32, 3))
+    three = keras.Model(image, layers.Conv2D(3, 3)(image))
+    with pytest.raises(ModelError, match="one sigmoid, or with logits of one class"):
+        to_keras(convert_float(three, "float32"))
     x = layers.MaxPooling2D()(layers.Conv2D(4, 3, padding="same")(image))
     pooled = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))
     with pytest.raises(ModelError, match="MAX_POOL_2D"):
