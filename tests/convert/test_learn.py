@@ -29,6 +29,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
 
     def trained(folder: Path, data: Path, group: str, recipe: Recipe, *budgets: object) -> tuple[None, None]:
         given.append(recipe)
+        (folder / "run").mkdir(exist_ok=True)
+        (folder / "run" / "recipe.json").write_text("{}")
         return None, None
 
     monkeypatch.setattr(learn, "_trained", trained)
@@ -68,13 +70,17 @@ def test_what_was_refused_may_be_asked_otherwise(tmp_path: Path, calls: list[Rec
     assert len(calls) == 1
 
 
-def test_after_a_budget_that_nothing_fits_another_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_budget_that_nothing_fits_another_goes_on_with_the_masks_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fitting(data: Dataset, recipe: Recipe, ms: float | None, *rest: object) -> Recipe:
         if ms == 1:
             raise UsageError("no network is within the budget")
         return recipe
 
     def fit(data: Dataset, recipe: Recipe, run: Path, resume: bool) -> None:
+        run.mkdir()
+        (run / "recipe.json").write_text("{}")
         raise UsageError("training begins")
 
     monkeypatch.setattr(learn, "fitting", fitting)
@@ -82,7 +88,10 @@ def test_after_a_budget_that_nothing_fits_another_may_be_given(tmp_path: Path, m
     annotate_via_csv(tmp_path, photos=9)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--budget-ms")
     assert "within the budget" in run(*line, 1)[1]
-    assert "training begins" in run(*line, 2)[1]
+    said = run(*line, 2)[1]
+    assert "training begins" in said
+    assert "contact_sheet.jpg" not in said
+    assert "with other options; give another --out" in run(*line, 3)[1]
 
 
 @pytest.fixture
