@@ -94,6 +94,16 @@ def test_after_a_budget_that_nothing_fits_another_goes_on_with_the_masks_that_ar
     assert "with other options; give another --out" in run(*line, 3)[1]
 
 
+def test_a_training_that_learnt_nothing_makes_no_model_for_the_device(tmp_path: Path) -> None:
+    annotate_via_csv(tmp_path, photos=9)
+    line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--size", 32, "--widths", "8,8")
+    for _ in ("trained", "the same line again"):
+        code, said = run(*line, "--learning-rate", 1e-9, "--epochs", 1)
+        assert code == 1
+        assert "error: the model knows nothing of the val part" in said
+    assert not list((tmp_path / "photos_model").glob("*.tflite"))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Dataset:
     return open_dataset(make_class(tmp_path / "data", photos=9), log=lambda line: None)
