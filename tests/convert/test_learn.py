@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from convert import family, learn
 from convert.family import fitting
 from convert.learn_report import _on_others
+from convert.pruning.budget import int8_of
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import Timing
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from tests.train.made_up import annotate_via_csv, make_class
 from train.dataset import Dataset, open_dataset
+from train.network import build
 from train.recipes import Recipe
 
 
@@ -111,26 +113,29 @@ def data(tmp_path: Path) -> Dataset:
 
 @pytest.mark.parametrize(
     ("ms", "kb", "widths"),
-    [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 0.06, (16, 32)), (1.7, 0.02, (8, 8))],
+    [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 3.06, (16, 32)), (1.7, 3.02, (8, 8))],
 )
 def test_the_widest_that_fits_the_budget_is_taken(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, ms: float | None, kb: float | None, widths: tuple[int, ...]
 ) -> None:
-    """With made-up costs: a byte a channel and a tenth of a millisecond for four."""
-
-    def file_of(model: object, data: object) -> bytes:
-        return bytes(sum(model.widths))  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(family, "build", lambda recipe, classes: recipe)
-    monkeypatch.setattr(family, "int8_of", file_of)
+    """With made-up costs: a byte a channel beside the card, and a tenth of a millisecond for four."""
+    monkeypatch.setattr(family, "_file", lambda recipe, data: bytes(sum(recipe.widths)))
     monkeypatch.setattr(
         family, "measure", lambda files, threads: {name: Timing((len(f) / 40,), threads) for name, f in files.items()}
     )
     said: list[str] = []
     assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
     assert sum("taken" in line for line in said) == 1
-    with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 0 kB"):
+    with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 3 kB"):
         fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
+
+
+def test_a_trained_network_s_file_is_no_larger_than_the_budget_was_told(data: Dataset) -> None:
+    recipe = Recipe(size=32, widths=(8, 16))
+    trained = build(recipe, len(data.classes))
+    random = np.random.default_rng(1)
+    trained.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in trained.get_weights()])
+    assert len(family._file(recipe, data)) >= len(int8_of(trained, data)) - 100
 
 
 def test_the_page_says_what_becomes_of_others() -> None:
