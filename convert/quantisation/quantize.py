@@ -158,6 +158,8 @@ def _recipe(method: Method, made: Converted, photos: int) -> dict[str, Any]:
     }
     if method.ranges == "percentile":
         about["percentile"] = method.percentile
+    if not method.uses_converter_ranges and not method.qat:
+        about["biases"] = "corrected for the rounding of the kernels"
     if made.qat:
         about["qat"] = {key: made.qat[key] for key in ("recipe", "scores", "versions")}
     return about

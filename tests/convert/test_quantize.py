@@ -199,6 +199,7 @@ def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Tr
     assert card is not None
     done_to_it = card.recipe["quantisation"]
     assert (done_to_it["ranges"], done_to_it["percentile"], done_to_it["calibration_photos"]) == ("percentile", 90, 4)
+    assert "corrected" in done_to_it["biases"]
 
 
 def test_fine_tuning_is_kept_and_its_own_file_says_the_same(trained: Trained, tmp_path: Path) -> None:
