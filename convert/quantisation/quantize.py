@@ -183,7 +183,12 @@ def _show_sensitivity(
         return ""
     log(table(rows))
     named = most_sensitive(rows)
-    return f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
+    where = f"{', '.join(row.place for row in named)}, {sum(row.share for row in named):.0%} of the noise"
+    if rows[0].place == f"{folded.layers[-1].name} (output)" and rows[0].share > 0.5:
+        where += (
+            f"; {rows[0].layer} gives the logits, with steps wider than what separates the classes: train it longer"
+        )
+    return where
 
 
 def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more_photos: bool) -> str:
