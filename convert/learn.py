@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +47,7 @@ from train.recipes import RECIPES, Recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
 
-ASKED, DATA = "asked.json", "data"
+ASKED, DATA, BEGUN = "asked.json", "data", "run/recipe.json"  # the last is there once a training has begun
 Log = Callable[[str], Any]
 
 
@@ -85,10 +84,10 @@ def main(
         if recipe not in RECIPES:
             raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
         folder = out or photos.with_name(f"{photos.resolve().name}_model")
-        made_of = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, group, recipe]
         others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
         given = {name: value for name, value in values.items() if name != "epochs"}  # more of these go on
-        _require_same(folder, json.loads(json.dumps([*made_of, others, budget_ms, budget_kb, given])))
+        of_data = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, others]
+        _require_same(folder, {DATA: of_data, BEGUN: [group, recipe, budget_ms, budget_kb, given]})
         data = folder / DATA
         if not data.is_dir():
             names = None if classes is None else comma_separated(classes)
@@ -106,11 +105,13 @@ def _content(annotations: Path) -> bytes:
     return b"".join(path.name.encode() + path.read_bytes() for path in files if path.is_file())
 
 
-def _require_same(folder: Path, asked: Any) -> None:
-    """Notes what was asked for, or refuses to go on with something else; where nothing was made yet, anything goes."""
-    path = folder / ASKED
-    if (folder / DATA).is_dir() and path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
+def _require_same(folder: Path, asked: dict[str, Any]) -> None:
+    """Notes what each result is made of, or refuses to go on with one that is there and was made of something else."""
+    path, asked = folder / ASKED, json.loads(json.dumps(asked))  # lists for tuples, as in what is read
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
+    for result, made_of in asked.items():
+        if (folder / result).exists() and before[result] != made_of:
+            raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
     folder.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(asked).encode())
 
@@ -118,8 +119,8 @@ def _require_same(folder: Path, asked: Any) -> None:
 def _trained(
     folder: Path, data: Path, group: str, recipe: Recipe, budget_ms: float | None, budget_kb: float | None
 ) -> tuple[TrainedModel, Dataset]:
-    run = folder / "run"
-    begun = run / "recipe.json"
+    begun = folder / BEGUN
+    run = begun.parent
     if begun.is_file():
         dataset = open_split(data, run / SPLIT_NAME)
         saved = saved_recipe(json.loads(begun.read_text(encoding="utf-8")), recipe)
@@ -127,11 +128,7 @@ def _trained(
     else:
         dataset = open_dataset(data, group=group, log=typer.echo)
         if budget_ms or budget_kb:
-            try:
-                recipe = fitting(dataset, recipe, budget_ms, budget_kb, typer.echo)
-            except UsageError:
-                shutil.rmtree(data)  # so that another budget may be asked for
-                raise
+            recipe = fitting(dataset, recipe, budget_ms, budget_kb, typer.echo)
     typer.echo(f"{', '.join(dataset.classes[1:])}: {dataset.in_words}; {recipe.epochs} epochs")
     trained = fit(dataset, recipe, run, resume=True)
     if failure := learnt_nothing(run):

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from convert.quantisation.bias_correction import with_corrected_biases
 from convert.quantisation.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
 from convert.quantisation.fake_quant import Range
 from convert.quantisation.fold import fold_batch_norm
@@ -33,7 +34,7 @@ class Method:
     Attributes:
         kind: One of `KINDS`; the rest is for `int8`.
         ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
-            `qat` leaves it to the converter.
+            `qat` leaves it to the converter, the others correct the biases too.
         percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
@@ -125,6 +126,9 @@ def convert_model(
         return Converted(convert_int8(source.model, photos))
     folded, ranges = calibrate(method, source.model, photos)
     run = None
+    if not method.qat:  # which learns the biases
+        images = [tensor for (tensor,) in _calibration_batches(source.model, photos)]
+        folded = with_corrected_biases(folded, images)
     if method.qat:
         recipe = fine_tuning_recipe(source.run, method.qat)
         start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}

@@ -160,6 +160,8 @@ def _recipe(method: Method, converted: Converted, photos: int) -> dict[str, Any]
     }
     if method.ranges == "percentile":
         about["percentile"] = method.percentile
+    if not method.uses_converter_ranges and not method.qat:
+        about["biases"] = "corrected for the rounding of the kernels"
     if converted.qat:
         about["qat"] = {key: converted.qat[key] for key in ("recipe", "scores", "versions")}
     return about
@@ -182,7 +184,12 @@ def _show_sensitivity(
         return ""
     log(table(rows))
     worst = most_sensitive(rows)
-    return f"{', '.join(row.place for row in worst)}, {sum(row.share for row in worst):.0%} of the noise"
+    where = f"{', '.join(row.place for row in worst)}, {sum(row.share for row in worst):.0%} of the noise"
+    if rows[0].place == f"{folded.layers[-1].name} (output)" and rows[0].share > 0.5:
+        where += (
+            f"; {rows[0].layer} gives the logits, with steps wider than what separates the classes: train it longer"
+        )
+    return where
 
 
 def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more_photos: bool) -> str:

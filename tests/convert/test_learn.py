@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from convert import family, learn
 from convert.family import fitting
 from convert.learn_report import _on_others
+from convert.pruning.budget import int8_of
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import Timing
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from tests.train.made_up import annotate_via_csv, make_class
 from train.dataset import Dataset, open_dataset
+from train.network import build
 from train.recipes import Recipe
 
 
@@ -29,6 +31,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
 
     def trained(folder: Path, data: Path, group: str, recipe: Recipe, *budgets: object) -> tuple[None, None]:
         given.append(recipe)
+        (folder / "run").mkdir(exist_ok=True)
+        (folder / "run" / "recipe.json").write_text("{}")
         return None, None
 
     monkeypatch.setattr(learn, "_trained", trained)
@@ -68,13 +72,17 @@ def test_what_was_refused_may_be_asked_otherwise(tmp_path: Path, calls: list[Rec
     assert len(calls) == 1
 
 
-def test_after_a_budget_that_nothing_fits_another_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_budget_that_nothing_fits_another_goes_on_with_the_masks_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fitting(data: Dataset, recipe: Recipe, ms: float | None, *rest: object) -> Recipe:
         if ms == 1:
             raise UsageError("no network is within the budget")
         return recipe
 
     def fit(data: Dataset, recipe: Recipe, run: Path, resume: bool) -> None:
+        run.mkdir()
+        (run / "recipe.json").write_text("{}")
         raise UsageError("training begins")
 
     monkeypatch.setattr(learn, "fitting", fitting)
@@ -82,7 +90,20 @@ def test_after_a_budget_that_nothing_fits_another_may_be_given(tmp_path: Path, m
     annotate_via_csv(tmp_path, photos=9)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--budget-ms")
     assert "within the budget" in run(*line, 1)[1]
-    assert "training begins" in run(*line, 2)[1]
+    said = run(*line, 2)[1]
+    assert "training begins" in said
+    assert "contact_sheet.jpg" not in said
+    assert "with other options; give another --out" in run(*line, 3)[1]
+
+
+def test_a_training_that_learnt_nothing_makes_no_model_for_the_device(tmp_path: Path) -> None:
+    annotate_via_csv(tmp_path, photos=9)
+    line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--size", 32, "--widths", "8,8")
+    for _ in ("trained", "the same line again"):
+        code, said = run(*line, "--learning-rate", 1e-9, "--epochs", 1)
+        assert code == 1
+        assert "error: the model knows nothing of the val part" in said
+    assert not list((tmp_path / "photos_model").glob("*.tflite"))
 
 
 @pytest.fixture
@@ -92,26 +113,29 @@ def data(tmp_path: Path) -> Dataset:
 
 @pytest.mark.parametrize(
     ("ms", "kb", "widths"),
-    [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 0.06, (16, 32)), (1.7, 0.02, (8, 8))],
+    [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 3.06, (16, 32)), (1.7, 3.02, (8, 8))],
 )
 def test_the_widest_that_fits_the_budget_is_taken(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, ms: float | None, kb: float | None, widths: tuple[int, ...]
 ) -> None:
-    """With made-up costs: a byte a channel and a tenth of a millisecond for four."""
-
-    def file_of(model: object, data: object) -> bytes:
-        return bytes(sum(model.widths))  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(family, "build", lambda recipe, classes: recipe)
-    monkeypatch.setattr(family, "int8_of", file_of)
+    """With made-up costs: a byte a channel beside the card, and a tenth of a millisecond for four."""
+    monkeypatch.setattr(family, "_file", lambda recipe, data: bytes(sum(recipe.widths)))
     monkeypatch.setattr(
         family, "measure", lambda files, threads: {name: Timing((len(f) / 40,), threads) for name, f in files.items()}
     )
     said: list[str] = []
     assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
     assert sum("taken" in line for line in said) == 1
-    with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 0 kB"):
+    with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 3 kB"):
         fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
+
+
+def test_a_trained_network_s_file_is_no_larger_than_the_budget_was_told(data: Dataset) -> None:
+    recipe = Recipe(size=32, widths=(8, 16))
+    trained = build(recipe, len(data.classes))
+    random = np.random.default_rng(1)
+    trained.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in trained.get_weights()])
+    assert len(family._file(recipe, data)) >= len(int8_of(trained, data)) - 100
 
 
 def test_the_page_says_what_becomes_of_others() -> None:
