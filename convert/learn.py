@@ -2,8 +2,8 @@
 
 Makes the masks, trains, scores on photos that were held out, converts to int8 and writes a page about it, each step as
 train/masks.py, train/fit.py, train/evaluate.py and convert/quantize.py do it. The folder that is written holds
-`model.tflite`, `report.html`, and what led to them in `data/` and `run/`. The same line again goes on where it was
-interrupted.
+`model.tflite`, `report.html`, and what led to them in `data/` and `run/`. After an interruption, the same command
+continues.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main(
     label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of photos with none of the classes, such as of strangers.")
+        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. of strangers.")
     ] = None,
     group: Annotated[
         str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
@@ -80,14 +80,14 @@ def main(
 ) -> None:
     """Makes a model for the device of annotated photos."""
     use_threads(threads)
-    with resumable("the same line continues"):
+    with resumable("run the same command to continue"):
         if recipe not in RECIPES:
-            raise UsageError(f"--recipe is one of {', '.join(RECIPES)}, got {recipe!r}.")
+            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
         folder = out or photos.with_name(f"{photos.resolve().name}_model")
         others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
-        given = {name: value for name, value in values.items() if name != "epochs"}  # more of these go on
+        settings = {name: value for name, value in values.items() if name != "epochs"}  # a run may get more of these
         of_data = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, others]
-        _require_same(folder, {DATA: of_data, BEGUN: [group, recipe, budget_ms, budget_kb, given]})
+        _require_same(folder, {DATA: of_data, BEGUN: [group, recipe, budget_ms, budget_kb, settings]})
         data = folder / DATA
         if not data.is_dir():
             names = None if classes is None else comma_separated(classes)
@@ -106,11 +106,11 @@ def _content(annotations: Path) -> bytes:
 
 
 def _require_same(folder: Path, asked: dict[str, Any]) -> None:
-    """Notes what each result is made of, or refuses to go on with one that is there and was made of something else."""
-    path, asked = folder / ASKED, json.loads(json.dumps(asked))  # lists for tuples, as in what is read
+    """Notes what each result is made from, or refuses to continue with an existing one that was made differently."""
+    path, asked = folder / ASKED, json.loads(json.dumps(asked))  # with lists for tuples, as in the file
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
-    for result, made_of in asked.items():
-        if (folder / result).exists() and before[result] != made_of:
+    for result, made_from in asked.items():
+        if (folder / result).exists() and (not isinstance(before, dict) or before[result] != made_from):
             raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
     folder.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(asked).encode())
@@ -134,7 +134,7 @@ def _trained(
     if failure := learnt_nothing(run):
         raise OutputError(failure)
     if hint := would_go_on(run):
-        typer.echo(hint.replace("--resume --epochs", "the same line with --epochs"))
+        typer.echo(hint.replace("--resume --epochs", "the same command with --epochs"))
     return trained, dataset
 
 

@@ -125,17 +125,14 @@ def convert_model(
     if method.uses_converter_ranges:
         return Converted(convert_int8(source.model, photos))
     folded, ranges = calibrate(method, source.model, photos)
-    run = None
-    if not method.qat:  # which learns the biases
+    if not method.qat:
         images = [tensor for (tensor,) in _calibration_batches(source.model, photos)]
         folded = with_corrected_biases(folded, images)
-    if method.qat:
-        recipe = fine_tuning_recipe(source.run, method.qat)
-        start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
-        parent = {**source.provenance, "quantisation": start}
-        folded, ranges, run = fine_tune(
-            folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force
-        )
+        return Converted(convert_with_ranges(folded, ranges), folded, ranges)
+    recipe = fine_tuning_recipe(source.run, method.qat)
+    start = {"ranges": method.ranges, "percentile": method.percentile, "calibration_photos": len(photos)}
+    parent = {**source.provenance, "quantisation": start}
+    folded, ranges, run = fine_tune(folded, ranges, data, recipe, qat_out, parent=parent, resume=resume, force=force)
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
 
 
