@@ -11,8 +11,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
-# Two processes for each core, as many tests wait; the tests of a file stay together, as they share what they make.
-WORKERS := $(shell echo $$(( $$(nproc) * 2 )))
+# Half as many processes again as cores, as many tests wait; the tests of a file stay together, as they share what they make.
+WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # On a Raspberry Pi the environment sees the system's packages: picamera2 and libcamera come with the system.

@@ -45,7 +45,8 @@ def main(
     input_size: foreign.Size = "",
     kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
     ranges: Annotated[
-        str, typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse.")
+        str,
+        typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse; mse follows if minmax fails."),
     ] = "minmax",
     percentile: Annotated[float, typer.Option(help="For --ranges percentile.")] = PERCENTILE,
     qat: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning.")] = 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ def quantize(
         accept_drop: Write it even if it lost accuracy.
         calibration: How many training photos to calibrate on.
         size_wh: Input size of the result; None for the model's own.
-        method: How to convert; by default to int8 with the converter's own ranges.
+        method: How to convert; by default to int8. With the converter's own ranges, if these lose too much accuracy,
+            ranges by least squares are tried next.
         sensitivity: Show the table of layer sensitivities even if the gate doesn't refuse.
         resume: Continue an interrupted fine-tuning.
         force: Replace an existing fine-tuning, unless `resume` continues it.
@@ -79,20 +80,20 @@ def quantize(
     if method.kind == "int8":
         log(f"Calibrating on {len(photos)} photos of the train part")
     qat_folder = out.with_name(f"{out.stem}.qat")
-    converted = convert_model(method, source, data, photos, qat_folder, resume=resume, force=force and not resume)
-    undelegated = not_delegated(converted.content)
-    if slow := slow_operators(operator.split()[0] for operator in undelegated):
-        kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
-        log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
+    force = force and not resume
     card = _card(source, data, name, licence, notes, specks)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
-        unscored.write_bytes(append_card(converted.content, card))
-        before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
-        if (reason := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
-            raise ModelError(_knows_nothing(source, reason))
-        refusal = gate(before, after)
-        refused = bool(refusal) and not accept_drop
+        conversions = _conversions(method, source, data, photos, qat_folder, log, resume=resume, force=force)
+        for method, converted in conversions:
+            unscored.write_bytes(append_card(converted.content, card))
+            before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
+            if (reason := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
+                raise ModelError(_knows_nothing(source, reason))
+            refusal = gate(before, after)
+            refused = bool(refusal) and not accept_drop
+            if not refused:
+                break
         sensitive = ""
         if method.kind == "int8" and (sensitivity or refused):
             sensitive = _show_sensitivity(converted, method, source.model, photos, data, log)
@@ -102,6 +103,10 @@ def quantize(
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
         tested_before, tested_after = _score_both(source.model, unscored, data, "test", method.kind, log)
+    undelegated = not_delegated(converted.content)
+    if slow := slow_operators(operator.split()[0] for operator in undelegated):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
+        log(f"XNNPACK leaves {kinds} to LiteRT's plain kernels, which may be slow")
     scores = {
         "val": {"float": before.summary(), method.kind: after.summary(), "drop": drop},
         "test": {"float": tested_before.summary(), method.kind: tested_after.summary()},
@@ -110,6 +115,30 @@ def quantize(
     final = dataclasses.replace(card, scores=scores, recipe={**card.recipe, "quantisation": step})
     write_file(out, append_card(converted.content, final))
     return scores
+
+
+def _conversions(
+    method: Method,
+    source: TrainedModel,
+    data: Dataset,
+    photos: Sequence[Example],
+    qat_folder: Path,
+    log: Any,
+    *,
+    resume: bool,
+    force: bool,
+) -> Iterator[tuple[Method, Converted]]:
+    """The conversion by the given method, then, if more are needed, the one with better ranges than the converter's."""
+    yield method, convert_model(method, source, data, photos, qat_folder, resume=resume, force=force)
+    if method.kind == "int8" and method.uses_converter_ranges:
+        log("This loses too much accuracy; trying --ranges mse")
+        method = dataclasses.replace(method, ranges="mse")
+        try:
+            converted = convert_model(method, source, data, photos, qat_folder)
+        except ModelError as error:
+            log(f"No ranges by least squares: {error}")
+        else:
+            yield method, converted
 
 
 def _knows_nothing(source: TrainedModel, reason: str) -> str:
@@ -196,8 +225,6 @@ def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more
     if method.kind != "int8":
         return f"{source}: refused, {refusal}. Compare the two files, or accept it with --accept-drop."
     remedies = []
-    if sensitive and method.ranges == "minmax" and not method.qat:
-        remedies.append("choose other ranges (--ranges mse, or percentile)")
     if sensitive:  # else the network isn't supported by --qat
         remedies.append(f"fine-tune with rounding (--qat {2 * method.qat or 5}{' --force' * bool(method.qat)})")
     if more_photos:

@@ -166,8 +166,25 @@ def test_a_model_that_lost_accuracy_is_refused_with_its_sensitive_layers_and_adv
     worst = rows[0][: rows[0].index(")") + 1]
     assert f". Most sensitive: {worst}" in done.stderr
     assert "of the noise. You can" in done.stderr
-    for option in ("--ranges mse", "--qat 5)", "--calibration", "--accept-drop"):
+    assert "trying --ranges mse" in done.stdout
+    for option in ("--qat 5)", "--calibration", "--accept-drop"):
         assert option in done.stderr
+
+
+def test_ranges_by_least_squares_follow_if_the_converters_lose_too_much(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, run = trained
+    refusals = iter(["mean Dice fell by 0.1, 0.01 is allowed", ""])
+    monkeypatch.setattr(quantize_module, "gate", lambda before, after: next(refusals))
+    out = tmp_path / "a.tflite"
+    done = CliRunner().invoke(app, convert_arguments(data, run, out, "--calibration", "4"))
+    assert done.exit_code == 0, done.output
+    card = read_card(out.read_bytes(), out)
+    assert card is not None
+    recipe = card.recipe["quantisation"]
+    assert (recipe["ranges"], recipe["drop_accepted"]) == ("mse", "")
+    check_full_integer(out.read_bytes())
 
 
 def test_only_possible_remedies_are_suggested() -> None:
@@ -180,7 +197,6 @@ def test_only_possible_remedies_are_suggested() -> None:
     assert "--calibration" not in after_tuning
     unsupported = message("", Method(), more_photos=True)
     assert "--qat" not in unsupported
-    assert "--ranges" not in unsupported
 
 
 def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Trained, tmp_path: Path) -> None:
