@@ -124,9 +124,9 @@ def convert_model(
         return Converted(convert_float(source.model, method.kind))
     if method.uses_converter_ranges:
         return Converted(convert_int8(source.model, photos))
-    folded, ranges = calibrate(method, source.model, photos)
+    images = calibration_images(source.model, photos)
+    folded, ranges = calibrate(method, source.model, images)
     if not method.qat:
-        images = [tensor for (tensor,) in _calibration_batches(source.model, photos)]
         folded = with_corrected_biases(folded, images)
         return Converted(convert_with_ranges(folded, ranges), folded, ranges)
     recipe = fine_tuning_recipe(source.run, method.qat)
@@ -136,10 +136,16 @@ def convert_model(
     return Converted(convert_with_ranges(folded, ranges), folded, ranges, run)
 
 
-def calibrate(method: Method, model: keras.Model, photos: Sequence[Example]) -> tuple[keras.Model, Mapping[str, Range]]:
-    """The model without batch normalisation, and its tensors' ranges on the photos."""
+def calibration_images(model: keras.Model, photos: Sequence[Example]) -> list[np.ndarray]:
+    """The photos as the model takes them, float32 (1, height, width, 3), RGB 0..1."""
+    return [tensor for (tensor,) in _calibration_batches(model, photos)]
+
+
+def calibrate(
+    method: Method, model: keras.Model, images: Sequence[np.ndarray]
+) -> tuple[keras.Model, Mapping[str, Range]]:
+    """The model without batch normalisation, and its tensors' ranges on the images."""
     folded = fold_batch_norm(model)
-    images = [tensor for (tensor,) in _calibration_batches(model, photos)]
     return folded, choose_ranges(folded, images, method.ranges, method.percentile)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 
 from convert.accuracy_gate import accuracy_drop, gate
 from convert.delegation import not_delegated
-from convert.quantisation.methods import Converted, Method, calibrate, convert_model, evenly_spaced
+from convert.quantisation.methods import Converted, Method, calibrate, calibration_images, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from seg_edge import Segmenter
 from seg_edge.card import ModelCard, append_card, make_classes
@@ -82,12 +83,17 @@ def quantize(
     qat_folder = out.with_name(f"{out.stem}.qat")
     force = force and not resume
     card = _card(source, data, name, licence, notes, specks)
+
+    @cache
+    def score_float(part: str) -> Scores:
+        return score(keras_segmenter(source.model, data.classes, specks), data.parts[part])
+
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         unscored = Path(scratch, out.name)
         conversions = _conversions(method, source, data, photos, qat_folder, log, resume=resume, force=force)
         for method, converted in conversions:
             unscored.write_bytes(append_card(converted.content, card))
-            before, after = _score_both(source.model, unscored, data, "val", method.kind, log)
+            before, after = _score_both(score_float, unscored, data, "val", method.kind, log)
             if (reason := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
                 raise ModelError(_knows_nothing(source, reason))
             refusal = gate(before, after)
@@ -102,7 +108,7 @@ def quantize(
                 _refused(source.path, refusal, sensitive, method, more_photos=len(photos) < len(data.parts["train"]))
             )
         drop = {name: round(value, 4) for name, value in accuracy_drop(before, after).items()}
-        tested_before, tested_after = _score_both(source.model, unscored, data, "test", method.kind, log)
+        tested_before, tested_after = _score_both(score_float, unscored, data, "test", method.kind, log)
     undelegated = not_delegated(converted.content)
     if slow := slow_operators(operator.split()[0] for operator in undelegated):
         kinds = ", ".join(f"{count} {kind}" for kind, count in slow.items())
@@ -203,7 +209,7 @@ def _show_sensitivity(
     try:
         if converted.folded is None or converted.ranges is None:
             # The converter doesn't expose its ranges; these are chosen in the same way.
-            folded, ranges = calibrate(method, model, photos)
+            folded, ranges = calibrate(method, model, calibration_images(model, photos))
         else:
             folded, ranges = converted.folded, converted.ranges
         log("Rounding each layer separately, on photos of the val part")
@@ -235,9 +241,8 @@ def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more
 
 
 def _score_both(
-    model: keras.Model, tflite: Path, data: Dataset, part: str, kind: str, log: Any
+    score_float: Callable[[str], Scores], tflite: Path, data: Dataset, part: str, kind: str, log: Any
 ) -> tuple[Scores, Scores]:
     examples = data.parts[part]
     log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")
-    converted = Segmenter(tflite)
-    return score(keras_segmenter(model, data.classes, converted.card.specks), examples), score(converted, examples)
+    return score_float(part), score(Segmenter(tflite), examples)
