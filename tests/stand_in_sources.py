@@ -3,7 +3,7 @@
 `request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
 (a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
 whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many there are before it
-fails.
+fails. The file `taken` grows by a byte with each frame.
 """
 
 import os
@@ -29,12 +29,19 @@ def set_state(folder: Path, state: str) -> str:
     return str(folder)
 
 
+def frames_taken(folder: Path) -> int:
+    """How many frames all cameras of this folder have taken so far."""
+    taken = folder / "taken"
+    return taken.stat().st_size if taken.exists() else 0
+
+
 class Moody:
     """A camera with moods. Frame `n` is `n % 256` in every pixel."""
 
     def __init__(self, request: SourceRequest):
         self.folder, self.live = Path(request.name), request.live
         (self.folder / "pid").write_text(str(os.getpid()))
+        self.taken = (self.folder / "taken").open("ab", buffering=0)
         self.check()
         limit = self.folder / "frames"
         self.most = int(limit.read_text()) if limit.exists() else None
@@ -62,11 +69,13 @@ class Moody:
             if self.most is not None and number >= self.most:
                 raise SourceError("moody camera: it is gone again.")
             yield SourceFrame(np.full(SHAPE, number % 256, np.uint8), None, time.monotonic())
+            self.taken.write(b".")
             number += 1
             if self.live:
                 time.sleep(1 / FPS)
 
     def close(self) -> None:
+        self.taken.close()
         (self.folder / "closed").touch()
 
 

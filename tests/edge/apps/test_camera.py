@@ -10,18 +10,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import pytest
 
 from seg_edge.apps import camera as live
-from tests.stand_in_sources import OPENER, set_state
+from tests.stand_in_sources import OPENER, frames_taken, set_state
 from tests.tiny import TWO_UINT8, carded
 
 ROOT = Path(__file__).parents[3]
+T = TypeVar("T")
 # The command itself, with cameras that misbehave on demand in place of real ones.
 WITH_STAND_IN = """
 import sys
@@ -38,7 +40,7 @@ class Camera:
     """A running `seg-edge camera`; its stderr goes to a file, which the test may read meanwhile."""
 
     def __init__(self, folder: Path, *options: object, stand_in: bool = False, state: str = "works", **more: object):
-        self.stats, self.log = folder / "stats.json", folder / "log.txt"
+        self.folder, self.stats, self.log = folder, folder / "stats.json", folder / "log.txt"
         start = [sys.executable, "-c", WITH_STAND_IN] if stand_in else [sys.executable, "-m", "seg_edge.commands.cli"]
         source = set_state(folder, state) if stand_in else "synthetic"
         command = [*start, "camera", "--source", source, "--stats", self.stats, *options]
@@ -51,19 +53,29 @@ class Camera:
     def said(self) -> str:
         return self.log.read_text()
 
-    def wait_for(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+    def until(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
         deadline = time.monotonic() + seconds
-        while not (match := re.search(pattern, self.said())):
+        while not (value := condition()):
             assert self.process.poll() is None, f"it ended: {self.said()}"
-            assert time.monotonic() < deadline, f"not said in {seconds} s: {pattern!r} in {self.said()!r}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}; said: {self.said()!r}"
             time.sleep(0.05)
+        return value
+
+    def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+        match = self.until(lambda: re.search(pattern, self.said()), pattern, seconds)
+        assert match
         return match
+
+    def takes_frames(self, number: int = 30) -> None:
+        """Waits until the stand-in camera has taken so many frames more."""
+        before = frames_taken(self.folder)
+        self.until(lambda: frames_taken(self.folder) >= before + number, f"{number} frames")
 
     def children(self) -> list[int]:
         paths = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [int(child) for path in paths for child in path.read_text().split()]
 
-    def end(self, number: int | None = None, seconds: float = 15) -> int:
+    def end(self, number: int | None = None, seconds: float = 30) -> int:
         if number is not None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -127,10 +139,10 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, model: str, cameras: list[Cam
     camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
     cameras.append(camera)
     camera.wait_for("moody camera")
-    time.sleep(1.0)
+    camera.takes_frames(50)
     children = camera.children()
     assert children
-    assert camera.end(number, 5) == 0
+    assert camera.end(number) == 0
     assert camera.results()["frames"]["published"] > 5
     assert (tmp_path / "closed").exists(), "the source could close its device"
     assert gone(children)
@@ -143,11 +155,11 @@ def test_a_camera_that_hangs_is_reported_and_ctrl_c_still_ends_it(
     camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
     cameras.append(camera)
     camera.wait_for("moody camera")
-    time.sleep(0.7)
+    camera.takes_frames()
     set_state(tmp_path, "stalls")
-    camera.wait_for("no picture for 3 s. Trying again", 6)
+    camera.wait_for("no picture for 3 s. Trying again")
     children = camera.children()
-    assert camera.end(signal.SIGINT, 8) == 0
+    assert camera.end(signal.SIGINT) == 0
     assert camera.results()["frames"]["published"] > 5
     assert gone(children)
 
@@ -156,12 +168,12 @@ def test_a_camera_that_comes_back_goes_on(tmp_path: Path, model: str, cameras: l
     camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True)
     cameras.append(camera)
     camera.wait_for("moody camera")
-    time.sleep(0.5)
+    camera.takes_frames()
     set_state(tmp_path, "unplugged")
-    camera.wait_for("it is not there; plug it in. Trying again", 5)
+    camera.wait_for("it is not there; plug it in. Trying again")
     set_state(tmp_path, "works")
-    camera.wait_for("back after", 10)
-    time.sleep(0.5)
+    camera.wait_for("back after")
+    camera.takes_frames()
     assert camera.end(signal.SIGTERM) == 0
     assert camera.results()["reconnects"] == 1
 
@@ -193,7 +205,7 @@ def test_a_recording_on_a_full_disk_is_reported_and_the_page_goes_on(tmp_path: P
     cameras.append(camera)
     url = camera.wait_for(r"http://\S+")[0]
     resource.prlimit(camera.process.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))  # Python ignores SIGXFSZ
-    camera.wait_for("error: .*clip.mkv", 40)
+    camera.wait_for("error: .*clip.mkv")
     with urllib.request.urlopen(f"{url}snapshot.jpg") as response:
         assert response.read().startswith(b"\xff\xd8")
     assert camera.end(signal.SIGINT) == 1
@@ -239,10 +251,13 @@ def test_wrong_usage_is_2(tmp_path: Path, cameras: list[Camera], options: tuple[
 
 def test_a_photo_is_shown_until_somebody_ends_it(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
     cv2.imwrite(str(tmp_path / "large.png"), np.zeros((6000, 6000, 3), np.uint8))  # larger than 8K video
-    camera = Camera(tmp_path, "--view", "none", "--source", tmp_path / "large.png", "--model", model)
+    options = ("--view", "none", "--source", tmp_path / "large.png", "--model", model, "--json")
+    camera = Camera(tmp_path, *options, stdout=subprocess.PIPE)
     cameras.append(camera)
     camera.wait_for("4320x4320")
-    time.sleep(4)
+    assert camera.process.stdout is not None
+    for _ in range(3):
+        assert camera.process.stdout.readline()
     assert camera.end(signal.SIGINT) == 0
     assert camera.results()["frames"]["published"] > 2
 
@@ -251,7 +266,7 @@ def test_sigusr1_takes_a_snapshot(tmp_path: Path, model: str, cameras: list[Came
     camera = Camera(tmp_path, "--view", "none", "--model", model, "--snapshots", tmp_path / "kept", stand_in=True)
     cameras.append(camera)
     camera.wait_for("moody camera")
-    time.sleep(0.7)
+    camera.takes_frames()
     camera.process.send_signal(signal.SIGUSR1)
     path = camera.wait_for(r"snapshot: (\S+\.jpg)")[1]
     assert cv2.imread(path).shape == (48, 64, 3)
@@ -278,11 +293,12 @@ def test_a_full_log_does_not_stop_the_camera(tmp_path: Path, model: str, cameras
 
     camera = Camera(tmp_path, "--view", "none", "--model", model, stand_in=True, preexec_fn=full)
     cameras.append(camera)
-    time.sleep(2)
+    camera.takes_frames()
+    lost = int((tmp_path / "pid").read_text())
     set_state(tmp_path, "unplugged")
-    time.sleep(1)
+    assert gone([lost])
     set_state(tmp_path, "works")
-    time.sleep(3)
+    camera.takes_frames()
     assert camera.end(signal.SIGTERM) == 0
     assert camera.results()["reconnects"] == 1
 
@@ -399,7 +415,7 @@ def test_ctrl_c_while_the_camera_is_still_being_opened(tmp_path: Path, model: st
         assert time.monotonic() < deadline
         time.sleep(0.05)
     children = camera.children()
-    camera.end(signal.SIGINT, 6)
+    camera.end(signal.SIGINT)
     assert "Traceback" not in camera.said()
     assert gone(children)
 
