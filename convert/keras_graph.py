@@ -1,11 +1,13 @@
-"""The connections between the layers of a Keras model."""
+"""The connections between the layers of a Keras model, and the channels that pass along them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from seg_edge.errors import ModelError
@@ -38,3 +40,45 @@ def _sources(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _sources(item)
+
+
+@dataclass
+class ChannelIds:
+    """Numbers for the channels of a model's tensors, given out on a walk along its connections.
+
+    Attributes:
+        producers: For each channel, the layer that produces it and its index there.
+    """
+
+    producers: list[tuple[str, int]] = field(default_factory=list)
+    _ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    _fixed: list[np.ndarray] = field(default_factory=list)
+
+    def new(self, layer: str, count: int) -> np.ndarray:
+        """Ids of a layer's own channels, int (count,)."""
+        first = len(self.producers)
+        self.producers += [(layer, index) for index in range(count)]
+        return np.arange(first, first + count)
+
+    def tie(self, left: np.ndarray, right: np.ndarray) -> None:
+        """What is done to one of two channels has to be done to the other, element by element."""
+        self._ties.append((left, right))
+
+    def fix(self, ids: np.ndarray) -> None:
+        """Nothing may be done to these."""
+        self._fixed.append(ids)
+
+    def roots(self) -> np.ndarray:
+        """For each channel the first one it is tied to, int (channels,)."""
+        root = np.arange(len(self.producers))
+        for left, right in self._ties:
+            for a, b in zip(left, right, strict=True):
+                if root[a] != root[b]:
+                    low, high = sorted((root[a], root[b]))
+                    root[root == high] = low
+        return root
+
+    def fixed(self) -> np.ndarray:
+        """Whether a channel, or one that it is tied to, is fixed, bool (channels,)."""
+        root = self.roots()
+        return np.isin(root, root[np.concatenate(self._fixed)]) if self._fixed else np.zeros(len(root), bool)

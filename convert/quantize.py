@@ -1,10 +1,10 @@
 """A trained `.keras` to an int8 `.tflite`: `python convert/quantize.py MODEL.keras --data DIR`.
 
 Post-training quantisation to full integers: uint8 in and out, int8 inside, one weight scale a channel. Activation
-ranges are calibrated on photos of the train part; `--ranges` chooses them by other rules than the converter's, and
-`--qat` fine-tunes the network with the rounding in it. Float and int8 are scored on the validation part by the runtime
-itself. A file that lost accuracy is refused, with a table of the layers that lose it. The card inside the file holds
-the recipe and the scores.
+ranges are calibrated on photos of the train part; `--ranges` equalises the channels and chooses the ranges by other
+rules than the converter's, and `--qat` fine-tunes the network with the rounding in it. Float and int8 are scored on the
+validation part by the runtime itself. A file that lost accuracy is refused, with a table of the layers that lose it.
+The card inside the file holds the recipe and the scores.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ all. See `docs/decisions/channel-groups.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import layers
 
-from convert.keras_graph import connections
+from convert.keras_graph import ChannelIds, connections
 from seg_edge.errors import ModelError
 
 # The layers that produce channels, where these can be removed, with the channel axis of their last kernel.
@@ -78,30 +78,6 @@ class Channels:
         return {names: np.array(numbers) for names, numbers in found.items()}
 
 
-@dataclass
-class _Walk:
-    """State of the walk over the graph."""
-
-    producers: list[tuple[str, int]] = field(default_factory=list)
-    ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    staying: list[np.ndarray] = field(default_factory=list)
-
-    def new(self, layer: str, count: int) -> np.ndarray:
-        first = len(self.producers)
-        self.producers += [(layer, index) for index in range(count)]
-        return np.arange(first, first + count)
-
-    def roots(self) -> np.ndarray:
-        """For each channel the first one it is tied to, int (channels,)."""
-        root = np.arange(len(self.producers))
-        for left, right in self.ties:
-            for a, b in zip(left, right, strict=True):
-                if root[a] != root[b]:
-                    low, high = sorted((root[a], root[b]))
-                    root[root == high] = low
-        return root
-
-
 def find_channels(model: keras.Model) -> Channels:
     """The channel groups of a functional model of convolutions.
 
@@ -111,7 +87,7 @@ def find_channels(model: keras.Model) -> Channels:
     Raises:
         ModelError: A layer isn't supported, or the graph has another structure; the message names the layer.
     """
-    walk = _Walk()
+    channels = ChannelIds()
     tensors: dict[str, np.ndarray] = {}
     inputs: dict[str, np.ndarray] = {}
     readers: dict[str, list[str]] = {}
@@ -120,17 +96,16 @@ def find_channels(model: keras.Model) -> Channels:
         for source in sources:
             readers[source].append(layer.name)
         input_ids = [tensors[source] for source in sources]
-        tensors[layer.name] = _output_ids(layer, input_ids, walk)
+        tensors[layer.name] = _output_ids(layer, input_ids, channels)
         if layer.weights:
             inputs[layer.name] = input_ids[0]
-    walk.staying.append(tensors[_only_output(model)])
+    channels.fix(tensors[_only_output(model)])
 
-    root = walk.roots()
-    stays = np.isin(root, root[np.concatenate(walk.staying)])
+    root, stays = channels.roots(), channels.fixed()
     numbers = {int(r): number for number, r in enumerate(dict.fromkeys(root[~stays].tolist()))}
     group_of = np.array([STAYS if stay else numbers[int(r)] for r, stay in zip(root, stays, strict=True)])
     return Channels(
-        _groups(len(numbers), walk.producers, group_of, inputs, model),
+        _groups(len(numbers), channels.producers, group_of, inputs, model),
         {name: group_of[ids] for name, ids in inputs.items()},
         {name: group_of[tensors[name]] for name in inputs},
         {name: tuple(names) for name, names in readers.items()},
@@ -156,31 +131,32 @@ def _groups(
     return tuple(Group(tuple(p), tuple(c)) for p, c in zip(producers, consumers, strict=True))
 
 
-def _output_ids(layer: keras.Layer, inputs: list[np.ndarray], walk: _Walk) -> np.ndarray:
+def _output_ids(layer: keras.Layer, inputs: list[np.ndarray], channels: ChannelIds) -> np.ndarray:
     """The channel ids of a layer's output, from those of its inputs."""
     kind = type(layer)
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ModelError(f"layer {layer.name!r} has its channels first; channels must be last.")
     if kind is layers.InputLayer:
-        ids = walk.new(layer.name, _image_channels(layer))
-        walk.staying.append(ids)
+        ids = channels.new(layer.name, _image_channels(layer))
+        channels.fix(ids)
         return ids
     if kind in OUTPUT_AXIS:
         if getattr(layer, "groups", 1) != 1:
             raise ModelError(f"layer {layer.name!r} convolves in {layer.groups} groups; only 1 group can be pruned.")
-        return _unless_softmax(layer, walk.new(layer.name, layer.filters), walk)
+        return _unless_softmax(layer, channels.new(layer.name, layer.filters), channels)
     if kind is layers.DepthwiseConv2D:
-        return _unless_softmax(layer, np.repeat(inputs[0], layer.depth_multiplier), walk)
+        return _unless_softmax(layer, np.repeat(inputs[0], layer.depth_multiplier), channels)
     if kind is layers.Concatenate and layer.axis in (-1, 3):
         return np.concatenate(inputs)
     if kind in JOINING:
         if len({len(ids) for ids in inputs}) != 1:
             counts = ", ".join(str(len(ids)) for ids in inputs)
             raise ModelError(f"layer {layer.name!r} joins tensors of {counts} channels; the same number was expected.")
-        walk.ties += [(inputs[0], ids) for ids in inputs[1:]]
+        for ids in inputs[1:]:
+            channels.tie(inputs[0], ids)
         return inputs[0]
     if kind in PASSING and getattr(layer, "axis", -1) in (-1, 3):
-        return _unless_softmax(layer, inputs[0], walk)
+        return _unless_softmax(layer, inputs[0], channels)
     known = ", ".join(sorted(k.__name__ for k in (*OUTPUT_AXIS, *JOINING, *PASSING)))
     raise ModelError(
         f"layer {layer.name!r} is a {kind.__name__}, whose channels can't be followed; "
@@ -197,11 +173,11 @@ def _image_channels(layer: keras.Layer) -> int:
     return int(shape[3])
 
 
-def _unless_softmax(layer: keras.Layer, ids: np.ndarray, walk: _Walk) -> np.ndarray:
+def _unless_softmax(layer: keras.Layer, ids: np.ndarray, channels: ChannelIds) -> np.ndarray:
     """Keeps all channels of a softmax: they sum to 1, so removing one would change the others."""
     activation = getattr(getattr(layer, "activation", None), "__name__", "")
     if type(layer) is layers.Softmax or activation in ("softmax", "log_softmax"):
-        walk.staying.append(ids)
+        channels.fix(ids)
     return ids
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from convert.quantisation.bias_correction import with_corrected_biases
 from convert.quantisation.converter import convert_float, convert_with_ranges, converter_of, to_full_integer
+from convert.quantisation.equalise import equalised
 from convert.quantisation.fake_quant import Range
 from convert.quantisation.fold import fold_batch_norm
 from convert.quantisation.qat import fine_tune, fine_tuning_recipe
@@ -34,7 +35,7 @@ class Method:
     Attributes:
         kind: One of `KINDS`; the rest is for `int8`.
         ranges: How the activations' ranges are chosen, one of `convert.quantisation.ranges.METHODS`; `minmax` without
-            `qat` leaves it to the converter, the others correct the biases too.
+            `qat` leaves it to the converter, else channels are equalised first; biases are corrected without `qat`.
         percentile: For the ranges of that name, see `convert.quantisation.ranges.by_percentile`.
         qat: Epochs of quantisation-aware fine-tuning.
 
@@ -144,8 +145,8 @@ def calibration_images(model: keras.Model, photos: Sequence[Example]) -> list[np
 def calibrate(
     method: Method, model: keras.Model, images: Sequence[np.ndarray]
 ) -> tuple[keras.Model, Mapping[str, Range]]:
-    """The model without batch normalisation, and its tensors' ranges on the images."""
-    folded = fold_batch_norm(model)
+    """The model without batch normalisation and with equalised channels, and its tensors' ranges on the images."""
+    folded = equalised(fold_batch_norm(model), images)
     return folded, choose_ranges(folded, images, method.ranges, method.percentile)
 
 

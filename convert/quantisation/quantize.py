@@ -195,6 +195,8 @@ def _recipe(method: Method, converted: Converted, photos: int) -> dict[str, Any]
     }
     if method.ranges == "percentile":
         about["percentile"] = method.percentile
+    if not method.uses_converter_ranges:
+        about["channels"] = "equalised where the graph allows it"
     if not method.uses_converter_ranges and not method.qat:
         about["biases"] = "corrected for the rounding of the kernels"
     if converted.qat:

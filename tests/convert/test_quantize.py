@@ -216,6 +216,7 @@ def test_chosen_ranges_are_in_the_file_and_its_card(converted: Path, trained: Tr
     recipe = card.recipe["quantisation"]
     assert (recipe["ranges"], recipe["percentile"], recipe["calibration_photos"]) == ("percentile", 90, 4)
     assert "corrected" in recipe["biases"]
+    assert "equalised" in recipe["channels"]
 
 
 def test_fine_tuning_is_saved_and_matches_the_file(trained: Trained, tmp_path: Path) -> None:
