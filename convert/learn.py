@@ -133,8 +133,8 @@ def _trained(
     trained = fit(dataset, recipe, run, resume=True)
     if failure := learnt_nothing(run):
         raise OutputError(failure)
-    if hint := would_go_on(run):
-        typer.echo(hint.replace("--resume --epochs", "the same command with --epochs"))
+    if hint := would_go_on(run, "the same command with"):
+        typer.echo(hint)
     return trained, dataset
 
 

@@ -32,16 +32,19 @@ def learnt_nothing(out: Path) -> str:
     )
 
 
-def would_go_on(out: Path) -> str:
-    """A hint that more epochs would help, if validation Dice was still rising at the end; else empty."""
+def would_go_on(out: Path, command: str = "--resume") -> str:
+    """A hint that more epochs would help, if validation Dice was still rising at the end; else empty.
+
+    `command` says how to go on, to be followed by `--epochs`.
+    """
     values = [row["val_dice"] for row in _rows(out)]
     tenth = max(1, len(values) // 10)
     before = max(values[:-tenth], default=0.0)
     if len(values) < 2 or max(values[-tenth:]) < before + RISING:
         return ""
     return (
-        f"Validation Dice was still rising at the end (from {before:.3f} to {max(values[-tenth:]):.3f}): try --resume "
-        f"--epochs {2 * len(values)}."
+        f"Validation Dice was still rising at the end (from {before:.3f} to {max(values[-tenth:]):.3f}): "
+        f"try {command} --epochs {2 * len(values)}."
     )
 
 
