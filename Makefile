@@ -38,9 +38,10 @@ web:
 	@npm run --silent --prefix edge/web build
 	@echo "The page is built; 'seg-edge serve' shows it."
 
+# Compiled modules are kept, whatever the environment says: the tests start some hundred programs that import them.
 test: $(STAMPS)/dev
 	@echo "Running the tests on all cores; at the end come the ones that were skipped, and why ..."
-	@$(BIN)/python -m pytest $(PARALLEL)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMPS)/dev
 	@echo "Checking the format and the style ..."
