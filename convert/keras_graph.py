@@ -42,6 +42,23 @@ def _sources(value: Any) -> Iterator[str]:
             yield from _sources(item)
 
 
+def only_output(model: keras.Model) -> str:
+    """The name of the layer that gives the output.
+
+    Raises:
+        ModelError: The model has several inputs or outputs.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(
+            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs "
+            f"({', '.join(model.output_names)}); one of each is expected."
+        )
+    first = model.get_config()["output_layers"]
+    while not isinstance(first[0], str):
+        first = first[0]
+    return str(first[0])
+
+
 @dataclass
 class ChannelIds:
     """Numbers for the channels of a model's tensors, given out on a walk along its connections.

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from convert.keras_graph import ChannelIds, connections
+from convert.keras_graph import ChannelIds, connections, only_output
 from seg_edge.errors import ModelError
 
 # The layers that produce channels, where these can be removed, with the channel axis of their last kernel.
@@ -99,7 +99,7 @@ def find_channels(model: keras.Model) -> Channels:
         tensors[layer.name] = _output_ids(layer, input_ids, channels)
         if layer.weights:
             inputs[layer.name] = input_ids[0]
-    channels.fix(tensors[_only_output(model)])
+    channels.fix(tensors[only_output(model)])
 
     root, stays = channels.roots(), channels.fixed()
     numbers = {int(r): number for number, r in enumerate(dict.fromkeys(root[~stays].tolist()))}
@@ -179,15 +179,3 @@ def _unless_softmax(layer: keras.Layer, ids: np.ndarray, channels: ChannelIds) -
     if type(layer) is layers.Softmax or activation in ("softmax", "log_softmax"):
         channels.fix(ids)
     return ids
-
-
-def _only_output(model: keras.Model) -> str:
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(
-            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs "
-            f"({', '.join(model.output_names)}); one of each is expected."
-        )
-    first = model.get_config()["output_layers"]
-    while not isinstance(first[0], str):
-        first = first[0]
-    return str(first[0])

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from convert.keras_graph import ChannelIds, connections
+from convert.keras_graph import ChannelIds, connections, only_output
 from convert.quantisation.fake_quant import range_points
 from convert.quantisation.fold import CONVOLUTIONS, is_linear
 
@@ -75,7 +75,7 @@ def _follow(model: keras.Model) -> _Walk:
     walk = _Walk()
     for layer, sources in connections(model):
         walk.tensors[layer.name] = _output_ids(walk, layer, [walk.tensors[source] for source in sources])
-    walk.ids.fix(walk.tensors[model.layers[-1].name])
+    walk.ids.fix(walk.tensors[only_output(model)])
     return walk
 
 
@@ -89,11 +89,13 @@ def _output_ids(walk: _Walk, layer: Any, inputs: list[np.ndarray]) -> np.ndarray
         for ids in inputs[1:]:
             walk.ids.tie(inputs[0], ids)
         return inputs[0]
-    if kind is layers.Multiply and len(inputs) == 2:
-        fixed = [walk.ids.fixed()[ids].all() for ids in inputs]
-        if any(fixed):  # a gate
-            return inputs[1] if fixed[0] else inputs[0]
-    own = walk.ids.new(layer.name, layer.output.shape[-1])
+    channels = layer.output.shape[-1]
+    if kind is layers.Multiply:
+        fixed = walk.ids.fixed()
+        gated = [ids for ids in inputs if not fixed[ids].all()]  # the others are gates
+        if len(gated) == 1 and len(gated[0]) == channels:
+            return gated[0]
+    own = walk.ids.new(layer.name, channels)
     is_scalable = kind in CONVOLUTIONS and getattr(layer, "depth_multiplier", 1) == getattr(layer, "groups", 1) == 1
     if is_scalable:
         walk.read[layer.name] = inputs[0]

@@ -24,7 +24,7 @@ def with_biases(model: keras.Model) -> keras.Model:
 
 
 def u_net() -> keras.Model:
-    """Skips that are added and concatenated, a gate, pooling, and activations that can't be scaled."""
+    """Skips that are added and concatenated, gates of channels and of places, pooling, and what can't be scaled."""
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
     skip = layers.ReLU()(layers.Conv2D(8, 3, padding="same", name="first")(image))
@@ -32,6 +32,10 @@ def u_net() -> keras.Model:
     x = layers.Add()([skip, x])
     gate = layers.Conv2D(8, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
     x = layers.Multiply()([x, layers.Activation("sigmoid")(gate)])
+    place = layers.Activation("sigmoid")(layers.Conv2D(1, 1)(x))
+    x = layers.Multiply()([place, x])
+    side = layers.Activation("tanh")(layers.Conv2D(8, 1)(x))
+    x = layers.Concatenate()([x, layers.Multiply()([side, place])])
     x = layers.ReLU(6.0)(layers.Conv2D(6, 3, padding="same", name="capped")(layers.MaxPooling2D()(x)))
     x = layers.Conv2D(6, 1, activation="relu", name="fused")(x)
     x = layers.Conv2DTranspose(5, 2, strides=2, name="transpose")(x)

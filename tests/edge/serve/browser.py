@@ -25,6 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
+    "--js-flags=--no-wasm-tier-up --wasm-num-compilation-tasks=1",  # each page compiles the runtime anew
 ]
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 WAIT_MS = 60_000  # a machine that does much else
