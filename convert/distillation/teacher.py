@@ -26,7 +26,7 @@ from seg_edge.photo.read import read_photo
 from seg_edge.preprocess import resize_to_input
 from seg_edge.system.files import atomic_write
 from train.augment import Augmentation, augment
-from train.keras_model import KerasBackend, TrainedModel, keras_segmenter
+from train.keras_model import KerasBackend, TrainedModel, compiled, keras_segmenter
 from train.runs import provenance, read_run
 
 OUTPUTS_NAME = "teacher.npz"
@@ -41,12 +41,12 @@ class AttentionBackend(KerasBackend):
 
     def __init__(self, model: Any, layer: str):
         super().__init__(model)
-        self._model_with_features = keras.Model(model.inputs[0], [model.outputs[0], layer_output(model, layer)])
+        self._infer_both = compiled(keras.Model(model.inputs[0], [model.outputs[0], layer_output(model, layer)]))
         self.attention = np.zeros((1, 1), np.float32)
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """Logits float32 (1, h, w, classes) of an image float32 (1, height, width, 3)."""
-        logits, features = self._model_with_features(tensor, training=False)
+        logits, features = self._infer_both(tensor)
         self.attention = attention_map(features)[0].numpy()
         return logits.numpy()
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from convert.quantisation.fake_quant import IMAGE, Range, kernel_names, with_fake_quant
 from seg_edge.evaluation.data_folder import Example
+from train.keras_model import compiled
 from train.losses import DiceCoefficient
 
 PHOTOS = 16
@@ -114,7 +115,8 @@ def table(rows: Sequence[Sensitivity]) -> str:
 
 
 def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.asarray(model(image[np.newaxis], training=False)) for image in images])
+    infer = compiled(model)
+    return np.concatenate([infer(image[np.newaxis]).numpy() for image in images])
 
 
 def _dice(logits: np.ndarray, masks: np.ndarray, classes: int) -> float:

@@ -1,4 +1,4 @@
-"""A trained network at another input size."""
+"""A trained network at another input size, and as one graph."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from keras import layers
 
 from convert.pruning.cost import mmac
 from seg_edge.errors import ModelError
-from train.keras_model import at_size
+from train.keras_model import at_size, compiled
 from train.unet import unet
 
 
@@ -37,3 +37,13 @@ def test_a_model_of_fixed_size_is_refused() -> None:
     x = layers.Reshape((32, 32, 2))(layers.Dense(32 * 32 * 2)(layers.Flatten()(image)))
     with pytest.raises(ModelError, match="only at 32x32, not at 64x64"):
         at_size(keras.Model(image, x), (64, 64))
+
+
+def test_a_compiled_network_answers_as_layer_by_layer_and_follows_its_weights() -> None:
+    model = unet((32, 32), 3, (4, 6, 8), stem_stride=2)
+    images = np.random.default_rng(0).uniform(0, 1, (3, 32, 32, 3)).astype(np.float32)
+    infer = compiled(model)
+    for _ in range(2):
+        np.testing.assert_allclose(infer(images), model(images, training=False), atol=1e-5)
+        np.testing.assert_allclose(infer(images[:1]), model(images[:1], training=False), atol=1e-5)
+        model.set_weights([weight * 1.5 for weight in model.get_weights()])
