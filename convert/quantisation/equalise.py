@@ -32,6 +32,7 @@ PASSING = (
     layers.Cropping2D,
     layers.Dropout,
 )
+MOST = 256.0  # a channel gains over the largest of its tensor; without equalising, a smaller one has no step at all
 
 
 def equalised(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
@@ -128,10 +129,13 @@ def _scales(model: keras.Model, walk: _Walk, largest: Mapping[str, np.ndarray]) 
 
     A depthwise convolution has a scale for each channel's weights, so a channel that no other reads may get any range.
     Elsewhere the weights of an output share a scale, and a range is divided evenly between a channel and its weights.
+    A channel that is 0 on all photos is scaled like the largest of its tensor.
     """
     roots = walk.ids.roots()
     values, weights = np.zeros(len(roots), np.float32), np.zeros(len(roots), np.float32)
     for name, found in largest.items():
+        # Other photos may wake a channel that these hardly did: it keeps room for more.
+        found = np.where(found > 0, np.maximum(found, found.max() / MOST), found.max())
         np.maximum.at(values, roots[walk.tensors[name]], found)
     for name, ids in walk.read.items():
         layer = model.get_layer(name)

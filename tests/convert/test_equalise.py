@@ -82,3 +82,17 @@ def test_small_channels_beside_large_ones_lose_less_in_int8() -> None:
         return float(np.mean([np.square(rounded(photo) - model(photo)) for photo in photos()]))
 
     assert error(equalised(network, photos())) < error(network) / 20
+
+
+def test_a_channel_that_wakes_on_another_photo_is_not_cut_off() -> None:
+    image = keras.Input((16, 16, 3))
+    x = layers.ReLU()(layers.Conv2D(2, 1, name="first")(image))
+    x = layers.ReLU()(layers.DepthwiseConv2D(1, name="second")(x))
+    network = keras.Model(image, layers.Conv2D(2, 1, name="logits")(x))
+    network.get_layer("first").set_weights([np.full((1, 1, 3, 2), [20.0, 10.0]), np.array([0.0, -16.0])])
+    network.get_layer("second").set_weights([np.ones((1, 1, 2, 1)), np.zeros(2)])
+    network.get_layer("logits").set_weights([np.eye(2)[np.newaxis, np.newaxis], np.zeros(2)])
+    asleep, awake = [photo / 2 for photo in photos()], np.ones((1, 16, 16, 3), np.float32)
+    result = equalised(network, asleep)
+    rounded = with_fake_quant(result, choose_ranges(result, asleep, "minmax"))
+    np.testing.assert_allclose(np.asarray(rounded(awake))[..., 1], 14.0, atol=0.5)
