@@ -12,6 +12,18 @@ from keras import layers
 
 from seg_edge.errors import ModelError
 
+# Layers that treat each channel alike and separately: what comes out of a channel is as large as what goes in.
+SIZE_KEEPING = (
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalAveragePooling2D,
+    layers.UpSampling2D,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+)
+
 
 def connections(model: keras.Model) -> Iterator[tuple[keras.Layer, list[str]]]:
     """The layers in topological order, each with the names of the layers it reads."""
@@ -65,37 +77,33 @@ class ChannelIds:
 
     Attributes:
         producers: For each channel, the layer that produces it and its index there.
+        roots: For each channel the first one it is tied to, int (channels,).
     """
 
     producers: list[tuple[str, int]] = field(default_factory=list)
-    _ties: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    roots: np.ndarray = field(default_factory=lambda: np.arange(0))
     _fixed: list[np.ndarray] = field(default_factory=list)
 
     def new(self, layer: str, count: int) -> np.ndarray:
         """Ids of a layer's own channels, int (count,)."""
         first = len(self.producers)
         self.producers += [(layer, index) for index in range(count)]
-        return np.arange(first, first + count)
+        ids = np.arange(first, first + count)
+        self.roots = np.concatenate([self.roots, ids])
+        return ids
 
     def tie(self, left: np.ndarray, right: np.ndarray) -> None:
         """What is done to one of two channels has to be done to the other, element by element."""
-        self._ties.append((left, right))
+        for a, b in zip(left, right, strict=True):
+            low, high = sorted((self.roots[a], self.roots[b]))
+            if low != high:
+                self.roots[self.roots == high] = low
 
     def fix(self, ids: np.ndarray) -> None:
         """Nothing may be done to these."""
         self._fixed.append(ids)
 
-    def roots(self) -> np.ndarray:
-        """For each channel the first one it is tied to, int (channels,)."""
-        root = np.arange(len(self.producers))
-        for left, right in self._ties:
-            for a, b in zip(left, right, strict=True):
-                if root[a] != root[b]:
-                    low, high = sorted((root[a], root[b]))
-                    root[root == high] = low
-        return root
-
     def fixed(self) -> np.ndarray:
         """Whether a channel, or one that it is tied to, is fixed, bool (channels,)."""
-        root = self.roots()
-        return np.isin(root, root[np.concatenate(self._fixed)]) if self._fixed else np.zeros(len(root), bool)
+        roots = self.roots
+        return np.isin(roots, roots[np.concatenate(self._fixed)]) if self._fixed else np.zeros(len(roots), bool)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from convert.keras_graph import ChannelIds, connections, only_output
+from convert.keras_graph import SIZE_KEEPING, ChannelIds, connections, only_output
 from seg_edge.errors import ModelError
 
 # The layers that produce channels, where these can be removed, with the channel axis of their last kernel.
@@ -28,14 +28,7 @@ PASSING = (
     layers.ELU,
     layers.Activation,
     layers.Softmax,
-    layers.MaxPooling2D,
-    layers.AveragePooling2D,
-    layers.GlobalAveragePooling2D,
-    layers.UpSampling2D,
-    layers.ZeroPadding2D,
-    layers.Cropping2D,
-    layers.Dropout,
-    layers.SpatialDropout2D,
+    *SIZE_KEEPING,
 )
 STAYS = -1
 
@@ -101,7 +94,7 @@ def find_channels(model: keras.Model) -> Channels:
             inputs[layer.name] = input_ids[0]
     channels.fix(tensors[only_output(model)])
 
-    root, stays = channels.roots(), channels.fixed()
+    root, stays = channels.roots, channels.fixed()
     numbers = {int(r): number for number, r in enumerate(dict.fromkeys(root[~stays].tolist()))}
     group_of = np.array([STAYS if stay else numbers[int(r)] for r, stay in zip(root, stays, strict=True)])
     return Channels(

@@ -12,9 +12,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from convert.quantisation.fake_quant import ROUNDED, kernel_names
+from train.keras_model import compiled
 
 
 def with_corrected_biases(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
@@ -52,8 +52,8 @@ def _shifts(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, np.n
         both = [_linear(kind, layer)(layer.input) for kind in (ROUNDED[type(layer)], type(layer))]
         made.append(keras.ops.mean(both[0] - both[1], axis=(0, 1, 2)))
     probe = keras.Model(folded.input, made)
-    run = tf.function(lambda image: keras.tree.flatten(probe(image, training=False)))
-    means = zip(*([shift.numpy() for shift in run(image)] for image in images), strict=True)
+    run = compiled(probe)
+    means = zip(*([shift.numpy() for shift in keras.tree.flatten(run(image))] for image in images), strict=True)
     return {name: np.mean(shifts, axis=0) for name, shifts in zip(names, means, strict=True)}
 
 

@@ -15,23 +15,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
-from convert.keras_graph import ChannelIds, connections, only_output
-from convert.quantisation.fake_quant import range_points
+from convert.keras_graph import SIZE_KEEPING, ChannelIds, connections, only_output
+from convert.quantisation.fake_quant import is_relu, range_points
 from convert.quantisation.fold import CONVOLUTIONS, is_linear
+from train.keras_model import compiled
 
 ADDING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Subtract)
-PASSING = (
-    layers.MaxPooling2D,
-    layers.AveragePooling2D,
-    layers.GlobalAveragePooling2D,
-    layers.UpSampling2D,
-    layers.ZeroPadding2D,
-    layers.Cropping2D,
-    layers.Dropout,
-)
 MOST = 256.0  # a channel gains over the largest of its tensor; without equalising, a smaller one has no step at all
 
 
@@ -82,7 +73,7 @@ def _follow(model: keras.Model) -> _Walk:
 
 def _output_ids(walk: _Walk, layer: Any, inputs: list[np.ndarray]) -> np.ndarray:
     kind = type(layer)
-    if kind in PASSING or _is_plain_relu(layer):
+    if kind in SIZE_KEEPING or is_relu(layer):
         return inputs[0]
     if kind is layers.Concatenate and layer.axis in (-1, 3):
         return np.concatenate(inputs)
@@ -108,19 +99,13 @@ def _output_ids(walk: _Walk, layer: Any, inputs: list[np.ndarray]) -> np.ndarray
     return own
 
 
-def _is_plain_relu(layer: Any) -> bool:
-    if type(layer) is layers.ReLU:
-        return not (layer.negative_slope or layer.threshold or layer.max_value is not None)
-    return type(layer) is layers.Activation and layer.activation is keras.activations.relu
-
-
 def _largest_values(model: keras.Model, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """The largest absolute value of each channel of the tensors that int8 rounds, float32 (channels,)."""
     names = range_points(model)
     outputs = [keras.ops.abs(model.get_layer(name).output) for name in names]
     probe = keras.Model(model.input, [keras.ops.max(x, axis=tuple(range(len(x.shape) - 1))) for x in outputs])
-    run = tf.function(lambda image: keras.tree.flatten(probe(image, training=False)))
-    largest = zip(*([value.numpy() for value in run(image)] for image in images), strict=True)
+    run = compiled(probe)
+    largest = zip(*([value.numpy() for value in keras.tree.flatten(run(image))] for image in images), strict=True)
     return {name: np.max(values, axis=0) for name, values in zip(names, largest, strict=True)}
 
 
@@ -131,7 +116,7 @@ def _scales(model: keras.Model, walk: _Walk, largest: Mapping[str, np.ndarray]) 
     Elsewhere the weights of an output share a scale, and a range is divided evenly between a channel and its weights.
     A channel that is 0 on all photos is scaled like the largest of its tensor.
     """
-    roots = walk.ids.roots()
+    roots = walk.ids.roots
     values, weights = np.zeros(len(roots), np.float32), np.zeros(len(roots), np.float32)
     for name, found in largest.items():
         # Other photos may wake a channel that these hardly did: it keeps room for more.

@@ -129,7 +129,7 @@ def range_points(folded: keras.Model) -> tuple[str, ...]:
         if type(layer) not in (*ROUNDED, *JOINING, *ACTIVATIONS):
             return False
         reader = folded.get_layer(readers[layer.name][0]) if len(readers[layer.name]) == 1 else None
-        fused = type(layer) in (*ROUNDED, layers.Add) and is_linear(layer) and _is_relu(reader)
+        fused = type(layer) in (*ROUNDED, layers.Add) and is_linear(layer) and is_relu(reader, (None, 6))
         return not fused and type(reader) is not layers.Concatenate
 
     return tuple(layer.name for layer in folded.layers if is_rounded(layer))
@@ -207,9 +207,9 @@ def _copy_by_name(source: keras.Model, target: keras.Model) -> None:
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def _is_relu(layer: Any) -> bool:
-    """Whether TensorFlow Lite fuses it into the layer before: ReLU or ReLU6."""
+def is_relu(layer: Any, caps: Collection[int | None] = (None,)) -> bool:
+    """Whether the layer is a ReLU with one of these largest values; TensorFlow Lite fuses those of None and 6."""
     if type(layer) is layers.ReLU:
-        plain = not layer.negative_slope and not layer.threshold
-        return bool(plain and layer.max_value in (None, 6))
-    return type(layer) is layers.Activation and layer.activation in (keras.activations.relu, keras.activations.relu6)
+        return not layer.negative_slope and not layer.threshold and layer.max_value in caps
+    known = {None: keras.activations.relu, 6: keras.activations.relu6}
+    return type(layer) is layers.Activation and layer.activation in [known[cap] for cap in caps]

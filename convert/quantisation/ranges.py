@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from convert.quantisation.fake_quant import IMAGE, IMAGE_RANGE, Range, range_points
+from train.keras_model import compiled
 
 METHODS = ("minmax", "percentile", "mse")
 PERCENTILE = 99.99
@@ -107,12 +107,12 @@ def histograms(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, H
     """Histograms of all rounded tensors except the image, over these images."""
     names = range_points(folded)
     probe = keras.Model(folded.input, [folded.get_layer(name).output for name in names])
-    run = tf.function(lambda image: keras.tree.flatten(probe(image, training=False)))
-    extremes = np.array([[(np.min(t), np.max(t)) for t in run(image)] for image in images])
+    run = compiled(probe)
+    extremes = np.array([[(np.min(t), np.max(t)) for t in keras.tree.flatten(run(image))] for image in images])
     lows, highs = np.minimum(extremes[..., 0].min(axis=0), 0.0), np.maximum(extremes[..., 1].max(axis=0), 0.0)
     counts, zeros = np.zeros((len(names), BINS), np.int64), np.zeros(len(names), np.int64)
     for image in images:
-        for index, tensor in enumerate(run(image)):
+        for index, tensor in enumerate(keras.tree.flatten(run(image))):
             values = tensor.numpy().ravel()
             nonzero = values[values != 0]
             zeros[index] += values.size - nonzero.size
