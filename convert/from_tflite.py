@@ -52,7 +52,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
         seed: Of the photos that are looked at, and of new channels.
 
     Returns:
-        The network, as `train.lite0.lite0_unet` gives one.
+        The network, as `train.efficientnet_lite.lite_unet` gives one.
 
     Raises:
         ModelError: The file holds something else.
