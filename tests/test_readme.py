@@ -137,7 +137,7 @@ def test_the_python_example(home: Path) -> None:
     (block,) = python_blocks()
     out = run([sys.executable, "-c", block], home)
     assert out.startswith("(600, 512) {'person': 0.")
-    assert cv2.imread(str(home / "answer.jpg")).shape == (600, 512, 3)
+    assert cv2.imread(str(home / "blurred.jpg")).shape == (600, 512, 3)
 
 
 def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
