@@ -26,7 +26,7 @@ from seg_edge.apps.bench.candidates import Candidate, describe, reference
 from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import Round, measure_rounds
-from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.run import Log, drawn_frame
 from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError, SegEdgeError
@@ -112,7 +112,7 @@ def ours(suites: Sequence[Suite]) -> list[Candidate]:
 
 
 def check(
-    suites: Sequence[Suite], before: Mapping[Key, Row], rounds: int, runs: int, log: Callable[[str], None]
+    suites: Sequence[Suite], before: Mapping[Key, Row], rounds: int, runs: int, log: Log
 ) -> tuple[list[Comparison], list[str]]:
     """Measures our models again and compares them with what was measured before.
 
@@ -169,7 +169,7 @@ def measure_ours(
     rounds: int = ROUNDS,
     runs: int = RUNS,
     attempt: int = 0,
-    log: Callable[[str], None] = lambda text: None,
+    log: Log = lambda text: None,
 ) -> list[Round]:
     """Rounds of only these models and the reference: the set of models in turn slightly affects their times."""
     return measure_rounds(

@@ -30,6 +30,7 @@ from benchmarks.reporting import document
 from benchmarks.reporting.curves import describe_curve
 from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.apps.bench.document import describe_machine
+from seg_edge.apps.bench.run import Log
 from seg_edge.apps.bench.text import headline
 from seg_edge.apps.bench.watch import Watch
 from seg_edge.commands.console import exit_codes
@@ -46,7 +47,6 @@ from seg_edge.system.files import write_file
 ROOT = Path(__file__).parents[2]
 PHOTO_WH = (640, 480)
 WARMUP_RUNS = 3
-Log = Callable[[str], object]
 Curve = dict[str, Any]
 
 
@@ -61,6 +61,7 @@ class Extent:
         runs: Inferences per model or number of threads in a round.
         rounds: Rounds of everything but the input sizes, which take turns at every run.
         seconds: How long the worker processes segment.
+        workers_per_core: Most worker processes, for each core.
     """
 
     sides: tuple[int, ...] = (96, 128, 192, 256, 384, 512)
@@ -69,9 +70,10 @@ class Extent:
     runs: int = 60
     rounds: int = 3
     seconds: float = 3.0
+    workers_per_core: int = 2
 
 
-QUICK = Extent((64, 96), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3)
+QUICK = Extent((32, 64), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3, workers_per_core=1)
 
 
 def measure_scale(quick: bool, log: Log) -> tuple[list[Curve], list[str]]:
@@ -192,7 +194,8 @@ def over_workers(extent: Extent, log: Log) -> Curve:
     """Photos per second of several processes at once, each with one thread."""
     log("throughput over worker processes")
     cores = available_cores()
-    counts = sorted({1, min(2, 2 * cores), min(4, 2 * cores), cores, 2 * cores})
+    most = extent.workers_per_core * cores
+    counts = sorted({1, min(2, most), min(4, most), cores, most})
     samples = _in_turns(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
     law = describe_speedup(samples, "processes", cores, is_rate=True)
     y = ("total throughput, 1 thread each", "photos/s")
