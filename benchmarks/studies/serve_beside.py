@@ -28,6 +28,7 @@ from benchmarks.studies.serve_load import load, served
 from seg_edge.commands.console import exit_codes
 from seg_edge.models import DEFAULT_MODEL, open_model
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import encode_picture
 
 CONNECTIONS = (2, 8)
 STARTS_S = 60.0
@@ -76,7 +77,7 @@ def main(
     """Measures, and prints a table."""
     with exit_codes():
         frame = cv2.resize(read_photo(photo), size, interpolation=cv2.INTER_AREA)
-        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
+        jpeg = encode_picture(frame, ".jpg")
         with served(model) as ours, twenty_lines(model) as theirs:
             servers = {"seg-edge serve": (*ours, "/v1/segment?output=labels"), "twenty lines": (*theirs, "/segment")}
             typer.echo(

@@ -18,7 +18,6 @@ pytest.importorskip("matplotlib", reason="the workstation's packages aren't inst
 
 from benchmarks import history
 from benchmarks.report import main, write_report
-from benchmarks.reporting.plots import Spot, pareto_front
 from benchmarks.reporting.tables import escape, replace_block
 from seg_edge.errors import DataError, UsageError
 from tests.tiny import DATA
@@ -288,14 +287,6 @@ def test_an_empty_folder_says_what_to_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "run `make bench`" in read(tmp_path)
     assert "not measured" in read(tmp_path)
-
-
-def test_the_pareto_front_holds_what_nothing_beats() -> None:
-    def spot(name: str, cost: float, quality: float) -> Spot:
-        return Spot(name, "model", cost, (cost, cost), quality, (quality, quality))
-
-    spots = [spot("dear", 9, 0.9), spot("beaten", 5, 0.6), spot("good", 2, 0.8), spot("cheap", 1, 0.5)]
-    assert [found.name for found in pareto_front(spots)] == ["cheap", "good", "dear"]
 
 
 def test_figures_are_replaced_between_the_markers() -> None:
