@@ -261,9 +261,7 @@ def read_result(path: Path) -> Document:
         return Document.model_validate({**read_document(path), "path": path})
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "it"
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
         message = first["msg"].removeprefix("Value error, ").partition("\n")[0]
         reason = message[:1].lower() + message[1:]
-        raise DataError(
-            f"{path}: {field} is not as 'seg-edge bench --json' writes it ({reason}); measure again."
-        ) from error
+        raise DataError(f"{path}: {field} is invalid ({reason}); measure again.") from error

@@ -251,11 +251,11 @@ def test_the_page_is_self_contained(results: Path, records: Path) -> None:
     [
         ("{", "not JSON"),
         ('{"kind": "else"}', "not what 'seg-edge bench --json' writes"),
-        (json.dumps(desk() | {"latency": "none"}), "latency is not as"),
-        (json.dumps(desk() | {"latency": []}), "latency is not as"),
+        (json.dumps(desk() | {"latency": "none"}), "latency is invalid"),
+        (json.dumps(desk() | {"latency": []}), "latency is invalid"),
         (json.dumps(desk() | {"cold_start": [desk()["cold_start"][0] | {"model": "nobody"}]}), "the model 'nobody'"),
-        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency.4.ratio.median is not as"),
-        (json.dumps(desk()).replace('"mean_dice": 0.861', '"mean_dice": "<b>"'), "mean_dice is not as"),
+        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency.4.ratio.median is invalid"),
+        (json.dumps(desk()).replace('"mean_dice": 0.861', '"mean_dice": "<b>"'), "mean_dice is invalid"),
         (json.dumps(desk()).replace('"boundary_f": [0.76', '"boundary_f": ["0.76').replace("0.911]", '"]'), ""),
     ],
 )
@@ -278,7 +278,7 @@ def test_an_invalid_row_of_the_history_gives_one_sentence(results: Path, records
     history.append(records / "desk.csv", history.rows(desk()))
     path = records / "desk.csv"
     path.write_text(path.read_text().replace("0.861", "good", 1))
-    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value is not as 'make bench' writes it"):
+    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value has an invalid value"):
         write_report(results, records)
 
 
