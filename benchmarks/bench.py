@@ -57,7 +57,7 @@ def measure(
         peers: Other people's models.
         threads: Numbers of threads.
         watch: Created before anything is measured.
-        quick: Few runs, to see that it works; the document says so.
+        quick: Few runs, to see that it works; marked in the document.
         log: Shows what is being measured.
 
     Raises:
@@ -102,7 +102,7 @@ def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[
 
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
-    """For each suite, draws the photos on which our smallest model is worst, beside the full model's answer."""
+    """For each suite, draws the photos on which our smallest model is worst, next to the full model's result."""
     # Imported here: the measured processes import this file, and TensorFlow would count in their memory.
     from train.evaluate import draw_worst
 

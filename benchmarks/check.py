@@ -1,9 +1,9 @@
-"""Checks for regressions: `make bench-check`, or `python benchmarks/check.py`; exits with 1 and says what got worse.
+"""Checks for regressions: `make bench-check`, or `python benchmarks/check.py`; if anything got worse, exits with 1.
 
 Compares our models with the newest figures in this machine's history, which `make bench` wrote. Dice, overall or of a
 class, may fall by 0.005 on the same photos; a latency ratio (to the reference model of the same run) may rise by 15 %.
 Timing is noisy even as a ratio, so a ratio has risen only if its interval is entirely above the one in the history, and
-what looks slower is measured twice more: it must still be slower over all rounds together.
+what looks slower is measured up to twice more: it must still be slower over all rounds together.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def measure_ours(
     attempt: int = 0,
     log: Log = lambda text: None,
 ) -> list[Round]:
-    """Rounds of only these models and the reference: the set of models in turn slightly affects their times."""
+    """Rounds of only these models and the reference: other models in a round slightly affect the times."""
     return measure_rounds(
         [reference(), *models],
         drawn_frame(),
@@ -203,7 +203,7 @@ def newest_rows(path: Path, commit: str) -> list[Row]:
     """The history's rows, up to the newest run of a commit if one is given.
 
     Raises:
-        DataError: There is no such run.
+        DataError: It has no such run.
     """
     rows = history.read(path)
     runs = [row.created for row in rows if row.commit.startswith(commit)]

@@ -75,8 +75,8 @@ class Row(BaseModel):
 def rows(document: Mapping[str, Any]) -> list[Row]:
     """The figures of a run of `make bench`.
 
-    Ratios are from the rounds with only our models, as in the check, if there are any: the set of models in turn
-    slightly affects their times.
+    Ratios are from the rounds with only our models, as in the check, if there are any: other models in a round
+    slightly affect the times.
     """
     found = [*latency_rows(document, document["latency"])]
     alone = {row.key: row for row in latency_rows(document, document.get("check", ())) if row.figure != MS}

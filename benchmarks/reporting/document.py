@@ -83,7 +83,7 @@ class Figures(BaseModel):
 
 
 class Agreement(BaseModel):
-    """Scores with the full model's answers as ground truth."""
+    """Scores with the full model's results as ground truth."""
 
     same_pixels: Score
     mean_dice: Score
@@ -219,7 +219,7 @@ class Document(BaseModel):
     @property
     def objections(self) -> str:
         """Why the figures don't count; empty if they do."""
-        reasons = {"made up": self.made_up, "invalid": not self.watch.valid, "quick, no result": self.quick}
+        reasons = {"made up": self.made_up, "invalid": not self.watch.valid, "quick run": self.quick}
         return "; ".join(reason for reason, applies in reasons.items() if applies)
 
     @property

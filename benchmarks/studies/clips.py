@@ -2,7 +2,7 @@
 
 Runs `seg-edge video` on each file in this process, reads the result back with PyAV, and prints a table: frames, size,
 rate, colours and streams of both, how far flash and beep drifted apart if the clip has them, and the command's
-messages. Beside each result it writes a picture of its middle frame, to look at. `make_clips.sh` makes clips.
+messages. Next to each result it writes a picture of its middle frame, to check by eye. `make_clips.sh` makes clips.
 """
 
 from __future__ import annotations

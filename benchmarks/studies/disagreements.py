@@ -1,7 +1,7 @@
 """Where do a model and drawn masks disagree? `python benchmarks/studies/disagreements.py MODEL --data DIR --out SHEET`
 
 A teacher's masks replace or complement drawn ones, so it matters how often the two differ and which is right. For the
-photos of the train part that differ most, the sheet shows the drawn mask beside the model's.
+photos of the train part that differ most, the sheet shows the drawn mask next to the model's.
 """
 
 from __future__ import annotations

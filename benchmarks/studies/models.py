@@ -1,8 +1,8 @@
 """Where does the time of models go? `python benchmarks/studies/models.py A.tflite B.tflite ... [--threads 1,2]`.
 
-Prints the cost of each in bytes, multiply-accumulates and milliseconds (timed in turns on this machine), its ratio to
-the first, the operators that XNNPACK leaves to the plain kernels, and where its time goes. Any segmentation model will
-do; MediaPipe's is in the wheel `mediapipe==0.10.21` as
+Prints the cost of each in bytes, multiply-accumulates and milliseconds (timed alternately on this machine), its ratio
+to the first, the operators that XNNPACK leaves to the plain kernels, and where its time goes. Any segmentation model
+will do; MediaPipe's is in the wheel `mediapipe==0.10.21` as
 `mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite`.
 """
 
@@ -134,8 +134,8 @@ def main(
         load = " to ".join(f"{moment[0]:.1f}" for moment in (*timings[0].load[:1], *timings[-1].load[-1:])) or "unknown"
         lines = [
             f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
-            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in timings)} runs in "
-            "turns, ratios to the first model",
+            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in timings)} alternating "
+            "runs, ratios to the first model",
             "",
             *table(found, slowest),
         ]

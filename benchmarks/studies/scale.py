@@ -158,7 +158,7 @@ def over_threads(extent: Extent, log: Log) -> Curve:
     log("latency over threads")
     model = {DEFAULT_MODEL: open_model(DEFAULT_MODEL).content}
     # One number of threads at a time: waiting threads spin on a core.
-    samples = _in_turns(
+    samples = _alternate(
         list(range(1, max(4, available_cores()) + 1)),
         extent.rounds,
         lambda n: measure(model, threads=n, runs=extent.runs, warmup=WARMUP_RUNS)[DEFAULT_MODEL].samples,
@@ -172,7 +172,7 @@ def over_photo_size(extent: Extent, folder: Path, log: Log) -> Curve:
     """Peak memory of `seg-edge image` by megapixels of the photo."""
     log("memory over photo size")
     folders = {size: _photos(folder / f"{size} MP", _scaled(PHOTO_WH, size), 1) for size in extent.megapixels}
-    samples = _in_turns(extent.megapixels, extent.rounds, lambda size: [_image(folders[size], folder / "out")[1]])
+    samples = _alternate(extent.megapixels, extent.rounds, lambda size: [_image(folders[size], folder / "out")[1]])
     fixed, per_megapixel, r2 = line(*medians(samples))
     text = f"{fixed:.0f} MB, plus {per_megapixel:.1f} MB per megapixel"
     x, y = ("photo size", "megapixels"), ("peak memory of one 'seg-edge image'", "MB")
@@ -183,7 +183,7 @@ def over_photos(extent: Extent, folder: Path, log: Log) -> Curve:
     """Seconds of `seg-edge image` for a folder by the number of photos in it."""
     log("time over number of photos")
     folders = {count: _photos(folder / f"{count} photos", PHOTO_WH, count) for count in extent.photos}
-    samples = _in_turns(extent.photos, extent.rounds, lambda count: [_image(folders[count], folder / "out")[0]])
+    samples = _alternate(extent.photos, extent.rounds, lambda count: [_image(folders[count], folder / "out")[0]])
     start, per_photo, r2 = line(*medians(samples))
     text = f"{start:.2f} s to start, plus {per_photo * 1000:.1f} ms per photo"
     x, y = ("photos", "photos"), ("one 'seg-edge image' for all", "s")
@@ -196,7 +196,7 @@ def over_workers(extent: Extent, log: Log) -> Curve:
     cores = available_cores()
     most = extent.workers_per_core * cores
     counts = sorted({1, min(2, most), min(4, most), cores, most})
-    samples = _in_turns(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
+    samples = _alternate(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
     law = describe_speedup(samples, "processes", cores, is_rate=True)
     y = ("total throughput, 1 thread each", "photos/s")
     return make_curve("throughput over worker processes", ("worker processes", "processes"), y, samples, *law)
@@ -209,7 +209,7 @@ def _throughput(workers: int, seconds: float) -> float:
         started = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes)) for _ in range(workers)]
         if any(worker.stdout.readline() != "ready\n" for worker in started if worker.stdout):
             raise SegEdgeError("a worker process could not start; run 'seg-edge doctor'.")
-        for worker in started:  # none starts before all are ready
+        for worker in started:  # once all are ready
             if worker.stdin:
                 worker.stdin.write("go\n")
                 worker.stdin.flush()
@@ -232,13 +232,13 @@ def work(seconds: float) -> None:
     print(count / elapsed)
 
 
-def _in_turns(values: Sequence[Any], rounds: int, take: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
-    """Samples of each value, taken in rounds with a new random order of values."""
+def _alternate(values: Sequence[Any], rounds: int, sample: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
+    """Samples of each value, in rounds with a new random order of values."""
     order = random.Random(0)
     samples: dict[Any, list[float]] = {value: [] for value in values}
     for _ in range(rounds):
         for value in order.sample(list(values), len(values)):
-            samples[value] += take(value)
+            samples[value] += sample(value)
     return samples
 
 

@@ -1,4 +1,4 @@
-"""How good is a person model beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
+"""How do person models compare? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
 
 Dice and boundary F on the held-out photos, by the share that people fill, by light and by skin tone; false pixels in
 places without people; flicker on clips. Dice is the mean of the photos' own. Each figure has its interval over 10,000
@@ -94,7 +94,7 @@ def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
 
 
 def empty_places(examples: Sequence[Example]) -> list[np.ndarray]:
-    """The largest part of each photo beside, above or below all people, BGR uint8, if it is large enough."""
+    """The largest part of each photo next to, above or below all people, BGR uint8, if it is large enough."""
     places = []
     for example in examples:
         frame, mask = example.load_pair()

@@ -1,4 +1,4 @@
-"""The report tells valid, invalid and missing results apart, whatever the files in the folder hold."""
+"""The report distinguishes valid, invalid and missing results, whatever the folder's files contain."""
 
 import copy
 import json
@@ -199,7 +199,7 @@ def test_different_models_of_one_name_are_told_apart(results: Path, records: Pat
 @pytest.mark.parametrize(
     ("change", "mark"),
     [
-        ({"quick": True}, "quick, no result"),
+        ({"quick": True}, "quick run"),
         ({"watch": {**desk()["watch"], "valid": False, "reasons": ["it was too hot"]}}, "invalid"),
         ({"made_up": True}, "made up"),
     ],

@@ -33,7 +33,7 @@ def test_table_and_slowest_operators() -> None:
     slowest = [line for line in lines if re.match(r"  +\d+%  +\d+\.\d+ ms  [A-Z_0-9]+ ", line)]
     assert len(slowest) == 3  # in models this small, which one it is depends on load
     assert sum("of the whole" in line for line in lines) == 3
-    assert "medians of 3 and 3 runs" in lines[0]
+    assert "medians of 3 and 3 alternating runs" in lines[0]
     assert "load" in lines[0]
 
 
