@@ -146,11 +146,11 @@ def main(
     """Measures everything, records it and writes the report."""
     line, watch = StatusLine(), Watch()
     with exit_codes():
-        others, absent = peer_candidates(peers or default_cache())
+        peer_models, absent = peer_candidates(peers or default_cache())
         with tempfile.TemporaryDirectory() as work:
             found, missing = read_suites(suites, Path(work))
             counts = range(1, (threads or default_threads()) + 1)
-            document = measure(found, others, counts, watch, quick, line.show)
+            document = measure(found, peer_models, counts, watch, quick, line.show)
             left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not requested"]
             document["missing"] = [*missing, *absent, *left_out]
             verdict = document["watch"] = watch.verdict()

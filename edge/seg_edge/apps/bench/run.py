@@ -61,7 +61,7 @@ def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> 
     Args:
         settings: What.
         log: Receives lines of progress.
-        watch: For a longer run, that of the whole; None for one of its own.
+        watch: The watch of a longer run that this one is part of; None for a new one.
 
     Returns:
         The document; `seg_edge.apps.bench.document` says what it is, `docs/benchmarks.md` what is in it.
