@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.pareto import pareto_front
 from convert.quantisation.converter import convert_float
 from convert.tflite_file import total
 from seg_edge import Segmenter
@@ -188,8 +189,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
         (axes[1], "file in MB", [row.file_bytes / 1e6 for row in rows]),
     ):
         scores = [row.test.mean_dice for row in rows]
-        best = [i for i in range(len(rows)) if not any(_beats(values, scores, other, i) for other in range(len(rows)))]
-        front = sorted(best, key=lambda i: values[i])
+        front = pareto_front(values, scores)
         axis.plot([values[i] for i in front], [scores[i] for i in front], color="tab:blue", linewidth=1, zorder=1)
         for value, quality, row in zip(values, scores, rows, strict=True):
             axis.scatter(value, quality, zorder=2, color=_colour(row.name))
@@ -201,12 +201,6 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
-
-
-def _beats(values: Sequence[float], scores: Sequence[float], a: int, b: int) -> bool:
-    """Whether `a` is no worse than `b` in both, and better in one."""
-    no_worse = values[a] <= values[b] and scores[a] >= scores[b]
-    return no_worse and (values[a] < values[b] or scores[a] > scores[b])
 
 
 def _colour(name: str) -> str:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from convert import compress as script
 from convert import report, steps
 from convert.compress import main
-from convert.report import Row, _beats, describe
+from convert.report import Row, describe
 from seg_edge import Segmenter
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError
@@ -201,9 +201,3 @@ def test_invalid_options_are_refused(trained: Trained, tmp_path: Path, more: tup
     done = CliRunner().invoke(app, command_line(trained, tmp_path / "small", *more))
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
-
-
-def test_the_pareto_front_holds_the_unbeaten_models() -> None:
-    ms, scores = [10, 5, 5, 1], [0.9, 0.9, 0.8, 0.5]
-    beaten = [any(_beats(ms, scores, a, b) for a in range(4)) for b in range(4)]
-    assert beaten == [True, False, True, False]

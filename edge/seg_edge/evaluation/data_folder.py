@@ -43,6 +43,20 @@ class Example:
         image = resize_to_input(read_photo(self.image), size_wh)
         return image, cv2.resize(self.load_mask(), size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
 
+    def load_pair(self) -> tuple[np.ndarray, np.ndarray]:
+        """The upright photo, BGR uint8 (height, width, 3), and its label map, uint8 (height, width).
+
+        Raises:
+            DataError: They differ in size.
+        """
+        frame, mask = read_photo(self.image), self.load_mask()
+        if mask.shape != frame.shape[:2]:
+            raise DataError(
+                f"{self.mask}: the mask is {mask.shape[1]}x{mask.shape[0]}, "
+                f"its upright photo {frame.shape[1]}x{frame.shape[0]}."
+            )
+        return frame, mask
+
     def load_mask(self) -> np.ndarray:
         """The label map, uint8 (height, width), at the upright photo's size.
 

@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import boundary_f, confusion_matrix, dice, iou, mean_foreground
-from seg_edge.photo.read import read_photo
 from seg_edge.segmenter import Segmenter
 
 RESAMPLES = 2000
@@ -172,11 +170,8 @@ def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
     names = segmenter.card.class_names
     photos = []
     for example in examples:
-        truth = example.load_mask()
-        predicted = segmenter(read_photo(example.image)).labels
-        if truth.shape != predicted.shape:
-            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
-        photos.append(score_photo(example.name, truth, predicted, len(names)))
+        frame, truth = example.load_pair()
+        photos.append(score_photo(example.name, truth, segmenter(frame).labels, len(names)))
     return Scores(names, tuple(photos))
 
 

@@ -23,6 +23,8 @@ from seg_edge.photo.write import encode_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
+Log = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class BenchSettings:
@@ -53,12 +55,13 @@ class BenchSettings:
     classes: tuple[str, ...] = ()
 
 
-def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, Any]:
+def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> dict[str, Any]:
     """Measures all of it.
 
     Args:
         settings: What.
         log: Receives lines of progress.
+        watch: The watch of a longer run that this one is part of; None for a new one.
 
     Returns:
         The document; `seg_edge.apps.bench.document` says what it is, `docs/benchmarks.md` what is in it.
@@ -70,7 +73,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
     check_names(models)
     threads = settings.threads or tuple(range(1, default_threads() + 1))
     frame = drawn_frame() if settings.frame is None else settings.frame
-    watch = Watch()
+    watch = watch or Watch()
     described = {candidate.name: describe(candidate) for candidate in models}
     scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
 
@@ -109,7 +112,7 @@ def drawn_frame() -> np.ndarray:
     return SyntheticSource(SourceRequest("synthetic", (256, 256))).frame(0)
 
 
-def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[str, Any]]:
+def _accuracy(settings: BenchSettings, log: Log) -> list[dict[str, Any]]:
     if settings.data is None:
         return []
     names = class_names(settings.data, settings.classes or None)
