@@ -1,4 +1,4 @@
-"""Cameras for tests: pictures that carry their number, clips, MJPEG over HTTP and RTSP servers that can misbehave.
+"""Cameras for tests: pictures that carry their number, clips, and MJPEG and RTSP servers that can misbehave.
 
 with HttpCamera() as camera:
     ...                      # camera.url
@@ -33,7 +33,7 @@ def numbered(number: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:
     bits = [255 * (number >> bit & 1) for bit in range(BITS)]
     bars = np.array([bits], np.uint8)
     picture = cv2.cvtColor(cv2.resize(bars, size_wh, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
-    picture[-size_wh[1] // 4 :] = (200, 120, 40)  # and some colour, by which a test sees that it is BGR
+    picture[-size_wh[1] // 4 :] = (200, 120, 40)  # and some colour, which shows that it is BGR
     return picture
 
 
@@ -45,7 +45,7 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def write_clip(path: Path, frames: int = 20, fps: float = 25, size_wh: tuple[int, int] = (64, 48)) -> Path:
-    """A video of pictures numbered from 0; the suffix says what kind, `.avi` (MJPG) or `.mp4`."""
+    """A video of pictures numbered from 0, in the format of its suffix: `.avi` (MJPG) or `.mp4`."""
     fourcc = cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))  # type: ignore[attr-defined]
     writer = cv2.VideoWriter(str(path), fourcc, fps, size_wh)
     for number in range(frames):
@@ -58,11 +58,12 @@ class HttpCamera:
     """An MJPEG camera on loopback, for any number of clients at once.
 
     Attributes:
-        mode: `send` pictures, `stall` (say nothing, stay connected), `close` the connection, or `reset` it. It holds
-            for those connected and for those to come, which get their HTTP headers first.
-        broken: How many of the pictures to come are no JPEG.
-        size_wh: Of the pictures to come.
-        sent: `time.monotonic()` at which each number was first sent.
+        mode: `send` pictures, `stall` (send nothing, stay connected), `close` the connection, `reset` it, or `locked`
+            (a single picture needs a password). It applies to current and later clients; the latter get their HTTP
+            headers first.
+        broken: How many of the next pictures are not valid JPEGs.
+        size_wh: The size of the next pictures.
+        sent: `time.monotonic()` when each number was first sent.
         clients: How many have connected so far.
     """
 
@@ -75,7 +76,7 @@ class HttpCamera:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                with contextlib.suppress(OSError):  # clients may go at any moment
+                with contextlib.suppress(OSError):  # clients may disconnect at any moment
                     camera._serve(self)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -137,7 +138,7 @@ class HttpCamera:
         client.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def close(self) -> None:
-        """Nobody listens on the port any more; `HttpCamera(port=camera.port)` comes back on it."""
+        """Stops listening on the port; `HttpCamera(port=camera.port)` listens on it again."""
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
@@ -151,18 +152,18 @@ class HttpCamera:
 
 
 class FakeVideoCapture:
-    """A webcam by V4L2 as OpenCV's class shows it, so far as sources use that; `test_opencv.py` compares the methods.
+    """The part of OpenCV's class that sources use, for a V4L2 webcam; `test_opencv.py` compares the methods.
 
-    Like the real driver it takes the nearest size and rate it has, and keeps its format when asked for one it hasn't.
-    Tests set the class's attributes, through `fake_webcam`.
+    Like the real driver it chooses its nearest size and rate, and keeps its format if asked for one that it lacks.
+    Tests set the class's attributes through `fake_webcam`.
 
     Attributes:
-        formats: By fourcc and size_wh: the highest rate. The first is what it starts in.
+        formats: The highest rate by fourcc and size_wh. It starts in the first format.
         opens: Whether `open` works.
-        events: What the next `grab`s do: "frame", "lost" (and from then on), "bad" (a JPEG that can't be decoded),
-            "grey"; frames when used up.
-        stamp: The driver's timestamp of the next frame by the time it is grabbed; None: the time itself.
-        made: All that were made, newest last.
+        events: What the next `grab`s do: "frame", "lost" (from then on), "bad" (a JPEG that can't be decoded), "grey";
+            "frame" once they are used up.
+        stamp: The driver's timestamp for the time of a grab; None for that time itself.
+        made: All instances, newest last.
     """
 
     formats: ClassVar[dict[str, dict[tuple[int, int], float]]] = {"YUYV": {(640, 480): 30.0}}
@@ -230,7 +231,7 @@ class FakeVideoCapture:
 
 
 def fake_webcam(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> str:
-    """The name of a webcam that is a FakeVideoCapture with these attributes, /dev/video7, for this test."""
+    """Installs a FakeVideoCapture with these attributes as /dev/video7 for this test; returns that name."""
     from seg_edge.sources import opencv
     from seg_edge.system.board import Camera
 

@@ -2,8 +2,8 @@
 
 `request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
 (a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
-whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many there are before it
-fails. The file `taken` grows by a byte with each frame.
+whole process), `is broken` (raises an error of its own), `hangs` (open never returns), `ends`. The file `frames` holds
+the number of frames before it fails. The file `taken` grows by one byte with each frame.
 """
 
 import os
@@ -23,7 +23,7 @@ OPENER = "tests.stand_in_sources:open_source"
 
 
 def set_state(folder: Path, state: str) -> str:
-    """What the camera does from now on; gives the source's name."""
+    """Sets what the camera does from now on; returns the source's name."""
     (folder / "state.new").write_text(state)
     (folder / "state.new").replace(folder / "state")
     return str(folder)
