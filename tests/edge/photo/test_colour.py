@@ -168,7 +168,7 @@ def test_a_heif_that_names_display_p3_becomes_srgb(kind: str, options: dict) -> 
 
 
 def png_with(pixels: np.ndarray, *chunks: bytes) -> np.ndarray:
-    """A PNG with more chunks behind its first, each a name and its data."""
+    """A PNG with more chunks after its first, each a name and its data."""
     buffer = io.BytesIO()
     image.fromarray(pixels).save(buffer, "PNG")
     data = buffer.getvalue()

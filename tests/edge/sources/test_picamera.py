@@ -1,4 +1,4 @@
-"""The picamera2 source over the real package and a stand-in libcamera, and over a fake where there is no package."""
+"""The picamera2 source with the real package over a stand-in libcamera, and with a fake package."""
 
 import inspect
 import os
@@ -59,7 +59,7 @@ def camera(manager: CameraManager) -> Camera:
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Camera]:
-    """A Pi 4's camera behind the real package: for what the fake doesn't do."""
+    """A Pi 4's camera through the real package, for behaviour that the fake lacks."""
     with stand_in_libcamera.installed(monkeypatch, pisp=False) as manager:
         yield manager.cameras[0]
 

@@ -275,8 +275,8 @@ def test_a_file_that_is_cut_short_says_so(tmp_path: Path, suffix: str) -> None:
 def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "a.mp4", Clip(frames=60, texture=True), numbered_bgr)
     content = bytearray(clip.read_bytes())
-    for place in range(len(content) // 4, len(content) - 300, len(content) // 8):  # the effect of a single one varies
-        content[place : place + 300] = bytes(300)
+    for start in range(len(content) // 4, len(content) - 300, len(content) // 8):  # the effect of a single one varies
+        content[start : start + 300] = bytes(300)
     clip.write_bytes(content)
     source = opened(clip)
     assert 0 < len(list(source)) < 60
