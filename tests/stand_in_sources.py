@@ -1,9 +1,9 @@
 """Sources that misbehave on demand, for the capture process to open instead of cameras.
 
-`request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
-(a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
-whole process), `is broken` (raises an error of its own), `hangs` (open never returns), `ends`. The file `frames` holds
-the number of frames before it fails. The file `taken` grows by one byte with each frame.
+`request.name` is a folder; the file `state` in it sets what the camera does from its next frame on: `works`, `stalls`
+(a driver call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
+whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many frames it gives before
+it fails. The file `taken` grows by a byte with each frame.
 """
 
 import os
@@ -36,7 +36,7 @@ def frames_taken(folder: Path) -> int:
 
 
 class Moody:
-    """A camera with moods. Frame `n` is `n % 256` in every pixel."""
+    """A camera that behaves as its folder's `state` says. Every pixel of frame `n` is `n % 256`."""
 
     def __init__(self, request: SourceRequest):
         self.folder, self.live = Path(request.name), request.live

@@ -76,7 +76,7 @@ class Timing:
         if not together or self.threads != other.threads:
             raise ValueError(
                 f"{len(self.samples)} runs at {self.threads} threads and {len(other.samples)} at {other.threads} "
-                "were not measured together"
+                "were not measured in the same turns"
             )
         ours, theirs = self._by_turn(), other._by_turn()
         return float(np.median([ours[turn] / theirs[turn] for turn in ours.keys() & theirs.keys()]))
@@ -140,7 +140,7 @@ def time_in_turns(
         warmup: Turns before them that don't count.
         seconds: See `measure`.
         every: For the slow ones, n: they take part in one turn of n.
-        seed: The seed of the order in each turn.
+        seed: Of the order in each turn.
 
     Raises:
         UsageError: A number is out of range.
@@ -154,7 +154,7 @@ def time_in_turns(
 
     def turn(number: int) -> dict[Name, float]:
         playing = [name for name in actions if number % rate[name] == 0]
-        return {playing[index]: _time(actions[playing[index]]) for index in random.permutation(len(playing))}
+        return {playing[place]: _time(actions[playing[place]]) for place in random.permutation(len(playing))}
 
     began, before = time.perf_counter(), _load()
     for number in range(warmup):
@@ -167,7 +167,7 @@ def time_in_turns(
         if seconds is not None and number + 1 >= MIN_RUNS and time.perf_counter() - began > seconds:
             break
     load = before + _load()
-    return {name: Timing(tuple(times_ms), threads, load, rate[name]) for name, times_ms in samples.items()}
+    return {name: Timing(tuple(taken), threads, load, rate[name]) for name, taken in samples.items()}
 
 
 def _time(action: Callable[[], object]) -> float:

@@ -175,7 +175,7 @@ def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
         truth = example.load_mask()
         predicted = segmenter(read_photo(example.image)).labels
         if truth.shape != predicted.shape:
-            raise DataError(f"{example.mask}: the mask's size differs from its upright photo's.")
+            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
         photos.append(score_photo(example.name, truth, predicted, len(names)))
     return Scores(names, tuple(photos))
 
