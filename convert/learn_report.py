@@ -70,7 +70,8 @@ def _on_others(scores: Scores) -> str:
             "<code>--other FOLDER</code> adds such photos."
         )
     share = sum(matrix[0, 1:].sum() for matrix in others) / sum(matrix.sum() for matrix in others)
-    return f"On {len(others)} test photos that show none of its classes, it labels {share:.1%} of the pixels as one."
+    photos = "1 test photo that shows" if len(others) == 1 else f"{len(others)} test photos that show"
+    return f"On {photos} none of its classes, it labels {share:.1%} of the pixels as one."
 
 
 def _square(colour: tuple[int, int, int]) -> str:

@@ -24,7 +24,7 @@ import typer
 
 from seg_edge.commands.console import note
 from seg_edge.errors import UsageError
-from train.advice import learnt_nothing, would_go_on
+from train.advice import learnt_nothing, more_epochs_would_help
 from train.dataset import open_dataset
 from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
@@ -72,7 +72,7 @@ def main(
         str,
         typer.Option(
             metavar="auto|mirrored|multiworker",
-            help="Devices: all GPUs of this machine, or the machines of TF_CONFIG; auto uses what is there.",
+            help="Devices: all GPUs of this machine, or the machines of TF_CONFIG; auto uses those available.",
         ),
     ] = "auto",
     xla: Annotated[bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.")] = True,
@@ -122,7 +122,7 @@ def main(
     typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
     if failure := learnt_nothing(out):
         note(f"warning: {failure}")
-    elif hint := would_go_on(out):
+    elif hint := more_epochs_would_help(out):
         typer.echo(hint)
 
 

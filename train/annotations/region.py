@@ -27,13 +27,13 @@ class Region:
     """One annotated area of one photo.
 
     Attributes:
-        label: the class's name; `HOLE` and `IGNORED` are special.
-        points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners of `bitmap`
-            if there is one.
+        label: The class's name; `HOLE` and `IGNORED` are special.
+        points_xy: The outline, float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners
+            of `bitmap` if there is one.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
-        is_round: it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
-        frame_wh: width and height of the annotated picture, if the file gives them.
-        bitmap: returns the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None
+        is_round: Whether it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
+        frame_wh: Width and height of the annotated picture, if the file gives them.
+        bitmap: Returns the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None
             if the outline is the area.
     """
 
