@@ -34,9 +34,9 @@ from convert.pruning.importance import CRITERIA
 from convert.pruning.plan import Limits
 from convert.pruning.prune import PruneConfig
 from convert.report import Row, Variant, describe, write_report
-from convert.steps import REFUSED, Log, distilled, pruned, quantised
+from convert.steps import REFUSED, distilled, pruned, quantised
 from seg_edge.errors import ModelError
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.foreign import options as foreign
 from train.foreign.open import import_model
 from train.keras_model import TrainedModel
@@ -219,9 +219,9 @@ def main(
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
         input_options = foreign.input_options(input_scale, input_offset, input_size)
-        source, dataset = import_model(full, data, split, input_options, typer.echo)
+        trained, dataset = import_model(full, data, split, input_options, typer.echo)
         config = CompressConfig(tuple(prunings), tuple(student or ()), distillation, recipe, size_wh, qat, accept_drop)
-        compress(TrainedModel.load(source), dataset, out, config, typer.echo)
+        compress(trained, dataset, out, config, typer.echo)
     names = [*(budget.name for budget in budgets), *(student or ())]
     typer.echo(f"Written to {out}: {', '.join(f'{name}/model.tflite' for name in names)}, table.txt, pareto.png")
 

@@ -10,7 +10,6 @@ RUN holds what train/fit.py writes, plus `teacher.npz`, the teacher's outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,20 +28,13 @@ from convert.distillation.distill import distill
 from convert.distillation.task import DistillConfig
 from convert.distillation.teacher import Teacher
 from seg_edge.errors import UsageError
-from seg_edge.photo.find import find_photos
 from train.foreign.open import import_model, split_of
 from train.foreign.reading import SUFFIXES
 from train.keras_model import TrainedModel
 from train.options import check_resume_or_force, resumable, run_command, use_threads
+from train.photos import photos_in
 from train.recipe_options import with_recipe_options
-from train.recipes import ARCHITECTURE, RECIPES
-
-
-def _photos_in(folder: Path) -> Sequence[Path]:
-    found = find_photos([str(folder)])
-    for error in found.failures.values():
-        raise error
-    return found.paths
+from train.recipes import ARCHITECTURE, RECIPES, named_recipe
 
 
 @with_recipe_options
@@ -56,7 +48,7 @@ def main(
     ] = None,
     split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the teacher.")] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder of photos without masks; none from val or test.")
+        Path | None, typer.Option(help="Folder of photos without masks; none may be in val or test.")
     ] = None,
     teacher_weight: Annotated[
         float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
@@ -76,24 +68,25 @@ def main(
     check_resume_or_force(resume, force)
     use_threads(threads)
     with resumable("run the same command with --resume to continue"):
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
+        settings = named_recipe(recipe).replace(**values)
         architecture = [name for name in ARCHITECTURE if name in values]
         if student and architecture:
             raise UsageError(f"--{architecture[0].replace('_', '-')} is for a new U-Net; {student} has its own.")
         config = DistillConfig(teacher_weight, temperature, views, hint, hint_weight)
         if teacher.suffix in SUFFIXES:
-            source, dataset = import_model(teacher, data, split, log=typer.echo)
+            model, dataset = import_model(teacher, data, split, log=typer.echo)
+            learn_from = Teacher.of(model, dataset.classes)
         else:
-            source, dataset = teacher, split_of(teacher, data, split, typer.echo)
+            dataset = split_of(teacher, data, split, typer.echo)
+            learn_from = Teacher.load(teacher, dataset.classes)
         trained = distill(
-            Teacher.load(source, dataset.classes),
+            learn_from,
             dataset,
-            RECIPES[recipe]().replace(**values),
+            settings,
             out,
             student=TrainedModel.load(student) if student else None,
             config=config,
-            unlabelled=_photos_in(unlabelled) if unlabelled else (),
+            unlabelled=photos_in(unlabelled) if unlabelled else (),
             resume=resume,
             force=force,
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from convert.pruning.budget import int8_of
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import measure
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.network import build
 from train.recipes import Recipe
 
@@ -35,9 +33,7 @@ class Member:
     kb: float
 
 
-def fitting(
-    data: Dataset, recipe: Recipe, max_ms: float | None, max_kb: float | None, log: Callable[[str], Any] = print
-) -> Recipe:
+def fitting(data: Dataset, recipe: Recipe, max_ms: float | None, max_kb: float | None, log: Log = print) -> Recipe:
     """The recipe with the widest levels whose int8 model stays within the budget.
 
     All are converted untrained and timed alternately; training changes neither file size nor time.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ from convert.learn_report import write_report
 from convert.quantisation.quantize import quantize
 from seg_edge import Segmenter
 from seg_edge.card import read_card
-from seg_edge.errors import OutputError, UsageError
+from seg_edge.errors import OutputError
 from seg_edge.evaluation.latency import measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import score
@@ -42,12 +41,11 @@ from train.keras_model import TrainedModel
 from train.masks import make_masks
 from train.options import comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
-from train.recipes import RECIPES, Recipe, saved_recipe
+from train.recipes import RECIPES, Recipe, named_recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
 
 SETTINGS, DATA, BEGUN = "asked.json", "data", "run/recipe.json"  # the last exists once training has begun
-Log = Callable[[str], Any]
 
 
 @with_recipe_options
@@ -80,8 +78,7 @@ def main(
     """Makes a model for the device from annotated photos."""
     use_threads(threads)
     with resumable("run the same command to continue"):
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
+        chosen = named_recipe(recipe).replace(**values)
         folder = out or photos.with_name(f"{photos.resolve().name}_model")
         others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
         settings = {name: value for name, value in values.items() if name != "epochs"}  # a run may continue for more
@@ -93,7 +90,7 @@ def main(
             for warning in make_masks(annotations, photos, data, attribute, names, label=label, other=other).warnings:
                 typer.echo(f"warning: {warning}", err=True)
             typer.echo(f"{data / 'contact_sheet.jpg'}: check that the masks fit")
-        trained, dataset = _trained(folder, data, group, RECIPES[recipe]().replace(**values), budget_ms, budget_kb)
+        trained, dataset = _trained(folder, data, group, chosen, budget_ms, budget_kb)
         _converted(trained, dataset, folder, name or photos.resolve().name)
     typer.echo(f"{folder / 'model.tflite'}: seg-edge camera --model {folder / 'model.tflite'}")
     typer.echo(f"{folder / 'report.html'}: how good it is, and where it fails")

@@ -36,7 +36,7 @@ from seg_edge.commands.console import exit_codes
 from train.dataset import Dataset
 from train.foreign import options as foreign
 from train.foreign.open import import_model
-from train.keras_model import TrainedModel, at_size
+from train.keras_model import at_size
 from train.options import run_command
 
 
@@ -110,8 +110,7 @@ def main(
     )
     with exit_codes():
         input_options = foreign.input_options(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, input_options, typer.echo)
-        source = TrainedModel.load(path)
+        source, dataset = import_model(model, data, split, input_options, typer.echo)
         pruned = prune(source, dataset, out, config, resume=resume, force=force, log=typer.echo).model
         before = at_size(source.model, pruned.input_shape[2:0:-1])
         typer.echo(table(before, pruned, _layer_ms(pruned, dataset, threads) if times else None))

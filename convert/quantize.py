@@ -30,7 +30,6 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.errors import OutputError
 from train.foreign import options as foreign
 from train.foreign.open import import_model
-from train.keras_model import TrainedModel
 from train.options import run_command
 
 
@@ -46,18 +45,18 @@ def main(
     kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
     ranges: Annotated[
         str,
-        typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse; mse follows if minmax fails."),
+        typer.Option(help="Choice of int8's ranges: minmax, percentile or mse; mse is tried next if minmax fails."),
     ] = "minmax",
-    percentile: Annotated[float, typer.Option(help="For --ranges percentile.")] = PERCENTILE,
+    percentile: Annotated[
+        float, typer.Option(help="Share of the values to cover with --ranges percentile.")
+    ] = PERCENTILE,
     qat: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning.")] = 0,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Show which layers lose accuracy in int8.")
     ] = False,
     calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
     size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
-    specks: Annotated[
-        int, typer.Option(min=0, help="Regions and holes of fewer of the output's pixels are noise and left out.")
-    ] = 0,
+    specks: Annotated[int, typer.Option(min=0, help="Remove regions and holes of fewer output pixels, as noise.")] = 0,
     accept_drop: Annotated[bool, typer.Option(help="Write it even if it lost accuracy; the card says so.")] = False,
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
     notes: Annotated[str, typer.Option(help="What users should know, for its card.")] = "",
@@ -73,8 +72,7 @@ def main(
             raise OutputError(f"{target} {what}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         input_options = foreign.input_options(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, input_options, typer.echo)
-        source = TrainedModel.load(path)
+        source, dataset = import_model(model, data, split, input_options, typer.echo)
         scores = quantize(
             source,
             dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from seg_edge.evaluation.latency import Timing, measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import sha256_of
 
@@ -67,7 +67,7 @@ class Row:
 
 
 def describe(
-    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Callable[[str], Any] = print
+    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Log = print
 ) -> list[Row]:
     """Scores every model on val and test, and times all of them in turns.
 

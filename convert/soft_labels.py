@@ -32,12 +32,12 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
-from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
 from train.dataset import held_out_photos, open_dataset, open_split
 from train.options import comma_separated, run_command
+from train.photos import photos_in
 from train.runs import require_empty, sha256_of
 from train.split import compile_pattern
 
@@ -120,10 +120,7 @@ def main(
             paths = [example.image for example in examples]
         else:
             assert photos is not None
-            found = find_photos([str(photos)])
-            for error in found.failures.values():
-                raise error
-            paths = found.paths
+            paths = photos_in(photos)
             class_list = ("background", *(comma_separated(classes) or ("foreground",)))
         if len(class_list) != 2:
             raise DataError(f"soft masks hold one class, the data has {', '.join(class_list[1:])}.")

@@ -40,7 +40,7 @@ from seg_edge.system.fonts import font_for, spelled
 from train.foreign import options as foreign
 from train.foreign.open import import_model, open_keras, split_of
 from train.foreign.reading import SUFFIXES
-from train.keras_model import keras_segmenter, open_segmenter
+from train.keras_model import keras_segmenter
 from train.options import comma_separated, run_command
 
 
@@ -97,7 +97,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
 def draw_worst(
     shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
 ) -> None:
-    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's answer side by side.
+    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's result side by side.
 
     Args:
         shown: The models by name, with the same classes.
@@ -113,11 +113,11 @@ def draw_worst(
     for photo in ranked[:count]:
         example = by_name[photo.name]
         frame = read_photo(example.image)
-        answers = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
+        results = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
         mask = example.load_mask()
         truth = _tint(frame, mask, next(iter(shown.values())))
         height = round(320 * frame.shape[0] / frame.shape[1])
-        row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
+        row = cv2.resize(np.hstack([frame, truth, *results]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
         ignored = " (grey: ignored)" if (mask == IGNORE).any() else ""
         text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{ignored}', *shown])}"
@@ -176,9 +176,9 @@ def main(
                 else Segmenter(model)
             )
         elif is_keras:
-            source, dataset = import_model(model, data, split, input_options, typer.echo)
+            trained, dataset = import_model(model, data, split, input_options, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
-            segmenter = open_segmenter(source, names)
+            segmenter = keras_segmenter(trained.model, names)
         else:
             dataset = split_of(model, data, split, typer.echo)
             examples, names = dataset.parts[part], dataset.classes

@@ -28,7 +28,7 @@ from train.advice import learnt_nothing, more_epochs_would_help
 from train.dataset import open_dataset
 from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
-from train.recipes import ARCHITECTURE, RECIPES, Recipe
+from train.recipes import ARCHITECTURE, RECIPES, Recipe, named_recipe
 from train.scene_stream import PictureFolder
 from train.strategy import in_words, is_chief, open_strategy
 from train.training import fit
@@ -83,9 +83,7 @@ def main(
     check_resume_or_force(resume, force)
     use_threads(threads)
     with resumable("run the same command with --resume to continue"):
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
-        chosen = RECIPES[recipe]().replace(**values)
+        chosen = named_recipe(recipe).replace(**values)
         devices = open_strategy(strategy)
         log = typer.echo if is_chief(devices) else _silent
         dataset = open_dataset(
@@ -97,8 +95,7 @@ def main(
             names=names,
             log=log,
         )
-        parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
-        log(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        log(f"{', '.join(dataset.classes[1:])}: {dataset.in_words}; recipe {recipe}, {chosen.epochs} epochs")
         if devices.num_replicas_in_sync > 1:
             log(in_words(devices, chosen.batch, chosen.learning_rate))
         trained = fit(

@@ -257,3 +257,14 @@ def person() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, pretrained, full, original, person)}
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe of this name, for an option `--recipe`.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
+    return RECIPES[name]()

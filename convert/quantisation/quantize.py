@@ -24,7 +24,7 @@ from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
 from train.blind_guess import blind_dice, no_better_than_guessing
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import versions
 
@@ -49,7 +49,7 @@ def quantize(
     sensitivity: bool = False,
     resume: bool = False,
     force: bool = False,
-    log: Any = print,
+    log: Log = print,
 ) -> dict[str, Any]:
     """Converts and scores, then writes or refuses; returns the card's scores.
 
@@ -130,7 +130,7 @@ def _conversions(
     data: Dataset,
     photos: Sequence[Example],
     qat_folder: Path,
-    log: Any,
+    log: Log,
     *,
     resume: bool,
     force: bool,
@@ -204,7 +204,7 @@ def _recipe(method: Method, converted: Converted, photos: int) -> dict[str, Any]
 
 
 def _show_sensitivity(
-    converted: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
+    converted: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Log
 ) -> str:
     """Logs the table; returns the most sensitive roundings as text, empty if the network isn't supported."""
     try:
@@ -243,7 +243,7 @@ def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more
 
 
 def _score_both(
-    score_float: Callable[[str], Scores], tflite: Path, data: Dataset, part: str, kind: str, log: Any
+    score_float: Callable[[str], Scores], tflite: Path, data: Dataset, part: str, kind: str, log: Log
 ) -> tuple[Scores, Scores]:
     examples = data.parts[part]
     log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")

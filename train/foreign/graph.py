@@ -92,7 +92,7 @@ def _check_output(model: keras.Model, where: object) -> None:
     last = tensor._keras_history.operation
     last_map = f"model.get_layer({last.name!r})" if isinstance(last, keras.Layer) else "the last layer that gives one"
     raise ModelError(
-        f"{where}: it gives {output}; a score map (height, width, classes) was expected. Take off an argmax, "
+        f"{where}: its output is {output}; a score map (height, width, classes) was expected. Take off an argmax, "
         f"Flatten or Reshape at its end: keras.Model(model.input, {last_map}.output).save('model.keras')."
     )
 
