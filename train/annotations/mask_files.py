@@ -61,13 +61,13 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
         photo = photo_of_mask(path, photos)
         if photo is None:
             raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
-        found.add(photo.name, path.name, lambda: None)
         try:
             values = _values(path, by_colour)
             labels = _labels(values, names, is_binary)
         except BrokenRowError as error:
-            found.broken.append(f"{path.name}: {error}")
+            found.refuse(path.name, error)
             continue
+        found.add(photo.name, path.name, lambda: None)
         height, width = values.shape[:2]
         corners = box_of(0, 0, max(1, width - 1), max(1, height - 1))
         for value, label in labels.items():
