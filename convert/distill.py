@@ -31,7 +31,16 @@ from seg_edge.errors import UsageError
 from train.foreign.open import import_model, split_of
 from train.foreign.reading import SUFFIXES
 from train.keras_model import TrainedModel
-from train.options import check_resume_or_force, resumable, run_command, use_threads
+from train.options import (
+    DISTILLATION,
+    INPUT,
+    OUTPUT,
+    TRAINING,
+    check_resume_or_force,
+    resumable,
+    run_command,
+    use_threads,
+)
 from train.photos import photos_in
 from train.recipe_options import with_recipe_options
 from train.recipes import ARCHITECTURE, RECIPES, named_recipe
@@ -40,29 +49,45 @@ from train.recipes import ARCHITECTURE, RECIPES, named_recipe
 @with_recipe_options
 def main(
     teacher: Annotated[Path, typer.Argument(help="A .keras or .h5, or any .tflite with the same classes.")],
-    data: Annotated[Path, typer.Option(help="The data folder that the teacher was trained on.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    data: Annotated[Path, typer.Option(help="The data folder that the teacher was trained on.", rich_help_panel=INPUT)],
+    out: Annotated[Path, typer.Option(help="Run folder to write.", rich_help_panel=OUTPUT)],
     values: dict[str, Any],
     student: Annotated[
-        Path | None, typer.Option(help="A .keras to start from; by default a new U-Net from the recipe.")
+        Path | None,
+        typer.Option(help="A .keras to start from; by default a new U-Net from the recipe.", rich_help_panel=TRAINING),
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the teacher.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the teacher.", rich_help_panel=INPUT)
+    ] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder of photos without masks; none may be in val or test.")
+        Path | None,
+        typer.Option(help="Folder of photos without masks; none may be in val or test.", rich_help_panel=INPUT),
     ] = None,
     teacher_weight: Annotated[
-        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
+        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.", rich_help_panel=DISTILLATION)
     ] = DistillConfig.weight,
-    temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
-    views: Annotated[int, typer.Option(help="Augmented views per photo.")] = DistillConfig.views,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of the soft labels.", rich_help_panel=DISTILLATION)
+    ] = DistillConfig.temperature,
+    views: Annotated[
+        int, typer.Option(help="Augmented views per photo.", rich_help_panel=DISTILLATION)
+    ] = DistillConfig.views,
     hint: Annotated[
-        str, typer.Option(help="Layer whose attention maps should match: NAME, or TEACHER_NAME:STUDENT_NAME.")
+        str,
+        typer.Option(
+            help="Layer whose attention maps should match: NAME, or TEACHER_NAME:STUDENT_NAME.",
+            rich_help_panel=DISTILLATION,
+        ),
     ] = "",
-    hint_weight: Annotated[float, typer.Option(help="Weight of the hint loss.")] = DistillConfig.hint_weight,
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    hint_weight: Annotated[
+        float, typer.Option(help="Weight of the hint loss.", rich_help_panel=DISTILLATION)
+    ] = DistillConfig.hint_weight,
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.", rich_help_panel=TRAINING)] = "default",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.", rich_help_panel=TRAINING)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=TRAINING)
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Trains a small model with a large one as teacher."""
     check_resume_or_force(resume, force)

@@ -32,7 +32,7 @@ from seg_edge.errors import DataError
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.models import open_model
 from train.dataset import Dataset, open_dataset, open_split
-from train.options import comma_separated, run_command, use_threads
+from train.options import INPUT, OUTPUT, TRAINING, comma_separated, run_command, use_threads
 from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, versions
 
 PHOTOS = 96  # to measure activations on
@@ -159,18 +159,35 @@ def _batches(images: np.ndarray) -> list[np.ndarray]:
 
 def main(
     model: Annotated[Path, typer.Argument(help="A float or int8 .tflite of one class, or a bundled model's name.")],
-    data: Annotated[Path, typer.Option(help="Data folder of that class; activations are measured on its train part.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
-    classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
-    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
-    holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Data folder of that class; activations are measured on its train part.", rich_help_panel=INPUT
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder to write.", rich_help_panel=OUTPUT)],
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
+    ] = "",
+    names: Annotated[
+        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
+    ] = "",
+    holdout: Annotated[
+        float, typer.Option(help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
+    ] = 0.15,
     widen: Annotated[
         float,
-        typer.Option(min=1, help="Factor for the channels inside the coarsest blocks; new ones start untrained."),
+        typer.Option(
+            min=1,
+            help="Factor for the channels inside the coarsest blocks; new ones start untrained.",
+            rich_help_panel=TRAINING,
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.", rich_help_panel=TRAINING)] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.", rich_help_panel=TRAINING)] = 0,
 ) -> None:
     """Converts a .tflite of one class to a network that can be trained further."""
     use_threads(threads)

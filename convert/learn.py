@@ -39,7 +39,7 @@ from train.dataset import Dataset, open_dataset, open_split
 from train.evaluate import draw_worst
 from train.keras_model import TrainedModel
 from train.masks import make_masks
-from train.options import comma_separated, resumable, run_command, use_threads
+from train.options import BUDGET, INPUT, OUTPUT, TRAINING, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
 from train.recipes import RECIPES, Recipe, named_recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
@@ -54,26 +54,44 @@ def main(
     annotations: Annotated[Path, typer.Argument(help=HELP)],
     values: dict[str, Any],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.")
+        Path | None,
+        typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.", rich_help_panel=OUTPUT),
     ] = None,
-    name: Annotated[str, typer.Option(help="The model's name; by default that of the photos' folder.")] = "",
+    name: Annotated[
+        str, typer.Option(help="The model's name; by default that of the photos' folder.", rich_help_panel=OUTPUT)
+    ] = "",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0, help="Choose the widest network within this time here, int8, one thread.")
+        float | None,
+        typer.Option(
+            min=0, help="Choose the widest network within this time here, int8, one thread.", rich_help_panel=BUDGET
+        ),
     ] = None,
     budget_kb: Annotated[
-        float | None, typer.Option(min=0, help="Choose the widest network whose file is no larger.")
+        float | None,
+        typer.Option(min=0, help="Choose the widest network whose file is no larger.", rich_help_panel=BUDGET),
     ] = None,
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
-    attribute: Annotated[str | None, typer.Option(help="VIA's region attribute with the class.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
-    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.", rich_help_panel=TRAINING)] = "default",
+    attribute: Annotated[
+        str | None, typer.Option(help="VIA's region attribute with the class.", rich_help_panel=INPUT)
+    ] = None,
+    label: Annotated[
+        str, typer.Option(help="Class of regions without a class, or of white in masks.", rich_help_panel=INPUT)
+    ] = "",
+    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.", rich_help_panel=INPUT)] = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. other people.")
+        Path | None,
+        typer.Option(help="Folder of photos that show none of the classes, e.g. other people.", rich_help_panel=INPUT),
     ] = None,
     group: Annotated[
-        str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
+        str,
+        typer.Option(
+            help="Photos to keep in one part: similar, none, or a regular expression with one group.",
+            rich_help_panel=INPUT,
+        ),
     ] = "similar",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.", rich_help_panel=TRAINING)
+    ] = 0,
 ) -> None:
     """Makes a model for the device from annotated photos."""
     use_threads(threads)

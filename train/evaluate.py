@@ -41,7 +41,7 @@ from train.foreign import options as foreign
 from train.foreign.open import import_model, open_keras, split_of
 from train.foreign.reading import SUFFIXES
 from train.keras_model import keras_segmenter
-from train.options import comma_separated, run_command
+from train.options import INPUT, OUTPUT, comma_separated, run_command
 
 
 def table(scores: Scores) -> str:
@@ -152,11 +152,19 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
 
 def main(
     model: Annotated[Path, typer.Argument(help="A .keras or .tflite file, or a bundled model's name.")],
-    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
-    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "val",
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
-    classes: Annotated[str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; by default next to the model.")] = None,
+    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.", rich_help_panel=INPUT)],
+    part: Annotated[
+        str, typer.Option(help="train, val, test, or all photos of the folder.", rich_help_panel=INPUT)
+    ] = "val",
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the model.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.", rich_help_panel=INPUT)
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default next to the model.", rich_help_panel=OUTPUT)
+    ] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",

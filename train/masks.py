@@ -45,7 +45,7 @@ from train.annotations.find import Choices, read_annotations
 from train.annotations.region import Region, at_most
 from train.annotations.text import HELP
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
-from train.options import comma_separated, run_command
+from train.options import INPUT, OUTPUT, comma_separated, run_command
 from train.photos import photos_in
 
 FEW_PHOTOS = 3  # fewer can't put a class into each of train, val and test
@@ -223,16 +223,25 @@ def _write(
 
 def main(
     annotations: Annotated[Path, typer.Argument(help=HELP)],
-    photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
-    out: Annotated[Path, typer.Option(help="The data folder to make.")],
-    attribute: Annotated[str | None, typer.Option(help="Region attribute with the class.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
-    colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
-    other: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. other people.")
+    photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.", rich_help_panel=INPUT)],
+    out: Annotated[Path, typer.Option(help="The data folder to make.", rich_help_panel=OUTPUT)],
+    attribute: Annotated[
+        str | None, typer.Option(help="Region attribute with the class.", rich_help_panel=INPUT)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
+    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.", rich_help_panel=INPUT)] = None,
+    label: Annotated[
+        str, typer.Option(help="Class of regions without a class, or of white in masks.", rich_help_panel=INPUT)
+    ] = "",
+    colours: Annotated[
+        Path | None, typer.Option(help="Table 'name r g b', for masks of colours.", rich_help_panel=INPUT)
+    ] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos that show none of the classes, e.g. other people.", rich_help_panel=INPUT),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier data folder.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
     """Turn annotated photos into a data folder for training."""
     names = None if classes is None else comma_separated(classes)
