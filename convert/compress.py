@@ -66,7 +66,7 @@ class CompressConfig:
         recipe: The recipe of that training.
         size_wh: Input size of the results; None for the full model's.
         qat: Epochs of quantisation-aware fine-tuning; 0 for none.
-        accept_drop: Accept results that lost accuracy; the report says how much.
+        accept_drop: Accept results that lost accuracy; the report shows how much.
     """
 
     prunings: tuple[PruneConfig, ...]

@@ -45,7 +45,7 @@ class Row:
         mmac: Millions of multiply-accumulates per inference at `timed_wh`.
         scored_wh: Input size at which it was scored, its own.
         timed_wh: Input size at which it was timed.
-        times: By number of threads, for each of which all models were timed in turns.
+        times: By number of threads, for each of which all models were timed alternately.
         val: Scores on the part that selected epochs, which the gate uses.
         test: Scores on the part that selected nothing.
     """
@@ -69,7 +69,7 @@ class Row:
 def describe(
     variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Log = print
 ) -> list[Row]:
-    """Scores every model on val and test, and times all of them in turns.
+    """Scores every model on val and test, and times all of them alternately.
 
     Args:
         variants: The first is the reference for the others.
@@ -82,7 +82,7 @@ def describe(
         log(f"Scoring {variant.name}")
         contents[variant.name], segmenter, sizes[variant.name] = _opened(variant.model, data, size_wh)
         scores[variant.name] = [score(segmenter, data.parts[part]) for part in ("val", "test")]
-    log(f"Timing {len(variants)} models in turns")
+    log(f"Timing {len(variants)} models alternately")
     times = {threads: measure(contents, threads, RUNS, seconds=SECONDS) for threads in THREADS}
     return [
         Row(
@@ -132,7 +132,7 @@ def table(rows: Sequence[Row]) -> str:
     first = rows[0].times[THREADS[0]]
     lines += [
         "",
-        f"Timed at {timed_at} in turns: medians of {runs} runs, "
+        f"Timed alternately at {timed_at}: medians of {runs} runs, "
         f"{platform.machine()}, {os.cpu_count()} cores, load {first.load[0][0] if first.load else float('nan'):.1f}; "
         "a .keras as float32. 'faster': the median of each turn's ratio.",
         f"Dice and edges (boundary F): means over the classes on the {len(rows[0].test.photos)} test photos"

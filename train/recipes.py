@@ -136,7 +136,7 @@ class Recipe:
 
     @property
     def loss_options(self) -> dict[str, float]:
-        """The loss's options besides the classes and their weights."""
+        """The loss's options apart from the classes and their weights."""
         if self.loss == "tversky":
             return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
         if self.loss == "cross_entropy_dice":

@@ -105,7 +105,7 @@ class SceneTask:
                 f"scenes teach one class, the data has {len(data.classes) - 1}: {', '.join(data.classes[1:])}."
             )
         if size_wh[0] != size_wh[1]:
-            raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
+            raise UsageError(f"scenes are square, but the model's input is {size_wh[0]}x{size_wh[1]}.")
         self.data, self.recipe, self.size_wh, self.context = data, recipe, size_wh, context
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]

@@ -74,8 +74,8 @@ def within_ms(
 
     known: dict[float, float] = {}  # similar budgets give the same channels
 
-    def timed(most: float) -> tuple[keras.Model, float]:
-        model = at_mmac(most)
+    def timed(max_mmac: float) -> tuple[keras.Model, float]:
+        model = at_mmac(max_mmac)
         size = mmac(model)
         if size not in known:
             known[size] = ms_of(model)

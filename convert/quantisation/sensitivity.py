@@ -59,7 +59,7 @@ def sensitivities(
     Args:
         folded: The network without batch normalisation.
         ranges: The tensors' ranges, see `convert.quantisation.ranges.choose_ranges`.
-        examples: The val part, of which evenly spaced photos are used.
+        examples: The val part; evenly spaced photos of it are used.
         classes: Number of classes with the background.
         photos: Maximum number of photos to use.
     """

@@ -1,4 +1,4 @@
-"""A trained model is pruned to its budget, and its origin is recorded beside it."""
+"""A trained model is pruned to its budget, and its origin is recorded next to it."""
 
 import hashlib
 import json

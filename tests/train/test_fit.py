@@ -491,7 +491,7 @@ def test_any_file_of_a_run_is_replaced_only_with_force(data: Path, tmp_path: Pat
         prepare_run(tmp_path, dataset, {**about, "initial": "another"}, resume=True, force=False)
 
 
-def test_ctrl_c_says_how_to_continue(
+def test_ctrl_c_prints_how_to_continue(
     data: Path, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed: dict[str, Any] = {}

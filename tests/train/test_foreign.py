@@ -172,7 +172,7 @@ def test_unreadable_files_are_refused_with_the_reason(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    with pytest.raises(ModelError, match="is a Mine, a layer of your own"):
+    with pytest.raises(ModelError, match="is a Mine, a layer of your own program"):
         read_keras(tmp_path / "own.keras")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").touch()

@@ -1,7 +1,7 @@
 """The pixel scale a model from elsewhere expects: 0..1, 0..255, -1..1 or one of Keras Applications'.
 
 Layers at the start of the model may show it; if not, each known scale is tried on some photos with masks. The result
-becomes a 1x1 convolution at the start, so that every model here takes RGB 0..1.
+becomes a 1x1 convolution at the start, so that every model here expects RGB 0..1.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def split_front(model: keras.Model) -> tuple[keras.Model, np.ndarray, np.ndarray
 
 
 def _front(model: keras.Model) -> tuple[Any, list[Any]]:
-    """The last tensor that holds only scaled pixels and that the rest depends on alone, and the operations up to it."""
+    """The last tensor of only scaled pixels on which all the rest depends, and the operations up to it."""
     image = model.inputs[0]
     nodes = [
         node
@@ -120,7 +120,7 @@ def stated_by(matrix: np.ndarray) -> InputScale | None:
 
 
 def with_input(rest: keras.Model, front: tuple[np.ndarray, np.ndarray], scale: InputScale) -> keras.Model:
-    """The model taking RGB 0..1: `scale`, then the removed layers, then `rest`."""
+    """The model with RGB 0..1 as its input: `scale`, then the removed layers, then `rest`."""
     matrix, offset = front
     scale = scale if len(offset) == 3 else scale.of_grey()
     both = InputScale(scale.name, matrix @ scale.matrix, matrix @ scale.offset + offset)

@@ -32,7 +32,7 @@ class InputOptions:
     """Options for the input of a model from elsewhere; None if not given.
 
     Attributes:
-        scale: The model takes `pixel * scale + offset`, pixels 0..255.
+        scale: The model expects `pixel * scale + offset`, pixels 0..255.
         offset: See `scale`.
         size_wh: Input width and height.
     """
@@ -47,8 +47,8 @@ def import_model(
 ) -> tuple[TrainedModel, Dataset]:
     """A model in the project's form, with the dataset it is scored on.
 
-    A model made here is loaded unchanged. One from elsewhere is converted into a folder next to it, `<stem>_imported/`,
-    and reused from there the next time.
+    A model of this project is loaded unchanged. One from elsewhere is converted into a folder next to it,
+    `<stem>_imported/`, and reused from there the next time.
 
     Args:
         path: A `.keras` or `.h5` file.
@@ -65,7 +65,8 @@ def import_model(
     if read_run(path):
         if options != InputOptions():
             raise UsageError(
-                f"{path} was trained here and takes RGB 0..1 at its own size; leave out the --input options."
+                f"{path} was trained with train/fit.py and expects RGB 0..1 at its own size; leave out the --input "
+                "options."
             )
         return TrainedModel.load(path), open_split(data, split or own_split)
     model = read_keras(path)  # first, for its clear errors
@@ -104,7 +105,8 @@ def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> D
     dataset = open_dataset(data, log=log)
     log(
         f"There is no {own_split}, so it is unknown which photos the model was trained on; a split is drawn: "
-        f"{dataset.in_words}. If it was trained on held-out photos, its scores say little; give its own with --split."
+        f"{dataset.in_words}. If the model was trained on held-out photos, its scores say little; give its own split "
+        "with --split."
     )
     return dataset
 
@@ -168,7 +170,7 @@ def _with_found_input(
     options: InputOptions,
     log: Log,
 ) -> tuple[keras.Model, str]:
-    """The model taking RGB 0..1, and a description of the input it took before."""
+    """The model with RGB 0..1 as its input, and a description of the input it had before."""
     if options.scale is not None or options.offset is not None:
         scale = InputScale.scalar(1 / 255 if options.scale is None else options.scale, options.offset or 0.0)
         return with_input(rest, front, scale), f"{scale.name}, as given"

@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
 
 
 def is_via(text: str) -> bool:
-    """Whether a file's text is such an export."""
+    """Whether a file's text is an export of VIA."""
     if text.lstrip().startswith("{"):
         return '"regions"' in text or "_via_" in text or '"shape_attributes"' in text
     return bool(_HEADER.match(text) or re.search(r"^# CSV_HEADER = ", text, re.MULTILINE))

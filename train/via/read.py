@@ -30,7 +30,7 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
         regions is a background photo: (). (VIA 3's CSV leaves out photos without annotations.)
 
     Raises:
-        DataError: It isn't such a file, has no region attribute or several, or has broken rows, all listed.
+        DataError: It is another kind of file, has no region attribute or several, or has broken rows, all listed.
     """
     rows = read_rows(path)
     attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute, label)

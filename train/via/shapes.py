@@ -50,7 +50,7 @@ def shape_of_via3(xy: Any) -> dict[str, Any]:
     """VIA 3's [shape id, numbers...] in VIA 2's form.
 
     Raises:
-        BrokenRowError: It is not such a list, or not one of VIA 3's shapes.
+        BrokenRowError: It has another form, or isn't one of VIA 3's shapes.
     """
     if not isinstance(xy, list) or not xy or type(xy[0]) is not int:
         raise BrokenRowError("spatial_coordinates is not a list of a shape's id and numbers")
