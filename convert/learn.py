@@ -72,7 +72,7 @@ def main(
     ] = None,
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.", rich_help_panel=TRAINING)] = "default",
     attribute: Annotated[
-        str | None, typer.Option(help="VIA's region attribute with the class.", rich_help_panel=INPUT)
+        str | None, typer.Option(help="VIA's region attribute that holds the class.", rich_help_panel=INPUT)
     ] = None,
     label: Annotated[
         str, typer.Option(help="Class of regions without a class, or of white in masks.", rich_help_panel=INPUT)

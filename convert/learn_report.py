@@ -44,7 +44,7 @@ def write_report(folder: Path, card: ModelCard, scores: Scores, timing: Mapping[
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(card.name)}</title><style>{STYLE}</style></head><body>
 <h1>{html.escape(card.name)}</h1>
 <p>Trained on {split["train"]} photos; {split["val"]} chose the epoch, and {split["test"]} more were only scored.
-The file has {(folder / "model.tflite").stat().st_size / 1000:.0f} kB and its input is {width}x{height} pixels.</p>
+The file has {(folder / "model.tflite").stat().st_size / 1000:.0f} kB; its input is {width}x{height} pixels.</p>
 <h2>How good it is</h2>
 <table><tr><th>on the test photos</th><th>Dice</th></tr>{classes}<tr><th>mean</th><td>{scores.mean_dice:.3f}</td></tr>
 <tr><th>edges (boundary F)</th><td>{scores.mean_boundary:.3f}</td></tr></table>

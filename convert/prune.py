@@ -102,7 +102,8 @@ def main(
     ] = 1,
     epochs: Annotated[int, typer.Option(min=0, help="Training epochs after each step.", rich_help_panel=TRAINING)] = 0,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="By default the recipe's.", rich_help_panel=TRAINING)
+        float | None,
+        typer.Option(min=0, help="Learning rate of that training; by default the recipe's.", rich_help_panel=TRAINING),
     ] = None,
     batch: Annotated[
         int, typer.Option(min=1, help="Batch size for scoring and training.", rich_help_panel=TRAINING)

@@ -49,7 +49,7 @@ def main(
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
     kind: Annotated[
-        str, typer.Option(help="int8; or float16, float32 to compare with.", rich_help_panel=QUANTISATION)
+        str, typer.Option(help="int8, or float16 or float32 for comparison.", rich_help_panel=QUANTISATION)
     ] = "int8",
     ranges: Annotated[
         str,

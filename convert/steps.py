@@ -102,7 +102,9 @@ def _is_done(result: Path, parents: Mapping[str, TrainedModel], options: Mapping
         if saved.get(part, {}).get(name, value) != value
     ]
     if different:
-        raise OutputError(f"{result} was made with another {' and '.join(different)}; give the same, or another --out.")
+        raise OutputError(
+            f"{result} was made with other values of {', '.join(different)}; give the same, or another --out."
+        )
     return True
 
 

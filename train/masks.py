@@ -226,7 +226,7 @@ def main(
     photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.", rich_help_panel=INPUT)],
     out: Annotated[Path, typer.Option(help="The data folder to make.", rich_help_panel=OUTPUT)],
     attribute: Annotated[
-        str | None, typer.Option(help="Region attribute with the class.", rich_help_panel=INPUT)
+        str | None, typer.Option(help="VIA's region attribute that holds the class.", rich_help_panel=INPUT)
     ] = None,
     classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.", rich_help_panel=INPUT)] = None,
     label: Annotated[
@@ -243,7 +243,7 @@ def main(
         bool, typer.Option("--force", help="Replace an earlier data folder.", rich_help_panel=OUTPUT)
     ] = False,
 ) -> None:
-    """Turn annotated photos into a data folder for training."""
+    """Turns annotated photos into a data folder for training."""
     names = None if classes is None else comma_separated(classes)
     with exit_codes():
         summary = make_masks(

@@ -116,10 +116,10 @@ def test_finished_steps_are_not_repeated(trained: Trained, compressed: Path, mon
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--epochs", "3"), "distilled/model.keras was made with another epochs"),
-        (("--teacher-weight", "0"), "distilled/model.keras was made with another weight"),
-        (("--criterion", "random"), "pruned/model.keras was made with another criterion"),
-        (("--size", "32"), "pruned/model.keras was made with another size_wh"),
+        (("--epochs", "3"), "distilled/model.keras was made with other values of epochs"),
+        (("--teacher-weight", "0"), "distilled/model.keras was made with other values of weight"),
+        (("--criterion", "random"), "pruned/model.keras was made with other values of criterion"),
+        (("--size", "32"), "pruned/model.keras was made with other values of size_wh"),
     ],
 )
 def test_a_result_with_other_options_is_not_reused(
