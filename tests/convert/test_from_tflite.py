@@ -21,7 +21,7 @@ from seg_edge import Segmenter
 from seg_edge.errors import ModelError
 from seg_edge.models import open_model
 from seg_edge.photo.read import read_photo
-from tests.convert.test_channels import shake
+from tests.convert.pruning.test_channels import shake
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import Dataset, open_dataset

@@ -19,7 +19,7 @@ from train.annotations.region import BrokenRowError
 from train.annotations.rle import bitmap_of, uncompressed
 from train.masks import make_masks
 
-FORMATS = Path(__file__).parents[1] / "data" / "formats"
+FORMATS = Path(__file__).parents[2] / "data" / "formats"
 PHOTOS = FORMATS / "photos"
 LABELS = ["background", "cat", "dog"]
 
