@@ -89,7 +89,7 @@ def import_model(
     dataset.save_split(folder / SPLIT_NAME)
     run = {"parent": parent, "imported": about, "classes": list(dataset.classes), "versions": versions()}
     write_file(folder / RUN_NAME, json.dumps(run, indent=2).encode())
-    log(f"{target} is the model of {path} with RGB 0..1 as input and logits as output")
+    log(f"{path} was converted to take RGB 0..1 and give logits: {target}")
     return TrainedModel.load(target), dataset
 
 
