@@ -65,8 +65,7 @@ def import_model(
     if read_run(path):
         if options != InputOptions():
             raise UsageError(
-                f"{path} was trained with train/fit.py and expects RGB 0..1 at its own size; leave out the --input "
-                "options."
+                f"{path} has a {RUN_NAME}, so it expects RGB 0..1 at its own size; leave out the --input options."
             )
         return TrainedModel.load(path), open_split(data, split or own_split)
     model = read_keras(path)  # first, for its clear errors
