@@ -40,8 +40,8 @@ from seg_edge.system.fonts import font_for, spelled
 from train.foreign import options as foreign
 from train.foreign.open import import_model, open_keras, split_of
 from train.foreign.reading import SUFFIXES
-from train.keras_model import keras_segmenter, open_segmenter
-from train.options import comma_separated, run_command
+from train.keras_model import keras_segmenter
+from train.options import INPUT, OUTPUT, comma_separated, run_command
 
 
 def table(scores: Scores) -> str:
@@ -97,7 +97,7 @@ def draw_confusion(scores: Scores, path: Path) -> None:
 def draw_worst(
     shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
 ) -> None:
-    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's answer side by side.
+    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's result side by side.
 
     Args:
         shown: The models by name, with the same classes.
@@ -113,11 +113,11 @@ def draw_worst(
     for photo in ranked[:count]:
         example = by_name[photo.name]
         frame = read_photo(example.image)
-        answers = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
+        results = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
         mask = example.load_mask()
         truth = _tint(frame, mask, next(iter(shown.values())))
         height = round(320 * frame.shape[0] / frame.shape[1])
-        row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
+        row = cv2.resize(np.hstack([frame, truth, *results]), (width, height), interpolation=cv2.INTER_AREA)
         caption = np.full((26, width, 3), 255, np.uint8)
         ignored = " (grey: ignored)" if (mask == IGNORE).any() else ""
         text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{ignored}', *shown])}"
@@ -152,11 +152,19 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
 
 def main(
     model: Annotated[Path, typer.Argument(help="A .keras or .tflite file, or a bundled model's name.")],
-    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
-    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "val",
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
-    classes: Annotated[str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; by default next to the model.")] = None,
+    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.", rich_help_panel=INPUT)],
+    part: Annotated[
+        str, typer.Option(help="train, val, test, or all photos of the folder.", rich_help_panel=INPUT)
+    ] = "val",
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the model.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.", rich_help_panel=INPUT)
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default next to the model.", rich_help_panel=OUTPUT)
+    ] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
@@ -176,9 +184,9 @@ def main(
                 else Segmenter(model)
             )
         elif is_keras:
-            source, dataset = import_model(model, data, split, input_options, typer.echo)
+            trained, dataset = import_model(model, data, split, input_options, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
-            segmenter = open_segmenter(source, names)
+            segmenter = keras_segmenter(trained.model, names)
         else:
             dataset = split_of(model, data, split, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
