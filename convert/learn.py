@@ -36,7 +36,6 @@ from seg_edge.system.files import write_file
 from train.advice import learnt_nothing, more_epochs_would_help
 from train.annotations.text import HELP
 from train.dataset import Dataset, open_dataset, open_split
-from train.evaluate import draw_worst
 from train.keras_model import TrainedModel
 from train.masks import make_masks
 from train.options import BUDGET, INPUT, OUTPUT, TRAINING, comma_separated, resumable, run_command, use_threads
@@ -44,6 +43,7 @@ from train.recipe_options import with_recipe_options
 from train.recipes import RECIPES, Recipe, named_recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
+from train.worst_photos import draw_worst
 
 SETTINGS, DATA, BEGUN = "asked.json", "data", "run/recipe.json"  # the last exists once training has begun
 

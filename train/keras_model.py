@@ -141,6 +141,11 @@ def at_size(model: keras.Model, size_wh: tuple[int, int]) -> keras.Model:
     return resized
 
 
+def open_segmenter(path: Path, names: Sequence[str]) -> Segmenter:
+    """A Segmenter for a `.keras`, with these classes, or for a `.tflite`, with its own."""
+    return keras_segmenter(load_keras(path), names) if path.suffix == ".keras" else Segmenter(path)
+
+
 def keras_segmenter(model: keras.Model, names: Sequence[str], specks: int = 0) -> Segmenter:
     """A Segmenter that runs the Keras model, with the runtime's pre- and postprocessing; `specks` as on a card."""
     backend = KerasBackend(model)
