@@ -103,9 +103,6 @@ def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
     """For each suite, draws the photos on which our smallest model is worst, next to the full model's result."""
-    # Imported here: the measured processes import this file, and TensorFlow would count in their memory.
-    from train.evaluate import draw_worst
-
     shutil.rmtree(folder, ignore_errors=True)  # pictures of suites that are no longer measured
     for suite, scored in zip(suites, document["accuracy"], strict=True):
         candidates = ours([suite])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from seg_edge.evaluation.latency import Timing, measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import sha256_of
 
@@ -46,7 +46,7 @@ class Row:
         mmac: Millions of multiply-accumulates per inference at `timed_wh`.
         scored_wh: Input size at which it was scored, its own.
         timed_wh: Input size at which it was timed.
-        times: By number of threads, for each of which all models were timed in turns.
+        times: By number of threads, for each of which all models were timed alternately.
         val: Scores on the part that selected epochs, which the gate uses.
         test: Scores on the part that selected nothing.
     """
@@ -68,9 +68,9 @@ class Row:
 
 
 def describe(
-    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Callable[[str], Any] = print
+    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Log = print
 ) -> list[Row]:
-    """Scores every model on val and test, and times all of them in turns.
+    """Scores every model on val and test, and times all of them alternately.
 
     Args:
         variants: The first is the reference for the others.
@@ -83,7 +83,7 @@ def describe(
         log(f"Scoring {variant.name}")
         contents[variant.name], segmenter, sizes[variant.name] = _opened(variant.model, data, size_wh)
         scores[variant.name] = [score(segmenter, data.parts[part]) for part in ("val", "test")]
-    log(f"Timing {len(variants)} models in turns")
+    log(f"Timing {len(variants)} models alternately")
     times = {threads: measure(contents, threads, RUNS, seconds=SECONDS) for threads in THREADS}
     return [
         Row(
@@ -133,7 +133,7 @@ def table(rows: Sequence[Row]) -> str:
     first = rows[0].times[THREADS[0]]
     lines += [
         "",
-        f"Timed at {timed_at} in turns: medians of {runs} runs, "
+        f"Timed alternately at {timed_at}: medians of {runs} runs, "
         f"{platform.machine()}, {os.cpu_count()} cores, load {first.load[0][0] if first.load else float('nan'):.1f}; "
         "a .keras as float32. 'faster': the median of each turn's ratio.",
         f"Dice and edges (boundary F): means over the classes on the {len(rows[0].test.photos)} test photos"
