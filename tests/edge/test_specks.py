@@ -42,7 +42,7 @@ def drawn(*rows: str) -> np.ndarray:
 def test_maps_worked_out_by_hand(before: tuple[str, ...], after: tuple[str, ...]) -> None:
     labels = drawn(*before)
     np.testing.assert_array_equal(without_specks(labels, 3), drawn(*after))
-    np.testing.assert_array_equal(labels, drawn(*before))  # the one that was given stays
+    np.testing.assert_array_equal(labels, drawn(*before))  # the given map is unchanged
 
 
 def score_map(labels: np.ndarray, channels: int, dtype: type[np.generic], specks: int) -> ScoreMap:
@@ -65,7 +65,7 @@ def test_a_label_map_has_none_at_any_size(channels: int, dtype: type[np.generic]
     kept = score_map(labels, channels, dtype, 0).labels((200, 300))
     answer = score_map(labels, channels, dtype, 4).labels((200, 300))
     assert [cv2.connectedComponents(picture)[0] - 1 for picture in (kept, answer)] == [3, 1]
-    assert (answer[50:150, 80:220] == 0).sum() < 500  # the corners that stretching rounds; the hole was 200
+    assert (answer[50:150, 80:220] == 0).sum() < 500  # the corners that resizing rounds; the hole was 200
     assert answer[95, 130] == 1
 
 
@@ -89,7 +89,7 @@ def test_the_card_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["person", "person-fast", "person-fine"])
 def test_a_portrait_is_one_piece(model: str) -> None:
-    """Scraps of the flag behind her and of the sky in her hat are no people and no holes."""
+    """Scraps of the flag in the background aren't people, and bits of sky in her hat aren't holes."""
     segmenter = Segmenter(model, threads=1)
     labels = segmenter(read_photo(PORTRAIT)).labels
     _, height, width, _ = segmenter.backend.output.shape
