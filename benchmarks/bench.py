@@ -92,7 +92,7 @@ def measure(
         log(f"latency: {done} of {total} rounds")
 
     with watch.watching():
-        measured = measure_rounds(models, frame, threads, rounds, runs, between=show_rounds)
+        measured = measure_rounds(models, frame, threads, rounds, runs, progress=show_rounds)
         log("latency of our models only, as for the check")
         alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
         log("cold starts")

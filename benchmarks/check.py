@@ -179,7 +179,7 @@ def measure_ours(
         rounds,
         runs,
         seed=1000 * attempt,
-        between=lambda done, total: log(f"latency, attempt {attempt + 1}: {done} of {total} rounds"),
+        progress=lambda done, total: log(f"latency, attempt {attempt + 1}: {done} of {total} rounds"),
     )
 
 

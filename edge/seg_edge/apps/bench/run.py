@@ -1,4 +1,4 @@
-"""The whole of `seg-edge bench`: the models on this device, one after another measurement, into one document."""
+"""Runs all measurements of `seg-edge bench` and puts them into one document."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class BenchSettings:
     """What to measure.
 
     Attributes:
-        candidates: The models, beside the reference.
+        candidates: The models, besides the reference.
         threads: Numbers of threads; empty for 1 to as many as the commands use.
-        frame: The picture to segment, BGR uint8 (height, width, 3); None for a drawn one of 640x480.
+        frame: The picture to segment, BGR uint8 (height, width, 3); None for a synthetic one of 640x480.
         rounds: Processes at each number of threads.
         runs: Turns in each.
-        cold_starts: Whole processes of each model.
+        cold_starts: Processes for each model.
         data: A folder of photos with masks, to score the models on.
         part: Of its `index.csv` or of `split`; all photos where it has neither.
-        split: The split that a training saved.
+        split: The split that a training run saved.
         classes: Class names where the folder has no labels.txt.
     """
 
@@ -72,7 +72,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
     frame = drawn_frame() if settings.frame is None else settings.frame
     watch = Watch()
     described = {candidate.name: describe(candidate) for candidate in models}
-    scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
+    scored = _accuracy(settings, log)  # first, so that an unusable folder is reported at once
 
     with watch.watching():
         rounds = measure_rounds(
@@ -81,7 +81,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
             threads,
             settings.rounds,
             settings.runs,
-            between=lambda done, total: log(f"latency: {done} of {total} rounds"),
+            progress=lambda done, total: log(f"latency: {done} of {total} rounds"),
         )
         log("cold starts")
         cold = measure_cold_starts(
@@ -105,7 +105,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
 
 
 def drawn_frame() -> np.ndarray:
-    """A person drawn before a room, BGR uint8 (480, 640, 3); the same everywhere."""
+    """A synthetic person in front of a room, BGR uint8 (480, 640, 3); the same everywhere."""
     return SyntheticSource(SourceRequest("synthetic", (256, 256))).frame(0)
 
 
