@@ -275,10 +275,10 @@ def _blur(
     sigma = max(0.5, sigma / scale)
     total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
     blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
-    behind = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
+    background = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind(rows)
+        picture = background(rows)
         paste(picture, frame[rows], soft_alpha(segmentation.labels, rows))
         return picture
 
@@ -292,13 +292,13 @@ def _replace(
         return _cutout(frame, segmentation, settings, own_alpha)
     if isinstance(settings.background, tuple):
         line = np.full(frame.shape[1:], settings.background[::-1], np.uint8)
-        behind: Rows = lambda rows: np.broadcast_to(line, frame[rows].shape).copy()  # noqa: E731
+        background: Rows = lambda rows: np.broadcast_to(line, frame[rows].shape).copy()  # noqa: E731
     else:
-        behind = stretched(_crop(np.asarray(settings.background), frame.shape[:2]), frame.shape[:2])
+        background = stretched(_crop(np.asarray(settings.background), frame.shape[:2]), frame.shape[:2])
     foreground = Foreground(frame, segmentation.labels, own_alpha)
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind(rows)
+        picture = background(rows)
         foreground.over(picture, rows)
         return picture
 

@@ -116,10 +116,10 @@ def paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
 
 def _paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray, soft: np.ndarray, edge: np.ndarray) -> None:
     pixels = below.reshape(-1, 3)
-    behind = pixels[soft].astype(np.int32)
+    background = pixels[soft].astype(np.int32)
     share = alpha.ravel()[soft][:, np.newaxis].astype(np.int32)
     cv2.copyTo(above, alpha, below)
-    pixels[soft] = (behind * (255 - share) + edge * share + 127) // 255
+    pixels[soft] = (background * (255 - share) + edge * share + 127) // 255
 
 
 def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:

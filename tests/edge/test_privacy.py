@@ -82,7 +82,7 @@ def test_a_real_face_is_gone() -> None:
 
 @pytest.mark.parametrize("shape_hw", [(40, 40), (24, 24), (9, 5)])
 def test_a_tiny_person_is_one_colour_and_not_a_few_pixels(shape_hw: tuple[int, int]) -> None:
-    """A person of 20x10 pixels, or fewer, has room for 2x1 cells: 4x4 would show half of what is known of it."""
+    """A person of 20x10 pixels, or fewer, has room for 2x1 cells: 4x4 would show half of its pixels."""
     frame, segmentation = tiny.noise(shape_hw), one_person(shape_hw)
     inside = segmentation.labels > 0
     high, wide = inside.any(axis=1).sum(), inside.any(axis=0).sum()

@@ -18,7 +18,7 @@ from seg_edge.interpreter import TensorSpec
 from seg_edge.postprocess import ScoreMap
 from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
 
-SIZE = 64  # of the made-up score maps; the model sees twice that
+SIZE = 64  # of the synthetic score maps; the model sees twice that
 SETTINGS = [DEFAULT_SMOOTH, 1.0]
 KINDS = [(np.uint8, 0.08, 128), (np.int8, 0.08, -3), (np.uint8, 0.0, 0), (np.float32, 0.0, 0)]
 
@@ -172,13 +172,13 @@ def test_an_object_that_stops_stays_and_one_that_leaves_is_gone(smooth: float) -
 def test_the_first_frame_of_an_uncovered_spot_weighs_no_more_than_the_next() -> None:
     """A model that is still wrong where a fast hand has just been is corrected by the next two frames."""
     background, smoother = textured(), TemporalSmoother(1)
-    behind = square_at(10)
+    uncovered = square_at(10)
     for _ in range(30):
-        smoother(scores_of(behind), with_square(background, behind))
-    wrong = smoother(scores_of(behind), background)  # uncovered, not yet noticed
-    assert labels_of(wrong)[behind].all()
+        smoother(scores_of(uncovered), with_square(background, uncovered))
+    wrong = smoother(scores_of(uncovered), background)  # uncovered, not yet noticed
+    assert labels_of(wrong)[uncovered].all()
     for _ in range(2):
-        result = smoother(scores_of(np.zeros_like(behind)), background)
+        result = smoother(scores_of(np.zeros_like(uncovered)), background)
     assert not labels_of(result).any()
 
 

@@ -63,10 +63,10 @@ def test_a_label_map_has_none_at_any_size(channels: int, dtype: type[np.generic]
     labels[9, 12:14] = labels[2, 3] = labels[18, 28] = 0
     labels[2, 3] = labels[17, 25] = 1
     kept = score_map(labels, channels, dtype, 0).labels((200, 300))
-    answer = score_map(labels, channels, dtype, 4).labels((200, 300))
-    assert [cv2.connectedComponents(picture)[0] - 1 for picture in (kept, answer)] == [3, 1]
-    assert (answer[50:150, 80:220] == 0).sum() < 500  # the corners that resizing rounds; the hole was 200
-    assert answer[95, 130] == 1
+    result = score_map(labels, channels, dtype, 4).labels((200, 300))
+    assert [cv2.connectedComponents(picture)[0] - 1 for picture in (kept, result)] == [3, 1]
+    assert (result[50:150, 80:220] == 0).sum() < 500  # the corners that resizing rounds; the hole was 200
+    assert result[95, 130] == 1
 
 
 def test_probabilities_are_the_models_own() -> None:

@@ -47,7 +47,7 @@ USABLE_SHARE = 0.8  # of the memory that is free at the start
 def segment_photos(
     jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions, others: Set[Path] = frozenset()
 ) -> Iterator[PhotoResult]:
-    """Segments photos in order; a photo that fails yields a result with its error and the rest goes on.
+    """Segments photos in order; a photo that fails yields a result with its error, and the others continue.
 
     Args:
         jobs: The photos.

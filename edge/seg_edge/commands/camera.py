@@ -118,7 +118,7 @@ def camera(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="Another host name that the page answers to.", rich_help_panel=VIEW_PANEL),
+        typer.Option(metavar="HOST", help="Another host name that the page accepts.", rich_help_panel=VIEW_PANEL),
     ] = None,
     on_demand: Annotated[
         bool,

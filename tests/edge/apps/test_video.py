@@ -349,15 +349,15 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
 def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = carded(TWO_UINT8, tmp_path)
     clip = write_video(tmp_path / "clip.mp4", Clip(frames=10, fps=10), lambda number: bright_square((240, 320)))
-    behind = write_video(
-        tmp_path / "behind.mp4",
+    background = write_video(
+        tmp_path / "background.mp4",
         Clip(frames=3, fps=5),
         lambda number: np.full((240, 320, 3), 40 + 60 * number, np.uint8),
     )
     out = tmp_path / "out.mp4"
     arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--crf", "1"]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*arguments, "--effect", "replace", "--background", str(behind)])
+        cli.main([*arguments, "--effect", "replace", "--background", str(background)])
     assert (stopped.value.code or 0, capfd.readouterr()[1]) == (0, "")
     frames, _ = read_clip(out)
     shades = [round((int(frame[:20].mean()) - 40) / 60) for frame in frames]

@@ -1,4 +1,4 @@
-"""What a process's memory was, and that frames don't cost page faults."""
+"""A process's peak memory, and frames without page faults."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A cold start: time and memory of one photo in a process of its own, from the command to the picture."""
+"""A cold start: time and memory of one photo in its own process, from the command to the picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAM = (
 
 
 def run_once(arguments: Sequence[str], before: str = "") -> tuple[float, float]:
-    """Wall seconds and peak resident 10^6 bytes (0 where there is no /proc) of one process of `seg-edge`.
+    """Wall seconds and peak resident 10^6 bytes (0 without /proc) of one process of `seg-edge`.
 
     Args:
         arguments: Of the command.
