@@ -28,7 +28,7 @@ class CameraSettings:
         segment_s: Length of a recording's segments in seconds; None for one file.
         keep_bytes: Size limit; the oldest segments are deleted.
         on_demand: The camera is open only while someone views the page.
-        view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
+        view: `window`, `http`, `none`, or empty for a window if one can be shown, else the page.
         lookahead: Number of future frames used for smoothing; delays every frame.
         seconds: When to stop, counted from the start.
         frames: Number of published frames after which to stop.

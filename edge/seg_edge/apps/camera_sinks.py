@@ -18,7 +18,7 @@ from seg_edge.system.board import Machine
 
 
 def choose_view(log: Log) -> str:
-    """A window where there can be one, else the page."""
+    """A window if one can be shown, else the page."""
     from seg_edge.sinks.display import look_for_windows
 
     why_not = look_for_windows(Machine()).why_not

@@ -1,4 +1,4 @@
-"""Photos to segment: what to make of each, where its results go, and what became of it."""
+"""Photos to segment: what to make of each, where its results go, and the outcome."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def segment_video(
     Args:
         video: Anything PyAV reads, or numbered pictures such as `f%04d.png`.
         out: The file to write; its suffix chooses the container. Or numbered pictures, which appear one by one.
-        segmenter: Stateful where it smooths: use it for one video.
+        segmenter: Stateful if it smooths: use it for one video.
         settings: The effect and its options.
         force: Replace `out` if it exists.
         progress: Receives the number of frames done, and of all frames if the file says.

@@ -97,7 +97,7 @@ def camera(
         typer.Option(
             help="Where to show it.",
             rich_help_panel=VIEW_PANEL,
-            show_default="a window where there can be one, else http",
+            show_default="a window if possible, else http",
         ),
     ] = None,
     host: Annotated[

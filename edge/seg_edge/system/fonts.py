@@ -16,7 +16,7 @@ _missing: list[str] = []
 
 @cache
 def font_for(text: str) -> Path | None:
-    """A font file that has every letter of the text, sans-serif and regular if possible; None where there is none.
+    """A font file that has every letter of the text, sans-serif and regular if possible; None if there is none.
 
     Asks Fontconfig, which every desktop has. A missing font is reported once.
     """

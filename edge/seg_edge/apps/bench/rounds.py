@@ -144,7 +144,7 @@ def decode(jpeg: bytes) -> np.ndarray:
 
 
 def _strides(alone: dict[str, Callable[[], object]], reference: str, runs: int) -> dict[str, int]:
-    """For each model n if it takes part in one turn of n, by the time of a run, after one that loads what is lazy.
+    """For each model n if it is to take part in one turn of n, by the time of its second run, as the first loads it.
 
     Powers of two, so that any two share all the turns of the slower one.
     """

@@ -36,7 +36,7 @@ class BenchSettings:
         runs: Turns in each.
         cold_starts: Processes for each model.
         data: A folder of photos with masks, to score the models on.
-        part: Of its `index.csv` or of `split`; all photos where it has neither.
+        part: Of its `index.csv` or of `split`; all photos if it has neither.
         split: The split that a training run saved.
         classes: Class names where the folder has no labels.txt.
     """
