@@ -223,7 +223,7 @@ def test_an_edge_without_sure_foreground_keeps_its_colours() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize("background_hw", [(300, 200), (700, 900)])
-def test_strips_leave_no_seams_and_may_replace_the_frame(
+def test_strips_leave_no_seams_and_may_overwrite_the_frame(
     effect: str, background_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame, segmentation = tiny.noise((400, 300), seed=4), two_animals((400, 300))
@@ -239,7 +239,7 @@ def test_strips_leave_no_seams_and_may_replace_the_frame(
         np.testing.assert_array_equal(frame, at_once)
 
 
-def test_a_frame_s_own_transparency_shows_nothing_of_it() -> None:
+def test_transparent_parts_of_a_frame_stay_hidden() -> None:
     own = np.zeros(SHAPE, np.uint8)
     own[40:60] = 100
     cutout = draw(FRAME, SHARP, EffectSettings("cutout"), own).whole()

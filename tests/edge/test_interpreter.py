@@ -166,7 +166,7 @@ def test_models_of_another_kind_are_refused(path: Path, reason: str) -> None:
         load(path)
 
 
-def test_a_model_without_a_size_of_its_own_is_refused() -> None:
+def test_a_model_without_a_fixed_size_is_refused() -> None:
     """LiteRT gives it 1x1, and every frame would get one pixel."""
     with pytest.raises(ModelError, match=r"^tiny_any_size\.tflite: .*size"):
         load(tiny.ANY_SIZE)

@@ -49,7 +49,7 @@ def test_every_result_comes_once_in_order_and_for_its_own_frame(tmp_path: Path, 
         assert (smoothed.labels != result.labels).mean() < 0.02
 
 
-def test_it_errs_less_than_smoothing_from_the_past_alone() -> None:
+def test_it_is_more_accurate_than_smoothing_with_the_past_alone() -> None:
     generator = np.random.default_rng(1)
     mask, background = square_at(20), textured()
     results = [result_of(unsure(mask, generator), noisy(background, generator)) for _ in range(20)]
@@ -61,7 +61,7 @@ def test_it_errs_less_than_smoothing_from_the_past_alone() -> None:
     assert (both[0] != mask).mean() < 0.5 * (past[0] != mask).mean(), "the first frame has nothing but a future"
 
 
-def test_nothing_trails_or_runs_ahead_where_something_moves() -> None:
+def test_masks_of_moving_objects_neither_trail_nor_run_ahead() -> None:
     background = textured()
     masks = [square_at(8 + 3 * number) for number in range(14)]
     results = [result_of(scores_of(mask), with_square(background, mask)) for mask in masks]

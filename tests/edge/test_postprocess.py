@@ -56,7 +56,7 @@ SHAPES = st.one_of(
 
 
 @given(score_maps(), SHAPES)
-def test_labels_are_those_of_the_straightforward_way(scores: ScoreMap, shape_hw: tuple[int, int]) -> None:
+def test_labels_equal_those_of_the_straightforward_way(scores: ScoreMap, shape_hw: tuple[int, int]) -> None:
     """Another class is allowed only where two are as close as rounding."""
     labels = scores.labels(shape_hw)
     assert labels.shape == shape_hw
@@ -216,7 +216,7 @@ def test_probabilities_are_the_softmax(channels: int, dtype: type[np.generic]) -
 
 
 @pytest.mark.parametrize("channels", [5, 128, 129, 256])
-def test_as_many_classes_as_a_card_may_name(channels: int) -> None:
+def test_the_largest_number_of_classes_works(channels: int) -> None:
     stored = np.zeros((4, 4, channels), np.uint8)
     stored[..., channels - 1] = 200
     scores = score_map(stored, zero=0)
@@ -257,7 +257,7 @@ def test_a_rectangle_has_four_corners() -> None:
 
 
 @pytest.mark.parametrize("rectangle", [(0, 0, 80, 60, 2), (0, 0, 5, 5, 2), (70, 50, 80, 60, 2)])
-def test_an_outline_filled_is_the_region_again(rectangle: tuple[int, int, int, int, int]) -> None:
+def test_a_filled_outline_is_the_region(rectangle: tuple[int, int, int, int, int]) -> None:
     labels = canvas(rectangle)
     (polygon,) = find_polygons(labels, NAMES, 1)
     drawn = cv2.fillPoly(np.zeros_like(labels), [polygon.points_xy], 2)

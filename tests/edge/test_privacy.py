@@ -43,7 +43,7 @@ def test_the_mask_is_grown_and_the_rest_is_left_alone() -> None:
     assert not changed[:, :120].any()
 
 
-def test_what_may_be_a_person_is_hidden_too() -> None:
+def test_possible_people_are_hidden_too() -> None:
     unsure = one_person((400, 400), share=0.3)
     assert not unsure.labels.any()
     assert hidden_part(unsure.score_map)[10:30, 15:25].all()

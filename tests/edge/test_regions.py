@@ -36,7 +36,7 @@ def regions(result: Segmentation) -> int:
     return cv2.connectedComponents((result.labels > 0).astype(np.uint8))[0] - 1
 
 
-def test_nothing_asked_gives_the_same_result() -> None:
+def test_default_settings_change_nothing() -> None:
     result = scene(2)
     assert select_regions(result, EffectSettings()) is result
 
@@ -79,7 +79,7 @@ def test_background_at_the_border_is_not_a_hole() -> None:
     np.testing.assert_array_equal(select_regions(result, EffectSettings(fill_holes=True)).labels, labels)
 
 
-def test_of_two_equal_regions_one_is_left() -> None:
+def test_one_of_two_equal_regions_is_kept() -> None:
     labels = np.zeros((20, 20), np.uint8)
     labels[2:8, 2:8] = labels[2:8, 12:18] = 1
     stored = np.dstack([1 - labels, labels]) * np.uint8(100)

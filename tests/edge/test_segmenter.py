@@ -164,7 +164,7 @@ def test_the_memory_layout_does_not_matter(segmenter: Segmenter, layout: Callabl
     np.testing.assert_array_equal(segmenter(frame).labels, expected.labels)
 
 
-def test_where_the_milliseconds_went(bright: Segmenter) -> None:
+def test_the_stages_are_timed(bright: Segmenter) -> None:
     timing = bright(tiny.bright_square()).timing_ms
     assert list(timing) == ["preprocess", "inference", "postprocess"]
     assert all(isinstance(value, float) and value >= 0 for value in timing.values())

@@ -147,7 +147,7 @@ def test_a_mask_slightly_wider_than_the_moving_object_does_not_trail_either(smoo
 
 
 @pytest.mark.parametrize("smooth", SETTINGS)
-def test_a_change_of_hue_alone_is_a_change(smooth: float) -> None:
+def test_a_change_of_hue_alone_counts_as_motion(smooth: float) -> None:
     """Red on a green of the same grey."""
     background = np.full((2 * SIZE, 2 * SIZE, 3), (40, 121, 40), np.uint8)
     smoother = TemporalSmoother(smooth)
@@ -249,7 +249,7 @@ def mirrored_mean(segment: Segmenter, frame: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("clip", ["no", "please", "school"])
-def test_on_webcam_clips_flicker_halves_and_moving_arms_stay(shared_data: Path, clip: str) -> None:
+def test_on_webcam_clips_flicker_halves_and_moving_arms_are_kept(shared_data: Path, clip: str) -> None:
     frames = read_clip(shared_data / "video" / f"{clip}.mkv", 60)
     assert len(frames) == 60
     plain, steady = Segmenter(), Segmenter(smooth=DEFAULT_SMOOTH)

@@ -57,7 +57,7 @@ def score_map(labels: np.ndarray, channels: int, dtype: type[np.generic], specks
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (2, np.uint8), (2, np.float32), (3, np.int8)])
-def test_a_label_map_has_none_at_any_size(channels: int, dtype: type[np.generic]) -> None:
+def test_a_label_map_has_no_specks_at_any_size(channels: int, dtype: type[np.generic]) -> None:
     labels = np.zeros((20, 30), np.uint8)
     labels[5:15, 8:22] = 1
     labels[9, 12:14] = labels[2, 3] = labels[18, 28] = 0
@@ -76,7 +76,7 @@ def test_probabilities_are_the_models_own() -> None:
     np.testing.assert_array_equal(with_specks.probabilities((30, 40)), without.probabilities((30, 40)))
 
 
-def test_the_card_says_so(tmp_path: Path) -> None:
+def test_the_card_gives_the_size_of_specks(tmp_path: Path) -> None:
     frame = np.zeros((32, 32, 3), np.uint8)
     frame[4:7, 4:7] = frame[14:30, 14:30] = 255
     for specks, found in ((0, True), (10, False)):

@@ -53,7 +53,7 @@ def overlap(result: Segmentation, frame: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("shape_hw", "runs"), [((100, 1000), 19), ((1000, 100), 19), ((100, 201), 4), ((60, 20000), 100)]
 )
-def test_a_long_photo_goes_in_square_tiles(shape_hw: tuple[int, int], runs: int, dtype: type[np.generic]) -> None:
+def test_a_long_photo_is_cut_into_square_tiles(shape_hw: tuple[int, int], runs: int, dtype: type[np.generic]) -> None:
     backend = Brightness(dtype=dtype)
     frame = photo(shape_hw, (shape_hw[1] // 2 - 20, shape_hw[0] // 2 - 20, 40))
     result = segment_tiled(segmenter(backend), frame)
@@ -80,7 +80,7 @@ def test_auto_uses_tiles_if_little_is_found_in_a_large_photo(
     assert set(result.timing_ms) == {"preprocess", "inference", "postprocess"}
 
 
-def test_what_is_too_small_for_the_whole_is_found_in_tiles() -> None:
+def test_tiles_find_what_is_too_small_in_the_whole_photo() -> None:
     frame = photo((300, 400), *((left, top, 12) for left in range(30, 380, 60) for top in (55, 205)))
     whole = segment_tiled(segmenter(Brightness()), frame, "off")
     tiled = segment_tiled(segmenter(Brightness()), frame)

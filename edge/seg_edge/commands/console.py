@@ -16,7 +16,7 @@ ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end o
 
 
 def printable(text: str) -> str:
-    """The text with unprintable characters replaced: cards and file names may contain terminal commands."""
+    """The text with unprintable characters replaced: cards and file names may contain control sequences."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

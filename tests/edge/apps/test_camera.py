@@ -199,7 +199,7 @@ def test_it_ends_when_the_reader_of_its_json_goes_away(tmp_path: Path, cameras: 
     assert camera.results()["frames"]["published"] >= 3
 
 
-def test_a_recording_on_a_full_disk_is_reported_and_the_page_goes_on(tmp_path: Path, cameras: list[Camera]) -> None:
+def test_a_full_disk_ends_the_recording_but_not_the_page(tmp_path: Path, cameras: list[Camera]) -> None:
     camera = Camera(tmp_path, "--view", "http", "--port", 0, "--record", tmp_path / "clip.mkv")
     cameras.append(camera)
     url = camera.wait_for(r"http://\S+")[0]
@@ -273,7 +273,7 @@ def test_sigusr1_takes_a_snapshot(tmp_path: Path, model: str, cameras: list[Came
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
-def test_closed_standard_streams_do_no_harm(
+def test_closed_standard_streams_are_harmless(
     tmp_path: Path, model: str, cameras: list[Camera], closed: tuple[int, ...]
 ) -> None:
     def close() -> None:
@@ -313,7 +313,7 @@ def test_statistics_that_can_t_be_written_are_refused_before_the_camera_starts(
     assert "synthetic" not in camera.log_text()
 
 
-def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
+def test_repeated_recordings_get_different_names(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
     for _ in range(2):
         options = ("--view", "none", "--frames", 20, "--model", model, "--record", tmp_path / "clip-%Y%m%d-%H%M%S.ts")
         camera = Camera(tmp_path, *options, stand_in=True)
@@ -323,9 +323,7 @@ def test_two_recordings_of_one_command_line_have_two_names(tmp_path: Path, model
     assert len(list(tmp_path.glob("clip-2*.ts"))) == 2
 
 
-def test_two_cameras_are_two_commands_and_one_may_ask_the_other_for_pictures(
-    tmp_path: Path, model: str, cameras: list[Camera]
-) -> None:
+def test_one_camera_can_read_pictures_from_another(tmp_path: Path, model: str, cameras: list[Camera]) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()

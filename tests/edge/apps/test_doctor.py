@@ -165,7 +165,7 @@ def test_missing_runtime(make: Make, monkeypatch: pytest.MonkeyPatch, bundle: Ca
         ({"arch": "arm64", "libc": ("", "")}, "pip install ai-edge-litert"),
     ],
 )
-def test_nothing_is_advised_that_has_no_wheel(
+def test_packages_without_a_wheel_are_not_recommended(
     fields: dict[str, Any], advice: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))

@@ -65,7 +65,7 @@ def test_results_have_the_photos_size(segmenter: Segmenter, tmp_path: Path) -> N
     assert result.timing_ms["total"] == pytest.approx(sum(result.timing_ms[stage] for stage in stages))
 
 
-def test_failures_are_each_photo_s_own_and_order_is_kept(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_failure_concerns_one_photo_and_order_is_kept(segmenter: Segmenter, tmp_path: Path) -> None:
     photos = [save(tmp_path / f"{index}.png", bright_square()) for index in range(6)]
     photos[1].write_text("not a photo")
     photos[4].unlink()
@@ -88,7 +88,7 @@ def test_results_are_not_replaced_unless_forced(segmenter: Segmenter, tmp_path: 
     assert cv2.imread(str(earlier)).shape == (64, 96, 3)
 
 
-def test_photos_of_one_name_keep_all_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_photos_with_the_same_name_keep_all_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
     names = ["one/a.png", "one/a.jpg", "one/b.png", "two/a.png"]
     photos = [save(tmp_path / name, bright_square()) for name in names]
     results = list(segment(photos, segmenter, options(tmp_path / "out")))

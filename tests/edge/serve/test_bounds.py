@@ -175,7 +175,7 @@ def talk(port: int, content: bytes, seconds: float = 15) -> bytes:
         return received
 
 
-def test_a_photo_that_never_comes_ends(live: Server) -> None:
+def test_an_upload_that_never_arrives_ends(live: Server) -> None:
     head = b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
     assert talk(live.port, head + bytes(10)).startswith(b"HTTP/1.1 408 ")
 

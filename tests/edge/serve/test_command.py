@@ -57,7 +57,7 @@ def test_bad_options_are_refused_in_one_line(arguments: list[str], code: int, me
     assert "Traceback" not in done.stderr
 
 
-def test_two_models_of_one_name_are_refused(models: tuple[str, str]) -> None:
+def test_two_models_with_the_same_name_are_refused(models: tuple[str, str]) -> None:
     done = run("--model", models[0], "--model", models[0], "--port", "0")
     assert done.returncode == 2
     assert "same name" in done.stderr
@@ -96,9 +96,7 @@ def test_the_suggested_command_keeps_all_options() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_the_address_it_says_is_one_that_answers(
-    start: Callable[..., Server], models: tuple[str, str], host: str
-) -> None:
+def test_the_printed_address_works(start: Callable[..., Server], models: tuple[str, str], host: str) -> None:
     running = start("--model", models[0], "--workers", "1", "--host", host, "--token", TOKEN)
     address = urlsplit(running.url)
     assert address.hostname != socket.gethostname()
@@ -144,7 +142,7 @@ def test_its_tests_are_skipped_without_the_extra() -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
+def test_without_the_page_the_api_is_served_and_the_page_says_how_to_build_it(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(site, "FOLDER", tmp_path / "page")
@@ -155,7 +153,7 @@ def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
     assert client.get("/v1/models").status_code == 200
 
 
-def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
+def test_a_wheel_built_after_the_page_contains_it(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="hatchling isn't installed (pip install '.[dev]')")
     if not site.is_built():
         pytest.skip("the page isn't built (make web)")
@@ -197,7 +195,7 @@ def test_the_page_s_files_come_gzipped_or_plain(built: TestClient) -> None:
     assert built.get("/odd.xyz").headers["content-type"] == "application/octet-stream"
 
 
-def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_again(built: TestClient) -> None:
+def test_files_with_a_hash_in_their_name_are_cached_for_ever_and_others_revalidated(built: TestClient) -> None:
     assert "immutable" in built.get("/assets/a-1.wasm").headers["cache-control"]
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
@@ -205,7 +203,7 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
+def test_each_build_of_the_engine_is_unpacked(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
 ) -> None:
     shared = np.random.default_rng(0).bytes(200_000)
@@ -226,7 +224,7 @@ def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
-def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes) -> None:
+def test_a_large_file_is_sent_in_chunks(built: TestClient, encoding: bytes) -> None:
     content = np.random.default_rng(0).bytes(300_000)
     (site.FOLDER / "sw.js.gz").write_bytes(gzip.compress(content))
     sizes: list[int] = []

@@ -211,7 +211,7 @@ def turned_photo(kind: str, frame: np.ndarray, orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif"])
-def test_a_turned_photo_is_upright_as_in_python(
+def test_a_rotated_photo_is_upright_as_in_python(
     visit: Callable[..., Page], server: Server, kind: str, tmp_path: Path
 ) -> None:
     frame = cv2.imread(str(GRACE_HOPPER))[:500, 50:400]

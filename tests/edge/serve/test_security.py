@@ -12,12 +12,12 @@ TOKEN = "a-token-of-some-length"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000"])
-def test_its_own_names_are_answered(client: TestClient, host: str) -> None:
+def test_requests_to_its_own_names_are_accepted(client: TestClient, host: str) -> None:
     assert client.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "192.168.1.5:8000", "localhost.evil.example"])
-def test_a_web_site_s_name_for_this_machine_is_not(client: TestClient, host: str) -> None:
+def test_requests_to_a_web_site_s_name_are_refused(client: TestClient, host: str) -> None:
     for path in ("/", "/v1/models", "/healthz"):
         response = client.get(path, headers={"Host": host})
         assert response.status_code == 403
@@ -69,7 +69,7 @@ def test_refusals_are_counted_too(make_client: MakeClient) -> None:
     assert 'seg_edge_requests_total{status="403"} 1.0' in text
 
 
-def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClient) -> None:
+def test_requests_to_a_proxy_s_name_need_a_token(make_client: MakeClient) -> None:
     client = make_client(names=("Seg.example.org",), token=TOKEN)
     headers = {"Host": "seg.example.org", "Origin": "https://seg.example.org", "Authorization": f"Bearer {TOKEN}"}
     assert client.get("/", headers={"Host": "seg.example.org"}).status_code == 200
@@ -104,7 +104,7 @@ def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(token: str) -> 
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:8000/v1/models", "HTTP://localhost/v1/models?x=1"])
-def test_a_target_with_its_host_is_answered_as_that_host(client: TestClient, target: str) -> None:
+def test_a_target_with_a_host_counts_as_that_host(client: TestClient, target: str) -> None:
     assert ask(client, target, {"host": "evil.example"})[0] == 200
     assert ask(client, target.replace("127.0.0.1:8000", "evil.example").replace("localhost", "evil.example"))[0] == 403
 
