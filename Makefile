@@ -11,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
-# Half as many processes again as cores, as many tests wait; the tests of a file stay together, as they share what they make.
+# Three processes for every two cores, as many tests wait; the tests of a file stay together, as they share fixtures.
 WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -28,19 +28,19 @@ demo: $(STAMPS)/run
 	@echo "Segmenting a portrait: tests/data/grace_hopper.jpg ..."
 	@mkdir -p demo
 	@$(BIN)/seg-edge image tests/data/grace_hopper.jpg --out demo --force
-	@echo "Look at $(CURDIR)/demo/grace_hopper.overlay.jpg"
+	@echo "The result: $(CURDIR)/demo/grace_hopper.overlay.jpg"
 
 web:
 	@command -v npm >/dev/null || { echo "error: no npm; install Node.js 20 or newer (sudo apt install nodejs npm)" >&2; exit 1; }
-	@echo "Installing what the page is built with ..."
+	@echo "Installing the tools that build the page ..."
 	@npm ci --silent --prefix edge/web
 	@echo "Checking and building the page ..."
 	@npm run --silent --prefix edge/web build
 	@echo "The page is built; 'seg-edge serve' shows it."
 
-# Compiled modules are kept, whatever the environment says: the tests start some hundred programs that import them.
+# Bytecode is cached whatever the environment says: the tests start about a hundred programs that import it.
 test: $(STAMPS)/dev
-	@echo "Running the tests on all cores; at the end come the ones that were skipped, and why ..."
+	@echo "Running the tests on all cores; skipped tests and their reasons are listed at the end ..."
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMPS)/dev
@@ -66,7 +66,7 @@ bench-check: $(STAMPS)/dev
 clean:
 	rm -rf $(VENV) edge/web/node_modules edge/seg_edge/serve/page demo dist build .pytest_cache .ruff_cache .mypy_cache
 
-# The environment is made once and filled again only when pyproject.toml changes, so a second run needs no network.
+# The environment is made once and updated only when pyproject.toml changes, so a second run needs no network.
 $(STAMPS)/venv:
 	@echo "Making a Python environment in $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.12, for example.")'
@@ -80,7 +80,7 @@ $(STAMPS)/run: $(STAMPS)/venv pyproject.toml
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/run pyproject.toml
-	@echo "Installing TensorFlow and the other tools of a workstation; the first time this takes some minutes ..."
+	@echo "Installing TensorFlow and the other tools of a workstation; the first time, this takes a few minutes ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,serve,dev]'
 	@$(if $(ON_A_PI),true,$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(PICAMERA2))
 	@touch $@

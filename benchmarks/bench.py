@@ -11,7 +11,8 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,27 +26,22 @@ from benchmarks.report import RESULTS, write_report
 from benchmarks.studies.scale import measure_scale
 from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.apps.bench.accuracy import measure_accuracy
-from seg_edge.apps.bench.candidates import Candidate, check_names, describe, reference
-from seg_edge.apps.bench.cold_start import measure_cold_starts
-from seg_edge.apps.bench.document import describe_machine, make_document
+from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.apps.bench.figures import latency
-from seg_edge.apps.bench.rounds import measure_rounds
-from seg_edge.apps.bench.run import drawn_frame
+from seg_edge.apps.bench.run import BenchSettings, run_bench
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.interpreter import default_threads
-from seg_edge.photo.write import encode_picture
 from seg_edge.system.files import write_file
+from train.worst_photos import draw_worst
 
 HERE = Path(__file__).parent
-ROUNDS, RUNS, COLD_STARTS = 7, 60, 5
 LIVE_MS = 100.0  # per frame; flicker is measured only for models this fast
 WORST = 6  # photos to show per suite
-QUICK = (2, 3, 1)  # rounds, runs and cold starts to see that it works
-
-Log = Callable[[str], None]
+QUICK: dict[str, Any] = {"rounds": 1, "runs": 2}  # to see that it works
 
 
 def measure(
@@ -56,53 +52,31 @@ def measure(
     quick: bool,
     log: Log,
 ) -> dict[str, Any]:
-    """The document of one run, without `scale` and `missing`.
+    """The document of one run, without `scale` and `missing`; `watch` is the verdict so far.
 
     Args:
         suites: The photos to score, with our models.
         peers: Other people's models.
         threads: Numbers of threads.
         watch: Created before anything is measured.
-        quick: Few runs, to see that it works; the document says so.
+        quick: Few runs, to see that it works; marked in the document.
         log: Shows what is being measured.
 
     Raises:
         SegEdgeError: Something can't be measured.
     """
-    checked = ours(suites)
-    models = [reference(), *unique([model for suite in suites for model in suite.candidates]), *peers]
-    check_names(models)
-    frame = drawn_frame()
-    rounds, runs, cold_starts = QUICK if quick else (ROUNDS, RUNS, COLD_STARTS)
-    document = make_document(
-        commit=commit(),
-        quick=quick,
-        machine=describe_machine(),
-        settings={
-            "threads": list(threads),
-            "rounds": rounds,
-            "runs": runs,
-            "frame_wh": [frame.shape[1], frame.shape[0]],
-            "reference": models[0].name,
-        },
-        models={model.name: describe(model) for model in models},
-    )
-
-    def show_rounds(done: int, total: int) -> None:
-        log(f"latency: {done} of {total} rounds")
-
+    models = unique([model for suite in suites for model in suite.candidates])
+    settings = BenchSettings((*models, *peers), tuple(threads))
+    if quick:
+        settings = replace(settings, **QUICK, cold_starts=1)
+    tree = {"commit": commit(), "quick": quick}
+    document = run_bench(settings, log, watch) | tree
+    log("latency of our models only, as for the check")
     with watch.watching():
-        measured = measure_rounds(models, frame, threads, rounds, runs, progress=show_rounds)
-        log("latency of our models only, as for the check")
-        alone = measure_ours(checked, threads, *(QUICK[:2] if quick else ()))
-        log("cold starts")
-        document["cold_start"] = measure_cold_starts(
-            models[1:], encode_picture(frame, ".jpg"), threads[-1], cold_starts
-        )
-    document["latency"] = latency(measured, models[0].name)
-    document["check"] = latency(alone, models[0].name)
+        alone = measure_ours(ours(suites), threads, **(QUICK if quick else {}))
+    document["check"] = latency(alone, document["settings"]["reference"])
     live = {entry["model"] for entry in document["latency"] if entry["frame_ms"]["p50"] <= LIVE_MS}
-    document["accuracy"], document["flicker"] = [], []
+    document["flicker"] = []
     for suite in suites:
         scored = [*suite.candidates, *(peers if suite.peers else ())]
 
@@ -119,22 +93,18 @@ def measure(
 
 
 def grow(document: dict[str, Any], watch: Watch, quick: bool, log: Log) -> list[str]:
-    """Adds how cost grows and the watch's verdict; returns what couldn't be measured."""
+    """Adds how cost grows; returns what couldn't be measured."""
     missing: list[str] = []
     try:
         with watch.watching():
             document["scale"], missing = measure_scale(quick, log)
     except SegEdgeError as error:  # the rest of the run is still valid
         document["scale"], missing = [], [f"how cost grows: {error}"]
-    document["watch"] = watch.verdict()
     return missing
 
 
 def draw_worst_photos(suites: Sequence[Suite], document: dict[str, Any], folder: Path) -> None:
-    """For each suite, draws the photos on which our smallest model is worst, beside the full model's answer."""
-    # Imported here: the measured processes import this file, and TensorFlow would count in their memory.
-    from train.evaluate import draw_worst
-
+    """For each suite, draws the photos on which our smallest model is worst, next to the full model's result."""
     shutil.rmtree(folder, ignore_errors=True)  # pictures of suites that are no longer measured
     for suite, scored in zip(suites, document["accuracy"], strict=True):
         candidates = ours([suite])
@@ -175,14 +145,14 @@ def main(
     """Measures everything, records it and writes the report."""
     line, watch = StatusLine(), Watch()
     with exit_codes():
-        others, absent = peer_candidates(peers or default_cache())
+        peer_models, absent = peer_candidates(peers or default_cache())
         with tempfile.TemporaryDirectory() as work:
             found, missing = read_suites(suites, Path(work))
             counts = range(1, (threads or default_threads()) + 1)
-            document = measure(found, others, counts, watch, quick, line.show)
+            document = measure(found, peer_models, counts, watch, quick, line.show)
             left_out = grow(document, watch, quick, line.show) if scale else ["how cost grows: not requested"]
             document["missing"] = [*missing, *absent, *left_out]
-            verdict = document.setdefault("watch", watch.verdict())
+            verdict = document["watch"] = watch.verdict()
             suffix = "-quick" if quick else "" if verdict["valid"] else "-invalid"
             path = results / f"{document['machine']['key']}{suffix}.json"
             write_file(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")

@@ -1,9 +1,9 @@
-"""Checks for regressions: `make bench-check`, or `python benchmarks/check.py`; exits with 1 and says what got worse.
+"""Checks for regressions: `make bench-check`, or `python benchmarks/check.py`; if anything got worse, exits with 1.
 
 Compares our models with the newest figures in this machine's history, which `make bench` wrote. Dice, overall or of a
 class, may fall by 0.005 on the same photos; a latency ratio (to the reference model of the same run) may rise by 15 %.
 Timing is noisy even as a ratio, so a ratio has risen only if its interval is entirely above the one in the history, and
-what looks slower is measured twice more: it must still be slower over all rounds together.
+what looks slower is measured up to twice more: it must still be slower over all rounds together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import Round, measure_rounds
 from seg_edge.apps.bench.run import drawn_frame
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError, SegEdgeError
 
@@ -112,7 +113,7 @@ def ours(suites: Sequence[Suite]) -> list[Candidate]:
 
 
 def check(
-    suites: Sequence[Suite], before: Mapping[Key, Row], rounds: int, runs: int, log: Callable[[str], None]
+    suites: Sequence[Suite], before: Mapping[Key, Row], rounds: int, runs: int, log: Log
 ) -> tuple[list[Comparison], list[str]]:
     """Measures our models again and compares them with what was measured before.
 
@@ -169,9 +170,9 @@ def measure_ours(
     rounds: int = ROUNDS,
     runs: int = RUNS,
     attempt: int = 0,
-    log: Callable[[str], None] = lambda text: None,
+    log: Log = lambda text: None,
 ) -> list[Round]:
-    """Rounds of only these models and the reference: the set of models in turn slightly affects their times."""
+    """Rounds of only these models and the reference: other models in a round slightly affect the times."""
     return measure_rounds(
         [reference(), *models],
         drawn_frame(),
@@ -203,7 +204,7 @@ def newest_rows(path: Path, commit: str) -> list[Row]:
     """The history's rows, up to the newest run of a commit if one is given.
 
     Raises:
-        DataError: There is no such run.
+        DataError: It has no such run.
     """
     rows = history.read(path)
     runs = [row.created for row in rows if row.commit.startswith(commit)]

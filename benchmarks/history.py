@@ -75,8 +75,8 @@ class Row(BaseModel):
 def rows(document: Mapping[str, Any]) -> list[Row]:
     """The figures of a run of `make bench`.
 
-    Ratios are from the rounds with only our models, as in the check, if there are any: the set of models in turn
-    slightly affects their times.
+    Ratios are from the rounds with only our models, as in the check, if there are any: other models in a round
+    slightly affect the times.
     """
     found = [*latency_rows(document, document["latency"])]
     alone = {row.key: row for row in latency_rows(document, document.get("check", ())) if row.figure != MS}
@@ -150,7 +150,7 @@ def read(path: Path) -> list[Row]:
                 found.append(Row.model_validate(fields))
             except ValidationError as error:
                 column = error.errors()[0]["loc"][0]
-                raise DataError(f"{path}, line {number}: {column} is not as 'make bench' writes it.") from error
+                raise DataError(f"{path}, line {number}: {column} has an invalid value.") from error
     return found
 
 

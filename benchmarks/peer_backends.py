@@ -46,7 +46,7 @@ class ISNet:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3  # errors
-        # Its threads would spin while waiting for the next run, on a core that the next model in turn needs.
+        # Its threads would spin while waiting for the next run, on a core that the next model needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -24,7 +24,7 @@ class Package:
         spec: Name and version, in the downloading tool's syntax.
         command: Downloads it into the working directory; the spec is appended.
         tool: The tool's name, for messages.
-        files: Name in the cache -> SHA-256 of every file to take.
+        files: Name in the cache -> SHA-256 of every file to fetch.
         read: Reads one of these files, by its name in the cache, from the downloaded archive.
     """
 

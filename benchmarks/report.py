@@ -1,7 +1,7 @@
 """The report: `python benchmarks/report.py [--results DIR] [--history DIR]`.
 
-Reads every `*.json` of the results and every `*.csv` of the history. Writes `report.md` beside the results, and from it
-`report.html` with embedded pictures. Both show the worst photos: don't publish photos of people.
+Reads every `*.json` of the results and every `*.csv` of the history. Writes `report.md` next to the results, and
+from it `report.html` with embedded pictures. Both show the worst photos: don't publish photos of people.
 """
 
 from __future__ import annotations

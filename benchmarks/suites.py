@@ -162,16 +162,16 @@ def _read_suite(entry: SuiteEntry, base: Path, work: Path) -> tuple[Suite | None
     folder = _draw(work / DRAWN) if entry.data == DRAWN else base / entry.data
     split = base / entry.split if entry.split else None
     if not folder.is_dir():
-        return None, [f"not scored, there is no folder {entry.data} (see docs/data.md for where to get photos)"]
+        return None, [f"not scored because there is no folder {entry.data} (docs/data.md lists sources of photos)"]
     if split and not split.is_file():
-        return None, [f"not scored, there is no {entry.split} (from train/fit.py) to tell which photos are unseen"]
+        return None, [f"not scored because {entry.split}, where train/fit.py lists the unseen photos, is missing"]
     classes = class_names(folder, entry.classes)
     examples = held_out_examples(folder, entry.part, split)[0] if entry.part else find_examples(folder)
     check_examples(examples, classes)
     candidates, missing = _candidates(entry.models, base, work, classes)
     clips = _find_clips(base / entry.clips) if entry.clips else ()
     if entry.clips and not clips:
-        missing.append(f"flicker not measured, there is no video {entry.clips}")
+        missing.append(f"flicker not measured because there is no video {entry.clips}")
     return Suite(entry.name, examples, classes, candidates, clips, entry.peers), missing
 
 
@@ -182,7 +182,7 @@ def _candidates(
     for model in models:
         is_file = Path(model.file).suffix in (".tflite", ".keras")
         if is_file and not (base / model.file).is_file():
-            missing.append(f"{model.name or model.file} not measured, there is no {model.file}")
+            missing.append(f"{model.name or model.file} not measured because there is no {model.file}")
             continue
         file: str | Path = base / model.file if is_file else model.file
         if str(file).endswith(".keras"):
@@ -196,7 +196,11 @@ def _candidates(
 
 
 def unique(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each model once, even if it is in several suites."""
+    """Each model once, even if it is in several suites.
+
+    Raises:
+        UsageError: Different models have the same name.
+    """
     by_name: dict[str, Candidate] = {}
     for found in candidates:
         known = by_name.setdefault(found.name, found)

@@ -34,13 +34,24 @@ from convert.pruning.importance import CRITERIA
 from convert.pruning.plan import Limits
 from convert.pruning.prune import PruneConfig
 from convert.report import Row, Variant, describe, write_report
-from convert.steps import REFUSED, Log, distilled, pruned, quantised
+from convert.steps import REFUSED, distilled, pruned, quantised
 from seg_edge.errors import ModelError
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.foreign import options as foreign
 from train.foreign.open import import_model
 from train.keras_model import TrainedModel
-from train.options import resumable, run_command, use_threads
+from train.options import (
+    BUDGET,
+    DISTILLATION,
+    INPUT,
+    OUTPUT,
+    PRUNING,
+    QUANTISATION,
+    TRAINING,
+    resumable,
+    run_command,
+    use_threads,
+)
 from train.recipes import ARCHITECTURE, RECIPES, Recipe, default
 
 
@@ -55,7 +66,7 @@ class CompressConfig:
         recipe: The recipe of that training.
         size_wh: Input size of the results; None for the full model's.
         qat: Epochs of quantisation-aware fine-tuning; 0 for none.
-        accept_drop: Accept results that lost accuracy; the report says how much.
+        accept_drop: Accept results that lost accuracy; the report shows how much.
     """
 
     prunings: tuple[PruneConfig, ...]
@@ -145,49 +156,81 @@ def _renamed(row: Row) -> Row:
 
 def main(
     full: Annotated[Path, typer.Argument(help="The trained .keras or .h5 to compress.")],
-    data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    data: Annotated[Path, typer.Option(help="The data folder it was trained on.", rich_help_panel=INPUT)],
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)],
     budget_mmac: Annotated[
         list[float] | None,
-        typer.Option(min=0, help="Budget in million multiply-accumulates; repeatable."),
+        typer.Option(min=0, help="Budget in million multiply-accumulates; repeatable.", rich_help_panel=BUDGET),
     ] = None,
-    budget_params: Annotated[list[float] | None, typer.Option(min=1, help="Budget in parameters; repeatable.")] = None,
+    budget_params: Annotated[
+        list[float] | None, typer.Option(min=1, help="Budget in parameters; repeatable.", rich_help_panel=BUDGET)
+    ] = None,
     budget_ms: Annotated[
         list[float] | None,
-        typer.Option(min=0, help="Budget in milliseconds on this machine, int8, one thread; repeatable."),
+        typer.Option(
+            min=0, help="Budget in milliseconds on this machine, int8, one thread; repeatable.", rich_help_panel=BUDGET
+        ),
     ] = None,
     student: Annotated[
         list[str] | None,
-        typer.Option(help=f"Also teach a new network: {', '.join(RECIPES)}."),
+        typer.Option(help=f"Also teach a new network: {', '.join(RECIPES)}.", rich_help_panel=DISTILLATION),
     ] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
-    halve: Annotated[bool, typer.Option(help="Remove the finest level, which takes most of the time.")] = True,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Input size of the result; by default the model's.", rich_help_panel=OUTPUT),
+    ] = None,
+    halve: Annotated[
+        bool, typer.Option(help="Remove the finest level, which takes most of the time.", rich_help_panel=PRUNING)
+    ] = True,
     multiple: Annotated[
-        int, typer.Option(min=1, help="Keep a multiple of this many channels per layer: processors compute 8 at once.")
+        int,
+        typer.Option(
+            min=1,
+            help="Keep a multiple of this many channels per layer: processors compute 8 at once.",
+            rich_help_panel=PRUNING,
+        ),
     ] = 8,
-    criterion: Annotated[str, typer.Option(help="How channels are scored, see convert/prune.py.")] = "taylor",
-    steps: Annotated[int, typer.Option(min=1, help="Pruning steps, with training after each.")] = 5,
-    tune_epochs: Annotated[int, typer.Option(min=0, help="Training epochs after each pruning step.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the distillation.")] = default().epochs,
+    criterion: Annotated[
+        str, typer.Option(help="How channels are scored, see convert/prune.py.", rich_help_panel=PRUNING)
+    ] = "taylor",
+    steps: Annotated[
+        int, typer.Option(min=1, help="Pruning steps, with training after each.", rich_help_panel=PRUNING)
+    ] = 5,
+    tune_epochs: Annotated[
+        int, typer.Option(min=0, help="Training epochs after each pruning step.", rich_help_panel=PRUNING)
+    ] = 2,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of the distillation.", rich_help_panel=TRAINING)
+    ] = default().epochs,
     learning_rate: Annotated[
-        float, typer.Option(min=0, help="Learning rate of the distillation.")
+        float, typer.Option(min=0, help="Learning rate of the distillation.", rich_help_panel=TRAINING)
     ] = default().learning_rate,
-    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = default().batch,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.", rich_help_panel=TRAINING)] = default().batch,
     teacher_weight: Annotated[
-        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.")
+        float, typer.Option(help="Weight of the teacher, 0..1; the masks get the rest.", rich_help_panel=DISTILLATION)
     ] = DistillConfig.weight,
-    temperature: Annotated[float, typer.Option(help="Temperature of the soft labels.")] = DistillConfig.temperature,
-    views: Annotated[int, typer.Option(min=1, help="Augmented views per photo.")] = DistillConfig.views,
-    qat: Annotated[int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of the soft labels.", rich_help_panel=DISTILLATION)
+    ] = DistillConfig.temperature,
+    views: Annotated[
+        int, typer.Option(min=1, help="Augmented views per photo.", rich_help_panel=DISTILLATION)
+    ] = DistillConfig.views,
+    qat: Annotated[
+        int, typer.Option(min=0, help="Epochs of quantisation-aware fine-tuning.", rich_help_panel=QUANTISATION)
+    ] = 0,
     accept_drop: Annotated[
-        bool, typer.Option(help="Accept results that lost accuracy; the table shows how much.")
+        bool, typer.Option(help="Accept results that lost accuracy; the table shows how much.", rich_help_panel=OUTPUT)
     ] = False,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the model.", rich_help_panel=INPUT)
+    ] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads for training; 0 for all cores.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.", rich_help_panel=TRAINING)] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads for training; 0 for all cores.", rich_help_panel=TRAINING)
+    ] = 0,
 ) -> None:
     """Prunes, distils and quantises a full U-Net, and reports the cost."""
     by_unit = {"mmac": budget_mmac, "params": budget_params, "ms": budget_ms}
@@ -219,9 +262,9 @@ def main(
         recipe = default().replace(epochs=epochs, learning_rate=learning_rate, batch=batch, seed=seed)
         recipe = recipe.replace(size=size) if size else recipe
         input_options = foreign.input_options(input_scale, input_offset, input_size)
-        source, dataset = import_model(full, data, split, input_options, typer.echo)
+        trained, dataset = import_model(full, data, split, input_options, typer.echo)
         config = CompressConfig(tuple(prunings), tuple(student or ()), distillation, recipe, size_wh, qat, accept_drop)
-        compress(TrainedModel.load(source), dataset, out, config, typer.echo)
+        compress(trained, dataset, out, config, typer.echo)
     names = [*(budget.name for budget in budgets), *(student or ())]
     typer.echo(f"Written to {out}: {', '.join(f'{name}/model.tflite' for name in names)}, table.txt, pareto.png")
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from convert.pruning.budget import int8_of
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import measure
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.network import build
 from train.recipes import Recipe
 
 WIDTHS = (2.0, 1.5, 1.0, 0.75, 0.5, 0.375, 0.25)  # times the recipe's
-MULTIPLE = 8  # channels of a layer: processors take 8 at once
-CARD_KB = 3  # more than the card of a few classes takes
+MULTIPLE = 8  # channels of a layer: processors compute 8 at once
+CARD_KB = 3  # an upper limit for a card of a few classes
 
 
 @dataclass(frozen=True)
@@ -35,18 +33,16 @@ class Member:
     kb: float
 
 
-def fitting(
-    data: Dataset, recipe: Recipe, most_ms: float | None, most_kb: float | None, log: Callable[[str], Any] = print
-) -> Recipe:
+def fitting(data: Dataset, recipe: Recipe, max_ms: float | None, max_kb: float | None, log: Log = print) -> Recipe:
     """The recipe with the widest levels whose int8 model stays within the budget.
 
-    All are converted untrained and timed in turns; training changes neither file size nor time.
+    All are converted untrained and timed alternately; training changes neither file size nor time.
 
     Args:
         data: The dataset; a few photos calibrate.
         recipe: The training's recipe.
-        most_ms: Maximum inference time in milliseconds, one thread, on this machine; None for no limit.
-        most_kb: Maximum file size in kilobytes; None for no limit.
+        max_ms: Maximum inference time in milliseconds, one thread, on this machine; None for no limit.
+        max_kb: Maximum file size in kilobytes; None for no limit.
         log: Receives the table.
 
     Raises:
@@ -56,10 +52,10 @@ def fitting(
     log(f"{'widths':<24}{'ms':>8}{'kB':>8}")
     chosen = None
     for member in family:
-        fits = (most_ms is None or member.ms <= most_ms) and (most_kb is None or member.kb <= most_kb)
+        fits = (max_ms is None or member.ms <= max_ms) and (max_kb is None or member.kb <= max_kb)
         is_chosen = fits and chosen is None
         chosen = member if is_chosen else chosen
-        mark = "  taken" if is_chosen else ""
+        mark = "  chosen" if is_chosen else ""
         log(f"{' '.join(map(str, member.widths)):<24}{member.ms:8.2f}{member.kb:8.0f}{mark}")
     if chosen is None:
         narrowest = family[-1]

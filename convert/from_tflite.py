@@ -1,9 +1,9 @@
 """Makes a `.tflite` trainable: `python convert/from_tflite.py MODEL --data DIR --out RUN`.
 
-A bundled model, or one that somebody else trained and published as a `.tflite`, such as MediaPipe's selfie segmentation
-(Apache-2.0), becomes what `train/fit.py --network RUN/model.keras` continues from: the same weights, with batch
+A bundled model, or one that was published as a `.tflite`, such as MediaPipe's selfie segmentation (Apache-2.0), is
+converted to a network that `train/fit.py --network RUN/model.keras` can train further: the same weights, with batch
 normalisation where conversion had folded it away, ReLU instead of hard swish, and logits on a scale that suits the
-loss. The photos of DIR's train part provide the activation statistics; no gradient step is taken.
+loss. Activation statistics are measured on the photos of DIR's train part; there is no gradient step.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from seg_edge.errors import DataError
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.models import open_model
 from train.dataset import Dataset, open_dataset, open_split
-from train.options import comma_separated, run_command, use_threads
+from train.options import INPUT, OUTPUT, TRAINING, comma_separated, run_command, use_threads
 from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, versions
 
-PHOTOS = 96  # that are looked at
+PHOTOS = 96  # to measure activations on
 BATCH = 8
-SETTLING = 0.9  # momentum of the moving statistics while they are found
-SCALES = 2.0 ** -np.arange(0, 12, 0.5)  # of the logits, to choose from
+MEASURING_MOMENTUM = 0.9  # of the moving statistics while they are measured
+SCALES = 2.0 ** -np.arange(0, 12, 0.5)  # candidates for the scale of the logits
 
 
 def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0, seed: int = 0) -> keras.Model:
@@ -46,22 +46,22 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
 
     Args:
         source: A float or int8 `.tflite` of one class, or a bundled model's name.
-        data: The split photos, of one class; the train part is looked at.
-        out: Folder to write; empty or not there yet.
+        data: The split photos, of one class; activations are measured on the train part.
+        out: Folder to write; empty or missing.
         widen: See `convert.tflite_to_keras.to_trainable`.
-        seed: Of the photos that are looked at, and of new channels.
+        seed: Seed of the choice of photos and of the new channels' weights.
 
     Returns:
-        The network, as `train.efficientnet_lite.lite_unet` gives one.
+        The network, in the form of `train.efficientnet_lite.lite_unet`.
 
     Raises:
-        ModelError: The file holds something else.
+        ModelError: The file holds another kind of model.
         DataError: The data has several classes.
         OutputError: The folder isn't empty.
     """
     require_empty(out)
     if len(data.classes) != 2:
-        raise DataError(f"the model has one class, the data has {len(data.classes) - 1}; give data of one.")
+        raise DataError(f"the model has one class, the data has {len(data.classes) - 1}; give data with one class.")
     file = open_model(str(source))
     original = to_keras(file.content)
     height, width = original.input_shape[1:3]
@@ -70,7 +70,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
     images = np.stack([example.load((width, height))[0] for example in chosen]).astype(np.float32) / 255
     model = to_trainable(file.content, output_statistics(original, images), widen, seed)
     match_pools(model, original, images)
-    settle(model, images)
+    measure_statistics(model, images)
     height, width = model.output_shape[1:3]
     masks = np.stack([example.load((width, height))[1] for example in chosen])
     scale = scale_logits(model, images, masks)
@@ -84,7 +84,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
 
 
 def output_statistics(model: keras.Model, images: np.ndarray) -> dict[str, Statistics]:
-    """What each convolution gives for these images, float32 (n, height, width, 3) in 0..1, by its name."""
+    """Statistics of each convolution's output for these images, float32 (n, height, width, 3) in 0..1, by its name."""
     names = [layer.name for layer in model.layers if layer.name.startswith(("conv", "depthwise"))]
     if not names:
         return {}
@@ -101,13 +101,13 @@ def output_statistics(model: keras.Model, images: np.ndarray) -> dict[str, Stati
 
 
 def match_pools(model: keras.Model, original: keras.Model, images: np.ndarray) -> None:
-    """Lets what reads a global average see the mean and variance that it saw in the original network.
+    """Adjusts the convolutions that read a global average, so that their input has its original mean and variance.
 
-    Behind ReLU the averages are others than behind hard swish, and no normalisation takes that up.
+    ReLU changes these averages where it replaces hard swish, and no batch normalisation compensates for it.
     """
     for pool in [layer for layer in model.layers if layer.name.startswith("pool")]:
         wanted = _pooled(original, pool.name, images, training=False)
-        count = wanted.shape[1]  # new channels come behind the old ones
+        count = wanted.shape[1]  # new channels follow the old ones
         found = _pooled(model, pool.name, images, training=True)[:, :count]
         factor = np.clip(wanted.std(axis=0) / (found.std(axis=0) + 1e-4), 0.3, 3)
         for reader in [layer for layer in model.layers if layer.name.startswith("conv") and layer.input is pool.output]:
@@ -119,16 +119,16 @@ def match_pools(model: keras.Model, original: keras.Model, images: np.ndarray) -
 
 
 def _pooled(model: keras.Model, name: str, images: np.ndarray, *, training: bool) -> np.ndarray:
-    """What a pooling layer gives, float32 (n, channels)."""
+    """The output of a pooling layer, float32 (n, channels)."""
     part = keras.Model(model.input, model.get_layer(name).output)
     return np.concatenate([np.asarray(part(batch, training=training)) for batch in _batches(images)])[:, 0, 0]
 
 
-def settle(model: keras.Model, images: np.ndarray) -> None:
-    """Finds the moving statistics of the network as it is; its weights stay."""
+def measure_statistics(model: keras.Model, images: np.ndarray) -> None:
+    """Measures the moving statistics of the batch normalisations; the trainable weights don't change."""
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for norm in norms:
-        norm.momentum = SETTLING
+        norm.momentum = MEASURING_MOMENTUM
     for batch in [*_batches(images)] * 2:
         model(batch, training=True)
     for norm in norms:
@@ -136,12 +136,12 @@ def settle(model: keras.Model, images: np.ndarray) -> None:
 
 
 def scale_logits(model: keras.Model, images: np.ndarray, masks: np.ndarray) -> float:
-    """Multiplies the logits by what gives the least cross-entropy (temperature scaling), and returns it.
+    """Scales the logits by the factor with the lowest cross-entropy (temperature scaling), and returns it.
 
     Args:
         model: Its last layer is called `logits`.
         images: float32 (n, height, width, 3) in 0..1.
-        masks: uint8 (n, height', width'), at the output's size, 255 where it doesn't count.
+        masks: uint8 (n, height', width'), at the output's size, 255 for ignored pixels.
     """
     logits = np.concatenate([np.asarray(model(batch)) for batch in _batches(images)])
     counts = masks != IGNORE
@@ -159,20 +159,37 @@ def _batches(images: np.ndarray) -> list[np.ndarray]:
 
 def main(
     model: Annotated[Path, typer.Argument(help="A float or int8 .tflite of one class, or a bundled model's name.")],
-    data: Annotated[Path, typer.Option(help="Data folder of that class; its train part is looked at.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
-    classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
-    names: Annotated[str, typer.Option(help="Only photos in whose name this regular expression is found.")] = "",
-    holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Data folder of that class; activations are measured on its train part.", rich_help_panel=INPUT
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder to write.", rich_help_panel=OUTPUT)],
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
+    ] = "",
+    names: Annotated[
+        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
+    ] = "",
+    holdout: Annotated[
+        float, typer.Option(help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
+    ] = 0.15,
     widen: Annotated[
         float,
-        typer.Option(min=1, help="Multiply the channels inside the coarsest blocks; new ones learn from nothing."),
+        typer.Option(
+            min=1,
+            help="Factor for the channels inside the coarsest blocks; new ones start untrained.",
+            rich_help_panel=TRAINING,
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.", rich_help_panel=TRAINING)] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.", rich_help_panel=TRAINING)] = 0,
 ) -> None:
-    """Makes a .tflite of one class a network that can be trained further."""
+    """Converts a .tflite of one class to a network that can be trained further."""
     use_threads(threads)
     with exit_codes():
         if split:

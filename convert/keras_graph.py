@@ -12,7 +12,7 @@ from keras import layers
 
 from seg_edge.errors import ModelError
 
-# Layers that treat each channel alike and separately: what comes out of a channel is as large as what goes in.
+# Layers that treat all channels alike and separately, and keep the scale of their values.
 SIZE_KEEPING = (
     layers.MaxPooling2D,
     layers.AveragePooling2D,
@@ -93,17 +93,17 @@ class ChannelIds:
         return ids
 
     def tie(self, left: np.ndarray, right: np.ndarray) -> None:
-        """What is done to one of two channels has to be done to the other, element by element."""
+        """Ties channels, element by element: whatever changes one must change the other."""
         for a, b in zip(left, right, strict=True):
             low, high = sorted((self.roots[a], self.roots[b]))
             if low != high:
                 self.roots[self.roots == high] = low
 
     def fix(self, ids: np.ndarray) -> None:
-        """Nothing may be done to these."""
+        """Marks channels that nothing may change."""
         self._fixed.append(ids)
 
     def fixed(self) -> np.ndarray:
-        """Whether a channel, or one that it is tied to, is fixed, bool (channels,)."""
+        """Whether each channel, or one that it is tied to, is fixed, bool (channels,)."""
         roots = self.roots
         return np.isin(roots, roots[np.concatenate(self._fixed)]) if self._fixed else np.zeros(len(roots), bool)

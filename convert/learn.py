@@ -1,16 +1,14 @@
 """Annotated photos to a model for the device, in one command: `python convert/learn.py PHOTOS ANNOTATIONS`.
 
-Makes the masks, trains, scores on photos that were held out, converts to int8 and writes a page about it, each step as
-train/masks.py, train/fit.py, train/evaluate.py and convert/quantize.py do it. The folder that is written holds
-`model.tflite`, `report.html`, and what led to them in `data/` and `run/`. After an interruption, the same command
-continues.
+Makes the masks, trains, scores on photos that were held out, converts to int8 and writes a report, each step as in
+train/masks.py, train/fit.py, train/evaluate.py and convert/quantize.py. The output folder holds `model.tflite`,
+`report.html`, and the intermediate results in `data/` and `run/`. After an interruption, the same command continues.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,25 +28,24 @@ from convert.learn_report import write_report
 from convert.quantisation.quantize import quantize
 from seg_edge import Segmenter
 from seg_edge.card import read_card
-from seg_edge.errors import OutputError, UsageError
+from seg_edge.errors import OutputError
 from seg_edge.evaluation.latency import measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import write_file
-from train.advice import learnt_nothing, would_go_on
+from train.advice import learnt_nothing, more_epochs_would_help
 from train.annotations.text import HELP
 from train.dataset import Dataset, open_dataset, open_split
-from train.evaluate import draw_worst
 from train.keras_model import TrainedModel
 from train.masks import make_masks
-from train.options import comma_separated, resumable, run_command, use_threads
+from train.options import BUDGET, INPUT, OUTPUT, TRAINING, comma_separated, resumable, run_command, use_threads
 from train.recipe_options import with_recipe_options
-from train.recipes import RECIPES, Recipe, saved_recipe
+from train.recipes import RECIPES, Recipe, named_recipe, saved_recipe
 from train.runs import SPLIT_NAME, sha256_of
 from train.training import fit
+from train.worst_photos import draw_worst
 
-ASKED, DATA, BEGUN = "asked.json", "data", "run/recipe.json"  # the last is there once a training has begun
-Log = Callable[[str], Any]
+SETTINGS, DATA, BEGUN = "asked.json", "data", "run/recipe.json"  # the last exists once training has begun
 
 
 @with_recipe_options
@@ -57,35 +54,52 @@ def main(
     annotations: Annotated[Path, typer.Argument(help=HELP)],
     values: dict[str, Any],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.")
+        Path | None,
+        typer.Option(help="Folder to write; by default PHOTOS_model next to the photos.", rich_help_panel=OUTPUT),
     ] = None,
-    name: Annotated[str, typer.Option(help="The model's name; by default that of the photos' folder.")] = "",
+    name: Annotated[
+        str, typer.Option(help="The model's name; by default that of the photos' folder.", rich_help_panel=OUTPUT)
+    ] = "",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0, help="Take the widest network within this time here, int8, one thread.")
+        float | None,
+        typer.Option(
+            min=0, help="Choose the widest network within this time here, int8, one thread.", rich_help_panel=BUDGET
+        ),
     ] = None,
     budget_kb: Annotated[
-        float | None, typer.Option(min=0, help="Take the widest network whose file is no larger.")
+        float | None,
+        typer.Option(min=0, help="Choose the widest network whose file is no larger.", rich_help_panel=BUDGET),
     ] = None,
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
-    attribute: Annotated[str | None, typer.Option(help="VIA's region attribute with the class.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
-    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.", rich_help_panel=TRAINING)] = "default",
+    attribute: Annotated[
+        str | None, typer.Option(help="VIA's region attribute that holds the class.", rich_help_panel=INPUT)
+    ] = None,
+    label: Annotated[
+        str, typer.Option(help="Class of regions without a class, or of white in masks.", rich_help_panel=INPUT)
+    ] = "",
+    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.", rich_help_panel=INPUT)] = None,
     other: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. of strangers.")
+        Path | None,
+        typer.Option(help="Folder of photos that show none of the classes, e.g. other people.", rich_help_panel=INPUT),
     ] = None,
     group: Annotated[
-        str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
+        str,
+        typer.Option(
+            help="Photos to keep in one part: similar, none, or a regular expression with one group.",
+            rich_help_panel=INPUT,
+        ),
     ] = "similar",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of training; 0 for all cores.", rich_help_panel=TRAINING)
+    ] = 0,
 ) -> None:
-    """Makes a model for the device of annotated photos."""
+    """Makes a model for the device from annotated photos."""
     use_threads(threads)
     with resumable("run the same command to continue"):
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
+        chosen = named_recipe(recipe).replace(**values)
         folder = out or photos.with_name(f"{photos.resolve().name}_model")
         others = sorted(path.name for path in other.iterdir()) if other and other.is_dir() else []
-        settings = {name: value for name, value in values.items() if name != "epochs"}  # a run may get more of these
+        settings = {name: value for name, value in values.items() if name != "epochs"}  # a run may continue for more
         of_data = [hashlib.sha256(_content(annotations)).hexdigest(), attribute, label, classes, others]
         _require_same(folder, {DATA: of_data, BEGUN: [group, recipe, budget_ms, budget_kb, settings]})
         data = folder / DATA
@@ -93,8 +107,8 @@ def main(
             names = None if classes is None else comma_separated(classes)
             for warning in make_masks(annotations, photos, data, attribute, names, label=label, other=other).warnings:
                 typer.echo(f"warning: {warning}", err=True)
-            typer.echo(f"{data / 'contact_sheet.jpg'}: look whether the masks fit")
-        trained, dataset = _trained(folder, data, group, RECIPES[recipe]().replace(**values), budget_ms, budget_kb)
+            typer.echo(f"{data / 'contact_sheet.jpg'}: check that the masks fit")
+        trained, dataset = _trained(folder, data, group, chosen, budget_ms, budget_kb)
         _converted(trained, dataset, folder, name or photos.resolve().name)
     typer.echo(f"{folder / 'model.tflite'}: seg-edge camera --model {folder / 'model.tflite'}")
     typer.echo(f"{folder / 'report.html'}: how good it is, and where it fails")
@@ -105,15 +119,15 @@ def _content(annotations: Path) -> bytes:
     return b"".join(path.name.encode() + path.read_bytes() for path in files if path.is_file())
 
 
-def _require_same(folder: Path, asked: dict[str, Any]) -> None:
-    """Notes what each result is made from, or refuses to continue with an existing one that was made differently."""
-    path, asked = folder / ASKED, json.loads(json.dumps(asked))  # with lists for tuples, as in the file
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else asked
-    for result, made_from in asked.items():
-        if (folder / result).exists() and (not isinstance(before, dict) or before[result] != made_from):
-            raise OutputError(f"{folder} was made of other annotations or with other options; give another --out.")
+def _require_same(folder: Path, settings: dict[str, Any]) -> None:
+    """Records the settings of each result, or refuses to continue with an existing one that had others."""
+    path, settings = folder / SETTINGS, json.loads(json.dumps(settings))  # with lists for tuples, as in the file
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+    for result, made_with in settings.items():
+        if (folder / result).exists() and (not isinstance(before, dict) or before[result] != made_with):
+            raise OutputError(f"{folder} was made from other annotations or with other options; give another --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(path, json.dumps(asked).encode())
+    write_file(path, json.dumps(settings).encode())
 
 
 def _trained(
@@ -133,7 +147,7 @@ def _trained(
     trained = fit(dataset, recipe, run, resume=True)
     if failure := learnt_nothing(run):
         raise OutputError(failure)
-    if hint := would_go_on(run, "the same command with"):
+    if hint := more_epochs_would_help(run, "the same command with"):
         typer.echo(hint)
     return trained, dataset
 
@@ -151,7 +165,7 @@ def _converted(trained: TrainedModel, dataset: Dataset, folder: Path, name: str)
     each = ", ".join(
         f"{name} {value:.3f}" for name, value in zip(dataset.classes[1:], dice(scores.matrix)[1:], strict=True)
     )
-    typer.echo(f"Dice on {len(test)} photos it never saw: {scores.mean_dice:.3f} ({each})")
+    typer.echo(f"Dice on {len(test)} photos the training never saw: {scores.mean_dice:.3f} ({each})")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def write_report(folder: Path, card: ModelCard, scores: Scores, timing: Mapping[
 <html lang="en"><head><meta charset="utf-8"><title>{html.escape(card.name)}</title><style>{STYLE}</style></head><body>
 <h1>{html.escape(card.name)}</h1>
 <p>Trained on {split["train"]} photos; {split["val"]} chose the epoch, and {split["test"]} more were only scored.
-The file has {(folder / "model.tflite").stat().st_size / 1000:.0f} kB and takes {width}x{height} pixels.</p>
+The file has {(folder / "model.tflite").stat().st_size / 1000:.0f} kB; its input is {width}x{height} pixels.</p>
 <h2>How good it is</h2>
 <table><tr><th>on the test photos</th><th>Dice</th></tr>{classes}<tr><th>mean</th><td>{scores.mean_dice:.3f}</td></tr>
 <tr><th>edges (boundary F)</th><td>{scores.mean_boundary:.3f}</td></tr></table>
@@ -70,7 +70,8 @@ def _on_others(scores: Scores) -> str:
             "<code>--other FOLDER</code> adds such photos."
         )
     share = sum(matrix[0, 1:].sum() for matrix in others) / sum(matrix.sum() for matrix in others)
-    return f"On {len(others)} test photos that show none of its classes, it labels {share:.1%} of the pixels as one."
+    photos = "1 test photo that shows" if len(others) == 1 else f"{len(others)} test photos that show"
+    return f"On {photos} none of its classes, it labels {share:.1%} of the pixels as one."
 
 
 def _square(colour: tuple[int, int, int]) -> str:

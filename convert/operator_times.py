@@ -1,21 +1,19 @@
 """Where the time of a `.tflite` goes, operator by operator.
 
-No runtime tells Python how long an operator takes, so each is cut out as a model of its own and timed in turns with the
-others and the whole model.
+No runtime reports to Python how long an operator takes, so each is cut out as a model of its own. These and the whole
+model are timed alternately.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from convert.delegation import load_interpreter
 from convert.tflite_file import TfliteGraph, operators
 from seg_edge.card import strip_card
 from seg_edge.evaluation.latency import RUNS, random_tensor, time_in_turns
-from seg_edge.interpreter import TensorSpec
+from seg_edge.interpreter import find_runtime, inference, load
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Profile:
 
     Attributes:
         times: In execution order, without folded operators; a clamp that XNNPACK fuses is in its producer's time.
-        whole_ms: Median of the whole model in the same turns.
+        whole_ms: Median of the whole model, in the same turns.
         agreement: Median over the turns of the operators' summed time, relative to the whole model's: 1 if cutting
             changed nothing. Below 0.75 or above 1.25 the shares are rough.
     """
@@ -51,7 +49,7 @@ def operator_times(content: bytes, threads: int = 1, runs: int = RUNS) -> list[O
 
 
 def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float | None = None) -> Profile:
-    """Times each operator cut out of the model, in turns with the others and the whole.
+    """Times each operator, cut out of the model, alternating with the others and the whole.
 
     An operator run alone doesn't find its input in the cache as it would after its predecessor. For int8 U-Nets the sum
     and the whole agree within a tenth; for a float model of a hundred small operators, such as MediaPipe's selfie, the
@@ -72,7 +70,11 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
     graph, all_operators = TfliteGraph(content), operators(content)
     pieces = graph.pieces()
     contents = [strip_card(content), *(graph.cut(piece) for piece in pieces)]
-    actions = {str(index): _invoke(model, threads) for index, model in enumerate(contents)}
+    runtime = find_runtime()
+    actions = {
+        str(index): inference(load(runtime, model, threads, "the model"), random_tensor)
+        for index, model in enumerate(contents)
+    }
     timings = time_in_turns(actions, threads, runs, seconds=seconds)
     whole, *samples = (np.array(timing.samples) for timing in timings.values())
     medians = np.median(samples, axis=1)
@@ -81,12 +83,3 @@ def profile(content: bytes, threads: int = 1, runs: int = RUNS, seconds: float |
         for operator, ms in zip((all_operators[piece[0]] for piece in pieces), medians, strict=True)
     ]
     return Profile(times, float(np.median(whole)), float(np.median(np.sum(samples, axis=0) / whole)))
-
-
-def _invoke(content: bytes, threads: int) -> Callable[[], object]:
-    """Only the inference, on random inputs that are set beforehand."""
-    interpreter = load_interpreter(content, threads)
-    for detail in interpreter.get_input_details():
-        spec = TensorSpec(detail["name"], tuple(int(side) for side in detail["shape"]), detail["dtype"])
-        interpreter.set_tensor(detail["index"], random_tensor(spec))
-    return interpreter.invoke

@@ -30,39 +30,66 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.errors import OutputError
 from train.foreign import options as foreign
 from train.foreign.open import import_model
-from train.keras_model import TrainedModel
-from train.options import run_command
+from train.options import INPUT, OUTPUT, QUANTISATION, run_command
 
 
 def main(
     model: Annotated[Path, typer.Argument(help="The .keras or .h5 to convert.")],
-    data: Annotated[Path, typer.Option(help="The data folder it was trained on.")],
-    out: Annotated[Path | None, typer.Option(help="The .tflite to write; by default next to the model.")] = None,
-    name: Annotated[str, typer.Option(help="The model's name; by default that of its folder.")] = "",
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
+    data: Annotated[Path, typer.Option(help="The data folder it was trained on.", rich_help_panel=INPUT)],
+    out: Annotated[
+        Path | None, typer.Option(help="The .tflite to write; by default next to the model.", rich_help_panel=OUTPUT)
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The model's name; by default that of its folder.", rich_help_panel=OUTPUT)
+    ] = "",
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the model.", rich_help_panel=INPUT)
+    ] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
-    kind: Annotated[str, typer.Option(help="int8; or float16, float32 to compare with.")] = "int8",
+    kind: Annotated[
+        str, typer.Option(help="int8, or float16 or float32 for comparison.", rich_help_panel=QUANTISATION)
+    ] = "int8",
     ranges: Annotated[
         str,
-        typer.Option(help="How the ranges of int8 are chosen: minmax, percentile or mse; mse follows if minmax fails."),
+        typer.Option(
+            help="Choice of int8's ranges: minmax, percentile or mse; mse is tried next if minmax fails.",
+            rich_help_panel=QUANTISATION,
+        ),
     ] = "minmax",
-    percentile: Annotated[float, typer.Option(help="For --ranges percentile.")] = PERCENTILE,
-    qat: Annotated[int, typer.Option(help="Epochs of quantisation-aware fine-tuning.")] = 0,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Show which layers lose accuracy in int8.")
-    ] = False,
-    calibration: Annotated[int, typer.Option(min=1, help="Photos to calibrate on.")] = CALIBRATION_PHOTOS,
-    size: Annotated[int | None, typer.Option(min=1, help="Input size of the result; by default the model's.")] = None,
-    specks: Annotated[
-        int, typer.Option(min=0, help="Regions and holes of fewer of the output's pixels are noise and left out.")
+    percentile: Annotated[
+        float, typer.Option(help="Share of the values to cover with --ranges percentile.", rich_help_panel=QUANTISATION)
+    ] = PERCENTILE,
+    qat: Annotated[
+        int, typer.Option(help="Epochs of quantisation-aware fine-tuning.", rich_help_panel=QUANTISATION)
     ] = 0,
-    accept_drop: Annotated[bool, typer.Option(help="Write it even if it lost accuracy; the card says so.")] = False,
-    licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
-    notes: Annotated[str, typer.Option(help="What users should know, for its card.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fine-tuning.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace the file, and without --resume the fine-tuning.")] = False,
+    sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Show which layers lose accuracy in int8.", rich_help_panel=QUANTISATION),
+    ] = False,
+    calibration: Annotated[
+        int, typer.Option(min=1, help="Photos to calibrate on.", rich_help_panel=QUANTISATION)
+    ] = CALIBRATION_PHOTOS,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Input size of the result; by default the model's.", rich_help_panel=OUTPUT),
+    ] = None,
+    specks: Annotated[
+        int,
+        typer.Option(min=0, help="Remove regions and holes of fewer output pixels, as noise.", rich_help_panel=OUTPUT),
+    ] = 0,
+    accept_drop: Annotated[
+        bool, typer.Option(help="Write it even if it lost accuracy; the card says so.", rich_help_panel=OUTPUT)
+    ] = False,
+    licence: Annotated[str, typer.Option(help="The model's licence, for its card.", rich_help_panel=OUTPUT)] = "",
+    notes: Annotated[str, typer.Option(help="What users should know, for its card.", rich_help_panel=OUTPUT)] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted fine-tuning.", rich_help_panel=QUANTISATION)
+    ] = False,
+    force: Annotated[
+        bool, typer.Option(help="Replace the file, and without --resume the fine-tuning.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
     """Quantises a trained U-Net to int8, and refuses if it lost accuracy."""
     target = out or model.with_suffix(".tflite" if kind == "int8" else f".{kind}.tflite")
@@ -73,8 +100,7 @@ def main(
             raise OutputError(f"{target} {what}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         input_options = foreign.input_options(input_scale, input_offset, input_size)
-        path, dataset = import_model(model, data, split, input_options, typer.echo)
-        source = TrainedModel.load(path)
+        source, dataset = import_model(model, data, split, input_options, typer.echo)
         scores = quantize(
             source,
             dataset,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.pareto import pareto_front
 from convert.quantisation.converter import convert_float
 from convert.tflite_file import total
 from seg_edge import Segmenter
@@ -17,7 +18,7 @@ from seg_edge.evaluation.latency import Timing, measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import sha256_of
 
@@ -45,7 +46,7 @@ class Row:
         mmac: Millions of multiply-accumulates per inference at `timed_wh`.
         scored_wh: Input size at which it was scored, its own.
         timed_wh: Input size at which it was timed.
-        times: By number of threads, for each of which all models were timed in turns.
+        times: By number of threads, for each of which all models were timed alternately.
         val: Scores on the part that selected epochs, which the gate uses.
         test: Scores on the part that selected nothing.
     """
@@ -67,9 +68,9 @@ class Row:
 
 
 def describe(
-    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Callable[[str], Any] = print
+    variants: Sequence[Variant], data: Dataset, size_wh: tuple[int, int] | None, log: Log = print
 ) -> list[Row]:
-    """Scores every model on val and test, and times all of them in turns.
+    """Scores every model on val and test, and times all of them alternately.
 
     Args:
         variants: The first is the reference for the others.
@@ -82,7 +83,7 @@ def describe(
         log(f"Scoring {variant.name}")
         contents[variant.name], segmenter, sizes[variant.name] = _opened(variant.model, data, size_wh)
         scores[variant.name] = [score(segmenter, data.parts[part]) for part in ("val", "test")]
-    log(f"Timing {len(variants)} models in turns")
+    log(f"Timing {len(variants)} models alternately")
     times = {threads: measure(contents, threads, RUNS, seconds=SECONDS) for threads in THREADS}
     return [
         Row(
@@ -132,7 +133,7 @@ def table(rows: Sequence[Row]) -> str:
     first = rows[0].times[THREADS[0]]
     lines += [
         "",
-        f"Timed at {timed_at} in turns: medians of {runs} runs, "
+        f"Timed alternately at {timed_at}: medians of {runs} runs, "
         f"{platform.machine()}, {os.cpu_count()} cores, load {first.load[0][0] if first.load else float('nan'):.1f}; "
         "a .keras as float32. 'faster': the median of each turn's ratio.",
         f"Dice and edges (boundary F): means over the classes on the {len(rows[0].test.photos)} test photos"
@@ -188,8 +189,7 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
         (axes[1], "file in MB", [row.file_bytes / 1e6 for row in rows]),
     ):
         scores = [row.test.mean_dice for row in rows]
-        best = [i for i in range(len(rows)) if not any(_beats(values, scores, other, i) for other in range(len(rows)))]
-        front = sorted(best, key=lambda i: values[i])
+        front = pareto_front(values, scores)
         axis.plot([values[i] for i in front], [scores[i] for i in front], color="tab:blue", linewidth=1, zorder=1)
         for value, quality, row in zip(values, scores, rows, strict=True):
             axis.scatter(value, quality, zorder=2, color=_colour(row.name))
@@ -201,12 +201,6 @@ def draw_pareto(rows: Sequence[Row], path: Path) -> None:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
-
-
-def _beats(values: Sequence[float], scores: Sequence[float], a: int, b: int) -> bool:
-    """Whether `a` is no worse than `b` in both, and better in one."""
-    no_worse = values[a] <= values[b] and scores[a] >= scores[b]
-    return no_worse and (values[a] < values[b] or scores[a] > scores[b])
 
 
 def _colour(name: str) -> str:

@@ -32,12 +32,12 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
-from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
 from train.dataset import held_out_photos, open_dataset, open_split
-from train.options import comma_separated, run_command
+from train.options import DISTILLATION, INPUT, OUTPUT, comma_separated, run_command
+from train.photos import photos_in
 from train.runs import require_empty, sha256_of
 from train.split import compile_pattern
 
@@ -89,15 +89,30 @@ def write_soft_masks(
 
 def main(
     teacher: Annotated[Path, typer.Argument(help="A .keras or any .tflite of one class.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    data: Annotated[Path | None, typer.Option(help="Data folder with masks; its train part is used.")] = None,
-    photos: Annotated[Path | None, typer.Option(help="Photos without masks, instead of --data.")] = None,
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the split is drawn.")] = None,
-    classes: Annotated[str, typer.Option(help="The class's name, if there is no labels.txt.")] = "",
-    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
-    holdout: Annotated[float, typer.Option(help="Share of the photos in val, as for train/fit.py.")] = 0.15,
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=OUTPUT)],
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder with masks; its train part is used.", rich_help_panel=INPUT)
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Photos without masks, instead of --data.", rich_help_panel=INPUT)
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
+    ] = "",
+    names: Annotated[
+        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
+    ] = "",
+    holdout: Annotated[
+        float, typer.Option(help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
+    ] = 0.15,
     teacher_weight: Annotated[
-        float, typer.Option(min=0, max=1, help="Weight of the teacher, 0..1; the masks get the rest.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Weight of the teacher, 0..1; the masks get the rest.", rich_help_panel=DISTILLATION
+        ),
     ] = 0.3,
 ) -> None:
     """Mixes a teacher's soft masks with hand-drawn ones."""
@@ -120,10 +135,7 @@ def main(
             paths = [example.image for example in examples]
         else:
             assert photos is not None
-            found = find_photos([str(photos)])
-            for error in found.failures.values():
-                raise error
-            paths = found.paths
+            paths = photos_in(photos)
             class_list = ("background", *(comma_separated(classes) or ("foreground",)))
         if len(class_list) != 2:
             raise DataError(f"soft masks hold one class, the data has {', '.join(class_list[1:])}.")

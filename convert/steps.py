@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from convert.quantisation.methods import Method
 from convert.quantisation.quantize import quantize
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel
 from train.recipes import Recipe
 from train.runs import MODEL_NAME, read_run
 
-Log = Callable[[str], Any]
 REFUSED = "refused.tflite"
 
 
@@ -103,7 +102,9 @@ def _is_done(result: Path, parents: Mapping[str, TrainedModel], options: Mapping
         if saved.get(part, {}).get(name, value) != value
     ]
     if different:
-        raise OutputError(f"{result} was made with another {' and '.join(different)}; give the same, or another --out.")
+        raise OutputError(
+            f"{result} was made with other values of {', '.join(different)}; give the same, or another --out."
+        )
     return True
 
 

@@ -1,4 +1,4 @@
-"""A `.tflite` as a Keras model of the same function, or of one that is easier to train and to round to int8."""
+"""A `.tflite` as a Keras model of the same function, or as a similar one that is easier to train and to quantise."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 LOGITS = ("CONV_2D", "Convolution2DTransposeBias")  # the second is MediaPipe's own: 2x2, stride 2
 ACTIVATIONS = ("RELU", "HARD_SWISH")
 ROUNDING = ("QUANTIZE", "DEQUANTIZE")
-POOLS = ("AVERAGE_POOL_2D", "MEAN")  # over the whole picture
+POOLS = ("AVERAGE_POOL_2D", "MEAN")  # over the whole image
 FUSED: Mapping[int, dict[str, float | None]] = {
     0: {},
     1: {"max_value": None},
     3: {"max_value": 6.0},
 }  # the schema's numbers
 STORED = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32": np.int32}  # weights and biases
-MOMENTUM = 0.97  # of the statistics of the batch normalisations that are put in
+MOMENTUM = 0.97  # of the added batch normalisations' moving statistics
 EPSILON = 1e-3
 
 
 class Statistics(NamedTuple):
-    """Of what a convolution gives, bias included: mean and variance of each channel, float (channels,)."""
+    """Mean and variance of each output channel of a convolution, bias included, float (channels,)."""
 
     mean: np.ndarray
     variance: np.ndarray
@@ -38,31 +38,32 @@ def to_keras(content: bytes) -> keras.Model:
     """The network of a float or int8 `.tflite` of one class, weight for weight.
 
     Args:
-        content: The file. Its only output is a sigmoid of one channel, or logits of two, behind a convolution. It takes
-            0..1; of int8 weights and biases, what their integers stand for.
+        content: The file. Its input is RGB 0..1, its only output a convolution's: a sigmoid of one channel, or logits
+            of two. Weights and biases in int8 are dequantised.
 
     Returns:
-        Input float32 (batch, height, width, 3), output float32 logits (batch, height', width', 2), background first,
-        whose difference is what a sigmoid takes. Where that comes of MediaPipe's transposed convolution, they are at
-        half its size, each the mean of four pixels. Layers are called `conv7`, `pool12` by kind and place in the file.
+        Input float32 (batch, height, width, 3), output float32 logits (batch, height', width', 2), background first;
+        their difference is the sigmoid's argument. If the file ends in MediaPipe's transposed convolution, they have
+        half its size, each the mean of four pixels. Layers are named `conv7`, `pool12` by kind and position in the
+        file.
 
     Raises:
-        ModelError: It holds something else; with the operator.
+        ModelError: It holds another kind of model; the message names the operator.
     """
     return _Network(content, None, 1.0, 0).model
 
 
 def to_trainable(content: bytes, statistics: Mapping[str, Statistics], widen: float, seed: int) -> keras.Model:
-    """The same with ReLU for hard swish, which int8 is slow at, and batch normalisation where there was some once.
+    """The same with ReLU instead of hard swish, which is slow in int8, and with batch normalisation unfolded again.
 
-    At first each normalisation gives the mean and variance that the file's network has there.
+    Each normalisation starts with the mean and variance that the file's network has at that point.
 
     Args:
         content: As for `to_keras`.
         statistics: Of each convolution of `to_keras`' model, by its name.
-        widen: How many times the channels inside the inverted residual blocks of the coarsest level are multiplied.
-            What reads the new ones has weights of 0 for them at first.
-        seed: Of the new channels' weights.
+        widen: Factor for the number of channels inside the inverted residual blocks of the coarsest level. The layers
+            that read the new channels start with weights of 0 for them.
+        seed: Seed of the new channels' weights.
 
     Raises:
         ModelError: As for `to_keras`.
@@ -71,13 +72,13 @@ def to_trainable(content: bytes, statistics: Mapping[str, Statistics], widen: fl
 
 
 class _Network:
-    """Follows the file's operators in order, one layer each; `more` holds how many channels a tensor has been given."""
+    """Builds a layer for each operator, in the file's order; `more` is how many channels were added to a tensor."""
 
     def __init__(self, content: bytes, statistics: Mapping[str, Statistics] | None, widen: float, seed: int):
         self.file = TfliteGraph(content)
         self.statistics, self.widen, self.rng = statistics, widen, np.random.default_rng(seed)
         self.operators = [o for n, o in enumerate(self.file.graph.operators) if n not in self.file.folded]
-        self._leave_out_rounding()
+        self._remove_rounding()
         shapes = [self.file.shape(operator.outputs[0]) for operator in self.operators]
         self.coarsest = min((shape[1] for shape in shapes if len(shape) == 4 and shape[1] > 1), default=1)
         self.more: dict[int, int] = {}
@@ -92,8 +93,8 @@ class _Network:
         for name, weights in self.weights.items():
             self.model.get_layer(name).set_weights(weights)
 
-    def _leave_out_rounding(self) -> None:
-        """Of an int8 file: what changes only how a value is stored goes, its reader reads the value itself."""
+    def _remove_rounding(self) -> None:
+        """Removes operators that only change how a value is stored; their readers read the value directly."""
         source: dict[int, int] = {}
         kept = []
         for operator in self.operators:
@@ -105,26 +106,26 @@ class _Network:
         self.operators = kept
 
     def _only_input(self) -> int:
-        """The tensor of the picture."""
+        """The image's tensor."""
         if len(self.file.graph.inputs) != 1 or len(self.file.graph.outputs) != 1:
-            raise ModelError("only a model with one picture as its input and one mask as its output can be read.")
+            raise ModelError("only a model with one image as its input and one mask as its output can be converted.")
         (source,) = self.file.graph.inputs
         quantisation = self.file.tensors[source].quantization
         if _is_quantised(quantisation) and not (
             np.isclose(quantisation.scale[0], 1 / 255) and not quantisation.zeroPoint[0]
         ):
-            raise ModelError("it takes another scale than 0..1, or bytes other than a pixel's own; it can't be read.")
+            raise ModelError("only a model whose input is RGB 0..1, or unscaled 8-bit pixels, can be converted.")
         return int(source)
 
     def _find_logits(self) -> int:
-        """The tensor of the last convolution; a sigmoid behind it is left out."""
+        """The tensor of the last convolution; a sigmoid after it is removed."""
         last = self.operators[-1]
         if self.file.kind(last) == "LOGISTIC":
             self.operators = self.operators[:-1]
             return int(last.inputs[0])
         if self.file.kind(last) == "CONV_2D" and self.file.shape(last.outputs[0])[3] == 2:
             return int(last.outputs[0])
-        raise ModelError("only a model that ends with one sigmoid, or with logits of one class, can be read.")
+        raise ModelError("only a model that ends in a sigmoid of one channel, or in two logits, can be converted.")
 
     def _layer(self, number: int, operator: Any) -> keras.KerasTensor:
         kind, output = self.file.kind(operator), operator.outputs[0]
@@ -150,13 +151,16 @@ class _Network:
         if kind == "RESIZE_BILINEAR" and operator.builtinOptions.halfPixelCenters:
             (before, after) = (self.file.shape(index)[1] for index in (operator.inputs[0], output))
             return layers.UpSampling2D(after // before, interpolation="bilinear", name=f"upsample{number}")(*inputs)
-        raise ModelError(f"operator {number}, a {kind}, can't be made a Keras layer here.")
+        raise ModelError(f"operator {number} is a {kind}, which can't be converted to a Keras layer.")
 
     def _convolution(self, number: int, kind: str, operator: Any) -> keras.KerasTensor:
         source, output, options = operator.inputs[0], operator.outputs[0], operator.builtinOptions
         fused = FUSED.get(options.fusedActivationFunction)
         if fused is None or max(options.dilationHFactor, options.dilationWFactor) > 1:
-            raise ModelError(f"operator {number}, a {kind}, has a dilation, or an activation that isn't a ReLU.")
+            raise ModelError(
+                f"operator {number} is a {kind} with a dilation, or with an activation other than ReLU; "
+                "it can't be converted to a Keras layer."
+            )
         depthwise = kind == "DEPTHWISE_CONV_2D"
         kernel = self._constant(operator.inputs[1]).transpose(1, 2, 3, 0)  # (h, w, in, out), or (h, w, channels, 1)
         kernel, bias = self._widened(kernel, self._constant(operator.inputs[2]), source, output, depthwise)
@@ -184,7 +188,7 @@ class _Network:
     def _widened(
         self, kernel: np.ndarray, bias: np.ndarray, source: int, output: int, depthwise: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """With the channels that are new in its input, and those that are to be new in its output."""
+        """Kernel and bias, extended by the channels added to the input and those to add to the output."""
         new_in = self.more.get(source, 0)
         height, width, channels, filters = kernel.shape
         if depthwise:
@@ -206,7 +210,7 @@ class _Network:
         return [operator for operator in self.operators if tensor in operator.inputs]
 
     def _expands(self, tensor: int) -> bool:
-        """Whether, behind an activation, a depthwise convolution at the coarsest level reads it."""
+        """Whether a depthwise convolution at the coarsest level reads it, directly or after an activation."""
         readers = self._readers(tensor)
         if [self.file.kind(reader) in ACTIVATIONS for reader in readers] == [True]:
             readers = self._readers(readers[0].outputs[0])
@@ -214,7 +218,7 @@ class _Network:
         return self.file.shape(tensor)[1] == self.coarsest and depthwise == [True]
 
     def _gated_by(self, tensor: int) -> int | None:
-        """The tensor that this one multiplies behind a sigmoid, channel by channel (squeeze and excitation)."""
+        """The tensor that this one's sigmoid is multiplied with, channel by channel (squeeze and excitation)."""
         for sigmoid in self._readers(tensor):
             for product in self._readers(sigmoid.outputs[0]):
                 if (self.file.kind(sigmoid), self.file.kind(product)) == ("LOGISTIC", "MUL"):
@@ -222,11 +226,11 @@ class _Network:
         return None
 
     def _logits(self, kind: str, operator: Any) -> keras.KerasTensor:
-        """Two logits as they are; of a sigmoid, half its input for the class, less half for the background."""
+        """Two logits unchanged; for a sigmoid of x, -x/2 for the background and x/2 for the class."""
         kernel, bias = self._constant(operator.inputs[1]), self._constant(operator.inputs[2])
         classes = kernel.shape[0]
         if classes > 2:
-            raise ModelError(f"it has {classes} channels at its end; a sigmoid of one or logits of two were expected.")
+            raise ModelError(f"its output has {classes} channels; a sigmoid of one or logits of two were expected.")
         how = {"name": "logits", "dtype": "float32"}
         if kind == "CONV_2D":
             options = operator.builtinOptions
@@ -240,11 +244,11 @@ class _Network:
         return layers.Conv2D(2, kernel.shape[:2], **how)(self.tensors[operator.inputs[0]])
 
     def _constant(self, tensor: int) -> np.ndarray:
-        """float32, stored so, as float16 or as integers with scales."""
+        """A constant as float32; the file stores it as float32, as float16, or as integers with scales."""
         (stored,) = self.file.made_of.get(tensor, [-1])
         kind = STORED.get(self.file.type(stored)) if stored >= 0 else None
         if kind is None:
-            raise ModelError("its weights aren't float32, float16 or int8; give the model as it was before.")
+            raise ModelError("only a model whose weights are float32, float16 or int8 can be converted.")
         data = self.file.root.buffers[self.file.tensors[stored].buffer].data
         values = np.frombuffer(bytes(data), kind).reshape(self.file.shape(stored)).astype(np.float32)
         quantisation = self.file.tensors[stored].quantization
@@ -261,7 +265,7 @@ def _is_quantised(quantisation: Any) -> bool:
 
 
 def _normalisation(statistics: Statistics, bias: np.ndarray) -> list[np.ndarray]:
-    """Gamma, beta, moving mean and variance that change nothing; a channel without statistics has 0 and 1."""
+    """Gamma, beta, moving mean and variance of an identity; a channel without statistics has mean 0 and variance 1."""
     new = len(bias) - len(statistics.mean)
     mean = np.concatenate([statistics.mean - bias[: len(statistics.mean)], np.zeros(new)])
     variance = np.concatenate([statistics.variance, np.ones(new)])

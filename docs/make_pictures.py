@@ -1,7 +1,7 @@
-"""Makes the documents' pictures with the bundled models: `python docs/make_pictures.py`.
+"""Makes the pictures of the documentation with the bundled models: `python docs/make_pictures.py`.
 
-From photos that anyone may show. The failures are also of two webcam photos (docs/data.md: `cohort`, CC BY 4.0), and
-stay as they are where these aren't beside the checkout.
+It uses photos that anyone may publish. The failures also need two webcam photos (docs/data.md: `cohort`, CC BY 4.0);
+without these next to the checkout, that picture isn't updated.
 """
 
 from pathlib import Path
@@ -28,14 +28,14 @@ def chequered(shape_hw: tuple[int, int], side: int = 12) -> np.ndarray:
 
 
 def portrait() -> np.ndarray:
-    """Photo, overlay, cut-out on squares, blurred background, side by side."""
+    """Photo, overlay, cut-out on squares and blurred background, side by side."""
     frame = read_photo(ROOT / "tests" / "data" / "grace_hopper.jpg")
-    answer = Segmenter("person-fine")(frame)
+    result = Segmenter("person-fine")(frame)
     shown = [
         frame,
-        render(frame, answer, "overlay"),
-        render(frame, answer, "replace", chequered(frame.shape[:2])),
-        render(frame, answer, "blur"),
+        render(frame, result, "overlay"),
+        render(frame, result, "replace", chequered(frame.shape[:2])),
+        render(frame, result, "blur"),
     ]
     row = np.hstack(shown)
     return cv2.resize(row, (round(row.shape[1] * HEIGHT / row.shape[0]), HEIGHT), interpolation=cv2.INTER_AREA)
@@ -45,17 +45,17 @@ def camera() -> np.ndarray:
     """What the window of `seg-edge camera --source synthetic` shows, with a made-up rate and age."""
     segmenter = Segmenter("person")
     frame = SyntheticSource(SourceRequest("synthetic", segmenter.card.input_size_wh)).frame(60)
-    answer = segmenter(frame)
-    picture = render(frame, answer)
+    result = segmenter(frame)
+    picture = render(frame, result)
     letters = TextRenderer(picture.shape[0])
     margin = letters.size // 2
     draw_text(picture, letters, [[("30 fps", True), ("9 ms", False)]], (margin, margin))
-    draw_legend(picture, letters, segmenter.classes, answer.areas)
+    draw_legend(picture, letters, segmenter.classes, result.areas)
     return picture
 
 
 def failures() -> np.ndarray:
-    """Where the model fails: each photo, and under it what it takes for people."""
+    """Where the model fails: each photo, and below it what the model labels as people."""
     frames = [read_photo(ROOT / "tests" / "data" / "grace_hopper.jpg")[:360, :480]]
     frames += [read_photo(COHORT / name) for name in ("photo_050.jpg", "photo_027.jpg")]
     frames.append((frames[1] * 0.12).astype(np.uint8))  # as in a room without light
@@ -67,7 +67,7 @@ def failures() -> np.ndarray:
 
 
 def main() -> None:
-    """Writes them all."""
+    """Writes all pictures."""
     pictures = {"portrait": portrait(), "camera": camera()}
     if COHORT.is_dir():
         pictures["person_failures"] = failures()

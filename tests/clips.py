@@ -1,4 +1,4 @@
-"""Video clips for tests, written by PyAV: interlaced, turned, with odd pixels, colours, times, sound and covers."""
+"""Video clips for tests, made by PyAV: interlaced, rotated, with unusual pixels, colours, times, sound and covers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MPEG, JPEG = 1, 2  # AVColorRange
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip is like.
+    """A clip's properties.
 
-    `turn` is the display matrix's, in degrees anticlockwise; `matrix` an AVColorSpace. With a `beep_s` there is sound,
-    silent but for 0.2 s from then on, that begins at `sound_from_s`. A title comes with two chapters.
+    `turn` is the rotation in the display matrix, in degrees anticlockwise; `matrix` is an AVColorSpace. With a `beep_s`
+    there is sound from `sound_from_s` on, silent except for 0.2 s from `beep_s`. A title comes with two chapters.
     """
 
     frames: int = 10
@@ -67,7 +67,7 @@ def bars_bgr(size_wh: tuple[int, int]) -> np.ndarray:
 
 
 def interlaced_bgr(field: int) -> np.ndarray:
-    """A bright disc on a textured wall, at a place that tells the field's number: it moves by 4 pixels a field."""
+    """A bright disc on a textured wall; its position shows the field's number: it moves by 4 pixels per field."""
     picture = np.full((SD[1], SD[0], 3), 60, np.uint8)
     picture[:, ::32] = 90
     cv2.circle(picture, (40 + 4 * field % 240, 120), 30, (80, 160, 240), -1)
@@ -75,7 +75,7 @@ def interlaced_bgr(field: int) -> np.ndarray:
 
 
 def write_video(path: Path, clip: Clip, picture: Callable[[int], np.ndarray]) -> Path:
-    """Writes a clip of BGR uint8 pictures by number; of an interlaced one, each frame is made of two of them."""
+    """Writes a clip of BGR uint8 pictures by number; each frame of an interlaced clip is made of two."""
     options = {"movflags": "+faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(clip.codec or CODECS.get(path.suffix, "libx264"), rate=clip.fps)

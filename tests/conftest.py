@@ -1,4 +1,4 @@
-"""What several test folders share: a trained class, real photos where there are any, and the list of allowed skips."""
+"""Shared by the test folders: a trained class, real photos if available, and the list of allowed skips."""
 
 import fcntl
 import gc
@@ -22,15 +22,15 @@ LONG_FILES = [
     "tests/train/test_fit.py",
     "tests/convert/test_person_commands.py",
     "tests/edge/serve/test_bounds.py",
-    "tests/convert/test_quantize.py",
+    "tests/convert/quantisation/test_quantize.py",
     "tests/edge/apps/test_camera.py",
-    "tests/convert/test_distill.py",
+    "tests/convert/distillation/test_distill.py",
     "tests/edge/capture/test_supervisor.py",
     "tests/benchmarks/test_check.py",
     "tests/edge/apps/test_video.py",
     "tests/benchmarks/studies/test_scale.py",
     "tests/edge/serve/test_command.py",
-    "tests/convert/test_prune.py",
+    "tests/convert/pruning/test_prune.py",
     "tests/edge/sinks/test_video_file.py",
     "tests/benchmarks/test_bench.py",
     "tests/edge/apps/bench/test_bench.py",
@@ -38,7 +38,7 @@ LONG_FILES = [
 
 
 def pytest_configure() -> None:
-    """Ctrl-C and hanging up reach the programs under test, though a shell's `&` and `nohup` have them ignored.
+    """Makes Ctrl-C and hanging up reach the programs under test, even after a shell's `&` or `nohup`.
 
     A worker of pytest-xdist has one core, so TensorFlow gets one thread in it.
     """
@@ -57,14 +57,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: TensorFlow's million objects needn't be looked through again."""
+    """Exempts everything imported from garbage collection: TensorFlow alone has a million objects."""
     gc.freeze()
     gc.enable()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real photos beside the checkout; `docs/data.md` says what they are and where anyone gets them."""
+    """Real photos next to the checkout; `docs/data.md` describes them and where to get them."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real photos here: {SHARED_DATA} is missing (docs/data.md says how to get them)")
     return SHARED_DATA
@@ -72,7 +72,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A data folder of three made-up students and the run folder of a small U-Net that learnt them."""
+    """A data folder of three made-up students, and the run folder of a small U-Net trained on it."""
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from tests.train.made_up import make_class
     from train.dataset import open_dataset
@@ -88,7 +88,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that `make` fills in the first process to ask for it; pytest-xdist's other workers share it."""
+    """A folder that the first process to need it fills with `make`; pytest-xdist's other workers share it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     folder = shared / name

@@ -29,11 +29,11 @@ BITS = 16
 
 
 def numbered(number: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """A picture that carries a number up to 65,535 as black and white bars: it survives compression and resizing."""
+    """A picture of a number up to 65,535 as black and white bars, which survive compression and resizing."""
     bits = [255 * (number >> bit & 1) for bit in range(BITS)]
     bars = np.array([bits], np.uint8)
     picture = cv2.cvtColor(cv2.resize(bars, size_wh, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
-    picture[-size_wh[1] // 4 :] = (200, 120, 40)  # and some colour, by which a test sees that it is BGR
+    picture[-size_wh[1] // 4 :] = (200, 120, 40)  # some colour, to check that it is BGR
     return picture
 
 
@@ -45,7 +45,7 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def write_clip(path: Path, frames: int = 20, fps: float = 25, size_wh: tuple[int, int] = (64, 48)) -> Path:
-    """A video of pictures numbered from 0; the suffix says what kind, `.avi` (MJPG) or `.mp4`."""
+    """A video of pictures numbered from 0; the suffix selects the format, `.avi` (MJPG) or `.mp4`."""
     fourcc = cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))  # type: ignore[attr-defined]
     writer = cv2.VideoWriter(str(path), fourcc, fps, size_wh)
     for number in range(frames):
@@ -58,10 +58,10 @@ class HttpCamera:
     """An MJPEG camera on loopback, for any number of clients at once.
 
     Attributes:
-        mode: `send` pictures, `stall` (say nothing, stay connected), `close` the connection, or `reset` it. It holds
-            for those connected and for those to come, which get their HTTP headers first.
-        broken: How many of the pictures to come are no JPEG.
-        size_wh: Of the pictures to come.
+        mode: `send` pictures, `stall` (send nothing, stay connected), `close` the connection, or `reset` it. It
+            applies to connected clients and to new ones, which get their HTTP headers first.
+        broken: How many of the next pictures aren't valid JPEGs.
+        size_wh: Size of the next pictures.
         sent: `time.monotonic()` at which each number was first sent.
         clients: How many have connected so far.
     """
@@ -75,7 +75,7 @@ class HttpCamera:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                with contextlib.suppress(OSError):  # clients may go at any moment
+                with contextlib.suppress(OSError):  # clients may disconnect at any moment
                     camera._serve(self)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -137,7 +137,7 @@ class HttpCamera:
         client.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def close(self) -> None:
-        """Nobody listens on the port any more; `HttpCamera(port=camera.port)` comes back on it."""
+        """Closes the port; `HttpCamera(port=camera.port)` opens it again."""
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
@@ -151,18 +151,18 @@ class HttpCamera:
 
 
 class FakeVideoCapture:
-    """A webcam by V4L2 as OpenCV's class shows it, so far as sources use that; `test_opencv.py` compares the methods.
+    """A V4L2 webcam behind OpenCV's interface, as far as sources use it; `test_opencv.py` compares the methods.
 
-    Like the real driver it takes the nearest size and rate it has, and keeps its format when asked for one it hasn't.
+    Like the real driver, it chooses the nearest size and rate that it supports, and ignores a format that it doesn't.
     Tests set the class's attributes, through `fake_webcam`.
 
     Attributes:
-        formats: By fourcc and size_wh: the highest rate. The first is what it starts in.
+        formats: The highest rate by fourcc and size_wh. It starts in the first format.
         opens: Whether `open` works.
-        events: What the next `grab`s do: "frame", "lost" (and from then on), "bad" (a JPEG that can't be decoded),
-            "grey"; frames when used up.
-        stamp: The driver's timestamp of the next frame by the time it is grabbed; None: the time itself.
-        made: All that were made, newest last.
+        events: What the next calls of `grab` give: "frame", "lost" (from then on), "bad" (a JPEG that can't be
+            decoded) or "grey"; "frame" once the list is empty.
+        stamp: The driver's timestamp of a frame, given the time it is grabbed; None: that time.
+        made: All instances, newest last.
     """
 
     formats: ClassVar[dict[str, dict[tuple[int, int], float]]] = {"YUYV": {(640, 480): 30.0}}
@@ -230,7 +230,7 @@ class FakeVideoCapture:
 
 
 def fake_webcam(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> str:
-    """The name of a webcam that is a FakeVideoCapture with these attributes, /dev/video7, for this test."""
+    """Replaces /dev/video7 by a FakeVideoCapture with these attributes for this test; returns its name."""
     from seg_edge.sources import opencv
     from seg_edge.system.board import Camera
 
@@ -244,7 +244,7 @@ def fake_webcam(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> str:
     return device
 
 
-# For Debian's Python: GStreamer's bindings don't come from PyPI.
+# Run by Debian's Python: GStreamer's bindings aren't on PyPI.
 _RTSP_SERVER = """
 import sys, gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -277,7 +277,7 @@ def rtsp_camera(size_wh: tuple[int, int] = (64, 48), fps: int = 30) -> Iterator[
         pytest.skip("no RTSP server: there is no /usr/bin/python3")
     assert process.stdout is not None
     try:
-        port = process.stdout.readline().strip()  # the end of the file where the import failed
+        port = process.stdout.readline().strip()  # empty if the import failed
         if not port:
             pytest.skip("no RTSP server: apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad")
         yield f"rtsp://127.0.0.1:{port}/cam"

@@ -1,9 +1,9 @@
 """Sources that misbehave on demand, for the capture process to open instead of cameras.
 
-`request.name` is a folder; the file `state` in it says what the camera does from its next frame on: `works`, `stalls`
-(a driver's call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
-whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many there are before it
-fails. The file `taken` grows by a byte with each frame.
+`request.name` is a folder; the file `state` in it sets what the camera does from its next frame on: `works`, `stalls`
+(a driver call that never returns and can't be interrupted), `unplugged` (raises, and can't be opened), `crashes` (the
+whole process), `hangs` (open never returns), `ends`. A number in the file `frames` is how many frames it gives before
+it fails. The file `taken` grows by a byte with each frame.
 """
 
 import os
@@ -23,7 +23,7 @@ OPENER = "tests.stand_in_sources:open_source"
 
 
 def set_state(folder: Path, state: str) -> str:
-    """What the camera does from now on; gives the source's name."""
+    """Sets what the camera does from now on; returns the source's name."""
     (folder / "state.new").write_text(state)
     (folder / "state.new").replace(folder / "state")
     return str(folder)
@@ -36,7 +36,7 @@ def frames_taken(folder: Path) -> int:
 
 
 class Moody:
-    """A camera with moods. Frame `n` is `n % 256` in every pixel."""
+    """A camera that behaves as its folder's `state` says. Every pixel of frame `n` is `n % 256`."""
 
     def __init__(self, request: SourceRequest):
         self.folder, self.live = Path(request.name), request.live

@@ -1,4 +1,4 @@
-"""docs/architecture.md names files and functions that are there, and draws all rooms."""
+"""docs/architecture.md names existing files and functions, and its tree shows every subpackage."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 TREE = PAGE.split("```")[1]
 PACKAGES = [ROOT / "edge" / "seg_edge", ROOT / "train", ROOT / "convert"]
-# `file.py` or `room/file.py`, and the function or class after a colon.
+# `file.py` or `folder/file.py`, and the function or class after a colon.
 NAMED = sorted(set(re.findall(r"(?<![\w./])[\w/]+\.(?:py|ts)(?::\w+)?", PAGE)))
 
 
@@ -20,7 +20,7 @@ def files() -> list[Path]:
 
 
 @pytest.mark.parametrize("named", [name for name in NAMED if "NAME" not in name])
-def test_what_the_page_names_is_there(named: str, files: list[Path]) -> None:
+def test_files_and_functions_on_the_page_exist(named: str, files: list[Path]) -> None:
     name, _, defined = named.partition(":")
     found = [path for path in files if path.as_posix().endswith(f"/{name}")]
     assert found
@@ -28,9 +28,9 @@ def test_what_the_page_names_is_there(named: str, files: list[Path]) -> None:
         assert any(re.search(rf"(def|class) {defined}\b", path.read_text(encoding="utf-8")) for path in found)
 
 
-def test_the_tree_shows_every_room() -> None:
-    rooms = {path.parent.name for package in PACKAGES for path in package.glob("*/__init__.py")}
-    assert [room for room in sorted(rooms) if f"{room}/" not in TREE] == []
+def test_the_tree_shows_every_subpackage() -> None:
+    folders = {path.parent.name for package in PACKAGES for path in package.glob("*/__init__.py")}
+    assert [folder for folder in sorted(folders) if f"{folder}/" not in TREE] == []
 
 
 def test_the_tree_shows_every_module_of_the_core() -> None:

@@ -1,4 +1,4 @@
-"""Every command in the README is run here, in its order, as written, but for two differences that are listed below."""
+"""Runs every command in the README, in order and as written, except for the two lists below."""
 
 import os
 import re
@@ -18,9 +18,9 @@ from tests.tiny import GRACE_HOPPER
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# Run by .ci/run, or there already where the tests run: they would make an environment or install into it.
-NOT_HERE = ("make demo", "make web", ". .venv/bin/activate", "pip install -e '.[serve]'", "pip install -e '.[train]'")
-# A class of 24 small made-up photos is learnt in seconds; the rest of the line stays as written.
+# Not run: they create an environment or install into it, which .ci/run does.
+NOT_RUN = ("make demo", "make web", ". .venv/bin/activate", "pip install -e '.[serve]'", "pip install -e '.[train]'")
+# Added to these lines, so that a class of a few small made-up photos is learnt in seconds.
 QUICKER = {
     "python convert/learn.py": "--size 64 --widths 8,16 --epochs 12 --batch 2 --learning-rate 0.01 --ema 0.9",
     "python train/fit.py --data class --recipe full": "--size 64 --epochs 1 --widths 8,12",
@@ -50,7 +50,7 @@ def run(command: list[str], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README's reader has: a photo, a folder of them, a beach, and an annotated class."""
+    """The files that the README's commands use: a photo, a folder of photos, a clip and a background."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(GRACE_HOPPER, folder / "photo.jpg")
     (folder / "holiday").mkdir()
@@ -76,7 +76,7 @@ def annotated(home: Path) -> Path:
 
 
 def test_the_lists_above_match_the_readme() -> None:
-    for command in NOT_HERE:
+    for command in NOT_RUN:
         assert command in commands()
     for start in QUICKER:
         assert any(line.startswith(start) for line in commands())
@@ -106,16 +106,16 @@ def test_the_benchmark(home: Path) -> None:
     assert "reference" in out
 
 
-def test_the_server_answers() -> None:
+def test_the_server_responds() -> None:
     pytest.importorskip("fastapi", reason="the server's packages aren't installed (pip install '.[serve]')")
     (line,) = (line for line in commands() if line.startswith("seg-edge serve"))
-    # Port 8000 may be taken.
+    # Port 8000 may be in use.
     command = [Path(sys.executable).with_name("seg-edge"), *shlex.split(line)[1:], "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr
-        with urlopen(process.stderr.readline().strip(), timeout=60) as answer:
-            assert b"<title>seg-edge</title>" in answer.read()
+        with urlopen(process.stderr.readline().strip(), timeout=60) as response:
+            assert b"<title>seg-edge</title>" in response.read()
     finally:
         process.terminate()
         process.communicate(timeout=60)
@@ -123,13 +123,13 @@ def test_the_server_answers() -> None:
 
 def test_the_commands_in_the_text() -> None:
     inline = set(re.findall(r"`(seg-edge [a-z]+[^`]*)`", README))
-    # With more options above.
-    elsewhere = {f"seg-edge {name}" for name in ("image", "camera", "video", "serve", "bench")}
-    assert inline == elsewhere | {"seg-edge models person", "seg-edge doctor"}
+    # Run above, with more options.
+    run_above = {f"seg-edge {name}" for name in ("image", "camera", "video", "serve", "bench")}
+    assert inline == run_above | {"seg-edge models person", "seg-edge doctor"}
     assert "Dice" in run(["seg-edge", "models", "person"], ROOT)
     assert run(["python", "benchmarks/history.py"], ROOT).strip() in README
     done = subprocess.run([Path(sys.executable).with_name("seg-edge"), "doctor"], capture_output=True, text=True)
-    assert done.returncode in (0, 1)  # 1 says that something is missing on this machine
+    assert done.returncode in (0, 1)  # 1: something is missing on this machine
     assert "interpreter" in done.stdout
 
 
@@ -137,7 +137,7 @@ def test_the_python_example(home: Path) -> None:
     (block,) = python_blocks()
     out = run([sys.executable, "-c", block], home)
     assert out.startswith("(600, 512) {'person': 0.")
-    assert cv2.imread(str(home / "answer.jpg")).shape == (600, 512, 3)
+    assert cv2.imread(str(home / "blurred.jpg")).shape == (600, 512, 3)
 
 
 def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: p
     monkeypatch.chdir(annotated)
     monkeypatch.setattr(report, "RUNS", 5)
     ours = ("train/", "convert/", "runs/class")
-    lines = [line for line in commands() if line not in NOT_HERE and any(part in line for part in ours)]
+    lines = [line for line in commands() if line not in NOT_RUN and any(part in line for part in ours)]
     assert [line.split()[1] for line in lines if line.startswith("python")] == [
         "convert/learn.py",
         "train/masks.py",
@@ -159,7 +159,7 @@ def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: p
     for line in lines:
         more = next((extra for start, extra in QUICKER.items() if line.startswith(start)), "")
         if line.startswith("python train/masks.py"):
-            run(shlex.split(line), annotated)  # in a process of its own: it needs no TensorFlow
+            run(shlex.split(line), annotated)  # in its own process: it needs no TensorFlow
         elif line.startswith("python"):
             run_script(f"{line} {more}", monkeypatch)
         else:
@@ -174,6 +174,6 @@ def test_from_annotations_to_a_model_of_your_own(annotated: Path, monkeypatch: p
     assert (annotated / "runs" / "small" / "pareto.png").is_file()
 
 
-def test_every_file_the_readme_points_to_is_there() -> None:
+def test_every_file_linked_from_the_readme_exists() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
         assert (ROOT / target.partition("#")[0]).exists(), target

@@ -1,4 +1,4 @@
-"""What the bundled model and the whole path from annotations do with real photos; skipped, saying so, without them."""
+"""The bundled models, and the path from annotations to a data folder, on real photos; skipped without them."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from seg_edge.photo.read import read_photo
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(("name", "leasts"), [("person", (0.87, 0.82, 0.65)), ("person-fast", (0.85, 0.80, 0.63))])
-def test_the_bundled_models_find_people_they_never_saw(
-    shared_data: Path, name: str, leasts: tuple[float, float, float]
+@pytest.mark.parametrize(("name", "minimums"), [("person", (0.87, 0.82, 0.65)), ("person-fast", (0.85, 0.80, 0.63))])
+def test_the_bundled_models_find_people_in_unseen_photos(
+    shared_data: Path, name: str, minimums: tuple[float, float, float]
 ) -> None:
-    """Mean Dice over the photos of `person` val that people fill to a fifth, to a tenth or more, and over all."""
+    """Mean Dice over the `person` test photos of which people fill at least a fifth, at least a tenth, and over all."""
     pytest.importorskip("tensorflow", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from seg_edge.evaluation.data_folder import assigned_splits, find_examples
 
@@ -29,17 +29,17 @@ def test_the_bundled_models_find_people_they_never_saw(
         truth = example.load_mask()
         shares.append(np.mean(truth == 1))
         scores.append(dice(confusion_matrix(truth, segment(read_photo(example.image)).labels, 2))[1])
-    some = np.array(shares)[:, np.newaxis] >= (0.2, 0.1, 0.0)
-    assert some.sum(axis=0).tolist() == [42, 63, 103]
-    found = [np.mean(np.array(scores)[there]) for there in some.T]
-    assert all(value >= least for value, least in zip(found, leasts, strict=True)), found
+    groups = np.array(shares)[:, np.newaxis] >= (0.2, 0.1, 0.0)
+    assert groups.sum(axis=0).tolist() == [42, 63, 103]
+    means = [np.mean(np.array(scores)[group]) for group in groups.T]
+    assert all(mean >= minimum for mean, minimum in zip(means, minimums, strict=True)), means
 
 
-def test_an_empty_corner_of_a_class_room_stays_empty(shared_data: Path) -> None:
+def test_an_empty_corner_of_a_classroom_stays_empty(shared_data: Path) -> None:
     frame = read_photo(shared_data / "cohort" / "photos" / "photo_001.jpg")
-    answer = Segmenter("person")(frame)
-    assert 0.1 < answer.areas["person"] < 0.6
-    assert answer.labels[:100, 500:].mean() < 0.02  # the blind at the window
+    result = Segmenter("person")(frame)
+    assert 0.1 < result.areas["person"] < 0.6
+    assert result.labels[:100, 500:].mean() < 0.02  # the blind at the window
 
 
 def test_an_annotated_class_becomes_a_split_data_folder(shared_data: Path, tmp_path: Path) -> None:
@@ -56,4 +56,4 @@ def test_an_annotated_class_becomes_a_split_data_folder(shared_data: Path, tmp_p
         image, mask = example.load((256, 256))
         assert image.shape == (256, 256, 3)
         assert set(np.unique(mask)) <= {0, 1, 2, 3}
-        assert 0.1 < np.mean(mask > 0) < 0.6  # one student a photo, near the camera
+        assert 0.1 < np.mean(mask > 0) < 0.6  # one student per photo, near the camera

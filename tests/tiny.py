@@ -1,4 +1,4 @@
-"""The tiny models of `tests/data`, which its `make_tiny_models.py` explains, and frames whose answer is known."""
+"""The tiny models of `tests/data`, made by its `make_tiny_models.py`, and frames with a known result."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ TWO_OUTPUTS = DATA / "tiny_two_outputs.tflite"
 GREY = DATA / "tiny_grey.tflite"
 ANY_SIZE = DATA / "tiny_any_size.tflite"
 
-# Bright is foreground to each of these.
+# Each of these labels bright pixels as foreground.
 BRIGHTNESS_MODELS = (TWO_UINT8, TWO_INT8, SIGMOID_FLOAT32)
 MODELS = (*BRIGHTNESS_MODELS, FOUR_UINT8)
 
@@ -29,7 +29,7 @@ FOUR_CARD = ModelCard("colours", make_classes(["dark", "red", "green", "blue"]),
 
 
 def carded(source: Path, folder: Path, card: ModelCard = TWO_CARD, **changes: object) -> Path:
-    """A copy of the model `source` in `folder` with a card on."""
+    """A copy of the model `source` in `folder`, with a card."""
     path = folder / "carded.tflite"
     path.write_bytes(append_card(source.read_bytes(), replace(card, **changes)))
     return path
@@ -40,7 +40,7 @@ def grey_frame(shape_hw: tuple[int, int], value: int = 0) -> np.ndarray:
 
 
 def bright_square(shape_hw: tuple[int, int] = (64, 96)) -> np.ndarray:
-    """White in the middle half of each direction, black around."""
+    """White in the middle half of each dimension, black around it."""
     frame = grey_frame(shape_hw)
     height, width = shape_hw
     frame[height // 4 : height - height // 4, width // 4 : width - width // 4] = 255
@@ -51,7 +51,7 @@ def noise(shape_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*shape_hw, 3), np.uint8)
 
 
-# Frames that look the same to arithmetic and are laid out differently in memory.
+# Makes frames that aren't laid out in memory as OpenCV's are.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda frame: frame[:, ::-1],
     "upside down": lambda frame: frame[::-1],

@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from train.blind_guess import BETTER
+from train.blind_guess import BETTER, no_better_than_guessing
 from train.runs import RUN_NAME
 
 RISING = 0.005  # gain in validation Dice over the last tenth of the epochs: more epochs would help
@@ -16,26 +16,24 @@ def learnt_nothing(out: Path) -> str:
     """Why a finished run's model is no better than guessing on the val part, and what to do; empty if it is better."""
     scores = json.loads((out / RUN_NAME).read_text(encoding="utf-8"))["scores"]
     blind = scores.get("blind_dice", 0.0)
-    if scores["val_dice"] >= blind + BETTER:
+    failure = no_better_than_guessing(scores["val_dice"], blind)
+    if not failure:
         return ""
     last = _rows(out)[-1]
     if last["dice"] > blind + 2 * BETTER:
         advice = (
-            f"It scores {last['dice']:.2f} on its augmented training photos: the val part shows something else, or "
-            "the training was too short; check the masks, and try more --epochs"
+            f"It scores {last['dice']:.2f} on its augmented training photos: the validation photos show something "
+            "else, or the training was too short; check the masks, and try more --epochs"
         )
     else:
         advice = "Check the masks, and try more --epochs or another --learning-rate"
-    return (
-        f"the model knows nothing of the val part: its Dice is {scores['val_dice']:.2f}, where an answer that never "
-        f"looks at the photo has {blind:.2f}. {advice}."
-    )
+    return f"{failure}. {advice}."
 
 
-def would_go_on(out: Path, command: str = "--resume") -> str:
-    """A hint that more epochs would help, if validation Dice was still rising at the end; else empty.
+def more_epochs_would_help(out: Path, command: str = "--resume") -> str:
+    """A hint to continue, if validation Dice was still rising at the end; else empty.
 
-    `command` says how to go on, to be followed by `--epochs`.
+    `command` is what continues the training, if followed by `--epochs`.
     """
     values = [row["val_dice"] for row in _rows(out)]
     tenth = max(1, len(values) // 10)

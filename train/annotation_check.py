@@ -90,7 +90,7 @@ def check_photos(regions: Annotations, folder: Path) -> None:
     """Checks that every annotated photo can be read and holds its polygons.
 
     Raises:
-        DataError: Some can't or don't; the message lists every such photo.
+        DataError: Some can't or don't; the message lists all of them.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of photos.")
@@ -104,7 +104,7 @@ def check_photos(regions: Annotations, folder: Path) -> None:
 
 
 def _problem(photo: str, regions: Sequence[Region], folder: Path, stems: Counter[str]) -> tuple[str, str] | None:
-    """(what is wrong and what to do, detail), if anything is."""
+    """(what is wrong and what to do, detail); None if the photo is fine."""
     if stems[Path(photo).stem.casefold()] > 1:
         return "Two photos would share one mask; rename one of each pair", ""
     if not (folder / photo).is_file():
@@ -118,12 +118,12 @@ def _problem(photo: str, regions: Sequence[Region], folder: Path, stems: Counter
     of_other_size = [region for region in regions if region.frame_wh not in (None, (width, height))]
     if not outside and not of_other_size:
         return None
-    turned = header.upright_size_wh != header.size_wh
-    if turned and all(r.frame_wh in (None, header.size_wh) and _fits(r, header.size_wh) for r in regions):
+    is_rotated = header.upright_size_wh != header.size_wh
+    if is_rotated and all(r.frame_wh in (None, header.size_wh) and _fits(r, header.size_wh) for r in regions):
         return (
-            "The polygons fit only the un-rotated photo: its EXIF data says to show it turned, and "
-            "it was annotated unturned. Annotate it again in a current browser, or remove its EXIF "
-            "orientation; check other turned photos too, as not every mistake shows in the sizes"
+            "The polygons fit only the unrotated photo: it has an EXIF orientation that was ignored when it was "
+            "annotated. Annotate it again in a current browser, or remove its EXIF orientation; check other rotated "
+            "photos too, as not every mistake shows in the sizes"
         ), f" (upright {width}x{height}, EXIF orientation {header.orientation})"
     if of_other_size:
         frame_wh = of_other_size[0].frame_wh or (0, 0)

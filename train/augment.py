@@ -21,7 +21,7 @@ class Augmentation:
 
     Attributes:
         zoom_in: Largest magnification minus one: 0.25 shows at least 1 / 1.25 of each side. Log-uniform.
-        zoom_out: Likewise for shrinking; the photo is mirrored at its edges to fill the frame.
+        zoom_out: The same for shrinking; the photo is mirrored at its edges to fill the frame.
         stretch: Largest change of the aspect ratio.
         shift_x: Largest horizontal translation, as a share of the width.
         shift_y: Largest vertical translation, as a share of the height.

@@ -1,4 +1,4 @@
-"""The mean of two trainings' weights: `python train/average.py RUN RUN --out RUN`.
+"""Averages the weights of two trainings: `python train/average.py RUN RUN --out RUN`.
 
 If one training continued from the other, on other pictures or at another size, the model halfway between them is often
 better than both (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022, arXiv:2109.01903). The

@@ -1,14 +1,14 @@
-"""The score of an answer that never looks at the photo; a model that does no better knows nothing."""
+"""The score of a guess that ignores the photo; a model that does no better has learnt nothing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-BETTER = 0.05  # by how much mean Dice a model must beat the blind answer
+BETTER = 0.05  # by how much mean Dice a model must beat the guess
 
 
 def blind_dice(pixels: np.ndarray) -> float:
-    """Mean Dice over the foreground classes of the answer "this class everywhere".
+    """Mean Dice over the foreground classes of labelling everything as that class.
 
     For a class with a share p of all pixels that is 2p / (1 + p).
 
@@ -20,14 +20,16 @@ def blind_dice(pixels: np.ndarray) -> float:
     return float(np.mean(2 * present / (1 + present))) if len(present) else 0.0
 
 
-def knows_nothing(mean_dice: float, pixels: np.ndarray) -> str:
-    """Why a model with this mean Dice knows nothing of the classes; empty if it does.
+def no_better_than_guessing(mean_dice: float, blind: float) -> str:
+    """A sentence, without its full stop, on a model that is no better than guessing; empty if it is better.
 
     Args:
-        mean_dice: Over the foreground classes on some photos; NaN, if none occurs, gives an empty answer.
-        pixels: Pixel counts of these photos, see `blind_dice`.
+        mean_dice: Over the foreground classes, on the val part; NaN, if none occurs, gives an empty text.
+        blind: The `blind_dice` of these photos.
     """
-    blind = blind_dice(pixels)
     if np.isnan(mean_dice) or mean_dice >= blind + BETTER:
         return ""
-    return f"its mean Dice is {mean_dice:.2f}, where an answer that never looks at the photo has {blind:.2f}"
+    return (
+        f"the model is no better than guessing on the validation photos: Dice {mean_dice:.2f}, where labelling "
+        f"everything as one class scores {blind:.2f}"
+    )

@@ -32,7 +32,7 @@ def prepare_run(out: Path, data: Dataset, about: dict[str, Any], *, resume: bool
         force: Replace it.
 
     Raises:
-        OutputError: There is a run and neither `resume` nor `force`, or it is a different run.
+        OutputError: A run exists, and neither `resume` nor `force` is set or it is a different run.
     """
     state = out / "recipe.json"
     text = json.dumps({"fingerprint": data.fingerprint, **about}, indent=2)
@@ -126,7 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self.rows[-1] if self.keep == "last" else max(self.rows, key=lambda row: row["val_dice"])
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the last saved state; returns the number of epochs done, 0 if there is nothing to continue."""
+        """Loads the last saved state; returns the number of epochs done, 0 if there is no state."""
         if not self.last.is_file():
             return 0
         model.load_weights(self.last)

@@ -36,7 +36,7 @@ FIRM = 3.0  # how much steeper a soft mask is made before people are cut out wit
 FIRMER = np.clip((np.arange(256) - 127.5) * FIRM + 127.5, 0, 255).round().astype(np.uint8)
 BEHIND = 0.7  # share of objects that are behind all people
 SEEN = 0.6  # share of the people that stays visible: an object that would hide more is dropped
-NOBODY = 16  # of 255; a part of a picture whose person share is below this counts as empty
+EMPTY_BELOW = 16  # of 255; a part of a picture whose person share is below this counts as empty
 CUT_OFF = 0.97  # people whose box ends below this are cropped by the picture's lower edge
 GREY_LEVELS = 6  # a picture whose channels differ by no more than this on average is greyscale
 
@@ -111,14 +111,14 @@ class Compositor:
         variation: Geometry and colours, as in `train.augment`.
         scenery: Everything else.
         draw: Draws a random picture.
-        draw_someone: Draws a random picture with people that can be cut out.
+        draw_person: Draws a random picture with people that can be cut out.
     """
 
     size: int
     variation: Augmentation
     scenery: Scenery
     draw: Callable[[np.random.Generator], Picture]
-    draw_someone: Callable[[np.random.Generator], Picture]
+    draw_person: Callable[[np.random.Generator], Picture]
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A scene, RGB uint8 (size, size, 3), and how much of each pixel is person, uint8 (size, size)."""
@@ -152,7 +152,7 @@ class Compositor:
         return image, share
 
     def background(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A wall, or a part of a picture without people; if none is found in `TRIES` attempts, a whole picture."""
+        """A wall, or a part of a picture without people; after `TRIES` attempts without success, a whole picture."""
         if rng.random() < self.scenery.plain:
             return wall(self.size, rng), np.zeros((self.size, self.size), np.uint8)
         picture = self.draw(rng)
@@ -162,7 +162,7 @@ class Compositor:
             side = len(picture.share)
             x, y = int(left * side), int(top * side)
             part = slice(y, max(y + 2, int((top + height) * side))), slice(x, max(x + 2, int((left + width) * side)))
-            if picture.share[part][::2, ::2].max() < NOBODY:
+            if picture.share[part][::2, ::2].max() < EMPTY_BELOW:
                 image = cv2.resize(picture.image[part], (self.size, self.size))
                 return self.coloured(mirrored(image, rng), rng), np.zeros((self.size, self.size), np.uint8)
             picture = self.draw(rng)
@@ -171,8 +171,7 @@ class Compositor:
     def pasted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """People in front of another picture, whose own people stay where they aren't covered."""
         behind, others = self.background(rng) if rng.random() < 0.5 else self.seen(self.draw(rng), rng)
-        someone = self.draw_someone(rng)
-        image, share = self.seen(someone, rng, alone=True)
+        image, share = self.seen(self.draw_person(rng), rng, alone=True)
         alpha = cv2.LUT(share, FIRMER)
         return blended(image, behind, alpha), cv2.max(share, cv2.multiply(others, 255 - alpha, scale=1 / 255))
 

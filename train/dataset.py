@@ -27,6 +27,8 @@ from train.split import (
 )
 from train.strategy import EVERYTHING
 
+Log = Callable[[str], object]  # receives lines for the user
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -74,7 +76,7 @@ def open_dataset(
     holdout: float = 0.15,
     group: str = "similar",
     names: str = "",
-    log: Callable[[str], Any] = print,
+    log: Log = print,
 ) -> Dataset:
     """Finds, checks and splits a data folder; the same folder and seed give the same split.
 
@@ -116,7 +118,7 @@ def _split_by_similarity(
     seed: int,
     holdout: float,
     labels: Sequence[str],
-    log: Callable[[str], Any],
+    log: Log,
 ) -> dict[str, tuple[Example, ...]]:
     """Keeps similar photos in one part, by the loosest threshold that still gives every part every class."""
     most = None
@@ -132,9 +134,9 @@ def _split_by_similarity(
         if enough and not missing_classes(parts, present, len(labels)):
             if grouped < most:
                 log(
-                    "So many photos look alike that a part would lack a class; only the most similar are kept together "
-                    f"({len(set(groups))} groups of {len(groups)} photos). Val and test hold near duplicates of "
-                    "training photos: the scores say little about new photos."
+                    "Too many photos look alike to give every part every class, so only the most similar are kept "
+                    f"together ({len(set(groups))} groups of {len(groups)} photos). Val and test hold near duplicates "
+                    "of training photos: the scores say little about new photos."
                 )
             elif grouped:
                 log(f"Similar photos are kept in one part: {len(set(groups))} groups of {len(groups)} photos.")
@@ -178,7 +180,7 @@ def _read_split(path: Path) -> dict[str, Any]:
             raise ValueError("a value has the wrong type")
         return saved
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; training writes it beside the model. Give it with --split.") from error
+        raise DataError(f"{path}: no such file; training writes it next to the model. Give it with --split.") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a split written by train/fit.py ({error}).") from error
 

@@ -5,9 +5,9 @@ badly: ReLU6 instead of swish, no squeeze-and-excitation. Its rows of inverted r
 arXiv:1801.04381) are the contracting path here; the expanding path is that of `train.unet` with `decoder="add"`.
 Lite2 has a block more than Lite0 in all rows but the first and the last, and a tenth more channels in most.
 
-The pretrained network takes `(x - 127) / 128` of 8-bit levels, this one 0..1 like the rest of the family: factor and
-offset are folded into the first convolution, which saves an operator. Only at the image's border, where the padding is
-black instead of grey, does that change the output.
+The pretrained network expects `(x - 127) / 128` of 8-bit levels, this one 0..1 like the rest of the family: factor and
+offset are folded into the first convolution, which saves an operator. That changes the output only at the image's
+border, where the padding is black instead of grey.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def lite_unet(
         (batch, height / 2, width / 2, classes).
 
     Raises:
-        UsageError: An argument does not fit; the message says what would.
+        UsageError: An argument is invalid; the message gives valid values.
         DataError: The pretrained weights aren't installed.
     """
     levels = {3: 2, 5: 3, 6: 4, 7: 4}.get(rows)
@@ -175,7 +175,7 @@ NORMS = {"": "_bn0", "expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 
 
 def _fold_scaling(convolution: keras.Layer, norm: keras.Layer) -> None:
-    """Makes them take 0..1: folds `(255 x - MEAN) / SCALE` into the kernel and the moving mean."""
+    """Adapts them to inputs of 0..1: folds `(255 x - MEAN) / SCALE` into the kernel and the moving mean."""
     kernel = convolution.get_weights()[0]
     gamma, beta, mean, variance = norm.get_weights()
     convolution.set_weights([kernel * (255 / SCALE)])

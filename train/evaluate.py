@@ -8,7 +8,7 @@ photo's size. Prints Dice, IoU and boundary F of each class, and writes `scores.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,27 +21,23 @@ except ModuleNotFoundError as error:
 
 # isort: split
 
-import cv2
 import numpy as np
 import typer
 
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
-from seg_edge.effects import OVERLAY_OPACITY
 from seg_edge.errors import ModelError
-from seg_edge.evaluation.data_folder import PARTS, Example, check_examples, class_names, find_examples
-from seg_edge.evaluation.metrics import IGNORE, dice, iou
+from seg_edge.evaluation.data_folder import PARTS, check_examples, class_names, find_examples
+from seg_edge.evaluation.metrics import dice, iou
 from seg_edge.evaluation.scores import FOREGROUND_SHARES, Scores, score
-from seg_edge.photo.read import read_photo
-from seg_edge.photo.write import write_picture
-from seg_edge.sinks.legend import TextRenderer
 from seg_edge.system.files import atomic_write, write_file
 from seg_edge.system.fonts import font_for, spelled
 from train.foreign import options as foreign
 from train.foreign.open import import_model, open_keras, split_of
 from train.foreign.reading import SUFFIXES
-from train.keras_model import keras_segmenter, open_segmenter
-from train.options import comma_separated, run_command
+from train.keras_model import keras_segmenter
+from train.options import INPUT, OUTPUT, comma_separated, run_command
+from train.worst_photos import draw_worst
 
 
 def table(scores: Scores) -> str:
@@ -94,47 +90,6 @@ def draw_confusion(scores: Scores, path: Path) -> None:
     plt.close(figure)
 
 
-def draw_worst(
-    shown: Mapping[str, Segmenter], examples: Sequence[Example], scores: Scores, path: Path, count: int = 8
-) -> None:
-    """Draws the photos with the lowest Dice, worst first: photo, ground truth and each model's answer side by side.
-
-    Args:
-        shown: The models by name, with the same classes.
-        examples: The photos.
-        scores: Scores to rank them by.
-        path: The picture to write.
-        count: At most this many; photos without a Dice are left out, and if none is left nothing is written.
-    """
-    by_name = {example.name: example for example in examples}
-    ranked = sorted((photo for photo in scores.photos if not np.isnan(photo.dice)), key=lambda photo: photo.dice)
-    width, renderer = 320 * (2 + len(shown)), TextRenderer(400)
-    rows = []
-    for photo in ranked[:count]:
-        example = by_name[photo.name]
-        frame = read_photo(example.image)
-        answers = [_tint(frame, segmenter(frame).labels, segmenter) for segmenter in shown.values()]
-        mask = example.load_mask()
-        truth = _tint(frame, mask, next(iter(shown.values())))
-        height = round(320 * frame.shape[0] / frame.shape[1])
-        row = cv2.resize(np.hstack([frame, truth, *answers]), (width, height), interpolation=cv2.INTER_AREA)
-        caption = np.full((26, width, 3), 255, np.uint8)
-        ignored = " (grey: ignored)" if (mask == IGNORE).any() else ""
-        text = f"{photo.name}: Dice {photo.dice:.3f}    {' | '.join(['photo', f'truth{ignored}', *shown])}"
-        renderer.write(caption, text, (6, 3), (0, 0, 0))
-        rows += [caption, row]
-    if rows:
-        write_picture(path, np.vstack(rows))
-
-
-def _tint(frame: np.ndarray, labels: np.ndarray, segmenter: Segmenter) -> np.ndarray:
-    colours = np.array([info.colour[::-1] for info in segmenter.classes], np.uint8)
-    plane = colours[np.where(labels == IGNORE, 0, labels)]
-    tinted = cv2.addWeighted(plane, OVERLAY_OPACITY, frame, OVERLAY_OPACITY, 0)
-    tinted[labels == IGNORE] = 127
-    return np.where((labels > 0)[..., np.newaxis], tinted, frame)
-
-
 def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
     """All figures and each photo's raw counts as JSON."""
     photos = [photo.to_json() for photo in scores.photos]
@@ -152,11 +107,19 @@ def write_scores(scores: Scores, about: Mapping[str, Any], path: Path) -> None:
 
 def main(
     model: Annotated[Path, typer.Argument(help="A .keras or .tflite file, or a bundled model's name.")],
-    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
-    part: Annotated[str, typer.Option(help="train, val, test, or all photos of the folder.")] = "val",
-    split: Annotated[Path | None, typer.Option(help="split.json; by default the one next to the model.")] = None,
-    classes: Annotated[str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; by default next to the model.")] = None,
+    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.", rich_help_panel=INPUT)],
+    part: Annotated[
+        str, typer.Option(help="train, val, test, or all photos of the folder.", rich_help_panel=INPUT)
+    ] = "val",
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; by default the one next to the model.", rich_help_panel=INPUT)
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.", rich_help_panel=INPUT)
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default next to the model.", rich_help_panel=OUTPUT)
+    ] = None,
     input_scale: foreign.Scale = None,
     input_offset: foreign.Offset = None,
     input_size: foreign.Size = "",
@@ -176,9 +139,9 @@ def main(
                 else Segmenter(model)
             )
         elif is_keras:
-            source, dataset = import_model(model, data, split, input_options, typer.echo)
+            trained, dataset = import_model(model, data, split, input_options, typer.echo)
             examples, names = dataset.parts[part], dataset.classes
-            segmenter = open_segmenter(source, names)
+            segmenter = keras_segmenter(trained.model, names)
         else:
             dataset = split_of(model, data, split, typer.echo)
             examples, names = dataset.parts[part], dataset.classes

@@ -24,11 +24,20 @@ import typer
 
 from seg_edge.commands.console import note
 from seg_edge.errors import UsageError
-from train.advice import learnt_nothing, would_go_on
+from train.advice import learnt_nothing, more_epochs_would_help
 from train.dataset import open_dataset
-from train.options import check_resume_or_force, comma_separated, resumable, run_command, use_threads
+from train.options import (
+    INPUT,
+    OUTPUT,
+    TRAINING,
+    check_resume_or_force,
+    comma_separated,
+    resumable,
+    run_command,
+    use_threads,
+)
 from train.recipe_options import with_recipe_options
-from train.recipes import ARCHITECTURE, RECIPES, Recipe
+from train.recipes import ARCHITECTURE, RECIPES, Recipe, named_recipe
 from train.scene_stream import PictureFolder
 from train.strategy import in_words, is_chief, open_strategy
 from train.training import fit
@@ -36,28 +45,43 @@ from train.training import fit
 
 @with_recipe_options
 def main(
-    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    data: Annotated[Path, typer.Option(help="Data folder with images/ and masks/.", rich_help_panel=INPUT)],
+    out: Annotated[Path, typer.Option(help="Run folder to write.", rich_help_panel=OUTPUT)],
     values: dict[str, Any],
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "default",
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.", rich_help_panel=TRAINING)] = "default",
     classes: Annotated[
-        str | None, typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.")
+        str | None,
+        typer.Option(help="Class names, if the data folder has no labels.txt: cat,dog.", rich_help_panel=INPUT),
     ] = None,
     group: Annotated[
-        str, typer.Option(help="Photos to keep in one part: similar, none, or a regular expression with one group.")
+        str,
+        typer.Option(
+            help="Photos to keep in one part: similar, none, or a regular expression with one group.",
+            rich_help_panel=INPUT,
+        ),
     ] = "similar",
-    names: Annotated[str, typer.Option(help="Use only photos whose name matches this regular expression.")] = "",
-    split_seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
-    holdout: Annotated[float, typer.Option(help="Share of the photos in val, and again in test.")] = 0.15,
+    names: Annotated[
+        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
+    ] = "",
+    split_seed: Annotated[int, typer.Option(help="Seed of the random split.", rich_help_panel=INPUT)] = 0,
+    holdout: Annotated[
+        float, typer.Option(help="Share of the photos in val, and again in test.", rich_help_panel=INPUT)
+    ] = 0.15,
     network: Annotated[
-        Path | None, typer.Option(help="A .keras to train further, e.g. a pruned one, at its own size or --size.")
+        Path | None,
+        typer.Option(
+            help="A .keras to train further, e.g. a pruned one, at its own size or --size.", rich_help_panel=TRAINING
+        ),
     ] = None,
-    initial: Annotated[Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.")] = None,
+    initial: Annotated[
+        Path | None, typer.Option(help="A .keras whose weights a new U-Net starts from.", rich_help_panel=TRAINING)
+    ] = None,
     scenes: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
             help="Train on scenes composed of these pictures with soft masks; repeatable.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     places: Annotated[
@@ -65,27 +89,31 @@ def main(
         typer.Option(
             metavar="FOLDER[:WEIGHT]",
             help="With --scenes: pictures without people (images/, no masks); repeatable.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores.", rich_help_panel=TRAINING)] = 0,
     strategy: Annotated[
         str,
         typer.Option(
             metavar="auto|mirrored|multiworker",
-            help="Devices: all GPUs of this machine, or the machines of TF_CONFIG; auto uses what is there.",
+            help="Devices: all GPUs of this machine, or the machines of TF_CONFIG; auto uses those available.",
+            rich_help_panel=TRAINING,
         ),
     ] = "auto",
-    xla: Annotated[bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    xla: Annotated[
+        bool, typer.Option("--xla/--no-xla", help="On a GPU, compile the step with XLA.", rich_help_panel=TRAINING)
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=TRAINING)
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Trains a U-Net on a data folder."""
     check_resume_or_force(resume, force)
     use_threads(threads)
     with resumable("run the same command with --resume to continue"):
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {recipe!r}.")
-        chosen = RECIPES[recipe]().replace(**values)
+        chosen = named_recipe(recipe).replace(**values)
         devices = open_strategy(strategy)
         log = typer.echo if is_chief(devices) else _silent
         dataset = open_dataset(
@@ -97,8 +125,7 @@ def main(
             names=names,
             log=log,
         )
-        parts = ", ".join(f"{len(examples)} {part}" for part, examples in dataset.parts.items())
-        log(f"{', '.join(dataset.classes[1:])}: {parts} photos; recipe {recipe}, {chosen.epochs} epochs")
+        log(f"{', '.join(dataset.classes[1:])}: {dataset.in_words}; recipe {recipe}, {chosen.epochs} epochs")
         if devices.num_replicas_in_sync > 1:
             log(in_words(devices, chosen.batch, chosen.learning_rate))
         trained = fit(
@@ -122,7 +149,7 @@ def main(
     typer.echo(f"{chosen.keep} val dice {scores['val_dice']:.4f} in epoch {scores['epoch']}: {trained.path}")
     if failure := learnt_nothing(out):
         note(f"warning: {failure}")
-    elif hint := would_go_on(out):
+    elif hint := more_epochs_would_help(out):
         typer.echo(hint)
 
 

@@ -26,7 +26,7 @@ class TrainedModel:
         path: The file.
         model: The network, for inference.
         sha256: The file's SHA-256.
-        run: The `run.json` beside it; empty for a model from elsewhere.
+        run: The `run.json` next to it; empty for a model from elsewhere.
     """
 
     path: Path
@@ -80,9 +80,9 @@ class KerasBackend:
 
 
 def compiled(model: keras.Model) -> Callable[[Any], Any]:
-    """The network at inference, as one graph that is made at the first call.
+    """The network at inference, as one graph that is built at the first call.
 
-    Its answers are those of `model(images, training=False)`, which goes layer by layer and takes 4 to 15 times as long.
+    Its output is that of `model(images, training=False)`, which goes layer by layer and takes 4 to 15 times as long.
 
     Args:
         model: Takes one image float32 (batch, height, width, channels).

@@ -84,7 +84,7 @@ def tversky(
 
     `1 - (TP + s) / (TP + alpha FP + beta FN + s)`. With alpha = beta = 0.5 it is the Dice loss. With `smooth`,
     in pixels, a class that is absent from a photo costs nothing unless predicted. Keras' own `Tversky` and `Dice` have
-    no such term per photo and can't ignore pixels.
+    no smoothing per photo and can't ignore pixels.
     """
     weights = _weights(classes, class_weights)
 
@@ -150,7 +150,7 @@ def _pixel_mean(error: Any, target: Any, weights: Any, pixel_weight: Any = 1.0) 
 class DiceCoefficient(keras.metrics.MeanIoU):
     """Mean Dice coefficient `2|X∩Y| / (|X|+|Y|)` over the classes without background.
 
-    Pixels are summed over all photos first, so a class needn't be in every photo. A class that is neither in the ground
+    Pixels are summed over all photos first, so a class may be missing in a photo. A class that is neither in the ground
     truth nor predicted is left out of the mean; one that is predicted but never true counts as 0.
     """
 

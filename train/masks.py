@@ -24,7 +24,6 @@ except ModuleNotFoundError as error:
 
 # isort: split
 
-import cv2
 import numpy as np
 import typer
 
@@ -32,6 +31,7 @@ from seg_edge.commands.console import exit_codes
 from seg_edge.errors import DataError, OutputError, PhotoError
 from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import write_picture
 from train.annotation_check import (
     OTHER,
     check_photos,
@@ -45,7 +45,8 @@ from train.annotations.find import Choices, read_annotations
 from train.annotations.region import Region, at_most
 from train.annotations.text import HELP
 from train.contact_sheet import contact_sheet, sheet_cell, shown_on_sheet
-from train.options import comma_separated, run_command
+from train.options import INPUT, OUTPUT, comma_separated, run_command
+from train.photos import photos_in
 
 FEW_PHOTOS = 3  # fewer can't put a class into each of train, val and test
 _OURS = {"images", "masks", "labels.txt", "classes.csv", "contact_sheet.jpg", ".DS_Store", "Thumbs.db"}
@@ -131,10 +132,7 @@ def make_masks(
         warnings.append(f"Regions that reach slightly past their photo's edge and were clipped: {clipped}.")
     sources = {photo: photos / photo for photo in regions}
     if other:
-        others = find_photos([str(other)])
-        for error in others.failures.values():
-            raise error
-        sources |= {f"{OTHER}{path.name}": path for path in others.paths}
+        sources |= {f"{OTHER}{path.name}": path for path in photos_in(other)}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -172,7 +170,7 @@ def _check_out(out: Path, force: bool, keep: Sequence[Path]) -> None:
 
 
 def _replace(new: Path, out: Path, old: Path) -> None:
-    """Moves `new` to `out`, and what was there to `old`; on failure `out` is unchanged."""
+    """Moves `new` to `out`, and an existing folder to `old`; on failure `out` is unchanged."""
     if out.exists():
         out.rename(old)
     try:
@@ -201,7 +199,7 @@ def _write(
                 continue
             mask = draw_mask(regions.get(photo, ()), image.shape[:2], labels)
             shutil.copy2(source, out / "images" / photo)
-            _write_image(out / "masks" / f"{Path(photo).stem}.png", mask)
+            write_picture(out / "masks" / f"{Path(photo).stem}.png", mask)
             count = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
             pixels += count
             in_photos += count > 0
@@ -219,29 +217,33 @@ def _write(
         table = csv.writer(file)
         table.writerow(("class", "pixels", "share", "photos", "regions"))
         table.writerows((c.name, c.pixels, f"{c.share:.6f}", c.photos, c.regions) for c in counts)
-    _write_image(out / "contact_sheet.jpg", contact_sheet(cells, labels, f"{len(cells)} of {len(sources)} photos"))
+    write_picture(out / "contact_sheet.jpg", contact_sheet(cells, labels, f"{len(cells)} of {len(sources)} photos"))
     return counts
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    # Not cv2.imwrite: it returns False without a reason, and can't open every file name on Windows.
-    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
 
 
 def main(
     annotations: Annotated[Path, typer.Argument(help=HELP)],
-    photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.")],
-    out: Annotated[Path, typer.Option(help="The data folder to make.")],
-    attribute: Annotated[str | None, typer.Option(help="Region attribute with the class.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.")] = None,
-    label: Annotated[str, typer.Option(help="Class of regions without a class, or of white in masks.")] = "",
-    colours: Annotated[Path | None, typer.Option(help="Table 'name r g b', for masks of colours.")] = None,
-    other: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the classes, e.g. of strangers.")
+    photos: Annotated[Path, typer.Option(help="The folder with the annotated photos.", rich_help_panel=INPUT)],
+    out: Annotated[Path, typer.Option(help="The data folder to make.", rich_help_panel=OUTPUT)],
+    attribute: Annotated[
+        str | None, typer.Option(help="VIA's region attribute that holds the class.", rich_help_panel=INPUT)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier data folder.")] = False,
+    classes: Annotated[str | None, typer.Option(help="Class names in order: a,b,c.", rich_help_panel=INPUT)] = None,
+    label: Annotated[
+        str, typer.Option(help="Class of regions without a class, or of white in masks.", rich_help_panel=INPUT)
+    ] = "",
+    colours: Annotated[
+        Path | None, typer.Option(help="Table 'name r g b', for masks of colours.", rich_help_panel=INPUT)
+    ] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos that show none of the classes, e.g. other people.", rich_help_panel=INPUT),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier data folder.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
-    """Turn annotated photos into a data folder for training."""
+    """Turns annotated photos into a data folder for training."""
     names = None if classes is None else comma_separated(classes)
     with exit_codes():
         summary = make_masks(

@@ -10,6 +10,10 @@ import typer
 from seg_edge.commands.console import exit_codes, note
 from seg_edge.errors import UsageError
 
+# The panels of `--help`, in all commands.
+INPUT, BUDGET, PRUNING, TRAINING = "Input", "Budget", "Pruning", "Training"
+DISTILLATION, QUANTISATION, OUTPUT = "Distillation", "Quantisation", "Output"
+
 
 def comma_separated(text: str) -> tuple[str, ...]:
     """The items of a list as in `a,b`, stripped; empty ones are left out."""

@@ -24,7 +24,7 @@ if sys.platform == "linux" and hasattr(c_library := ctypes.CDLL(None), "mallopt"
 UNUSED = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-gc.disable()  # the import leaves no garbage, and searching for it takes a fifth of the time
+gc.disable()  # the import leaves no garbage, and searching for some takes a fifth of the time
 sys.modules.update(dict.fromkeys(UNUSED))  # type: ignore[arg-type] # None: not installed
 try:
     with without_native_log():

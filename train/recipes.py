@@ -136,7 +136,7 @@ class Recipe:
 
     @property
     def loss_options(self) -> dict[str, float]:
-        """The loss's options besides the classes and their weights."""
+        """The loss's options apart from the classes and their weights."""
         if self.loss == "tversky":
             return {"alpha": self.tversky_alpha, "beta": self.tversky_beta}
         if self.loss == "cross_entropy_dice":
@@ -257,3 +257,14 @@ def person() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (default, pretrained, full, original, person)}
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe of this name, for an option `--recipe`.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}, got {name!r}.")
+    return RECIPES[name]()

@@ -1,7 +1,7 @@
-"""The record beside a trained model, `run.json`: how it was made, and from which model.
+"""The record next to a trained model, `run.json`: how it was made, and from which model.
 
 Each step writes its `.keras` to a folder of its own. The `run.json` there holds the SHA-256 and the `run.json` of the
-model the step started from, so the last file tells the whole history.
+model the step started from, so the last file holds the whole history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOT_INHERITED = ("versions", "gpu", "seconds")
 
 
 def read_run(model: Path) -> dict[str, Any]:
-    """The `run.json` beside the model; empty for a model from elsewhere.
+    """The `run.json` next to the model; empty for a model from elsewhere.
 
     Raises:
         DataError: It can't be read.

@@ -21,11 +21,11 @@ import tensorflow as tf
 
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import Example, find_examples
-from seg_edge.photo.find import find_photos
 from seg_edge.photo.read import read_header, read_photo
 from seg_edge.preprocess import resize_to_input
 from train.compositing import Compositor, Picture
 from train.dataset import Dataset, fixed_stream, held_out_photos
+from train.photos import photos_in
 from train.recipes import Recipe
 from train.runs import sha256_of
 from train.strategy import EVERYTHING
@@ -105,7 +105,7 @@ class SceneTask:
                 f"scenes teach one class, the data has {len(data.classes) - 1}: {', '.join(data.classes[1:])}."
             )
         if size_wh[0] != size_wh[1]:
-            raise UsageError(f"scenes are square, the model takes {size_wh[0]}x{size_wh[1]}.")
+            raise UsageError(f"scenes are square, but the model's input is {size_wh[0]}x{size_wh[1]}.")
         self.data, self.recipe, self.size_wh, self.context = data, recipe, size_wh, context
         folders: list[Sequence[Example]] = [find_examples(source.folder) for source in sources]
         folders += [find_places(place.folder) for place in places]
@@ -217,15 +217,12 @@ class PictureSampler:
 
 
 def find_places(folder: Path) -> tuple[EmptyPlace, ...]:
-    """The pictures in the folder's `images/`, which show nobody.
+    """The pictures in the folder's `images/`, which show no people.
 
     Raises:
         PhotoError: There are none.
     """
-    found = find_photos([str(folder / "images")])
-    for error in found.failures.values():
-        raise error
-    return tuple(EmptyPlace(path) for path in found.paths)
+    return tuple(EmptyPlace(path) for path in photos_in(folder / "images"))
 
 
 def load_picture(example: Example, side: int) -> Picture:

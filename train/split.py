@@ -51,18 +51,18 @@ def split_examples(
 def _one_fold(classes: Sequence[frozenset[int]], groups: Sequence[int], share: float, seed: int) -> Iterable[int]:
     """Indices of about `share` of the photos: the first fold that has every class and leaves every class.
 
-    With long clips there may be no such fold of that size; then larger folds are tried.
+    With long clips no fold of that size may qualify; then larger folds are tried.
     """
     labels = _rarest_class(classes)
     # scikit-learn needs at least as many photos of the commonest class, and as many groups, as folds.
-    most = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
-    if most < 2:
+    most_folds = min(round(1 / share), max(Counter(labels).values()), len(set(groups)))
+    if most_folds < 2:
         raise DataError(
             f"{len(classes)} photos in {len(set(groups))} groups can't be split; "
             "annotate more photos, or group them less strictly with --group."
         )
     everything = frozenset().union(*classes)
-    for folds in range(most, 1, -1):
+    for folds in range(most_folds, 1, -1):
         splits = _folds(labels, groups, folds, seed)
         for kept, held_out in splits:
             if all(frozenset().union(*(classes[i] for i in half)) == everything for half in (kept, held_out)):

@@ -36,7 +36,7 @@ def open_strategy(name: str) -> tf.distribute.Strategy:
             device.
 
     Raises:
-        UsageError: There is no such strategy, or `TF_CONFIG` names no machines.
+        UsageError: The name is unknown, or `TF_CONFIG` names no machines.
     """
     if name not in STRATEGIES:
         raise UsageError(f"--strategy must be one of {', '.join(STRATEGIES)}, got {name!r}.")

@@ -44,7 +44,7 @@ def unet(
         (batch, height / stem_stride, width / stem_stride, classes).
 
     Raises:
-        UsageError: An argument does not fit; the message says what would.
+        UsageError: An argument is invalid; the message gives valid values.
     """
     if stem_stride not in (1, 2):
         raise UsageError(f"stem_stride must be 1 or 2, got {stem_stride}")

@@ -8,8 +8,9 @@ from pathlib import Path
 from benchmarks.reporting import plots
 from benchmarks.reporting.document import Accuracy, Document, Figures
 from benchmarks.reporting.tables import NONE, escape, markdown_table, percent, thread_count, with_interval
+from seg_edge.evaluation.scores import FOREGROUND_SHARES
 
-SHARES = {"0.0": "all", "0.1": "a tenth or more", "0.2": "a fifth or more"}
+SHARES = dict(zip(map(str, FOREGROUND_SHARES), ("all", "a tenth or more", "a fifth or more"), strict=True))
 SCORES = {
     "mean_dice": "mean Dice",
     "mean_photo_dice": "mean over photos",

@@ -83,7 +83,7 @@ class Figures(BaseModel):
 
 
 class Agreement(BaseModel):
-    """Scores with the full model's answers as ground truth."""
+    """Scores with the full model's results as ground truth."""
 
     same_pixels: Score
     mean_dice: Score
@@ -219,7 +219,7 @@ class Document(BaseModel):
     @property
     def objections(self) -> str:
         """Why the figures don't count; empty if they do."""
-        reasons = {"made up": self.made_up, "invalid": not self.watch.valid, "quick, no result": self.quick}
+        reasons = {"made up": self.made_up, "invalid": not self.watch.valid, "quick run": self.quick}
         return "; ".join(reason for reason, applies in reasons.items() if applies)
 
     @property
@@ -261,9 +261,7 @@ def read_result(path: Path) -> Document:
         return Document.model_validate({**read_document(path), "path": path})
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "it"
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
         message = first["msg"].removeprefix("Value error, ").partition("\n")[0]
         reason = message[:1].lower() + message[1:]
-        raise DataError(
-            f"{path}: {field} is not as 'seg-edge bench --json' writes it ({reason}); measure again."
-        ) from error
+        raise DataError(f"{path}: {field} is invalid ({reason}); measure again.") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convert.pareto import pareto_front
 from seg_edge.card import PALETTE
 
 STYLE = {
@@ -35,20 +36,12 @@ class Spot(NamedTuple):
     quality_range: tuple[float, float]
 
 
-def pareto_front(spots: Sequence[Spot]) -> list[Spot]:
-    """The spots that no other beats in both cost and quality, cheapest first."""
-    front: list[Spot] = []
-    for spot in sorted(spots, key=lambda spot: (spot.cost, -spot.quality)):
-        if not front or spot.quality > front[-1].quality:
-            front.append(spot)
-    return front
-
-
 def draw_pareto(path: Path, spots: Sequence[Spot], cost: str, quality: str) -> None:
     """Quality over logarithmic cost; the dashed line is the Pareto front."""
     figure, (axes,) = _figure(7.0, 4.2)
-    front = pareto_front(spots)
-    axes.step([s.cost for s in front], [s.quality for s in front], "--", color="#8c959f", where="post")
+    costs, qualities = [spot.cost for spot in spots], [spot.quality for spot in spots]
+    front = pareto_front(costs, qualities)
+    axes.step([costs[i] for i in front], [qualities[i] for i in front], "--", color="#8c959f", where="post")
     for index, spot in enumerate(spots):
         axes.errorbar(
             spot.cost,

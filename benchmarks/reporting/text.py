@@ -35,14 +35,14 @@ GLOSSARY = """
 - **Mean over photos**: the Dice of each photo, then their mean: a small person counts as much as a large one.
 - **IoU**: the shared pixels over the pixels in either mask; stricter than Dice.
 - **Boundary F**: how much of each outline is close to the other. It shows frayed edges, which Dice hardly does.
-- **Time / reference**: a model's time over that of a fixed model that takes turns with it. It depends far less than
+- **Time / reference**: a model's time over that of a fixed model, run alternately with it. It depends far less than
   milliseconds on the machine and its load. Below 1 is faster than the fixed model.
 - **In brackets**: the likely range if measured again: of a score on other photos (the middle 95 % over resampled
   photos), of a time in other rounds. If two ranges overlap, the difference isn't significant.
 - **95 %, 99 %**: the time that 95 or 99 of 100 inferences stay below; – if there are too few samples.
 - **Flicker**: the share of still pixels that change class from one frame to the next, without smoothing.
 - **Cold start**: `seg-edge image` on one photo as a new process, from the command to the picture.
-- **Agreement**: the same scores with the full model's answer as the true mask.
+- **Agreement**: the same scores with the full model's result as the true mask.
 """
 COMMANDS = """
 ```console

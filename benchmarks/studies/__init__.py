@@ -1,1 +1,1 @@
-"""Questions that were asked once, one a file, each run by hand; the answers are in `docs/`."""
+"""Studies, one per file, each run by hand; their results are in `docs/`."""

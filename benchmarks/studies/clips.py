@@ -2,7 +2,7 @@
 
 Runs `seg-edge video` on each file in this process, reads the result back with PyAV, and prints a table: frames, size,
 rate, colours and streams of both, how far flash and beep drifted apart if the clip has them, and the command's
-messages. Beside each result it writes a picture of its middle frame, to look at. `make_clips.sh` makes clips.
+messages. Next to each result it writes a picture of its middle frame, to check by eye. `make_clips.sh` makes clips.
 """
 
 from __future__ import annotations
@@ -88,29 +88,29 @@ def main(
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = "person-fast",
 ) -> None:
     """Runs clips through `seg-edge video` and prints a table of the results."""
-    print("| clip | in | out | frames | audio, subtitles | drift ms | messages |\n|---|---|---|---|---|---|---|")
-    for file in files:
-        result = out / f"{file.name}{suffix}"
-        try:
-            outcome = segment_video(file, result, Segmenter(model, 1), EffectSettings("overlay"), force=True)
-            before, after = inspect(file), inspect(result)
-        except (SegEdgeError, OSError) as error:
-            print(f"| {file.name} | | | | | | {error} |", flush=True)
-            continue
-        if after.middle is not None:
-            write_picture(result.with_suffix(".png"), after.middle)
-        drift_ms = "-"
-        if before.beep_s is not None and None not in (before.flash_s, after.flash_s, after.beep_s):
-            drift = (after.beep_s - after.flash_s) - (before.beep_s - before.flash_s)  # type: ignore[operator]
-            drift_ms = f"{drift * 1000:.0f}"
-        messages = "; ".join(text for text in (outcome.sound, outcome.complaint) if text)
-        print(
-            f"| {file.name} | {before.format} | {after.format} | {before.frames} → {after.frames} "
-            f"| {before.streams} → {after.streams} | {drift_ms} | {messages} |",
-            flush=True,
-        )
+    with exit_codes():
+        print("| clip | in | out | frames | audio, subtitles | drift ms | messages |\n|---|---|---|---|---|---|---|")
+        for file in files:
+            result = out / f"{file.name}{suffix}"
+            try:
+                outcome = segment_video(file, result, Segmenter(model, 1), EffectSettings("overlay"), force=True)
+                before, after = inspect(file), inspect(result)
+            except (SegEdgeError, OSError) as error:
+                print(f"| {file.name} | | | | | | {error} |", flush=True)
+                continue
+            if after.middle is not None:
+                write_picture(result.with_suffix(".png"), after.middle)
+            drift_ms = "-"
+            if before.beep_s is not None and None not in (before.flash_s, after.flash_s, after.beep_s):
+                drift = (after.beep_s - after.flash_s) - (before.beep_s - before.flash_s)  # type: ignore[operator]
+                drift_ms = f"{drift * 1000:.0f}"
+            messages = "; ".join(text for text in (outcome.sound, outcome.complaint) if text)
+            print(
+                f"| {file.name} | {before.format} | {after.format} | {before.frames} → {after.frames} "
+                f"| {before.streams} → {after.streams} | {drift_ms} | {messages} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
-    with exit_codes():
-        typer.run(main)
+    typer.run(main)

@@ -98,7 +98,7 @@ def segment(photos: Path, out: Path, model: str, cluster: Any = None, kill_after
     return f"{count / seconds:10.1f}{group_ms:>9}{command_ms:13.1f}  load {os.getloadavg()[0]:.1f}"
 
 
-def answers(out: Path) -> tuple[dict[str, str], list[str]]:
+def read_results(out: Path) -> tuple[dict[str, str], list[str]]:
     """The SHA-256 of each result, and the JSON lines without times and folder, sorted.
 
     Raises:
@@ -117,7 +117,7 @@ def answers(out: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def main(
-    photos: Annotated[int, typer.Option(min=2, help="How many to draw, of 320x240 pixels.")] = 1000,
+    photos: Annotated[int, typer.Option(min=2, help="Photos to draw, of 320x240 pixels.")] = 1000,
     model: Annotated[str, typer.Option(help="A bundled model's name or a .tflite file.")] = "person-fast",
     kill: Annotated[bool, typer.Option("--kill", help="Kill a worker of the last cluster.")] = False,
 ) -> None:
@@ -135,7 +135,7 @@ def main(
         def row(name: str, **options: Any) -> None:
             out = folder / name.replace(" ", "-")
             figures = segment(folder / "photos", out, model, **options)
-            is_same = answers(out) == answers(folder / "plain")
+            is_same = read_results(out) == read_results(folder / "plain")
             typer.echo(f"{name:<30}{figures}  {'same results' if is_same else 'DIFFERENT RESULTS'}")
             if not is_same:
                 raise SegEdgeError(f"{name}: files or lines differ from the plain command's.")

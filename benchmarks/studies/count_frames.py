@@ -36,9 +36,9 @@ def main(photo: str, frames: int, models: list[str]) -> None:
     for model in models:
         segment = seg_edge.segmenter.Segmenter(Path(model), threads=1)
         for _ in range(frames):
-            answer = segment(picture)
+            result = segment(picture)
             with counted({}, "render"):
-                render(picture, answer, "overlay")
+                render(picture, result, "overlay")
     print(Path("/proc/self/maps").read_text())
 
 

@@ -1,7 +1,7 @@
 """Where do a model and drawn masks disagree? `python benchmarks/studies/disagreements.py MODEL --data DIR --out SHEET`
 
 A teacher's masks replace or complement drawn ones, so it matters how often the two differ and which is right. For the
-photos of the train part that differ most, the sheet shows the drawn mask beside the model's.
+photos of the train part that differ most, the sheet shows the drawn mask next to the model's.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import train.quiet  # noqa: F401
 import numpy as np
 import typer
 
-from benchmarks.studies.scorecard import open_segmenter
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE
-from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from train.contact_sheet import contact_sheet, sheet_cell
 from train.dataset import open_dataset
-from train.options import comma_separated, run_command
+from train.keras_model import open_segmenter
+from train.options import comma_separated
 from train.split import compile_pattern
 
 LARGE = (0.05, 0.1)  # shares of a photo's pixels
@@ -42,9 +41,9 @@ class Disagreement:
 
 def disagreement(segmenter: Segmenter, example: Example) -> Disagreement:
     """Compares the model's labels with the drawn mask, at the photo's size."""
-    mask = example.load_mask()
+    frame, mask = example.load_pair()
     counts = mask != IGNORE
-    differ = (segmenter(read_photo(example.image)).labels != mask) & counts
+    differ = (segmenter(frame).labels != mask) & counts
     return Disagreement(example, float(differ.sum() / max(1, counts.sum())))
 
 
@@ -61,13 +60,13 @@ def main(
     with exit_codes():
         pattern = compile_pattern(names, "--names")
         dataset = open_dataset(data, classes=comma_separated(classes) or None, holdout=holdout)
-        segmenter = open_segmenter(model)
+        segmenter = open_segmenter(Path(model), dataset.classes)
         examples = [example for example in dataset.parts["train"] if pattern.search(example.name)]
         with typer.progressbar(examples, label=f"Segmenting {len(examples)} photos") as shown:
             found = sorted((disagreement(segmenter, example) for example in shown), key=lambda photo: -photo.share)
         cells = []
         for photo in found[:worst]:
-            frame, mask = read_photo(photo.example.image), photo.example.load_mask()
+            frame, mask = photo.example.load_pair()
             mask = np.where(mask == IGNORE, 0, mask).astype(np.uint8)
             cells += [sheet_cell(f"{photo.example.name} drawn", frame, mask)]
             cells += [sheet_cell(f"{photo.share:.1%} differ", frame, segmenter(frame).labels)]
@@ -78,4 +77,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    typer.run(main)

@@ -1,8 +1,8 @@
 """Where does the time of models go? `python benchmarks/studies/models.py A.tflite B.tflite ... [--threads 1,2]`.
 
-Prints the cost of each in bytes, multiply-accumulates and milliseconds (timed in turns on this machine), its ratio to
-the first, the operators that XNNPACK leaves to the plain kernels, and where its time goes. Any segmentation model will
-do; MediaPipe's is in the wheel `mediapipe==0.10.21` as
+Prints the cost of each in bytes, multiply-accumulates and milliseconds (timed alternately on this machine), its ratio
+to the first, the operators that XNNPACK leaves to the plain kernels, and where its time goes. Any segmentation model
+will do; MediaPipe's is in the wheel `mediapipe==0.10.21` as
 `mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite`.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,8 @@ from benchmarks.reporting.tables import Markdown, markdown_table, update_page
 from convert.delegation import not_delegated
 from convert.operator_times import Profile, profile
 from convert.tflite_file import total
+from seg_edge.commands.bench import thread_counts
 from seg_edge.commands.console import exit_codes
-from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import RUNS, Timing, measure
 from seg_edge.interpreter import find_runtime
 from seg_edge.models import ModelFile, open_model
@@ -44,8 +45,8 @@ class Measured:
     profile: Profile
 
 
-def measure_models(files: list[ModelFile], threads: list[int], runs: int, seconds: float | None) -> list[Measured]:
-    """Times the models in turns at each number of threads, and profiles them at the first of these."""
+def measure_models(files: list[ModelFile], threads: Sequence[int], runs: int, seconds: float | None) -> list[Measured]:
+    """Times the models alternately at each number of threads, and profiles them at the first of these."""
     names = [str(file.path) for file in files]
     labels = [name + f" ({index})" * (name in names[:index]) for index, name in enumerate(names)]
     contents = {label: file.content for label, file in zip(labels, files, strict=True)}
@@ -114,17 +115,6 @@ def short_name(name: str) -> str:
     return _TAIL.sub("", name.split(";")[0]).rpartition("/")[2]
 
 
-def read_threads(text: str) -> list[int]:
-    """`1,2` as distinct numbers.
-
-    Raises:
-        SegEdgeError: It isn't such a list.
-    """
-    if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", text):
-        raise SegEdgeError(f"--threads is {text!r}; give numbers of threads, as in 1,2.")
-    return list(dict.fromkeys(int(count) for count in text.split(",")))
-
-
 def main(
     models: Annotated[list[str], typer.Argument(help=".tflite files, or names of bundled models.")],
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
@@ -137,15 +127,15 @@ def main(
 ) -> None:
     """Prints a table of the models, and where the time of each goes."""
     with exit_codes():
-        counts, files = read_threads(threads), [open_model(model) for model in models]
+        counts, files = thread_counts(threads), [open_model(model) for model in models]
         found = measure_models(files, counts, runs, seconds)
         board, runtime = read_board(Machine()), find_runtime()
         timings = [found[0].timings[count] for count in counts]
         load = " to ".join(f"{moment[0]:.1f}" for moment in (*timings[0].load[:1], *timings[-1].load[-1:])) or "unknown"
         lines = [
             f"{board.cpu or board.model or board.arch}, {os.cpu_count()} cores, load {load}, {runtime.name} "
-            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in timings)} runs in "
-            "turns, ratios to the first model",
+            f"{runtime.version}; medians of {' and '.join(str(len(timing.samples)) for timing in timings)} alternating "
+            "runs, ratios to the first model",
             "",
             *table(found, slowest),
         ]

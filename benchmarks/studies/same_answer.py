@@ -108,7 +108,7 @@ class Platform:
     inside: str
     site: str = ""
 
-    def run(self, models: Mapping[str, bytes], frames: Mapping[str, np.ndarray]) -> Answer:
+    def run(self, models: Mapping[str, bytes], frames: Mapping[str, np.ndarray]) -> Output:
         """Copies models and frames there, runs them, and checks that they arrived unchanged.
 
         Raises:
@@ -133,12 +133,12 @@ class Platform:
             sent = hashlib.sha256(content).hexdigest(), hashlib.sha256(frames[name].tobytes()).hexdigest()
             if sent != (reports[name]["model_sha256"], reports[name]["frames_sha256"]):
                 raise SegEdgeError(f"{self.name}: {name} and its frames differ from those sent.")
-        return Answer(reports, {name: np.load(self.folder / f"{name}.scores.npy") for name in models})
+        return Output(reports, {name: np.load(self.folder / f"{name}.scores.npy") for name in models})
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A platform's output: `run_frames.run`'s report and the scores of each model."""
+class Output:
+    """A platform's results: `run_frames.run`'s report and the scores of each model."""
 
     reports: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, np.ndarray]
@@ -191,13 +191,13 @@ def make_tflite_environment(environment: Path) -> None:
     stamp.write_text(" ".join(TFLITE_RUNTIME))
 
 
-def check_delegated(platform: Platform, answer: Answer) -> None:
+def check_delegated(platform: Platform, output: Output) -> None:
     """Checks that XNNPACK, the reference, was used: without it the built-in kernels run silently.
 
     Raises:
         SegEdgeError: A model ran without it.
     """
-    without = [name for name, report in answer.reports.items() if not report["delegated"]]
+    without = [name for name, report in output.reports.items() if not report["delegated"]]
     if without:
         raise SegEdgeError(f"{platform.name}: XNNPACK isn't in use for {', '.join(without)}; nothing can be concluded.")
 
@@ -215,14 +215,14 @@ def main(
     cpu: Annotated[list[str] | None, typer.Option(help="Emulated processor; repeatable.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the arm64 Debian; made if missing.")] = None,
     photos: Annotated[list[Path] | None, typer.Option(help="Photo or folder of photos; repeatable.")] = None,
-    noise: Annotated[int, typer.Option(min=0, help="Frames of noise besides the photos.")] = 2,
+    noise: Annotated[int, typer.Option(min=0, help="Frames of noise, in addition to the photos.")] = 2,
     tflite: Annotated[bool, typer.Option("--tflite-runtime", help="Compare with tflite-runtime 2.14.")] = False,
     environment: Annotated[
         Path | None, typer.Option(help="Folder of its virtual environment; made if missing.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Allowed difference; 0, or 2 for tflite-runtime.")] = None,
     mirror: Annotated[str, typer.Option(help="Debian mirror for the root; by default debootstrap's own.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of tflite-runtime, in turns with ours.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of tflite-runtime, alternating with ours.")] = 3,
 ) -> None:
     """Compares a model's output here with that on other processors or an older runtime."""
     cpus = cpu or ["cortex-a72", "cortex-a76"]
@@ -249,16 +249,16 @@ def main(
             check_delegated(ours, reference)
             largest = 0.0
             for platform in (arm(folder, name) for name in cpus):
-                answer = platform.run(contents, frames)
-                check_delegated(platform, answer)
-                largest = max(largest, _print_difference(platform, [(reference, answer)], timed=False))
+                output = platform.run(contents, frames)
+                check_delegated(platform, output)
+                largest = max(largest, _print_difference(platform, [(reference, output)], timed=False))
     allowed = steps if steps is not None else 2 if tflite else 0
     if largest > allowed:
         typer.echo(f"error: values differ by up to {largest:g} steps; {allowed} is allowed.", err=True)
         raise typer.Exit(1)
 
 
-def _print_difference(platform: Platform, pairs: Sequence[tuple[Answer, Answer]], *, timed: bool) -> float:
+def _print_difference(platform: Platform, pairs: Sequence[tuple[Output, Output]], *, timed: bool) -> float:
     """Prints a line per model; returns the largest difference."""
     largest = 0.0
     ours, theirs = pairs[0]

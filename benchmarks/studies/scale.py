@@ -32,6 +32,7 @@ from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.apps.bench.document import describe_machine
 from seg_edge.apps.bench.text import headline
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import measure
@@ -46,7 +47,6 @@ from seg_edge.system.files import write_file
 ROOT = Path(__file__).parents[2]
 PHOTO_WH = (640, 480)
 WARMUP_RUNS = 3
-Log = Callable[[str], object]
 Curve = dict[str, Any]
 
 
@@ -61,6 +61,7 @@ class Extent:
         runs: Inferences per model or number of threads in a round.
         rounds: Rounds of everything but the input sizes, which take turns at every run.
         seconds: How long the worker processes segment.
+        workers_per_core: Most worker processes, for each core.
     """
 
     sides: tuple[int, ...] = (96, 128, 192, 256, 384, 512)
@@ -69,9 +70,10 @@ class Extent:
     runs: int = 60
     rounds: int = 3
     seconds: float = 3.0
+    workers_per_core: int = 2
 
 
-QUICK = Extent((64, 96), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3)
+QUICK = Extent((32, 64), (0.3, 6), (1, 20), runs=5, rounds=1, seconds=0.3, workers_per_core=1)
 
 
 def measure_scale(quick: bool, log: Log) -> tuple[list[Curve], list[str]]:
@@ -156,7 +158,7 @@ def over_threads(extent: Extent, log: Log) -> Curve:
     log("latency over threads")
     model = {DEFAULT_MODEL: open_model(DEFAULT_MODEL).content}
     # One number of threads at a time: waiting threads spin on a core.
-    samples = _in_turns(
+    samples = _alternate(
         list(range(1, max(4, available_cores()) + 1)),
         extent.rounds,
         lambda n: measure(model, threads=n, runs=extent.runs, warmup=WARMUP_RUNS)[DEFAULT_MODEL].samples,
@@ -170,7 +172,7 @@ def over_photo_size(extent: Extent, folder: Path, log: Log) -> Curve:
     """Peak memory of `seg-edge image` by megapixels of the photo."""
     log("memory over photo size")
     folders = {size: _photos(folder / f"{size} MP", _scaled(PHOTO_WH, size), 1) for size in extent.megapixels}
-    samples = _in_turns(extent.megapixels, extent.rounds, lambda size: [_image(folders[size], folder / "out")[1]])
+    samples = _alternate(extent.megapixels, extent.rounds, lambda size: [_image(folders[size], folder / "out")[1]])
     fixed, per_megapixel, r2 = line(*medians(samples))
     text = f"{fixed:.0f} MB, plus {per_megapixel:.1f} MB per megapixel"
     x, y = ("photo size", "megapixels"), ("peak memory of one 'seg-edge image'", "MB")
@@ -181,7 +183,7 @@ def over_photos(extent: Extent, folder: Path, log: Log) -> Curve:
     """Seconds of `seg-edge image` for a folder by the number of photos in it."""
     log("time over number of photos")
     folders = {count: _photos(folder / f"{count} photos", PHOTO_WH, count) for count in extent.photos}
-    samples = _in_turns(extent.photos, extent.rounds, lambda count: [_image(folders[count], folder / "out")[0]])
+    samples = _alternate(extent.photos, extent.rounds, lambda count: [_image(folders[count], folder / "out")[0]])
     start, per_photo, r2 = line(*medians(samples))
     text = f"{start:.2f} s to start, plus {per_photo * 1000:.1f} ms per photo"
     x, y = ("photos", "photos"), ("one 'seg-edge image' for all", "s")
@@ -192,8 +194,9 @@ def over_workers(extent: Extent, log: Log) -> Curve:
     """Photos per second of several processes at once, each with one thread."""
     log("throughput over worker processes")
     cores = available_cores()
-    counts = sorted({1, min(2, 2 * cores), min(4, 2 * cores), cores, 2 * cores})
-    samples = _in_turns(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
+    most = extent.workers_per_core * cores
+    counts = sorted({1, min(2, most), min(4, most), cores, most})
+    samples = _alternate(counts, extent.rounds, lambda n: [_throughput(n, extent.seconds)])
     law = describe_speedup(samples, "processes", cores, is_rate=True)
     y = ("total throughput, 1 thread each", "photos/s")
     return make_curve("throughput over worker processes", ("worker processes", "processes"), y, samples, *law)
@@ -206,7 +209,7 @@ def _throughput(workers: int, seconds: float) -> float:
         started = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes)) for _ in range(workers)]
         if any(worker.stdout.readline() != "ready\n" for worker in started if worker.stdout):
             raise SegEdgeError("a worker process could not start; run 'seg-edge doctor'.")
-        for worker in started:  # none starts before all are ready
+        for worker in started:  # once all are ready
             if worker.stdin:
                 worker.stdin.write("go\n")
                 worker.stdin.flush()
@@ -229,13 +232,13 @@ def work(seconds: float) -> None:
     print(count / elapsed)
 
 
-def _in_turns(values: Sequence[Any], rounds: int, take: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
-    """Samples of each value, taken in rounds with a new random order of values."""
+def _alternate(values: Sequence[Any], rounds: int, sample: Callable[[Any], Sequence[float]]) -> dict[Any, list[float]]:
+    """Samples of each value, in rounds with a new random order of values."""
     order = random.Random(0)
     samples: dict[Any, list[float]] = {value: [] for value in values}
     for _ in range(rounds):
         for value in order.sample(list(values), len(values)):
-            samples[value] += take(value)
+            samples[value] += sample(value)
     return samples
 
 

@@ -1,4 +1,4 @@
-"""How good is a person model beside others? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
+"""How do person models compare? `python benchmarks/studies/scorecard.py MODEL... --data DIR [--clip FILE]`
 
 Dice and boundary F on the held-out photos, by the share that people fill, by light and by skin tone; false pixels in
 places without people; flicker on clips. Dice is the mean of the photos' own. Each figure has its interval over 10,000
@@ -27,10 +27,9 @@ from benchmarks.reporting.tables import update_page
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.evaluation.data_folder import Example, find_examples
-from seg_edge.evaluation.scores import PhotoScore, mean_interval, score
-from seg_edge.photo.read import read_photo
+from seg_edge.evaluation.scores import FOREGROUND_SHARES, PhotoScore, mean_interval, score
 from train.dataset import open_dataset
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import open_segmenter
 
 RESAMPLES = 10_000
 MIN_EMPTY = 96  # pixels; smaller places without people are ignored
@@ -58,14 +57,17 @@ def groups_of(examples: Sequence[Example]) -> list[Group]:
     """Groups by the share that people fill, by thirds of brightness, and by skin tone if skin is visible."""
     shares, light, tones = [], [], []
     for example in examples:
-        frame, mask = read_photo(example.image), example.load_mask()
+        frame, mask = example.load_pair()
         shares.append(float((mask == 1).mean()))
         light.append(float(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).mean()))
         tones.append(typology_angle(frame, mask == 1))
     share, tone = np.array(shares), np.array(tones)
     thirds = np.argsort(np.argsort(light)) * 3 // len(examples)
     visible = share >= 0.1
-    found = [(f"people fill >= {least:.0%}", share >= least) for least in (0.2, 0.1)] + [("all photos", share >= 0)]
+    found = [
+        (f"people fill >= {least:.0%}" if least else "all photos", share >= least)
+        for least in reversed(FOREGROUND_SHARES)
+    ]
     found += [
         (f"{name}, >= 10 %", visible & (thirds == third))
         for third, name in enumerate(("dark", "medium light", "bright"))
@@ -92,10 +94,10 @@ def typology_angle(frame: np.ndarray, person: np.ndarray) -> float:
 
 
 def empty_places(examples: Sequence[Example]) -> list[np.ndarray]:
-    """The largest part of each photo beside, above or below all people, BGR uint8, if it is large enough."""
+    """The largest part of each photo next to, above or below all people, BGR uint8, if it is large enough."""
     places = []
     for example in examples:
-        frame, mask = read_photo(example.image), example.load_mask()
+        frame, mask = example.load_pair()
         rows, columns = np.flatnonzero((mask > 0).any(axis=1)), np.flatnonzero((mask > 0).any(axis=0))
         if not len(rows):
             places.append(frame)
@@ -133,13 +135,6 @@ def table(names: Sequence[str], groups: Sequence[Group], scores: Sequence[Sequen
     return lines
 
 
-def open_segmenter(model: str) -> Segmenter:
-    """A Segmenter for a `.tflite`, a bundled model's name or a `.keras` with one class."""
-    if model.endswith(".keras"):
-        return keras_segmenter(load_keras(Path(model)), ("background", "person"))
-    return Segmenter(model)
-
-
 def main(
     models: Annotated[list[str], typer.Argument(help="The others are compared with the first.")],
     data: Annotated[Path, typer.Option(help="Data folder with images/, masks/ and index.csv.")],
@@ -156,7 +151,7 @@ def main(
             examples = find_examples(data)
         else:
             examples = open_dataset(data, classes=["person"], holdout=holdout, names=names).parts[part]
-        segmenters = [open_segmenter(model) for model in models]
+        segmenters = [open_segmenter(Path(model), ("background", "person")) for model in models]
         shown = [Path(model).name for model in models]
         scores = [score(segmenter, examples).photos for segmenter in segmenters]
         lines = table(shown, groups_of(examples), scores)

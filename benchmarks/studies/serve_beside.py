@@ -1,8 +1,8 @@
 """What does `seg-edge serve` gain over a server of twenty lines? `python benchmarks/studies/serve_beside.py PHOTO`.
 
 Starts `seg-edge serve` and `twenty_lines.py` (FastAPI and LiteRT) on loopback with the same model. Sends the same photo
-to each in turns, on 2 and on 8 connections that each wait for the label map, and prints answers per second, latency,
-and the server's CPU time per answer. Clients and servers share the machine's cores.
+to them alternately, on 2 and on 8 connections that each wait for the label map, and prints responses per second,
+latency, and the server's CPU time per response. Clients and servers share the machine's cores.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import typer
 
 from benchmarks.studies.serve_load import load, served
 from seg_edge.commands.console import exit_codes
+from seg_edge.errors import SegEdgeError
 from seg_edge.models import DEFAULT_MODEL, open_model
 from seg_edge.photo.read import read_photo
+from seg_edge.photo.write import encode_picture
 
 CONNECTIONS = (2, 8)
 STARTS_S = 60.0
@@ -76,7 +78,7 @@ def main(
     """Measures, and prints a table."""
     with exit_codes():
         frame = cv2.resize(read_photo(photo), size, interpolation=cv2.INTER_AREA)
-        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
+        jpeg = encode_picture(frame, ".jpg")
         with served(model) as ours, twenty_lines(model) as theirs:
             servers = {"seg-edge serve": (*ours, "/v1/segment?output=labels"), "twenty lines": (*theirs, "/segment")}
             typer.echo(
@@ -92,7 +94,7 @@ def main(
                         before = cpu_s(pid)
                         rate, found, statuses = load(port, path, jpeg, connections, requests)
                         if set(statuses) != {200}:
-                            raise RuntimeError(f"{name} answered {dict(statuses)}")
+                            raise SegEdgeError(f"{name}: expected only status 200, got {dict(statuses)}.")
                         if turn:
                             rates[name].append(rate)
                             latencies[name] += found

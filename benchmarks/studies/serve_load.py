@@ -1,6 +1,6 @@
 """How does `seg-edge serve` perform under load? `python benchmarks/studies/serve_load.py PHOTO --requests 2000`.
 
-Starts the server on loopback, sends it one photo repeatedly on a few connections that each wait for their answer, and
+Starts the server on loopback, sends it one photo repeatedly on a few connections that each wait for their response, and
 prints the rate, the latency and the server's memory growth. The rate is compared with two others, measured in this
 process with as many threads as the server has workers: the bare model on a fixed input, and all work on a photo without
 HTTP. Client and server share the machine's cores.
@@ -37,7 +37,7 @@ from seg_edge.serve.answer import Output, answer_photo
 from seg_edge.system.memory import keep_freed_memory
 
 MAX_REQUESTS = 200_000
-TIMEOUT_S = 60.0  # for an answer
+TIMEOUT_S = 60.0  # for a response
 
 
 @contextmanager
@@ -57,33 +57,33 @@ def served(model: str, *options: str) -> Iterator[tuple[int, int]]:
 def load(
     port: int, path: str, photo: bytes, connections: int, requests: int
 ) -> tuple[float, list[float], Counter[int]]:
-    """Answers per second, each one's latency in ms, and the number of answers by status.
+    """Responses per second, each one's latency in ms, and the number of responses by status.
 
     Args:
         port: The server's port on loopback.
         path: Path to request.
         photo: Body to send.
-        connections: Each sends its next request as soon as it has its answer.
+        connections: Each sends its next request as soon as it has its response.
         requests: Total number of requests.
     """
 
     def send(count: int) -> list[tuple[float, int]]:
-        connection, answers = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S), []
+        connection, responses = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S), []
         for _ in range(count):
             sent = time.perf_counter()
             connection.request("POST", path, photo, {"Content-Type": "image/jpeg"})
-            answer = connection.getresponse()
-            answer.read()
-            answers.append(((time.perf_counter() - sent) * 1000, answer.status))
+            response = connection.getresponse()
+            response.read()
+            responses.append(((time.perf_counter() - sent) * 1000, response.status))
         connection.close()
-        return answers
+        return responses
 
     shares = [requests // connections + (index < requests % connections) for index in range(connections)]
     began = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
-        answers = [answer for found in pool.map(send, shares) for answer in found]
+        responses = [response for sent in pool.map(send, shares) for response in sent]
     elapsed = time.perf_counter() - began
-    return requests / elapsed, [latency for latency, _ in answers], Counter(status for _, status in answers)
+    return requests / elapsed, [latency for latency, _ in responses], Counter(status for _, status in responses)
 
 
 def rate(tasks: list[Callable[[], object]], seconds: float) -> float:
@@ -148,16 +148,16 @@ def main(
                 statuses += counts
                 memory.append(resident_mb(pid))
         p50, p99 = np.percentile(latencies, [50, 99])
-        answers, bare, whole = (statistics.median(rates) for rates in (served_rates, bare_rates, whole_rates))
+        rate_served, bare, whole = (statistics.median(rates) for rates in (served_rates, bare_rates, whole_rates))
         typer.echo(
             f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {segmenters[0].file.name}"
         )
         request = f"{size[0]}x{size[1]}, {len(jpeg):,} bytes, {output.value}"
         typer.echo(f"{len(latencies)} requests of {request}; {connections} connections")
-        typer.echo(f"answers       {dict(statuses)}")
-        typer.echo(f"served        {answers:8.0f} per second")
-        typer.echo(f"bare model    {bare:8.0f} per second; served / bare  {answers / bare:.2f}")
-        typer.echo(f"without HTTP  {whole:8.0f} per second; served / this  {answers / whole:.2f}")
+        typer.echo(f"responses     {dict(statuses)}")
+        typer.echo(f"served        {rate_served:8.0f} per second")
+        typer.echo(f"bare model    {bare:8.0f} per second; served / bare  {rate_served / bare:.2f}")
+        typer.echo(f"without HTTP  {whole:8.0f} per second; served / this  {rate_served / whole:.2f}")
         typer.echo(f"latency       p50 {p50:.1f} ms, p99 {p99:.1f} ms; p99 / p50  {p99 / p50:.2f}")
         typer.echo(
             f"memory        {' '.join(f'{value:.0f}' for value in memory)} MB resident, before and after each round"

@@ -1,6 +1,6 @@
 """Is the page as fast as Python, and fast enough for a camera? `python benchmarks/studies/serve_page.py PHOTO`.
 
-Opens the page in the system's Chromium, segments one photo repeatedly there and with a `Segmenter` here, in turns, and
+Opens the page in the system's Chromium, segments one photo there and with a `Segmenter` here, alternately, and
 prints the median milliseconds of each stage, the bytes that the page loads, and how long that takes. Then the photo
 becomes a camera's picture, sent again as soon as one is shown with its effect: it prints pictures per second and CPU
 time per picture. Needs the page (`make web`), Chromium and Playwright.
@@ -110,7 +110,7 @@ def camera_rate(browser: Any, page: Any, effect: str, pictures: int) -> tuple[fl
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(help="The photo; it is scaled to --size and given as JPEG.")],
+    photo: Annotated[Path, typer.Argument(help="The photo; it is scaled to --size and sent as JPEG.")],
     size: Annotated[tuple[int, int], typer.Option(min=2, metavar="W H", help="Size of the photo; even.")] = (640, 480),
     runs: Annotated[int, typer.Option(min=1, max=1000, help="Runs, after 5 uncounted ones.")] = 40,
     pictures: Annotated[int, typer.Option(min=0, max=10_000, help="Camera pictures per effect.")] = 100,

@@ -19,7 +19,6 @@ import train.quiet  # noqa: F401
 import typer
 
 from benchmarks.reporting.tables import markdown_table
-from benchmarks.studies.scorecard import open_segmenter
 from seg_edge import Segmenter
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import UsageError
@@ -27,7 +26,8 @@ from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import Scores, score_photo
 from seg_edge.photo.read import read_photo
 from train.dataset import open_dataset
-from train.options import comma_separated, run_command
+from train.keras_model import open_segmenter
+from train.options import comma_separated
 
 SIZES = "0,8,16,32,64,128"
 
@@ -46,7 +46,7 @@ def scores_by_size(segmenter: Segmenter, examples: Sequence[Example], sizes: Seq
 
 
 def main(
-    models: Annotated[list[str], typer.Argument(help="A .tflite, a bundled model's name, or a .keras of one class.")],
+    models: Annotated[list[str], typer.Argument(help="A .tflite, a bundled model's name, or a .keras.")],
     data: Annotated[Path, typer.Option(help="Data folder with masks.")],
     part: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     classes: Annotated[str, typer.Option(help="Class names, if there is no labels.txt.")] = "",
@@ -62,7 +62,7 @@ def main(
         examples, minimums = dataset.parts[part], [int(size) for size in comma_separated(sizes)]
         rows = []
         for model in models:
-            found = scores_by_size(open_segmenter(model), examples, minimums)
+            found = scores_by_size(open_segmenter(Path(model), dataset.classes), examples, minimums)
             cells = [f"{scores.mean_photo_dice:.4f}, {scores.mean_boundary:.3f}" for scores in found]
             rows.append([Path(model).name, str(len(examples)), *cells])
         heads = ["Dice, boundary F", "photos", *(f"{size} pixels" if size else "all kept" for size in minimums)]
@@ -70,4 +70,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    typer.run(main)

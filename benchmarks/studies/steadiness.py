@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from seg_edge.evaluation.metrics import confusion_matrix, dice, mean_foreground
 from seg_edge.lookahead import Lookahead
 from seg_edge.models import DEFAULT_MODEL
 from seg_edge.smooth import DEFAULT_SMOOTH, TemporalSmoother
+from seg_edge.timing import timed
 
 SETTINGS = tuple(sorted({0.0, 0.25, DEFAULT_SMOOTH, 0.75, 1.0}))
 AHEAD = (2, 4, 8)
@@ -49,30 +49,32 @@ class Setting:
         self.smoothing_ms: list[float] = []
         self.meter_ms: list[float] = []
 
-    def add(self, answer: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
-        """Adds a frame: the unsmoothed answer, reference labels, and where to compare, bool (h, w)."""
+    def add(self, result: Segmentation, references: dict[str, np.ndarray], moved: np.ndarray) -> None:
+        """Adds a frame: the unsmoothed result, reference labels, and where to compare, bool (h, w)."""
         self.waiting.append((references, moved))
-        began = time.perf_counter()
+        timing_ms: dict[str, float] = {}
         if self.lookahead:
-            smoothed = self.lookahead.add(answer)
-            self.smoothing_ms.append((time.perf_counter() - began) * 1000)
-            if smoothed is not None:
-                self._score(smoothed)
-            return
-        scores = self.smoother(answer.score_map, answer.pixels)
-        self.smoothing_ms.append((time.perf_counter() - began) * 1000)
-        self._score(replace(answer, score_map=scores, labels=scores.labels(answer.labels.shape)))  # type: ignore[arg-type]
+            with timed(timing_ms, "smoothing"):
+                smoothed = self.lookahead.add(result)
+        else:
+            with timed(timing_ms, "smoothing"):
+                scores = self.smoother(result.score_map, result.pixels)
+            smoothed = replace(result, score_map=scores, labels=scores.labels(result.labels.shape))  # type: ignore[arg-type]
+        self.smoothing_ms.append(timing_ms["smoothing"])
+        if smoothed is not None:
+            self._score(smoothed)
 
     def finish(self) -> None:
         """Scores the frames that are still waiting."""
-        for answer in self.lookahead.rest() if self.lookahead else ():
-            self._score(answer)
+        for smoothed in self.lookahead.rest() if self.lookahead else ():
+            self._score(smoothed)
 
     def _score(self, smoothed: Segmentation) -> None:
         references, moved = self.waiting.popleft()
-        began = time.perf_counter()
-        self.meter.add(smoothed)
-        self.meter_ms.append((time.perf_counter() - began) * 1000)
+        timing_ms: dict[str, float] = {}
+        with timed(timing_ms, "meter"):
+            self.meter.add(smoothed)
+        self.meter_ms.append(timing_ms["meter"])
         for name, labels in references.items():
             self.matrices[name] += confusion_matrix(labels[moved], smoothed.labels[moved], self.classes)
 
@@ -110,12 +112,12 @@ def measure(clip: Path, segment: Segmenter, reference: Segmenter | None) -> tupl
     settings += [Setting(DEFAULT_SMOOTH, names, len(segment.classes), ahead) for ahead in AHEAD]
     motion, shares = Motion(), []
     for frame in read_frames(clip):
-        answer, moved = segment(frame), motion.add(frame)
+        result, moved = segment(frame), motion.add(frame)
         references = {own: mirrored_mean(segment, frame)}
         if reference:
             references[reference.card.name] = reference(frame).labels
         for setting in settings:
-            setting.add(answer, references, moved)
+            setting.add(result, references, moved)
         shares.append(float(moved.mean()))
     for setting in settings:
         setting.finish()

@@ -1,4 +1,4 @@
-"""The simplest server one could write; started by `serve_beside.py`."""
+"""The simplest possible server; `serve_beside.py` starts it."""
 
 import os
 

@@ -36,7 +36,7 @@ def distill(
     Args:
         teacher: Has the data's classes.
         data: The dataset.
-        recipe: Settings of the training, and the architecture if there is no `student`.
+        recipe: Settings of the training, and the architecture if `student` is None.
         out: The run folder.
         student: The network to start from; it isn't changed.
         config: How the student learns; with weight 0 and no hint, from the masks only.

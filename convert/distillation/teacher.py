@@ -95,7 +95,7 @@ class Teacher:
         """From now on also returns the attention map of this layer.
 
         Raises:
-            ModelError: The teacher isn't a `.keras`, or has no such layer.
+            ModelError: The teacher isn't a `.keras`, or has no layer of this name.
         """
         if not isinstance(self.segmenter.backend, KerasBackend):
             raise ModelError("a hint needs a layer of a .keras; leave out --hint for a .tflite.")
@@ -113,11 +113,11 @@ def layer_output(model: Any, name: str) -> Any:
     """The output of the model's layer of this name.
 
     Raises:
-        ModelError: There is none; lists the existing ones.
+        ModelError: It has none of this name; the message lists the existing ones.
     """
     names = [layer.name for layer in model.layers]
     if name not in names:
-        raise ModelError(f"there is no layer {name!r} to take a hint from; there are {', '.join(names[1:-1])}.")
+        raise ModelError(f"the model has no layer {name!r} for --hint; it has {', '.join(names[1:-1])}.")
     return model.get_layer(name).output
 
 
@@ -207,7 +207,7 @@ def teacher_outputs(
 
 
 def _as_frame(image: Any) -> Any:
-    """BGR uint8, as the runtime takes it, from float RGB 0..1."""
+    """BGR uint8, as the runtime expects it, from float RGB 0..1."""
     return tf.cast(tf.round(image[..., ::-1] * 255), tf.uint8)
 
 

@@ -11,7 +11,7 @@ from convert.pruning.cost import mmac
 from convert.quantisation.methods import convert_int8
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.latency import measure
-from train.dataset import Dataset
+from train.dataset import Dataset, Log
 
 ROUNDS = 8  # bisections of the range, on a logarithmic scale
 NEAR = 0.97  # a model that takes this share of the time limit is close enough
@@ -54,7 +54,7 @@ def within_ms(
     range_mmac: tuple[float, float],
     at_mmac: Callable[[float], keras.Model],
     ms_of: Callable[[keras.Model], float],
-    log: Callable[[str], object],
+    log: Log,
 ) -> tuple[keras.Model, float]:
     """The largest model within a time limit, found by pruning to different numbers of MMAC.
 
@@ -74,8 +74,8 @@ def within_ms(
 
     known: dict[float, float] = {}  # similar budgets give the same channels
 
-    def timed(most: float) -> tuple[keras.Model, float]:
-        model = at_mmac(most)
+    def timed(max_mmac: float) -> tuple[keras.Model, float]:
+        model = at_mmac(max_mmac)
         size = mmac(model)
         if size not in known:
             known[size] = ms_of(model)

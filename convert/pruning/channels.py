@@ -54,7 +54,7 @@ class Channels:
         groups: The removable ones. Channels of the model's input and output are in none.
         inputs: For each layer with weights, the group number of each input channel, int (channels,); `STAYS` if it
             can't be removed.
-        outputs: Likewise for its output channels.
+        outputs: The same for its output channels.
         readers: For each layer, the names of the layers that read its output.
     """
 
@@ -161,7 +161,7 @@ def _image_channels(layer: keras.Layer) -> int:
     shape = layer.batch_shape
     if len(shape) != 4 or None in shape[1:]:
         raise ModelError(
-            f"layer {layer.name!r} takes {shape}; an image of a fixed size (height, width, 3) is expected."
+            f"layer {layer.name!r} has the shape {shape}; an image of a fixed size (height, width, 3) is expected."
         )
     return int(shape[3])
 

@@ -30,7 +30,7 @@ def halve(model: keras.Model, seed: int = 0) -> keras.Model:
         A functional model with the same input; logits (batch, height / 2, width / 2, classes). Layers keep their names.
 
     Raises:
-        ModelError: It isn't such a U-Net.
+        ModelError: It is another network.
     """
     names = {layer.name for layer in model.layers}
     if not {"down0_a_conv", "down0_b_conv", "down1_pool", "up1_b_relu", "logits"} <= names:

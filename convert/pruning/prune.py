@@ -6,7 +6,7 @@ import dataclasses
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from convert.pruning.plan import Limits, choose, least_cost, require_possible
 from convert.pruning.table import channels_of
 from seg_edge.errors import OutputError
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset, fixed_stream
+from train.dataset import Dataset, Log, fixed_stream
 from train.keras_model import TrainedModel, at_size
 from train.recipes import Recipe, default, saved_recipe
 from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, sha256_of, versions
 from train.training import train_model
 
-Log = Callable[[str], Any]
 SCORED_PHOTOS = 200
 
 
@@ -82,7 +81,7 @@ def prune(
         out: The run folder; made if missing.
         config: The options.
         resume: Continue an interrupted training.
-        force: Replace what is in `out`.
+        force: Replace the existing results in `out`.
         log: Receives lines for the user.
 
     Returns:

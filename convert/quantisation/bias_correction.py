@@ -1,8 +1,8 @@
-"""Biases that make up for what rounding the kernels shifts.
+"""Corrects biases for the shift that rounding the kernels causes.
 
 Over smooth areas all inputs of a kernel have nearly one value, so the rounding errors of its weights don't average out:
-every output of a channel is off by about the same, the sum of these errors times the mean input. The bias takes it back
-(Nagel et al., 2019, arXiv:1906.04721, section 4.2, with the means measured on photos).
+every output of a channel is shifted by about the same, the sum of these errors times the mean input. The bias can
+compensate for it (Nagel et al., 2019, arXiv:1906.04721, section 4.2, with the means measured on photos).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from train.keras_model import compiled
 
 
 def with_corrected_biases(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
-    """The network with the mean shift of each rounded kernel taken from its bias.
+    """The network with the mean shift that rounding each kernel causes subtracted from its bias.
 
     Args:
-        folded: Without batch normalisation; stays as it is.
-        images: Of the train part, float32 (1, height, width, 3), RGB 0..1.
+        folded: The network without batch normalisation; it isn't changed.
+        images: Photos of the train part, float32 (1, height, width, 3), RGB 0..1.
 
     Returns:
         A new model whose layers with a kernel all have a bias.
 
     Raises:
-        ModelError: A layer has weights of another kind.
+        ModelError: A layer with weights isn't supported.
     """
     shifts = _shifts(folded, images)
 
@@ -45,7 +45,7 @@ def with_corrected_biases(folded: keras.Model, images: Sequence[np.ndarray]) -> 
 
 
 def _shifts(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """How much higher each layer's output is on average for its rounded kernel, float32 (channels,)."""
+    """How much higher each layer's output is on average with its rounded kernel, float32 (channels,)."""
     names = kernel_names(folded)
     made = []
     for layer in map(folded.get_layer, names):
@@ -58,7 +58,7 @@ def _shifts(folded: keras.Model, images: Sequence[np.ndarray]) -> dict[str, np.n
 
 
 def _linear(kind: Any, layer: keras.Layer) -> keras.Layer:
-    """A layer of this kind that only multiplies with the layer's kernel."""
+    """A layer of this kind with the layer's kernel, but without its bias and activation."""
     own = {"name": f"{layer.name}_{kind.__name__}", "activation": None, "use_bias": False}
     made = kind.from_config({**layer.get_config(), **own})
     made.build(layer.input.shape)

@@ -2,8 +2,8 @@
 
 A tensor has one scale for all its channels: one whose values are a twentieth of the largest channel's gets a twentieth
 of the steps. As ReLU(x / s) = ReLU(x) / s, a channel may be divided by `s` where it is written and multiplied by `s`
-where it is read, and the network's answers stay the same (cross-layer equalisation, Nagel et al., 2019,
-arXiv:1906.04721, section 4.1). Here the values' ranges are those on photos, as the writing kernels have a scale for
+where it is read, and the network's output stays the same (cross-layer equalisation, Nagel et al., 2019,
+arXiv:1906.04721, section 4.1). Here the values' ranges are measured on photos, as the writing kernels have a scale for
 each channel anyway, and channels are followed through additions, concatenations, pooling and gates.
 """
 
@@ -23,18 +23,20 @@ from convert.quantisation.fold import CONVOLUTIONS, is_linear
 from train.keras_model import compiled
 
 ADDING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Subtract)
-MOST = 256.0  # a channel gains over the largest of its tensor; without equalising, a smaller one has no step at all
+MAX_GAIN = (
+    256.0  # over the tensor's largest channel; without equalising, a smaller channel than that has no step at all
+)
 
 
 def equalised(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
     """The same function with the channels' ranges equalised.
 
     Args:
-        folded: Without batch normalisation; stays as it is.
-        images: Of the train part, float32 (1, height, width, 3), RGB 0..1.
+        folded: The network without batch normalisation; it isn't changed.
+        images: Photos of the train part, float32 (1, height, width, 3), RGB 0..1.
 
     Returns:
-        A new model with the same layers; its answers differ by no more than float rounding.
+        A new model with the same layers; its output differs by no more than float rounding.
     """
     result = keras.models.clone_model(folded)
     result.set_weights(folded.get_weights())
@@ -50,7 +52,7 @@ def equalised(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:
 
 @dataclass
 class _Walk:
-    """What a walk over the graph finds.
+    """The result of a walk over the graph.
 
     Attributes:
         ids: The channels; those that must keep their scale are fixed, those that share one are tied.
@@ -110,7 +112,7 @@ def _largest_values(model: keras.Model, images: Sequence[np.ndarray]) -> dict[st
 
 
 def _scales(model: keras.Model, walk: _Walk, largest: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What each channel is divided by, float32 (channels of all tensors,).
+    """The divisor of each channel, float32 (channels of all tensors,).
 
     A depthwise convolution has a scale for each channel's weights, so a channel that no other reads may get any range.
     Elsewhere the weights of an output share a scale, and a range is divided evenly between a channel and its weights.
@@ -119,8 +121,8 @@ def _scales(model: keras.Model, walk: _Walk, largest: Mapping[str, np.ndarray]) 
     roots = walk.ids.roots
     values, weights = np.zeros(len(roots), np.float32), np.zeros(len(roots), np.float32)
     for name, found in largest.items():
-        # Other photos may wake a channel that these hardly did: it keeps room for more.
-        found = np.where(found > 0, np.maximum(found, found.max() / MOST), found.max())
+        # A channel that is nearly 0 on these photos may be larger on others: it keeps room for that.
+        found = np.where(found > 0, np.maximum(found, found.max() / MAX_GAIN), found.max())
         np.maximum.at(values, roots[walk.tensors[name]], found)
     for name, ids in walk.read.items():
         layer = model.get_layer(name)

@@ -154,7 +154,7 @@ def kernel_names(folded: keras.Model) -> tuple[str, ...]:
 def with_fake_quant(
     folded: keras.Model, ranges: Mapping[str, Range], kernels: Collection[str] | None = None
 ) -> keras.Model:
-    """The network with rounding where int8 inference rounds, or at some of these places.
+    """The network with rounding where int8 inference rounds, or only at some of these points.
 
     Args:
         folded: The network without batch normalisation.
@@ -208,7 +208,7 @@ def _copy_by_name(source: keras.Model, target: keras.Model) -> None:
 
 
 def is_relu(layer: Any, caps: Collection[int | None] = (None,)) -> bool:
-    """Whether the layer is a ReLU with one of these largest values; TensorFlow Lite fuses those of None and 6."""
+    """Whether the layer is a ReLU with one of these upper limits; TensorFlow Lite fuses those of None and 6."""
     if type(layer) is layers.ReLU:
         return not layer.negative_slope and not layer.threshold and layer.max_value in caps
     known = {None: keras.activations.relu, 6: keras.activations.relu6}

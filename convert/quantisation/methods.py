@@ -138,7 +138,7 @@ def convert_model(
 
 
 def calibration_images(model: keras.Model, photos: Sequence[Example]) -> list[np.ndarray]:
-    """The photos as the model takes them, float32 (1, height, width, 3), RGB 0..1."""
+    """The photos as the model's input, float32 (1, height, width, 3), RGB 0..1."""
     return [tensor for (tensor,) in _calibration_batches(model, photos)]
 
 

@@ -23,8 +23,8 @@ from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
-from train.blind_guess import knows_nothing
-from train.dataset import Dataset
+from train.blind_guess import blind_dice, no_better_than_guessing
+from train.dataset import Dataset, Log
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import versions
 
@@ -49,7 +49,7 @@ def quantize(
     sensitivity: bool = False,
     resume: bool = False,
     force: bool = False,
-    log: Any = print,
+    log: Log = print,
 ) -> dict[str, Any]:
     """Converts and scores, then writes or refuses; returns the card's scores.
 
@@ -94,8 +94,9 @@ def quantize(
         for method, converted in conversions:
             unscored.write_bytes(append_card(converted.content, card))
             before, after = _score_both(score_float, unscored, data, "val", method.kind, log)
-            if (reason := knows_nothing(before.mean_dice, before.matrix.sum(axis=1))) and not accept_drop:
-                raise ModelError(_knows_nothing(source, reason))
+            blind = blind_dice(before.matrix.sum(axis=1))
+            if (failure := no_better_than_guessing(before.mean_dice, blind)) and not accept_drop:
+                raise ModelError(_learnt_nothing(source, failure))
             refusal = gate(before, after)
             refused = bool(refusal) and not accept_drop
             if not refused:
@@ -129,7 +130,7 @@ def _conversions(
     data: Dataset,
     photos: Sequence[Example],
     qat_folder: Path,
-    log: Any,
+    log: Log,
     *,
     resume: bool,
     force: bool,
@@ -147,16 +148,14 @@ def _conversions(
             yield method, converted
 
 
-def _knows_nothing(source: TrainedModel, reason: str) -> str:
+def _learnt_nothing(source: TrainedModel, failure: str) -> str:
     assumed = source.run.get("imported", {}).get("input")
     advice = (
         f"Its input was assumed to be {assumed}; correct it with --input-scale and --input-offset, or train it longer"
         if assumed
         else "Train it longer, or on more photos"
     )
-    return (
-        f"{source.path}: refused, the model knows nothing of these photos before it is converted: {reason}. {advice}."
-    )
+    return f"{source.path}: refused, as even before conversion {failure}. {advice}."
 
 
 def _card(source: TrainedModel, data: Dataset, name: str, licence: str, notes: str, specks: int) -> ModelCard:
@@ -205,9 +204,9 @@ def _recipe(method: Method, converted: Converted, photos: int) -> dict[str, Any]
 
 
 def _show_sensitivity(
-    converted: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Any
+    converted: Converted, method: Method, model: keras.Model, photos: Sequence[Example], data: Dataset, log: Log
 ) -> str:
-    """Logs the table; returns the most sensitive places as text, empty if the network isn't supported."""
+    """Logs the table; returns the most sensitive roundings as text, empty if the network isn't supported."""
     try:
         if converted.folded is None or converted.ranges is None:
             # The converter doesn't expose its ranges; these are chosen in the same way.
@@ -221,10 +220,11 @@ def _show_sensitivity(
         return ""
     log(table(rows))
     worst = most_sensitive(rows)
-    where = f"{', '.join(row.place for row in worst)}, {sum(row.share for row in worst):.0%} of the noise"
-    if rows[0].place == f"{folded.layers[-1].name} (output)" and rows[0].share > 0.5:
+    where = f"{', '.join(row.name for row in worst)}, {sum(row.share for row in worst):.0%} of the noise"
+    if rows[0].name == f"{folded.layers[-1].name} (output)" and rows[0].share > 0.5:
         where += (
-            f"; {rows[0].layer} gives the logits, with steps wider than what separates the classes: train it longer"
+            f"; {rows[0].layer} gives the logits, whose steps in int8 are wider than the difference between the "
+            "classes: train it longer"
         )
     return where
 
@@ -238,12 +238,12 @@ def _refused(source: Path, refusal: str, sensitive: str, method: Method, *, more
     if more_photos:
         remedies.append("calibrate on more photos (--calibration)")
     remedies.append(f"accept it with --accept-drop{' --resume' * bool(method.qat)}")
-    most_sensitive_places = f" Most sensitive: {sensitive}." if sensitive else ""
-    return f"{source}: refused, {refusal}.{most_sensitive_places} You can {', or '.join(remedies)}."
+    most = f" Most sensitive: {sensitive}." if sensitive else ""
+    return f"{source}: refused, {refusal}.{most} You can {', or '.join(remedies)}."
 
 
 def _score_both(
-    score_float: Callable[[str], Scores], tflite: Path, data: Dataset, part: str, kind: str, log: Any
+    score_float: Callable[[str], Scores], tflite: Path, data: Dataset, part: str, kind: str, log: Log
 ) -> tuple[Scores, Scores]:
     examples = data.parts[part]
     log(f"Scoring float and {kind} on the {len(examples)} photos of the {part} part")

@@ -58,7 +58,7 @@ def choose_ranges(
             range, and the same share above the lower end.
 
     Returns:
-        Ranges by the names that `convert.quantisation.fake_quant.with_fake_quant` takes; each includes 0.
+        Ranges by the names that `convert.quantisation.fake_quant.with_fake_quant` expects; each includes 0.
     """
     choose = {"minmax": minmax, "percentile": lambda h: by_percentile(h, percentile), "mse": least_squares}[method]
     found = {name: choose(histogram) for name, histogram in histograms(folded, images).items()}

@@ -1,8 +1,8 @@
 """Which layers lose accuracy in int8: each kernel and tensor is rounded separately and compared with float.
 
-The error in the logits is measured as signal to quantisation noise. The noise of several places nearly adds up, so a
-place's share of the sum shows the gain of keeping it in float, or of a better range. Mean Dice is shown too: it changes
-only if a place does visible harm by itself.
+The error in the logits is measured as signal to quantisation noise. The noise of several roundings nearly adds up, so
+the share of one shows the gain of keeping it in float, or of a better range. Mean Dice is shown too: it changes only
+if a rounding does visible harm by itself.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from train.keras_model import compiled
 from train.losses import DiceCoefficient
 
 PHOTOS = 16
-EXPLAINED_SHARE = 0.8  # share of the noise; the fewest places that cause it are the most sensitive ones
+EXPLAINED_SHARE = 0.8  # share of the noise; the fewest roundings that cause it are the most sensitive ones
 MAX_NAMED = 4
 ROWS = 12
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The effect of rounding a single place.
+    """The effect of rounding a single kernel or tensor.
 
     Attributes:
         layer: The layer's name.
@@ -35,7 +35,7 @@ class Sensitivity:
         sqnr_db: Signal to quantisation noise of the logits in decibels; infinite if they don't change.
         dice: Mean Dice at the input size.
         dice_drop: How much lower it is than the float network's.
-        share: Share of the summed noise of all places, 0..1.
+        share: Share of the summed noise of all roundings, 0..1.
     """
 
     layer: str
@@ -46,7 +46,7 @@ class Sensitivity:
     share: float
 
     @property
-    def place(self) -> str:
+    def name(self) -> str:
         """Layer and kind as text."""
         return f"{self.layer} ({self.kind})"
 
@@ -59,7 +59,7 @@ def sensitivities(
     Args:
         folded: The network without batch normalisation.
         ranges: The tensors' ranges, see `convert.quantisation.ranges.choose_ranges`.
-        examples: The val part, of which evenly spaced photos are used.
+        examples: The val part; evenly spaced photos of it are used.
         classes: Number of classes with the background.
         photos: Maximum number of photos to use.
     """
@@ -94,7 +94,7 @@ def sensitivities(
 
 
 def most_sensitive(rows: Sequence[Sensitivity]) -> list[Sensitivity]:
-    """The fewest places that cause `EXPLAINED_SHARE` of the noise, at most `MAX_NAMED`."""
+    """The fewest roundings that cause `EXPLAINED_SHARE` of the noise, at most `MAX_NAMED`."""
     worst: list[Sensitivity] = []
     for row in rows[:MAX_NAMED]:
         if sum(r.share for r in worst) >= EXPLAINED_SHARE:
@@ -107,7 +107,7 @@ def table(rows: Sequence[Sensitivity]) -> str:
     """The worst `ROWS` as lines of text."""
     lines = [f"{'rounded alone':<40}{'share of the noise':>20}{'SQNR dB':>9}{'mean Dice':>11}{'drop':>9}"]
     for row in rows[:ROWS]:
-        lines.append(f"{row.place:<40}{row.share:20.1%}{row.sqnr_db:9.1f}{row.dice:11.4f}{row.dice_drop:9.4f}")
+        lines.append(f"{row.name:<40}{row.share:20.1%}{row.sqnr_db:9.1f}{row.dice:11.4f}{row.dice_drop:9.4f}")
     if len(rows) > ROWS:
         rest = rows[ROWS:]
         lines.append(f"{f'the other {len(rest)} together':<40}{sum(row.share for row in rest):20.1%}")

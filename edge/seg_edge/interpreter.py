@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -134,15 +134,7 @@ class LiteRT:
         if not isinstance(threads, int) or threads < 1:
             raise UsageError(f"threads is {threads!r}; it must be a whole number of 1 or more.")
         self.runtime, self.threads = find_runtime(), threads
-        try:
-            with without_native_log():
-                self._interpreter = self.runtime.interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{where}: {self.runtime.name} {self.runtime.version} can't load it ({_first_line(error)}); "
-                "the file is damaged or needs another runtime."
-            ) from error
+        self._interpreter = load(self.runtime, content, threads, where)
         inputs, outputs = (
             self._interpreter.get_input_details(),
             self._interpreter.get_output_details(),
@@ -175,6 +167,29 @@ class LiteRT:
             return None
         left = [kind for kind in running.values() if kind != DELEGATE]
         return len(left) < len(running), left
+
+
+def load(runtime: Runtime, content: bytes, threads: int, where: str) -> Any:
+    """An interpreter of any `.tflite`, with its tensors allocated; for arguments and errors see `LiteRT`."""
+    try:
+        with without_native_log():
+            interpreter = runtime.interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{where}: {runtime.name} {runtime.version} can't load it ({_first_line(error)}); "
+            "the file is damaged or needs another runtime."
+        ) from error
+    return interpreter
+
+
+def inference(interpreter: Any, make_input: Callable[[TensorSpec], np.ndarray]) -> Callable[[], object]:
+    """Sets the inputs of any interpreter, and returns what runs it, for timing."""
+    for detail in interpreter.get_input_details():
+        spec = TensorSpec(str(detail["name"]), tuple(int(side) for side in detail["shape"]), detail["dtype"])
+        interpreter.set_tensor(detail["index"], make_input(spec))
+    run: Callable[[], object] = interpreter.invoke
+    return run
 
 
 def running_operators(interpreter: Any) -> dict[int, str] | None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from benchmarks import check, history
 from benchmarks.history import Row
-from benchmarks.suites import read_suites
+from benchmarks.suites import Suite, read_suites
 from seg_edge.apps.bench.accuracy import measure_accuracy
 from seg_edge.apps.bench.candidates import REFERENCE, Candidate, candidate, describe, reference
 from seg_edge.apps.bench.document import describe_machine, make_document
@@ -147,12 +147,22 @@ def test_scores_on_other_photos_are_noted_but_not_compared() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[Round]]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """The suite of the drawn pictures with one model, `m`."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (suite,), _ = read_suites(drawn_suite(folder), folder / "work")
+    return suite
+
+
+def score(model: Candidate, suite: Suite) -> dict[str, Any]:
+    return measure_accuracy("drawn", [model], suite.examples, suite.classes)
+
+
+@pytest.fixture(scope="module")
+def measured(drawn: Suite) -> tuple[dict[str, Any], list[Round]]:
     """The document that `make bench` makes of the suite's models, and its rounds."""
-    folder = tmp_path_factory.mktemp("measured")
-    found, _ = read_suites(drawn_suite(folder), folder / "work")
-    models = [reference(), *found[0].candidates]
-    rounds = measure_rounds(models, drawn_frame(), [1], 3, 5)
+    models = [reference(), *drawn.candidates]
+    rounds = measure_rounds(models, drawn_frame(), [1], 1, 3)
     document = make_document(
         commit="abc",
         machine=describe_machine(),
@@ -160,7 +170,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         settings={},
         models={model.name: describe(model) for model in models},
         latency=latency(rounds, "reference"),
-        accuracy=[measure_accuracy("drawn", found[0].candidates, found[0].examples, found[0].classes)],
+        accuracy=[score(drawn.candidates[0], drawn)],
     )
     return document, rounds
 
@@ -174,17 +184,18 @@ def recorded(measured: tuple[dict[str, Any], list[Round]], tmp_path: Path) -> Pa
     return path
 
 
-def test_a_model_in_two_suites_is_scored_on_both(tmp_path: Path) -> None:
-    """Each suite opens its models anew; they must still count as the same."""
-    (tmp_path / "m.tflite").write_bytes(append_card(TWO_UINT8.read_bytes(), CARD))
-    drawn, _ = read_suites(suite_file(tmp_path), tmp_path / "work")
-    again = replace(drawn[0], name="again", candidates=(candidate(tmp_path / "m.tflite", "m"),))
+def test_a_model_in_two_suites_is_scored_on_both(drawn: Suite) -> None:
+    """Each suite opens its models itself; they must still count as the same."""
+    first = replace(drawn, examples=drawn.examples[:1])
+    (model,) = drawn.candidates
+    assert model.file
+    again = replace(first, name="again", candidates=(candidate(model.file, "m"),))
     before = {
         row.key: row
         for suite in ("drawn", "again")
         for row in (row.model_copy(update={"of": suite, "data": "other"}) for row in scored(0.0, 0.0).values())
     }
-    _, notes = check.check([drawn[0], again], before, 1, 1, lambda text: None)
+    _, notes = check.check([first, again], before, 1, 1, lambda text: None)
     assert [note for note in notes if "other photos" in note and ("drawn" in note or "again" in note)] == notes
     assert len(notes) == 4
 
@@ -203,7 +214,7 @@ def drawn_suite(folder: Path) -> Path:
 def run(suites: Path, folder: Path) -> Result:
     app = typer.Typer()
     app.command()(check.main)
-    arguments = ["--suites", str(suites), "--history", str(folder / "history"), "--rounds", "2", "--runs", "5"]
+    arguments = ["--suites", str(suites), "--history", str(folder / "history"), "--rounds", "1", "--runs", "3"]
     return CliRunner().invoke(app, arguments)
 
 
@@ -215,8 +226,9 @@ def suites(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def timed_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model takes as long as the history says."""
+    """Every model is as fast as in the history; what is timed all the same is timed once."""
     real = check.measure_ours
+    monkeypatch.setattr(check, "ATTEMPTS", 1)
 
     def measured(models: list[Candidate], *arguments: Any) -> list[Round]:
         return remembered or real(models, *arguments)
@@ -235,7 +247,7 @@ def test_slower_models_are_caught_and_unchanged_ones_pass(suites: Path, tmp_path
     assert "Compared with abc" in done.output
     assert done.output.count("ok") == 4
 
-    # The reference model under this name takes many times as long and finds no people. This is really timed.
+    # The reference model under this name takes many times longer and finds no people. This one is timed.
     remembered.clear()
     content = REFERENCE.read_bytes()
     card = ModelCard("m", make_classes(["background", "person"]), (256, 256))
@@ -262,17 +274,15 @@ def damaged(content: bytes, share: float) -> bytes:
     return bytes(builder.Output())
 
 
-@pytest.mark.parametrize(("share", "failed"), [(0.0, False), (0.1, True)])
-def test_damaged_models_are_caught_by_their_scores(share: float, failed: bool, suites: Path, tmp_path: Path) -> None:
+def test_damaged_models_are_caught_by_their_scores(drawn: Suite, tmp_path: Path) -> None:
     person = open_model("person")
-    (suite,), _ = read_suites(suites, tmp_path / "work")
-    intact = measure_accuracy("drawn", [candidate("person", "m")], suite.examples, suite.classes)
-    before = {row.key: row for row in history.accuracy_rows(DOCUMENT, intact)}
-    (tmp_path / "m.tflite").write_bytes(append_card(damaged(person.content, share), person.card))
-    now = measure_accuracy("drawn", [candidate(tmp_path / "m.tflite", "m")], suite.examples, suite.classes)
-    found, notes = check.compare(before, history.accuracy_rows(DOCUMENT, now))
-    assert not notes
-    assert any(comparison.failed for comparison in found) is failed
+    before = {row.key: row for row in history.accuracy_rows(DOCUMENT, score(candidate("person", "m"), drawn))}
+    for share, failed in ((0.0, False), (0.1, True)):
+        (tmp_path / "m.tflite").write_bytes(append_card(damaged(person.content, share), person.card))
+        now = score(candidate(tmp_path / "m.tflite", "m"), drawn)
+        found, notes = check.compare(before, history.accuracy_rows(DOCUMENT, now))
+        assert not notes
+        assert any(comparison.failed for comparison in found) is failed
 
 
 def test_without_a_history_the_error_says_what_to_run(suites: Path, tmp_path: Path) -> None:
@@ -346,8 +356,7 @@ def _open(path: Path, threads: int):
     return Segmenter(path, threads)
 
 
-def test_the_drawn_pictures_tell_models_apart(suites: Path, tmp_path: Path) -> None:
+def test_the_drawn_pictures_tell_models_apart(measured: tuple[dict[str, Any], list[Round]]) -> None:
     """A score that every model reaches would catch nothing."""
-    found, _ = read_suites(suites, tmp_path / "work")
-    tiny = measure_accuracy("drawn", found[0].candidates, found[0].examples, found[0].classes)["models"]["m"]
+    tiny = measured[0]["accuracy"][0]["models"]["m"]
     assert np.nan_to_num(tiny["mean_photo_dice"] or 0.0) < 0.6

@@ -1,4 +1,4 @@
-"""Peers are fetched whole or not at all, and work like a Segmenter. No network is used."""
+"""Peers are fetched completely or not at all, and work like a Segmenter. No network is used."""
 
 import hashlib
 import importlib.util
@@ -167,15 +167,15 @@ def drawn_person() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("picture", "at_least"), [(disc, 0.98), (drawn_person, 0.7)])
-def test_grabcut_finds_what_is_in_the_middle(
+def test_grabcut_finds_the_object_in_the_middle(
     tmp_path: Path, picture: Callable[[], tuple[np.ndarray, np.ndarray]], at_least: float
 ) -> None:
     frame, truth = picture()
     segment = BY_NAME["grabcut"].segmenter(tmp_path, 1)
-    answer = segment(frame).labels
+    labels = segment(frame).labels
     assert segment.threads == 1
-    assert dice(confusion_matrix(truth, answer, 2))[1] > at_least
-    assert np.array_equal(segment(frame).labels, answer), "the result must not depend on chance"
+    assert dice(confusion_matrix(truth, labels, 2))[1] > at_least
+    assert np.array_equal(segment(frame).labels, labels), "the result must not depend on chance"
 
 
 def test_grabcut_finds_nothing_in_the_dark(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_grabcut_needs_a_thread() -> None:
         BY_NAME["grabcut"].open(b"", 0)
 
 
-def test_isnet_refuses_a_file_that_is_no_model() -> None:
+def test_isnet_refuses_a_file_that_is_not_a_model() -> None:
     if not importlib.util.find_spec("onnxruntime"):
         pytest.skip("onnxruntime isn't installed (pip install onnxruntime)")
     with pytest.raises(ModelError, match="ISNet: ONNX Runtime can't load it"):
@@ -200,9 +200,9 @@ def test_fetched_peers_find_the_person(peer: Peer) -> None:
     if missing:
         pytest.skip(f"{peer.name} is missing; run {missing}")
     frame = read_photo(GRACE_HOPPER)
-    answer = peer.segmenter(default_cache(), 2)(frame)
-    assert [info.name for info in answer.classes] == ["background", "person"]
-    assert dice(confusion_matrix(Segmenter("person", 1)(frame).labels, answer.labels, 2))[1] > 0.7
+    result = peer.segmenter(default_cache(), 2)(frame)
+    assert [info.name for info in result.classes] == ["background", "person"]
+    assert dice(confusion_matrix(Segmenter("person", 1)(frame).labels, result.labels, 2))[1] > 0.7
 
 
 def test_the_command_lists_peers_and_how_to_fetch_missing_ones(tmp_path: Path) -> None:

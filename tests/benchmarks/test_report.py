@@ -1,4 +1,4 @@
-"""The report tells valid, invalid and missing results apart, whatever the files in the folder hold."""
+"""The report distinguishes valid, invalid and missing results, whatever the folder's files contain."""
 
 import copy
 import json
@@ -18,7 +18,6 @@ pytest.importorskip("matplotlib", reason="the workstation's packages aren't inst
 
 from benchmarks import history
 from benchmarks.report import main, write_report
-from benchmarks.reporting.plots import Spot, pareto_front
 from benchmarks.reporting.tables import escape, replace_block
 from seg_edge.errors import DataError, UsageError
 from tests.tiny import DATA
@@ -200,7 +199,7 @@ def test_different_models_of_one_name_are_told_apart(results: Path, records: Pat
 @pytest.mark.parametrize(
     ("change", "mark"),
     [
-        ({"quick": True}, "quick, no result"),
+        ({"quick": True}, "quick run"),
         ({"watch": {**desk()["watch"], "valid": False, "reasons": ["it was too hot"]}}, "invalid"),
         ({"made_up": True}, "made up"),
     ],
@@ -252,11 +251,11 @@ def test_the_page_is_self_contained(results: Path, records: Path) -> None:
     [
         ("{", "not JSON"),
         ('{"kind": "else"}', "not what 'seg-edge bench --json' writes"),
-        (json.dumps(desk() | {"latency": "none"}), "latency is not as"),
-        (json.dumps(desk() | {"latency": []}), "latency is not as"),
+        (json.dumps(desk() | {"latency": "none"}), "latency is invalid"),
+        (json.dumps(desk() | {"latency": []}), "latency is invalid"),
         (json.dumps(desk() | {"cold_start": [desk()["cold_start"][0] | {"model": "nobody"}]}), "the model 'nobody'"),
-        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency.4.ratio.median is not as"),
-        (json.dumps(desk()).replace('"mean_dice": 0.861', '"mean_dice": "<b>"'), "mean_dice is not as"),
+        (json.dumps(desk()).replace('"median": 300.0', '"median": NaN'), "latency.4.ratio.median is invalid"),
+        (json.dumps(desk()).replace('"mean_dice": 0.861', '"mean_dice": "<b>"'), "mean_dice is invalid"),
         (json.dumps(desk()).replace('"boundary_f": [0.76', '"boundary_f": ["0.76').replace("0.911]", '"]'), ""),
     ],
 )
@@ -279,7 +278,7 @@ def test_an_invalid_row_of_the_history_gives_one_sentence(results: Path, records
     history.append(records / "desk.csv", history.rows(desk()))
     path = records / "desk.csv"
     path.write_text(path.read_text().replace("0.861", "good", 1))
-    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value is not as 'make bench' writes it"):
+    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value has an invalid value"):
         write_report(results, records)
 
 
@@ -288,14 +287,6 @@ def test_an_empty_folder_says_what_to_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "run `make bench`" in read(tmp_path)
     assert "not measured" in read(tmp_path)
-
-
-def test_the_pareto_front_holds_what_nothing_beats() -> None:
-    def spot(name: str, cost: float, quality: float) -> Spot:
-        return Spot(name, "model", cost, (cost, cost), quality, (quality, quality))
-
-    spots = [spot("dear", 9, 0.9), spot("beaten", 5, 0.6), spot("good", 2, 0.8), spot("cheap", 1, 0.5)]
-    assert [found.name for found in pareto_front(spots)] == ["cheap", "good", "dear"]
 
 
 def test_figures_are_replaced_between_the_markers() -> None:

@@ -1,4 +1,4 @@
-"""A `.tflite`, somebody else's or a bundled one, becomes a network of the same weights that can be trained further."""
+"""A `.tflite`, bundled or not, is converted to a network with the same weights that can be trained further."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ import typer
 from keras import layers
 from typer.testing import CliRunner, Result
 
-from convert.from_tflite import main, make_trainable, match_pools, output_statistics, scale_logits, settle
+from convert.from_tflite import main, make_trainable, match_pools, measure_statistics, output_statistics, scale_logits
 from convert.quantisation.converter import convert_float
 from convert.quantisation.methods import convert_int8
 from convert.tflite_to_keras import to_keras, to_trainable
@@ -21,7 +21,7 @@ from seg_edge import Segmenter
 from seg_edge.errors import ModelError
 from seg_edge.models import open_model
 from seg_edge.photo.read import read_photo
-from tests.convert.test_channels import shake
+from tests.convert.pruning.test_channels import shake
 from tests.tiny import GRACE_HOPPER, SIGMOID_FLOAT32
 from tests.train.made_up import make_class
 from train.dataset import Dataset, open_dataset
@@ -32,7 +32,7 @@ app.command()(main)
 
 
 def mobile(activation: str = "hard_silu", channels: int = 1) -> keras.Model:
-    """A small network with all that MediaPipe's has: inverted residuals, squeeze and excitation, hard swish, skips.
+    """A small network with the parts of MediaPipe's: inverted residuals, squeeze and excitation, hard swish, skips.
 
     It ends with a sigmoid of one channel, or with two logits.
     """
@@ -68,22 +68,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def images(data: Dataset) -> np.ndarray:
-    return np.stack([one.load((64, 64))[0] for one in data.parts["train"]]).astype(np.float32) / 255
+    return np.stack([example.load((64, 64))[0] for example in data.parts["train"]]).astype(np.float32) / 255
 
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Of the class, of two logits or a sigmoid."""
-    answer = np.asarray(model(images), np.float64)
-    return answer[..., 0] if answer.shape[-1] == 1 else 1 / (1 + np.exp(answer[..., 0] - answer[..., 1]))
+    """Probabilities of the class, from two logits or a sigmoid."""
+    output = np.asarray(model(images), np.float64)
+    return output[..., 0] if output.shape[-1] == 1 else 1 / (1 + np.exp(output[..., 0] - output[..., 1]))
 
 
-def test_it_is_read_weight_for_weight(given: keras.Model, content: bytes, images: np.ndarray) -> None:
+def test_the_network_has_the_files_weights(given: keras.Model, content: bytes, images: np.ndarray) -> None:
     read = to_keras(content)
     assert read.output_shape == (None, 32, 32, 2)
     np.testing.assert_allclose(probabilities(read, images), probabilities(given, images), atol=0.01)  # float16 weights
 
 
-def test_int8_is_read_as_what_its_integers_stand_for(data: Dataset, images: np.ndarray) -> None:
+def test_int8_weights_are_dequantised(data: Dataset, images: np.ndarray) -> None:
     model = mobile("relu", channels=2)
     content = convert_int8(model, data.parts["train"])
     read = to_keras(content)
@@ -109,7 +109,7 @@ def test_normalisation_and_new_channels_change_nothing_at_first(images: np.ndarr
     np.testing.assert_allclose(np.asarray(trainable(images)), np.asarray(read(images)), rtol=1e-3, atol=1e-3)
 
 
-def test_gates_see_the_averages_that_they_know(content: bytes, images: np.ndarray) -> None:
+def test_gates_read_the_original_averages(content: bytes, images: np.ndarray) -> None:
     read = to_keras(content)
     trainable = to_trainable(content, output_statistics(read, images), widen=1.5, seed=0)
 
@@ -125,13 +125,13 @@ def test_gates_see_the_averages_that_they_know(content: bytes, images: np.ndarra
 
 def test_moving_statistics_are_those_of_the_photos(content: bytes, images: np.ndarray) -> None:
     trainable = to_trainable(content, output_statistics(to_keras(content), images), 1.0, 0)
-    some = images[:8]
-    settle(trainable, np.concatenate([some] * 20))
-    moving, own = (np.asarray(trainable(some, training=training)) for training in (False, True))
+    sample = images[:8]
+    measure_statistics(trainable, np.concatenate([sample] * 20))
+    moving, own = (np.asarray(trainable(sample, training=training)) for training in (False, True))
     np.testing.assert_allclose(moving, own, rtol=0.05, atol=0.05 * float(np.abs(own).max()))
 
 
-def test_the_logits_are_scaled_to_the_least_cross_entropy(content: bytes, images: np.ndarray) -> None:
+def test_the_logits_are_scaled_to_the_lowest_cross_entropy(content: bytes, images: np.ndarray) -> None:
     model = to_keras(content)
     difference = np.asarray(model(images))[..., 1] - np.asarray(model(images))[..., 0]
     masks = (np.random.default_rng(0).random(difference.shape) < 1 / (1 + np.exp(-difference / 8))).astype(np.uint8)
@@ -142,10 +142,10 @@ def test_the_logits_are_scaled_to_the_least_cross_entropy(content: bytes, images
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_the_command_writes_what_a_training_starts_from(content: bytes, tmp_path: Path) -> None:
+def test_the_command_writes_a_run_folder(content: bytes, tmp_path: Path) -> None:
     red = make_class(tmp_path / "red", photos=20, classes=("red",))
     (tmp_path / "mobile.tflite").write_bytes(content)
     made = run(tmp_path / "mobile.tflite", "--data", red, "--widen", 1.5, "--out", tmp_path / "run")
@@ -157,14 +157,14 @@ def test_the_command_writes_what_a_training_starts_from(content: bytes, tmp_path
     assert (again.exit_code, "isn't empty" in again.output) == (1, True)
 
 
-def test_a_single_convolution_and_a_sigmoid_are_a_network_too(data: Dataset, tmp_path: Path) -> None:
+def test_a_single_convolution_with_a_sigmoid_is_converted(data: Dataset, tmp_path: Path) -> None:
     assert make_trainable(SIGMOID_FLOAT32, data, tmp_path / "run").output_shape == (None, 16, 16, 2)
 
 
-def test_what_it_can_t_read_is_named(tmp_path: Path) -> None:
+def test_unsupported_operators_are_named() -> None:
     image = keras.Input((32, 32, 3))
     three = keras.Model(image, layers.Conv2D(3, 3)(image))
-    with pytest.raises(ModelError, match="one sigmoid, or with logits of one class"):
+    with pytest.raises(ModelError, match="a sigmoid of one channel, or in two logits"):
         to_keras(convert_float(three, "float32"))
     x = layers.MaxPooling2D()(layers.Conv2D(4, 3, padding="same")(image))
     pooled = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))

@@ -1,4 +1,4 @@
-"""One command from photos to a model: what may go on, which network fits a budget, what the page says of strangers."""
+"""One command from photos to a model: when it may continue, which network fits a budget, what the report says."""
 
 from pathlib import Path
 
@@ -47,32 +47,32 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
-def test_the_same_line_goes_on_also_with_more_epochs_but_not_with_another_size(
+def test_the_same_command_continues_with_more_epochs_but_not_with_another_size(
     tmp_path: Path, calls: list[Recipe]
 ) -> None:
     annotate_via_csv(tmp_path, photos=6)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv")
-    code, said = run(*line, "--size", 32, "--epochs", 2)
-    assert code == 0, said
-    assert "photos_model/data/contact_sheet.jpg: look whether the masks fit" in said
+    code, output = run(*line, "--size", 32, "--epochs", 2)
+    assert code == 0, output
+    assert "photos_model/data/contact_sheet.jpg: check that the masks fit" in output
     assert run(*line, "--size", 32, "--epochs", 3)[0] == 0
     assert [recipe.epochs for recipe in calls] == [2, 3]
-    code, said = run(*line, "--size", 64)
+    code, output = run(*line, "--size", 64)
     assert code == 1
-    assert "made of other annotations or with other options; give another --out" in said
+    assert "made from other annotations or with other options; give another --out" in output
 
 
-def test_what_was_refused_may_be_asked_otherwise(tmp_path: Path, calls: list[Recipe]) -> None:
+def test_a_refused_command_can_be_corrected(tmp_path: Path, calls: list[Recipe]) -> None:
     annotate_via_csv(tmp_path, photos=6)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv")
-    code, said = run(*line, "--classes", "red")
+    code, output = run(*line, "--classes", "red")
     assert code == 1
-    assert "not among --classes" in said
+    assert "not among --classes" in output
     assert run(*line, "--classes", "red,green,blue")[0] == 0
     assert len(calls) == 1
 
 
-def test_after_a_budget_that_nothing_fits_another_goes_on_with_the_masks_that_are_there(
+def test_after_an_impossible_budget_another_reuses_the_existing_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fitting(data: Dataset, recipe: Recipe, ms: float | None, *rest: object) -> Recipe:
@@ -90,19 +90,19 @@ def test_after_a_budget_that_nothing_fits_another_goes_on_with_the_masks_that_ar
     annotate_via_csv(tmp_path, photos=9)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--budget-ms")
     assert "within the budget" in run(*line, 1)[1]
-    said = run(*line, 2)[1]
-    assert "training begins" in said
-    assert "contact_sheet.jpg" not in said
+    output = run(*line, 2)[1]
+    assert "training begins" in output
+    assert "contact_sheet.jpg" not in output
     assert "with other options; give another --out" in run(*line, 3)[1]
 
 
 def test_a_training_that_learnt_nothing_makes_no_model_for_the_device(tmp_path: Path) -> None:
     annotate_via_csv(tmp_path, photos=9)
     line = (tmp_path / "photos", tmp_path / "via_region_data.csv", "--size", 32, "--widths", "8,8")
-    for _ in ("trained", "the same line again"):
-        code, said = run(*line, "--learning-rate", 1e-9, "--epochs", 1)
+    for _ in ("trained", "the same command again"):
+        code, output = run(*line, "--learning-rate", 1e-9, "--epochs", 1)
         assert code == 1
-        assert "error: the model knows nothing of the val part" in said
+        assert "error: the model is no better than guessing on the validation photos" in output
     assert not list((tmp_path / "photos_model").glob("*.tflite"))
 
 
@@ -115,22 +115,22 @@ def data(tmp_path: Path) -> Dataset:
     ("ms", "kb", "widths"),
     [(None, None, (32, 64)), (1.85, None, (24, 48)), (None, 3.06, (16, 32)), (1.7, 3.02, (8, 8))],
 )
-def test_the_widest_that_fits_the_budget_is_taken(
+def test_the_widest_network_within_the_budget_is_chosen(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, ms: float | None, kb: float | None, widths: tuple[int, ...]
 ) -> None:
-    """With made-up costs: a byte a channel beside the card, and a tenth of a millisecond for four."""
+    """With made-up costs: a byte per channel in addition to the card, and a tenth of a millisecond per four."""
     monkeypatch.setattr(family, "_file", lambda recipe, data: bytes(sum(recipe.widths)))
     monkeypatch.setattr(
         family, "measure", lambda files, threads: {name: Timing((len(f) / 40,), threads) for name, f in files.items()}
     )
-    said: list[str] = []
-    assert fitting(data, Recipe(widths=(16, 32)), ms, kb, said.append).widths == widths
-    assert sum("taken" in line for line in said) == 1
+    lines: list[str] = []
+    assert fitting(data, Recipe(widths=(16, 32)), ms, kb, lines.append).widths == widths
+    assert sum("chosen" in line for line in lines) == 1
     with pytest.raises(UsageError, match=r"the narrowest takes 0.40 ms and 3 kB"):
-        fitting(data, Recipe(widths=(16, 32)), 0.1, None, said.append)
+        fitting(data, Recipe(widths=(16, 32)), 0.1, None, lines.append)
 
 
-def test_a_trained_network_s_file_is_no_larger_than_the_budget_was_told(data: Dataset) -> None:
+def test_a_trained_network_s_file_is_no_larger_than_estimated_for_the_budget(data: Dataset) -> None:
     recipe = Recipe(size=32, widths=(8, 16))
     trained = build(recipe, len(data.classes))
     random = np.random.default_rng(1)
@@ -138,9 +138,9 @@ def test_a_trained_network_s_file_is_no_larger_than_the_budget_was_told(data: Da
     assert len(family._file(recipe, data)) >= len(int8_of(trained, data)) - 100
 
 
-def test_the_page_says_what_becomes_of_others() -> None:
+def test_the_report_shows_how_photos_of_no_class_are_labelled() -> None:
     with_class = PhotoScore("a", np.array([[50, 0], [0, 50]]), np.ones(2), 0.5)
-    stranger = PhotoScore("b", np.array([[90, 10], [0, 0]]), np.ones(2), 0.0)
+    without_class = PhotoScore("b", np.array([[90, 10], [0, 0]]), np.ones(2), 0.0)
     assert "--other FOLDER" in _on_others(Scores(("background", "x"), (with_class,)))
-    said = _on_others(Scores(("background", "x"), (with_class, stranger)))
-    assert said.startswith("On 1 test photos that show none of its classes, it labels 10.0% of the pixels")
+    text = _on_others(Scores(("background", "x"), (with_class, without_class)))
+    assert text.startswith("On 1 test photo that shows none of its classes, it labels 10.0% of the pixels")

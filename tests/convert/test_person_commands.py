@@ -1,4 +1,4 @@
-"""The commands in docs/person.md that made the bundled models run at toy size and write models."""
+"""The commands in docs/person.md that made the bundled models, run at toy size, write models."""
 
 import re
 import shlex
@@ -31,7 +31,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folders in the commands with synthetic people, and a teacher for which bright is foreground."""
+    """The folders of the commands, with synthetic people, and a teacher for which bright is foreground."""
     shutil.copyfile(SIGMOID_FLOAT32, tmp_path / "selfie_segmentation.tflite")
     person = make_class(tmp_path / "person", photos=40, classes=("red",))
     (person / "labels.txt").unlink()

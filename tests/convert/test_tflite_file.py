@@ -1,9 +1,7 @@
 """The operators in a .tflite, those that XNNPACK doesn't run, and timing them one by one."""
 
-import dataclasses
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from convert import delegation
+from convert import operator_times as operator_times_module
 from convert.delegation import not_delegated
 from convert.operator_times import operator_times, profile
 from convert.tflite_file import TfliteGraph, check_full_integer, operators, total
 from seg_edge.card import strip_card
 from seg_edge.errors import ModelError
-from seg_edge.interpreter import find_runtime
+from seg_edge.evaluation.latency import Timing
+from seg_edge.interpreter import Runtime, find_runtime, load
 from seg_edge.models import open_model
 from seg_edge.system.native_log import without_native_log
 from tests.tiny import SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
@@ -122,14 +122,12 @@ def test_only_dtype_conversions_of_an_int8_unet_are_not_delegated() -> None:
 
 def test_without_xnnpack_nothing_is_delegated(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = partial(Interpreter, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-    monkeypatch.setattr(delegation, "find_runtime", lambda: SimpleNamespace(interpreter=plain))
+    monkeypatch.setattr(delegation, "find_runtime", lambda: Runtime("plain", "", plain))
     assert not_delegated(content) == [f"{op.kind} {op.name}" for op in operators(content)]
 
 
 def run(content: bytes, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with without_native_log():
-        interpreter = find_runtime().interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
+    interpreter = load(find_runtime(), content, 1, "the model")
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], tensors[detail["name"]])
     interpreter.invoke()
@@ -161,14 +159,18 @@ def test_each_piece_has_its_time_and_share(content: bytes) -> None:
     assert sum(time.macs for time in times) == total(content)[1] * 1e6
 
 
-def test_a_larger_operator_takes_a_larger_share() -> None:
-    found = profile(PERSON, runs=15)
-    largest = max(found.times, key=lambda time: time.macs)
-    smallest = min((time for time in found.times if time.kind == "CONV_2D"), key=lambda time: time.macs)
-    assert largest.share > 2 * smallest.share
-    assert found.whole_ms > largest.ms
-    assert 0.3 < found.agreement < 3
-    assert dataclasses.asdict(found)["times"][0]["kind"] == "QUANTIZE"
+def test_shares_and_agreement_follow_from_the_times(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole model, first of the actions, takes 10 ms; its operators 1, 2, 3, ..."""
+
+    def timed(actions: dict[str, object], threads: int, *_: object, **__: object) -> dict[str, Timing]:
+        return {name: Timing((float(name) or 10.0,) * 3, threads) for name in actions}
+
+    monkeypatch.setattr(operator_times_module, "time_in_turns", timed)
+    found = profile(content)
+    total_ms = sum(range(1, len(found.times) + 1))
+    assert [time.share for time in found.times] == pytest.approx([time.ms / total_ms for time in found.times])
+    assert [time.ms for time in found.times] == list(range(1, len(found.times) + 1))
+    assert (found.whole_ms, found.agreement) == (10, pytest.approx(total_ms / 10))
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", TWO_UINT8.read_bytes()[:100]])

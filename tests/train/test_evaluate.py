@@ -66,7 +66,7 @@ def test_the_command_writes_figures_and_pictures(trained: Trained, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nobody.keras", "--data", "DATA", "--split", "SPLIT"], "nobody.keras: no such file"),
+        (["missing.keras", "--data", "DATA", "--split", "SPLIT"], "missing.keras: no such file"),
         (["MODEL", "--data", "nowhere"], "nowhere"),
         (["MODEL", "--data", "DATA", "--split", "nothing.json"], "nothing.json: no such file"),
     ],

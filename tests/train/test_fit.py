@@ -31,7 +31,7 @@ from seg_edge.errors import OutputError  # noqa: E402
 from tests.train.made_up import make_class  # noqa: E402
 from train import callbacks, training  # noqa: E402
 from train import fit as fit_script  # noqa: E402
-from train.advice import would_go_on  # noqa: E402
+from train.advice import more_epochs_would_help  # noqa: E402
 from train.augment import Augmentation  # noqa: E402
 from train.callbacks import Checkpoint, prepare_run  # noqa: E402
 from train.dataset import Dataset, fixed_stream, open_dataset, open_split  # noqa: E402
@@ -224,21 +224,23 @@ def test_the_loss_falls(runs: Runs) -> None:
 
 
 def test_it_prints_a_line_per_epoch(runs: Runs) -> None:
-    lines, hint = runs.output.splitlines(), would_go_on(runs.whole)
+    lines, hint = runs.output.splitlines(), more_epochs_would_help(runs.whole)
     assert lines[0].startswith("red, green, blue: 17 train, 3 val, 4 test photos; recipe default")
     assert [line.split()[1] for line in lines if line.startswith("epoch ")] == [
         f"{n}/{EPOCHS}" for n in range(1, EPOCHS + 1)
     ]
     result = [line for line in lines[-2:] if line != hint]
     assert result[-1].startswith("best val dice ")
-    if "warning: the model knows nothing" not in runs.errors:
+    if "warning: the model is no better than guessing" not in runs.errors:
         assert lines[-1:] == [hint or result[-1]]
     assert "Traceback" not in runs.errors
 
 
 def test_it_prints_nothing_else(runs: Runs) -> None:
     lines = [
-        line for line in runs.errors_resumed.splitlines() if not line.startswith("warning: the model knows nothing")
+        line
+        for line in runs.errors_resumed.splitlines()
+        if not line.startswith("warning: the model is no better than guessing")
     ]
     assert not lines
 
@@ -474,14 +476,14 @@ def test_adamw_without_decay(data: Path, tmp_path: Path) -> None:
 def test_any_file_of_a_run_is_replaced_only_with_force(data: Path, tmp_path: Path, name: str) -> None:
     dataset = open_dataset(data)
     about: dict[str, Any] = {"recipe": {}, "initial": None}
-    (tmp_path / name).write_text("somebody's")
+    (tmp_path / name).write_text("another program's")
     (tmp_path / "tensorboard").mkdir()
     (tmp_path / "tensorboard/events").touch()
     with pytest.raises(OutputError, match="already holds a run"):
         prepare_run(tmp_path, dataset, about, resume=False, force=False)
     with pytest.raises(OutputError, match="was trained with another recipe"):
         prepare_run(tmp_path, dataset, about, resume=True, force=False)
-    assert (tmp_path / name).read_text() == "somebody's"
+    assert (tmp_path / name).read_text() == "another program's"
     prepare_run(tmp_path, dataset, about, resume=False, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "split.json"}
     prepare_run(tmp_path, dataset, about, resume=True, force=False)
@@ -489,7 +491,7 @@ def test_any_file_of_a_run_is_replaced_only_with_force(data: Path, tmp_path: Pat
         prepare_run(tmp_path, dataset, {**about, "initial": "another"}, resume=True, force=False)
 
 
-def test_ctrl_c_says_how_to_continue(
+def test_ctrl_c_prints_how_to_continue(
     data: Path, tmp_path: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed: dict[str, Any] = {}

@@ -39,7 +39,7 @@ def test_a_model_of_fixed_size_is_refused() -> None:
         at_size(keras.Model(image, x), (64, 64))
 
 
-def test_a_compiled_network_answers_as_layer_by_layer_and_follows_its_weights() -> None:
+def test_a_compiled_network_gives_the_layers_output_and_follows_its_weights() -> None:
     model = unet((32, 32), 3, (4, 6, 8), stem_stride=2)
     images = np.random.default_rng(0).uniform(0, 1, (3, 32, 32, 3)).astype(np.float32)
     infer = compiled(model)

@@ -53,7 +53,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 class Class:
-    """A folder of photos and an annotation file of rectangles, summary up as each test needs it."""
+    """A folder of photos and an annotation file of rectangles, filled as each test needs it."""
 
     def __init__(self, folder: Path) -> None:
         self.photos, self.csv, self.out = folder / "photos", folder / "via.csv", folder / "data"
@@ -79,7 +79,7 @@ class Class:
         return make_masks(self.csv, self.photos, self.out, **options)  # type: ignore[arg-type]
 
     def refuse(self, **options: object) -> str:
-        """The message of the refusal, after which nothing may be left behind."""
+        """The message of the refusal, after which the files must be unchanged."""
         before = sorted(self.csv.parent.rglob("*"))
         with pytest.raises((DataError, OutputError, UsageError)) as caught:
             self.make(**options)
@@ -96,10 +96,10 @@ def cls(tmp_path: Path) -> Class:
 
 
 def test_other_photos_are_background(cls: Class, tmp_path: Path) -> None:
-    (tmp_path / "strangers").mkdir()
-    (tmp_path / "strangers" / "a.jpg").write_bytes(jpeg(20, 10))
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "a.jpg").write_bytes(jpeg(20, 10))
     cls.photo("a.jpg", ("cat", (2, 2, 4, 4)))
-    summary = cls.make(other=tmp_path / "strangers")
+    summary = cls.make(other=tmp_path / "others")
     assert summary.photos == 2
     assert sorted(path.name for path in (cls.out / "images").iterdir()) == ["a.jpg", "other_a.jpg"]
     assert cls.mask("a.png").any()
@@ -232,7 +232,7 @@ def test_polygons_of_the_unrotated_photo_are_refused_by_name(cls: Class, orienta
     for name in ("x.jpg", "y.jpg"):
         cls.photo(name, ("a", (2, 2, 29, 10)), content=jpeg(32, 24, orientation))
     lines = cls.refuse().splitlines()
-    assert lines[0].startswith("The polygons fit only the un-rotated photo: ")
+    assert lines[0].startswith("The polygons fit only the unrotated photo: ")
     assert lines[1:] == [f"  {name} (upright 24x32, EXIF orientation {orientation})" for name in ("x.jpg", "y.jpg")]
 
 
@@ -348,7 +348,7 @@ def test_force_replaces_only_a_data_folder(cls: Class) -> None:
     (cls.out / "thesis.txt").write_text("years of work")
     assert "is not a data folder" in cls.refuse(force=True)
     (cls.out / "masks").mkdir()
-    for name in ("labels.txt", "classes.csv"):  # without classes.csv it was summary by hand
+    for name in ("labels.txt", "classes.csv"):  # without classes.csv it was made by hand
         assert "is not a data folder" in cls.refuse(force=True)
         (cls.out / name).touch()
     assert cls.refuse(force=True) == (f"{cls.out} also holds thesis.txt; move that away, or give another folder.")

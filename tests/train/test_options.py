@@ -33,7 +33,7 @@ SCRIPTS = [
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_outside_its_environment_says_what_to_run(script: Path) -> None:
+def test_a_script_outside_its_environment_names_the_commands_to_run(script: Path) -> None:
     done = subprocess.run([sys.executable, "-S", str(script)], capture_output=True, text=True)  # -S: no site-packages
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

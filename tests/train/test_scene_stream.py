@@ -65,7 +65,7 @@ def test_people_not_covered_by_pasted_ones_stay_labelled() -> None:
     pasted = Compositor(64, STILL, replace(NO_EFFECTS, paste=1.0), lambda _: blue_person, lambda _: disc())
     scenes = [pasted(np.random.default_rng(number)) for number in range(30)]
     blue = sum(int(((image[..., 2] > image[..., 0] + 60) & (share > 127)).sum()) for image, share in scenes)
-    assert blue > 30 * 50  # the people behind are still people
+    assert blue > 30 * 50  # the people in the background are still people
 
 
 def test_an_empty_scene_shows_no_people() -> None:
@@ -243,14 +243,14 @@ def test_objects_are_background_and_hide_people_only_partly() -> None:
     plain, with_objects = composer(NO_EFFECTS), composer(replace(NO_EFFECTS, decoys=1.0))
     changed = hidden = 0
     for number in range(40):
-        (image, share), (other, left) = (
+        (image, share), (image_with_objects, visible) = (
             plain(np.random.default_rng(number)),
             with_objects(np.random.default_rng(number)),
         )
-        changed += not np.array_equal(image, other)
-        assert (left <= share).all()
-        assert (left > 127).sum() >= 0.2 * (share > 127).sum()  # up to three objects, each hides at most 40 %
-        hidden += int((left > 127).sum() < (share > 127).sum())
+        changed += not np.array_equal(image, image_with_objects)
+        assert (visible <= share).all()
+        assert (visible > 127).sum() >= 0.2 * (share > 127).sum()  # up to three objects, each hides at most 40 %
+        hidden += int((visible > 127).sum() < (share > 127).sum())
     assert changed > 30
     assert 5 < hidden < 40
 

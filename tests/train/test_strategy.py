@@ -72,11 +72,11 @@ def assert_same_run(expected: Path, actual: Path) -> None:
     first, second = read_log(expected), read_log(actual)
     assert [row["epoch"] for row in first] == list(range(1, EPOCHS + 1))
     assert len(second) == EPOCHS
-    for row, other in zip(first, second, strict=True):
+    for expected_row, row in zip(first, second, strict=True):
         for name in ("loss", "val_loss"):
-            assert other[name] == pytest.approx(row[name], rel=1e-4)
+            assert row[name] == pytest.approx(expected_row[name], rel=1e-4)
         for name in ("dice", "val_dice"):  # a pixel or two may change class
-            assert other[name] == pytest.approx(row[name], abs=0.01)
+            assert row[name] == pytest.approx(expected_row[name], abs=0.01)
     runs = [json.loads((run / "run.json").read_text()) for run in (expected, actual)]
     assert runs[0]["scores"]["epoch"] == runs[1]["scores"]["epoch"]
     assert (expected / "split.json").read_text() == (actual / "split.json").read_text()
@@ -123,11 +123,11 @@ def test_two_workers_train_like_one_even_if_one_is_lost(alone: Path, data: Path,
     assert 1 <= len(read_log(out)) < EPOCHS
 
     workers = [start(data, out, "--resume", worker=i, ports=ports[2:]) for i in (0, 1)]
-    (chief, errors), (other, _) = [worker.communicate(timeout=600) for worker in workers]
+    (chief, errors), (second, _) = [worker.communicate(timeout=600) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
     assert "2 devices on 2 machines, 2 photos each: batch 4, learning rate 0.006" in chief
     assert "epoch 3/3" in chief
-    assert "epoch" not in other
+    assert "epoch" not in second
     assert_same_run(alone, out)
 
 

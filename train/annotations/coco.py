@@ -30,7 +30,7 @@ def read_coco(data: dict[str, Any], found: Collector, name: str) -> None:
         where = f"{name}: annotation {index}"
         image = images.get(annotation.get("image_id")) if isinstance(annotation, dict) else None
         if image is None:
-            found.broken.append(f"{where}: no image has its image_id")
+            found.refuse(where, "no image has its image_id")
             continue
         for part in _parts(annotation.get("segmentation")):
             make = partial(_region, annotation, image, part, categories, where)

@@ -10,7 +10,7 @@ import numpy as np
 from seg_edge.evaluation.metrics import IGNORE
 from train.annotations.region import HOLE, Region, is_reserved
 
-_SHIFT = 4  # fillPoly takes coordinates in 1/16 pixel
+_SHIFT = 4  # fillPoly's coordinates are in 1/16 pixel
 
 
 def draw_mask(regions: Sequence[Region], shape_hw: tuple[int, int], labels: Sequence[str]) -> np.ndarray:

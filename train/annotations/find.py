@@ -132,7 +132,7 @@ def _read_via_files(files: Sequence[Path], choices: Choices) -> dict[str, tuple[
 def _files(path: Path, photos: Path, by_stem: Mapping[str, Path]) -> Iterator[Path]:
     """The file, or all files in the folder and its subfolders, except the photos themselves.
 
-    Beside its photo `cat.jpg`, `cat_mask.png` is a mask.
+    Next to its photo `cat.jpg`, `cat_mask.png` is a mask.
     """
     if path.is_file():
         yield path
@@ -212,7 +212,7 @@ def _sort_xml(file: Path, text: str, files: _Found, given: bool) -> None:
         )
 
 
-def _beside(path: Path, names: Sequence[str]) -> Path | None:
+def _find_nearby(path: Path, names: Sequence[str]) -> Path | None:
     """The first of these files found in the folder or the two above it."""
     folder = path if path.is_dir() else path.parent
     for parent in (folder, folder.parent, folder.parent.parent):
@@ -225,7 +225,7 @@ def _beside(path: Path, names: Sequence[str]) -> Path | None:
 def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
     if choices.classes:
         return choices.classes
-    description = _beside(path, ("data.yaml", "data.yml", "dataset.yaml"))
+    description = _find_nearby(path, ("data.yaml", "data.yml", "dataset.yaml"))
     if description:
         try:
             names = yaml.safe_load(read_text(description)).get("names") or ()
@@ -235,16 +235,16 @@ def _yolo_names(path: Path, choices: Choices) -> tuple[str, ...]:
         except (yaml.YAMLError, AttributeError, ValueError) as error:
             raise DataError(f"{description} does not describe a YOLO dataset ({error}).") from error
         return tuple(str(name) for name in names)
-    listed = _beside(path, _NAMES)
+    listed = _find_nearby(path, _NAMES)
     return _lines(listed) if listed else ((choices.label,) if choices.label else ())
 
 
 def _mask_names(path: Path, choices: Choices) -> Names:
-    table = choices.colours or _beside(path, _TABLES)
+    table = choices.colours or _find_nearby(path, _TABLES)
     ordered, colours = read_table(table) if table else ((), {})
     if choices.classes:
         return Names(("background", *choices.classes), colours, choices.label)
-    listed = None if ordered else _beside(path, _NAMES)
+    listed = None if ordered else _find_nearby(path, _NAMES)
     if listed:
         return Names(_lines(listed), colours, choices.label)
     is_voc = path.name == "SegmentationClass" or (path / "SegmentationClass").is_dir()

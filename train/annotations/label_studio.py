@@ -43,7 +43,7 @@ def read_label_studio(tasks: list[Any], photos: Mapping[str, Path], found: Colle
     Args:
         tasks: The document.
         photos: The photos by their stem in lower case.
-        found: Takes the regions.
+        found: Receives the regions.
         name: The file's, for messages.
     """
     for index, task in enumerate(tasks, 1):
@@ -78,13 +78,13 @@ def _photo(data: dict[str, Any], photos: Mapping[str, Path]) -> Any:
 
 
 def _region(result: Any, where: str, labelled: set[Any]) -> Region | None:
-    """None if the result isn't a shape but, say, a choice or a text."""
+    """The region; None if the result isn't a shape but, for example, a choice or a text."""
     value, kind = (result.get("value"), str(result.get("type"))) if isinstance(result, dict) else (None, "")
     shape = kind.removesuffix("labels")
     if not isinstance(value, dict) or shape not in (*_SHAPES, ""):
         return None
     if kind in _SHAPES and result.get("id") in labelled:
-        return None  # with a separate <Labels> the shape comes a second time, with its class
+        return None  # with a separate <Labels> the shape occurs a second time, with its class
     label = class_name((value.get(kind) or [None])[0])
     width, height = (number(result.get(f"original_{side}"), f"original_{side}") for side in ("width", "height"))
     frame_wh = int(width), int(height)

@@ -1,7 +1,7 @@
 """Masks as images: class numbers, a palette (Pascal VOC), colours with a table, or black and white.
 
-The content tells them apart: a palette or one channel of small numbers holds class numbers; one channel of only 0 and
-255 is one class; three channels hold colours, which need a table of names.
+They are distinguished by content: a palette or one channel of small numbers holds class numbers; one channel of only 0
+and 255 is one class; three channels hold colours, which need a table of names.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
         files: The masks.
         photos: The photos by their stem in lower case.
         names: What their values mean.
-        found: Takes the regions.
+        found: Receives the regions.
 
     Raises:
         DataError: A mask belongs to no photo.
@@ -60,14 +60,14 @@ def read_masks(files: Sequence[Path], photos: Mapping[str, Path], names: Names, 
     for path in files:
         photo = photo_of_mask(path, photos)
         if photo is None:
-            raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
-        found.add(photo.name, path.name, lambda: None)
+            raise DataError(f"{path}: no photo has this name; give the photos' folder with --photos.")
         try:
             values = _values(path, by_colour)
             labels = _labels(values, names, is_binary)
         except BrokenRowError as error:
-            found.broken.append(f"{path.name}: {error}")
+            found.refuse(path.name, error)
             continue
+        found.add(photo.name, path.name, lambda: None)
         height, width = values.shape[:2]
         corners = box_of(0, 0, max(1, width - 1), max(1, height - 1))
         for value, label in labels.items():
@@ -87,7 +87,7 @@ def _region(
 
 
 def photo_of_mask(path: Path, photos: Mapping[str, Path]) -> Path | None:
-    """The photo that a mask belongs to by its name; None if there is none."""
+    """The photo that a mask belongs to by its name; None if no photo matches."""
     stem = path.stem.casefold()
     for suffix in ("", *_SUFFIXES):
         plain = stem.removesuffix(suffix)
@@ -157,12 +157,12 @@ def voc_colour(number: int) -> Colour:
 def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
     table = names.colours or {voc_colour(number): name for number, name in enumerate(names.numbers)}
     if not table:
-        raise BrokenRowError("it holds colours; say which class each is in a table 'name r g b' (--colours FILE)")
+        raise BrokenRowError("it holds colours; name the class of each in a table 'name r g b' (--colours FILE)")
     colours = [tuple(int(part) for part in colour) for colour in np.unique(values.reshape(-1, 3), axis=0)]
     unknown = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
     if unknown:
         raise BrokenRowError(
-            f"its colour {unknown[0]} is not in the table ({len(unknown)} such colours); save masks as PNG, without "
+            f"its colour {unknown[0]} is not in the table ({len(unknown)} unknown colours); save masks as PNG, without "
             "smoothing"
         )
     named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[arg-type]

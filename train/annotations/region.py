@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from seg_edge.errors import DataError
 
 HOLE = "background"  # a region of this name cuts a hole into those below it
 IGNORED = ("ignore", "void")  # regions of these names count neither in training nor in scores
-_LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
+_LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and NaN and infinity are refused too
 
 
 class BrokenRowError(Exception):
@@ -27,13 +28,13 @@ class Region:
     """One annotated area of one photo.
 
     Attributes:
-        label: the class's name; `HOLE` and `IGNORED` are special.
-        points_xy: float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners of `bitmap`
-            if there is one.
+        label: The class's name; `HOLE` and `IGNORED` are special.
+        points_xy: The outline, float64 (n, 2), n >= 3, closed implicitly, in pixels of the upright photo. The corners
+            of `bitmap` if there is one.
         where: 'via.csv:12' or "via.json: photo 'a.jpg', region 3"; for messages.
-        is_round: it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
-        frame_wh: width and height of the annotated picture, if the file gives them.
-        bitmap: returns the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None
+        is_round: Whether it was drawn as a circle or an ellipse, which tools let reach beyond the photo.
+        frame_wh: Width and height of the annotated picture, if the file gives them.
+        bitmap: Returns the area as uint8 (h, w) of 0 and 1, its upper left pixel at the minimum of `points_xy`; None
             if the outline is the area.
     """
 
@@ -58,7 +59,7 @@ def bitmap_region(
 
 
 class Collector:
-    """Collects the regions of each photo, and the rows that can't be used.
+    """Collects the regions of each photo, and the entries that can't be used.
 
     Args:
         source: The annotation file or folder, for messages.
@@ -69,9 +70,9 @@ class Collector:
         self.regions: dict[str, list[Region]] = {}
         self.full_names: dict[str, str] = {}
         self.broken: list[str] = []
-        self.rows = 0
+        self.entries = 0
 
-    def photo(self, name: Any, where: str) -> list[Region]:
+    def photo(self, name: Any) -> list[Region]:
         """The list of a photo's regions, looked up by file name, path or URL.
 
         Raises:
@@ -84,24 +85,29 @@ class Collector:
 
     def add(self, photo: Any, where: str, make: Callable[[], Region | None]) -> None:
         """Adds the region that `make` returns to a photo; its `BrokenRowError` is kept for the final message."""
-        self.rows += 1
+        self.entries += 1
         try:
-            photo_regions = self.photo(photo, where)
+            photo_regions = self.photo(photo)
             region = make()
             if region is not None:
                 photo_regions.append(region)
         except BrokenRowError as error:
             self.broken.append(f"{where}: {error}")
 
+    def refuse(self, where: str, reason: object) -> None:
+        """Keeps the reason why an entry can't be used for the final message."""
+        self.entries += 1
+        self.broken.append(f"{where}: {reason}")
+
     def result(self) -> dict[str, tuple[Region, ...]]:
         """Photo file name -> its regions in drawing order.
 
         Raises:
-            DataError: A region can't be used, or there is no photo.
+            DataError: An entry can't be used, or there is no photo.
         """
         if self.broken:
             raise DataError(
-                f"{len(self.broken)} of {self.rows} regions of {self.source} can't be used:\n{at_most(self.broken)}"
+                f"{len(self.broken)} of {self.entries} entries of {self.source} can't be used:\n{at_most(self.broken)}"
             )
         if not self.regions:
             raise DataError(f"{self.source} holds no photos; export it again.")
@@ -156,10 +162,10 @@ def number(value: Any, what: str) -> float:
     """
     try:
         found = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = float("nan")
     if not abs(found) <= _LARGEST_COORDINATE:
-        raise BrokenRowError(f"{what}: {str(value)[:40]!r} is not a position in a photo")
+        raise BrokenRowError(f"{what}: {reprlib.repr(value)} is not a position in a photo")
     return found
 
 

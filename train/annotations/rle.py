@@ -35,7 +35,7 @@ def uncompressed(text: str) -> list[int]:
     From the fourth on, a number is the difference to the one two before it.
 
     Raises:
-        BrokenRowError: It isn't such text.
+        BrokenRowError: The text has another form.
     """
     numbers: list[int] = []
     value, shift = 0, 0
@@ -68,7 +68,7 @@ def bitmap_of_rle_pack(content: Any, shape_hw: tuple[int, int]) -> np.ndarray:
         shape_hw: Height and width.
 
     Raises:
-        BrokenRowError: It isn't such a stream of that many pixels.
+        BrokenRowError: The content has another form or another number of pixels.
     """
     try:
         bits, at = "".join(f"{byte:08b}" for byte in bytes(content)), 0

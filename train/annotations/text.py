@@ -16,7 +16,7 @@ HELP = "Annotations from VIA, COCO, LabelMe, Label Studio, Supervisely, CVAT or 
 
 
 def read_text(path: Path) -> str:
-    """The file's content with Unix line ends: UTF-8, or UTF-16 if its byte order mark says so.
+    """The file's content with Unix line ends: UTF-8, or UTF-16 if it has that byte order mark.
 
     Raises:
         DataError: It can't be read, or isn't text.

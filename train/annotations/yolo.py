@@ -35,7 +35,7 @@ def read_yolo(files: Sequence[Path], photos: Mapping[str, Path], names: Sequence
         files: The text files.
         photos: The photos by their stem in lower case.
         names: Class names by number.
-        found: Takes the regions.
+        found: Receives the regions.
 
     Raises:
         DataError: A file belongs to no photo.
@@ -43,7 +43,7 @@ def read_yolo(files: Sequence[Path], photos: Mapping[str, Path], names: Sequence
     for path in files:
         photo = photos.get(path.stem.casefold())
         if photo is None:
-            raise DataError(f"{path}: there is no photo of this name; give their folder with --photos.")
+            raise DataError(f"{path}: no photo has this name; give the photos' folder with --photos.")
         size_wh = read_header(photo).upright_size_wh
         found.add(photo.name, path.name, lambda: None)
         for index, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):

@@ -43,8 +43,8 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
         model = model._functional
     if not hasattr(model, "operations") or not hasattr(model, "inputs"):
         raise ModelError(
-            f"{where}: a {type(model).__name__} of your own, whose graph can't be read; build it as a functional "
-            "model, keras.Model(inputs, outputs), and save it again."
+            f"{where}: it is a {type(model).__name__}, a class of your own program, so its graph can't be read; build "
+            "it as a functional model, keras.Model(inputs, outputs), and save it again."
         )
     shape = _image_shape(model, where)
     _check_output(model, where)
@@ -65,7 +65,7 @@ def flatten(model: keras.Model, size_wh: tuple[int, int] | None, where: object) 
 
 def _image_shape(model: keras.Model, where: object) -> tuple[Any, Any, int]:
     if len(model.inputs) != 1:
-        raise ModelError(f"{where}: it takes {len(model.inputs)} inputs; one image was expected.")
+        raise ModelError(f"{where}: it has {len(model.inputs)} inputs; one image was expected.")
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
         advice = (
@@ -73,7 +73,7 @@ def _image_shape(model: keras.Model, where: object) -> tuple[Any, Any, int]:
             "and save that"
         )
         advice = advice if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise ModelError(f"{where}: it takes {shape}; an image (height, width, 3 or 1) was expected{advice}.")
+        raise ModelError(f"{where}: its input is {shape}; an image (height, width, 3 or 1) was expected{advice}.")
     return shape[1], shape[2], int(shape[3])
 
 
@@ -92,7 +92,7 @@ def _check_output(model: keras.Model, where: object) -> None:
     last = tensor._keras_history.operation
     last_map = f"model.get_layer({last.name!r})" if isinstance(last, keras.Layer) else "the last layer that gives one"
     raise ModelError(
-        f"{where}: it gives {output}; a score map (height, width, classes) was expected. Take off an argmax, "
+        f"{where}: its output is {output}; a score map (height, width, classes) was expected. Take off an argmax, "
         f"Flatten or Reshape at its end: keras.Model(model.input, {last_map}.output).save('model.keras')."
     )
 
@@ -215,7 +215,7 @@ def with_background(model: keras.Model, threshold: float = 0.0) -> keras.Model:
     For one channel the two are -z/2 and z/2: the same softmax, and int8 rounds both alike.
 
     Args:
-        model: Gives one or more channels, none of them the background.
+        model: Its output has one or more channels, none of them the background.
         threshold: For one channel, the value above which a pixel is the class.
     """
     channels = int(model.outputs[0].shape[3])
@@ -235,7 +235,7 @@ def with_background(model: keras.Model, threshold: float = 0.0) -> keras.Model:
 def with_margin(model: keras.Model) -> keras.Model | None:
     """The model with a margin of background around its scores, if these cover only the middle of the image.
 
-    Convolutions without padding give such a map, a little smaller than the image, as in the original U-Net.
+    Convolutions without padding give a map a little smaller than the image, as in the original U-Net.
 
     Returns:
         None unless the map's sides are between half of the image's and the whole.

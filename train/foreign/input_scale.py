@@ -1,7 +1,7 @@
 """The pixel scale a model from elsewhere expects: 0..1, 0..255, -1..1 or one of Keras Applications'.
 
-Layers at the start of the model may tell; if not, each known scale is tried on some photos with masks. The result
-becomes a 1x1 convolution at the start, so that every model here takes RGB 0..1.
+Layers at the start of the model may show it; if not, each known scale is tried on some photos with masks. The result
+becomes a 1x1 convolution at the start, so that every model here expects RGB 0..1.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def split_front(model: keras.Model) -> tuple[keras.Model, np.ndarray, np.ndarray
     for index in range(channels):
         probes[index + 1, ..., index] = 1.0
     front = keras.Model(model.inputs[0], tensor)
-    answers = np.stack([np.asarray(front(probe[np.newaxis], training=False))[0, 0, 0] for probe in probes])
-    offset = answers[0].astype(np.float64)
+    scaled = np.stack([np.asarray(front(probe[np.newaxis], training=False))[0, 0, 0] for probe in probes])
+    offset = scaled[0].astype(np.float64)
     image = keras.Input(model.inputs[0].shape[1:], name="image")
     last = removed[-1]  # the ones before it are called too, on the new input, but unused
     rest = Copy(lambda operation, *_: image if operation is last else None).outputs(model, [image])[0]
-    return keras.Model(image, rest, name=model.name), (answers[1:] - answers[0]).T.astype(np.float64), offset
+    return keras.Model(image, rest, name=model.name), (scaled[1:] - scaled[0]).T.astype(np.float64), offset
 
 
 def _front(model: keras.Model) -> tuple[Any, list[Any]]:
-    """The last tensor that holds only scaled pixels and that the rest depends on alone, and the operations up to it."""
+    """The last tensor of only scaled pixels on which all the rest depends, and the operations up to it."""
     image = model.inputs[0]
     nodes = [
         node
@@ -115,12 +115,12 @@ def _front(model: keras.Model) -> tuple[Any, list[Any]]:
 
 
 def stated_by(matrix: np.ndarray) -> InputScale | None:
-    """The scale that the layers at the start imply: small factors expect 0..255. None if they don't tell."""
+    """The scale that the layers at the start imply: small factors expect 0..255. None if they don't show it."""
     return BYTES if 0 < np.abs(matrix).max() < LARGEST_OF_BYTES else None
 
 
 def with_input(rest: keras.Model, front: tuple[np.ndarray, np.ndarray], scale: InputScale) -> keras.Model:
-    """The model taking RGB 0..1: `scale`, then the removed layers, then `rest`."""
+    """The model with RGB 0..1 as its input: `scale`, then the removed layers, then `rest`."""
     matrix, offset = front
     scale = scale if len(offset) == 3 else scale.of_grey()
     both = InputScale(scale.name, matrix @ scale.matrix, matrix @ scale.offset + offset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,15 @@ from seg_edge.errors import ModelError, UsageError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset, open_dataset, open_split
+from train.dataset import Dataset, Log, open_dataset, open_split
 from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
 from train.foreign.input_scale import SCALES, UNIT, InputScale, split_front, stated_by, with_input
 from train.foreign.reading import read_keras
-from train.keras_model import keras_segmenter, load_keras
+from train.keras_model import TrainedModel, keras_segmenter, load_keras
 from train.runs import RUN_NAME, SPLIT_NAME, read_run, sha256_of, versions
 
 TRIED_PHOTOS = 8
 SAME = 0.005  # mean Dice by which another scale must beat 0..1
-Log = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class InputOptions:
     """Options for the input of a model from elsewhere; None if not given.
 
     Attributes:
-        scale: The model takes `pixel * scale + offset`, pixels 0..255.
+        scale: The model expects `pixel * scale + offset`, pixels 0..255.
         offset: See `scale`.
         size_wh: Input width and height.
     """
@@ -45,16 +44,16 @@ class InputOptions:
 
 def import_model(
     path: Path, data: Path, split: Path | None = None, options: InputOptions | None = None, log: Log = print
-) -> tuple[Path, Dataset]:
+) -> tuple[TrainedModel, Dataset]:
     """A model in the project's form, with the dataset it is scored on.
 
-    A model made here is used as it is. One from elsewhere is converted into a folder beside it, `<stem>_imported/`, and
-    reused from there the next time.
+    A model of this project is loaded unchanged. One from elsewhere is converted into a folder next to it,
+    `<stem>_imported/`, and reused from there the next time.
 
     Args:
         path: A `.keras` or `.h5` file.
         data: The data folder.
-        split: `split.json`; None for the one beside the model. If a model from elsewhere has none, one is drawn.
+        split: `split.json`; None for the one next to the model. If a model from elsewhere has none, one is drawn.
         options: Options for its input.
         log: Receives lines on what was found.
 
@@ -66,9 +65,9 @@ def import_model(
     if read_run(path):
         if options != InputOptions():
             raise UsageError(
-                f"{path} was trained here and takes RGB 0..1 at its own size; leave out the --input options."
+                f"{path} has a {RUN_NAME}, so it expects RGB 0..1 at its own size; leave out the --input options."
             )
-        return path, open_split(data, split or own_split)
+        return TrainedModel.load(path), open_split(data, split or own_split)
     model = read_keras(path)  # first, for its clear errors
     folder = path.with_name(f"{path.stem}_imported")
     target = folder / "model.keras"
@@ -81,7 +80,7 @@ def import_model(
     if done.get("parent") == json.loads(json.dumps(parent)) and done.get("classes") == list(dataset.classes):
         log(f"{path} was imported before: {target}")
         dataset.save_split(folder / SPLIT_NAME)
-        return target, dataset
+        return TrainedModel.load(target), dataset
     converted, about = in_our_form(model, path, dataset.classes, dataset.parts["val"], options, log)
     folder.mkdir(exist_ok=True)
     with atomic_write(target) as temporary:
@@ -89,12 +88,12 @@ def import_model(
     dataset.save_split(folder / SPLIT_NAME)
     run = {"parent": parent, "imported": about, "classes": list(dataset.classes), "versions": versions()}
     write_file(folder / RUN_NAME, json.dumps(run, indent=2).encode())
-    log(f"{path} takes RGB 0..1 and gives logits in {target}")
-    return target, dataset
+    log(f"{path} was converted to take RGB 0..1 and give logits: {target}")
+    return TrainedModel.load(target), dataset
 
 
 def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> Dataset:
-    """The dataset that a model is scored on, with the given split, the one beside the model, or a drawn one.
+    """The dataset that a model is scored on, with the given split, the one next to the model, or a drawn one.
 
     Raises:
         DataError: The data folder or the split can't be used.
@@ -105,7 +104,8 @@ def split_of(model: Path, data: Path, split: Path | None, log: Log = print) -> D
     dataset = open_dataset(data, log=log)
     log(
         f"There is no {own_split}, so it is unknown which photos the model was trained on; a split is drawn: "
-        f"{dataset.in_words}. If it was trained on held-out photos, its scores say little; give its own with --split."
+        f"{dataset.in_words}. If the model was trained on held-out photos, its scores say little; give its own split "
+        "with --split."
     )
     return dataset
 
@@ -128,7 +128,7 @@ def in_our_form(
         model: A model from elsewhere.
         path: Its file, for messages.
         names: The data's classes, background first.
-        examples: Photos with masks to find its pixel scale with, if its layers don't tell.
+        examples: Photos with masks to find its pixel scale with, if its layers don't show it.
         options: Options for its input.
         log: Receives lines on what was found.
 
@@ -144,7 +144,7 @@ def in_our_form(
         about["background"] = f"added to {channels} channel{'s' if channels > 1 else ''}"
     elif channels != len(names):
         raise ModelError(
-            f"{path}: it gives {channels} channels, the data has {len(names)} classes with the background: "
+            f"{path}: its output has {channels} channels, the data has {len(names)} classes with the background: "
             f"{', '.join(names)}."
         )
     if cut:
@@ -169,19 +169,19 @@ def _with_found_input(
     options: InputOptions,
     log: Log,
 ) -> tuple[keras.Model, str]:
-    """The model taking RGB 0..1, and a description of the input it took before."""
+    """The model with RGB 0..1 as its input, and a description of the input it had before."""
     if options.scale is not None or options.offset is not None:
         scale = InputScale.scalar(1 / 255 if options.scale is None else options.scale, options.offset or 0.0)
         return with_input(rest, front, scale), f"{scale.name}, as given"
     if found := stated_by(front[0]):
-        log(f"{path} takes pixels of {found.name}, by its first layers")
+        log(f"{path} expects pixels of {found.name}, by its first layers")
         return with_input(rest, front, found), f"{found.name}, by its first layers"
     scales = SCALES if len(front[1]) == 3 else SCALES[:3]  # the others need colours
     dice = {scale: _mean_dice(with_input(rest, front, scale), names, examples) for scale in scales}
     best = max(scales, key=lambda scale: dice[scale])
     best = UNIT if dice[UNIT] >= dice[best] - SAME else best
     listed = ", ".join(f"{value:.2f} with {scale.name}" for scale, value in dice.items())
-    log(f"{path} doesn't tell its pixel scale; {len(examples)} photos score {listed}: using {best.name}")
+    log(f"{path} doesn't state its pixel scale; on {len(examples)} photos Dice is {listed}: using {best.name}")
     return with_input(rest, front, best), f"{best.name}, tried: {listed}"
 
 
@@ -191,7 +191,7 @@ def _mean_dice(model: keras.Model, names: Sequence[str], examples: Sequence[Exam
 
 
 def _are_probabilities(model: keras.Model) -> bool:
-    """Whether the channels sum to 1 on any picture."""
+    """Whether the channels sum to 1 for any picture."""
     return all((out >= 0).all() and np.allclose(out.sum(axis=-1), 1, atol=1e-3) for out in _outputs(model))
 
 

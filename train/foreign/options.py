@@ -7,15 +7,24 @@ from typing import Annotated
 import typer
 
 from train.foreign.open import InputOptions
-from train.options import size_wh
+from train.options import INPUT, size_wh
 
 Scale = Annotated[
     float | None,
-    typer.Option("--input-scale", help="For a model from elsewhere: it takes pixel * scale + offset, pixels 0..255."),
+    typer.Option(
+        "--input-scale",
+        help="For a model from elsewhere that expects pixel * scale + offset, with pixels 0..255.",
+        rich_help_panel=INPUT,
+    ),
 ]
-Offset = Annotated[float | None, typer.Option("--input-offset", help="See --input-scale.")]
+Offset = Annotated[float | None, typer.Option("--input-offset", help="See --input-scale.", rich_help_panel=INPUT)]
 Size = Annotated[
-    str, typer.Option("--input-size", help="Its input size, if the file doesn't set one: 256, or 320x192.")
+    str,
+    typer.Option(
+        "--input-size",
+        help="For a model from elsewhere whose file sets no input size: 256, or 320x192.",
+        rich_help_panel=INPUT,
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Reads a Keras model from a file of any kind, or refuses it and says what to do."""
+"""Reads a Keras model from a file of any kind, or refuses it with advice."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def read_keras(path: Path) -> keras.Model:
     """The model in a `.keras` or `.h5` file, uncompiled. Code inside the file is never run.
 
     Raises:
-        ModelError: It is missing, isn't such a file, or holds layers that only its author's program has.
+        ModelError: It is missing, is another kind of file, or holds layers that only its author's program has.
     """
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise ModelError(f"{path}: this is a folder; give the .keras or .h5 file in it.")
         conversion = (
-            " If there is only this folder: pip install tf-keras, then "
+            " If you have only this folder: pip install tf-keras, then "
             f"tf_keras.models.load_model('{path}').save('model.h5')."
         )
         raise ModelError(
@@ -66,8 +66,8 @@ def _why(path: Path, error: Exception) -> str:
         return f"{path}: not a Keras model, or a damaged one ({reason}); give a .keras or .h5 file."
     if isinstance(config, dict) and _is_custom(config):
         return (
-            f"{path}: it is a {config.get('class_name')}, a class of your own, which only your program has and whose "
-            "graph can't be read; build it as a functional model, keras.Model(inputs, outputs), and save it again."
+            f"{path}: it is a {config.get('class_name')}, a class of your own program, so its graph can't be read; "
+            "build it as a functional model, keras.Model(inputs, outputs), and save it again."
         )
     lambdas = [name for kind, name, _ in _layers(config) if kind == "Lambda"]
     if lambdas:
@@ -84,8 +84,8 @@ def _why(path: Path, error: Exception) -> str:
                 "layers (Rescaling, Concatenate, ...) and save the model again."
             )
         return (
-            f"{path}: the layer {name!r} is a {kind}, a layer of your own, which only your program has; build it from "
-            "Keras' own layers and save the model again."
+            f"{path}: the layer {name!r} is a {kind}, a layer of your own program; build it from Keras' own layers "
+            "and save the model again."
         )
     return f"{path}: Keras {keras.__version__} can't read this model ({(str(error).splitlines() or ['?'])[0]})."
 

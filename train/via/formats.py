@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_edge.errors import DataError
-from train.annotations.region import BrokenRowError, is_name
+from train.annotations.region import BrokenRowError
 from train.annotations.text import ACCEPTED, read_text
 from train.via.shapes import shape_of_via3
 
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[tuple[str, Row | BrokenRowError]]:
 
 
 def is_via(text: str) -> bool:
-    """Whether a file's text is such an export."""
+    """Whether a file's text is an export of VIA."""
     if text.lstrip().startswith("{"):
         return '"regions"' in text or "_via_" in text or '"shape_attributes"' in text
     return bool(_HEADER.match(text) or re.search(r"^# CSV_HEADER = ", text, re.MULTILINE))
@@ -169,8 +169,6 @@ def _via3_value(attribute: Any, value: Any) -> tuple[str, Any] | None:
 
 
 def _row(photo: Any, size: str, shape: Any, attributes: Any) -> Row:
-    if not is_name(photo):
-        raise BrokenRowError(f"{photo!r} is not the name of a photo")
     shape = None if shape is None else _object(shape, "the region's shape")
     return Row(photo, size, shape, _object(attributes, "the region's attributes"))
 
@@ -186,5 +184,5 @@ def _object(value: Any, what: str) -> dict[str, Any]:
     """A JSON object, or the text of one as in a CSV."""
     value = _from_json(value) if isinstance(value, str) else value
     if not isinstance(value, dict):
-        raise BrokenRowError(f"{what}: a JSON object is needed, not {reprlib.repr(value)}")
+        raise BrokenRowError(f"{what}: a JSON object was expected, got {reprlib.repr(value)}")
     return value

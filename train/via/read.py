@@ -7,11 +7,12 @@ region of its photo. Coordinates are pixels of the photo as the browser shows it
 from __future__ import annotations
 
 import reprlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from seg_edge.errors import DataError
-from train.annotations.region import BrokenRowError, Region, at_most, is_name, photo_name
+from train.annotations.region import BrokenRowError, Collector, Region, is_name
 from train.via.formats import Row, read_rows
 from train.via.shapes import outline
 
@@ -29,36 +30,27 @@ def read_via(path: Path, attribute: str | None = None, label: str = "") -> dict[
         regions is a background photo: (). (VIA 3's CSV leaves out photos without annotations.)
 
     Raises:
-        DataError: It isn't such a file, has no region attribute or several, or has broken rows, all listed.
+        DataError: It is another kind of file, has no region attribute or several, or has broken rows, all listed.
     """
     rows = read_rows(path)
     attribute = _class_attribute(path, [row for _, row in rows if isinstance(row, Row)], attribute, label)
-    regions: dict[str, list[Region]] = {}
+    found = Collector(path)
     sizes: dict[str, str] = {}
-    full_names: dict[str, str] = {}
-    broken = []
+
+    def region_of(row: Row, where: str) -> Region | None:
+        if sizes.setdefault(row.photo, row.size) != row.size:
+            raise BrokenRowError(f"{row.photo!r} is two photos, of {sizes[row.photo]} and {row.size} bytes; rename one")
+        if row.shape is None:
+            return None
+        name, points_xy = _label(row.attributes, attribute, label), outline(row.shape)
+        return Region(name, points_xy, where, row.shape["name"] in ("circle", "ellipse"))
+
     for where, row in rows:
-        try:
-            if isinstance(row, BrokenRowError):
-                raise row
-            photo = photo_name(row.photo)
-            if full_names.setdefault(photo, row.photo) != row.photo:
-                raise BrokenRowError(f"{row.photo!r} and {full_names[photo]!r} have the same file name; rename one")
-            if sizes.setdefault(row.photo, row.size) != row.size:
-                raise BrokenRowError(
-                    f"{row.photo!r} is two photos, of {sizes[row.photo]} and {row.size} bytes; rename one"
-                )
-            photo_regions = regions.setdefault(photo, [])
-            if row.shape is not None:
-                name, points_xy = _label(row.attributes, attribute, label), outline(row.shape)
-                photo_regions.append(Region(name, points_xy, where, row.shape["name"] in ("circle", "ellipse")))
-        except BrokenRowError as error:
-            broken.append(f"{where}: {error}")
-    if broken:
-        raise DataError(f"{len(broken)} of {len(rows)} rows of {path} can't be used:\n{at_most(broken)}")
-    if not regions:
-        raise DataError(f"{path} holds no photos; export it from VIA again.")
-    return {photo: tuple(photo_regions) for photo, photo_regions in regions.items()}
+        if isinstance(row, BrokenRowError):
+            found.refuse(where, row)
+        else:
+            found.add(row.photo, where, partial(region_of, row, where))
+    return found.result()
 
 
 def _class_attribute(path: Path, rows: list[Row], attribute: str | None, label: str) -> str:

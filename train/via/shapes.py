@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from train.annotations.region import BrokenRowError
+from train.annotations.region import BrokenRowError, box_of, number, outline_of
 
 _VIA3_SHAPES = ("", "point", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 _VIA3_EXTREME_RECTANGLE, _VIA3_EXTREME_CIRCLE = 8, 9
@@ -21,7 +21,6 @@ _VIA3_KEYS = {
     "circle": ("cx", "cy", "r"),
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
-_LARGEST_COORDINATE = 1e6  # pixels; no photo is larger, and it keeps NaN, inf and 10**400 out
 _ARC_ERROR = 0.1  # pixels between a circle and its polygon
 
 
@@ -33,33 +32,29 @@ def outline(shape: dict[str, Any]) -> np.ndarray:
     """
     name = shape.get("name")
     if name in ("polygon", "polyline"):
-        points = _vertices(shape)
-    elif name == "rect":
+        return _polygon(shape)
+    if name == "rect":
         x, y, width, height = _numbers(shape, "x", "y", "width", "height")
-        points = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
-    elif name == "circle":
+        return box_of(x, y, x + width, y + height)
+    if name == "circle":
         cx, cy, r = _numbers(shape, "cx", "cy", "r")
-        points = ellipse_outline(cx, cy, r, r, theta=0.0)
-    elif name == "ellipse":
-        points = ellipse_outline(*_numbers({"theta": 0.0, **shape}, "cx", "cy", "rx", "ry", "theta"))
-    elif name in ("point", "line"):
+        return ellipse_outline(cx, cy, r, r, theta=0.0)
+    if name == "ellipse":
+        return ellipse_outline(*_numbers({"theta": 0.0, **shape}, "cx", "cy", "rx", "ry", "theta"))
+    if name in ("point", "line"):
         raise BrokenRowError(f"a {name} is not an area; draw the outline as a polygon")
-    else:
-        raise BrokenRowError(f"the shape {reprlib.repr(name)} is not one that VIA draws")
-    if np.ptp(points, axis=0).min() == 0:
-        raise BrokenRowError(f"the {name} has no area")
-    return points
+    raise BrokenRowError(f"the shape {reprlib.repr(name)} is not one that VIA draws")
 
 
 def shape_of_via3(xy: Any) -> dict[str, Any]:
     """VIA 3's [shape id, numbers...] in VIA 2's form.
 
     Raises:
-        BrokenRowError: It is not such a list, or not one of VIA 3's shapes.
+        BrokenRowError: It has another form, or isn't one of VIA 3's shapes.
     """
     if not isinstance(xy, list) or not xy or type(xy[0]) is not int:
-        raise BrokenRowError("spatial_coordinates is not a list of a shape id and numbers")
-    shape, numbers = xy[0], [_number(value, "spatial_coordinates") for value in xy[1:]]
+        raise BrokenRowError("spatial_coordinates is not a list of a shape's id and numbers")
+    shape, numbers = xy[0], [number(value, "spatial_coordinates") for value in xy[1:]]
     x, y = numbers[0::2], numbers[1::2]
     if shape == _VIA3_EXTREME_RECTANGLE and len(x) == len(y) > 1:
         corner = {"x": min(x), "y": min(y)}
@@ -87,18 +82,13 @@ def _circle_through(x: list[float], y: list[float]) -> dict[str, float]:
     return {"cx": float(centre[0]), "cy": float(centre[1]), "r": radius}
 
 
-def _vertices(shape: dict[str, Any]) -> np.ndarray:
+def _polygon(shape: dict[str, Any]) -> np.ndarray:
     x, y = shape.get("all_points_x"), shape.get("all_points_y")
     if not isinstance(x, list) or not isinstance(y, list):
         raise BrokenRowError("all_points_x and all_points_y are not two lists of numbers")
     if len(x) != len(y):
         raise BrokenRowError(f"{len(x)} values in all_points_x, {len(y)} in all_points_y")
-    points = [(_number(a, "x"), _number(b, "y")) for a, b in zip(x, y, strict=True)]
-    if len(points) > 1 and points[0] == points[-1]:  # VIA 1 repeats the first point
-        points.pop()
-    if len(points) < 3:
-        raise BrokenRowError(f"{len(points)} points do not enclose an area; 3 are needed")
-    return np.array(points, dtype=np.float64)
+    return outline_of(zip(x, y, strict=True))
 
 
 def ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) -> np.ndarray:
@@ -112,16 +102,8 @@ def ellipse_outline(cx: float, cy: float, rx: float, ry: float, theta: float) ->
     grow = math.sqrt(angle / math.sin(angle))
     x, y = grow * rx * np.cos(t), grow * ry * np.sin(t)
     cos, sin = math.cos(theta), math.sin(theta)
-    return np.stack([cx + x * cos - y * sin, cy + x * sin + y * cos], axis=1)
+    return outline_of(np.stack([cx + x * cos - y * sin, cy + x * sin + y * cos], axis=1))
 
 
 def _numbers(shape: dict[str, Any], *keys: str) -> list[float]:
-    return [_number(shape.get(key), key) for key in keys]
-
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BrokenRowError(f"{what}: a number is needed, not {reprlib.repr(value)}")
-    if not abs(value) <= _LARGEST_COORDINATE:
-        raise BrokenRowError(f"{what}: {reprlib.repr(value)} is not a position in a photo")
-    return float(value)
+    return [number(shape.get(key), key) for key in keys]

@@ -71,9 +71,11 @@ def open_sinks(
 
 
 def _open_record(settings: CameraSettings, path: Path, fps: float) -> Sink:
-    from seg_edge.sinks.pieces import Pieces
+    from seg_edge.sinks.segments import RecordingSegments
 
     if not settings.segment_s:
         return Record(Path(time.strftime(str(path))), fps, settings.force)
-    pieces = Pieces(path, settings.keep_bytes)
-    return Record(pieces.next_path(), fps, settings.force, settings.segment_s, pieces.next_path, pieces.delete_oldest)
+    segments = RecordingSegments(path, settings.keep_bytes)
+    return Record(
+        segments.next_path(), fps, settings.force, settings.segment_s, segments.next_path, segments.delete_oldest
+    )

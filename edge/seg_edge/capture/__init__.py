@@ -1,1 +1,1 @@
-"""Frames from a source to the model and on: the guarded camera process, the pipeline, what both measure."""
+"""Frames from a source through the model to the output: the capture process, the pipeline, and their measurements."""

@@ -1,7 +1,7 @@
-"""Messages between the program and its capture process: Python objects, each whole, in order, over a socket pair.
+"""Messages between the program and its capture process: Python objects, complete and in order, over a socket pair.
 
-Like `multiprocessing.Pipe`, but without its new selector for every wait and its two reads a message, which cost a tenth
-of a millisecond a frame.
+Like `multiprocessing.Pipe`, but without a new selector for every wait and two reads for every message, which cost a
+tenth of a millisecond per frame.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import socket
 
-LARGEST = 1 << 16  # bytes of a message; ours take a few hundred
+LARGEST = 1 << 16  # bytes of a message; most take a few hundred
 
 
 class Channel:
@@ -20,7 +20,7 @@ class Channel:
 
     @classmethod
     def of(cls, descriptor: int) -> Channel:
-        """The end that the parent passed to this process."""
+        """The end that the parent process passed to this one, by its file descriptor."""
         return cls(socket.socket(fileno=descriptor))
 
     def fileno(self) -> int:
@@ -31,7 +31,7 @@ class Channel:
         """Sends a message.
 
         Raises:
-            OSError: Nobody is at the other end.
+            OSError: The other end is closed.
         """
         self._end.sendall(pickle.dumps(message))
 
@@ -48,7 +48,7 @@ class Channel:
             content = self._end.recv(LARGEST)
         except BlockingIOError:  # raised when the timeout is 0
             raise TimeoutError from None
-        except ConnectionResetError:  # it ended with a message unread; what it sent can still be received
+        except ConnectionResetError:  # the other process ended with a message unread; its own can still be received
             content = self._end.recv(LARGEST)
         if not content:
             raise EOFError

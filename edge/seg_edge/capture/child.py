@@ -1,8 +1,8 @@
 """The capture process: runs one source and hands its frames to the program through shared memory.
 
-A camera driver may block for ever in a call, or crash; in its own process it can be killed, and a crash takes nothing
-else down. `process.py` starts this process and defines the messages. Frames are also resized to the model's input
-here, which keeps that work off the program's own threads.
+A camera driver may block forever in a call, or crash; in its own process it can be killed, and a crash affects nothing
+else. `process.py` starts this process and defines the messages. Frames are also resized to the model's input here,
+which keeps that work off the program's own threads.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def main() -> None:
         source: Source = getattr(importlib.import_module(module), function)(start.request)
         with contextlib.closing(source):
             width, height = source.info.size_wh
-            slot_views(memory, 0, (height, width, 3), (1, 1, 3))  # refuses too large a frame before anything starts
+            slot_views(
+                memory, 0, (height, width, 3), (1, 1, 3)
+            )  # refuses frames that are too large before anything starts
             pipe.send(Opened(source.info))
             pipe.receive()  # wait until the program is ready: frames taken earlier would be stale
             _hand_over(source, start, pipe, memory)

@@ -2,9 +2,9 @@
 
     capture process --> [newest] --> segmenting thread --> [newest] --> the caller's thread
 
-Between two stages there is room for one frame. With a live source a newer frame replaces one that hasn't been taken
-yet, so the age of the output stays bounded on a machine of any speed, and every frame dropped this way is counted.
-With a file that is read to its end, the earlier stage waits instead, and every frame comes out.
+Between two stages there is room for one frame. With a live source, a newer frame replaces one that hasn't been taken
+yet, so the age of the output stays bounded on a machine of any speed; every frame dropped this way is counted. With a
+file that is read to its end, the earlier stage waits instead, and every frame comes out.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.system.mailbox import Mailbox
 
 STOP_S = 5.0  # an inference is not interrupted; one that never returns must not keep the program from ending
-
-
 ALL_REGIONS = EffectSettings()
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedFrame:
-    """A frame, its segmentation, and where the time went.
+    """A frame, its segmentation, and the time spent in each stage.
 
     Attributes:
         source: The frame.
         answer: The segmentation.
-        stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until it was taken, in
-            `wait`.
+        stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until the
+            result was taken, in `wait`.
         done: `time.monotonic()` when the segmentation was ready.
     """
 
@@ -55,10 +53,11 @@ class Pipeline:
     Args:
         request: What to open.
         segmenter: Used from the pipeline's own thread until the block ends.
-        log: Takes messages for the user, from any thread.
+        log: Receives messages for the user, from any thread.
         opener: The function that opens the source; see `Capture`.
-        effects: Which regions are kept.
-        lookahead: Steadies answers with those that follow, for which frames wait; the Segmenter must not smooth then.
+        effects: Settings that say which regions are kept.
+        lookahead: Steadies results by the following ones, for which frames wait; the Segmenter must not smooth as
+            well.
 
     Raises:
         SourceError: The source can't be opened.
@@ -75,7 +74,7 @@ class Pipeline:
     ):
         self._segmenter, self._effects, self._lookahead = segmenter, effects, lookahead
         self._frames: Mailbox[CapturedFrame] = Mailbox(keep_all=not request.live)
-        self._answers: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
+        self._results: Mailbox[SegmentedFrame] = Mailbox(keep_all=not request.live)
         self._failure: Exception | None = None
         self._capture = Capture(request, self._frames.put, self._frames.end, log, opener)
         self._thread = threading.Thread(target=self._segment, name="segment", daemon=True)
@@ -92,33 +91,33 @@ class Pipeline:
     def close(self) -> None:
         """Stops everything and releases the source; may be called twice."""
         self._frames.end()
-        self._answers.end()
+        self._results.end()
         self._capture.close()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
 
     def want(self, wanted: bool) -> None:
-        """Whether frames are wanted; the camera rests meanwhile, and is opened again. For sources without an end."""
+        """Pauses capture (closing the camera) or resumes it. For endless sources."""
         self._capture.want(wanted)
 
     @property
     def info(self) -> SourceInfo:
-        """What was opened."""
+        """The source that was opened."""
         return self._capture.info
 
     @property
     def captured(self) -> int:
-        """Frames the source gave."""
+        """Frames that the source delivered."""
         return self._capture.received + self._capture.missed
 
     @property
     def dropped(self) -> int:
         """Frames that a newer one replaced, at any of the three stages."""
-        return self._capture.missed + self._frames.replaced + self._answers.replaced
+        return self._capture.missed + self._frames.replaced + self._results.replaced
 
     @property
     def reconnects(self) -> int:
-        """How many times the camera was lost and came back."""
+        """How often the camera was lost and came back."""
         return self._capture.reconnects
 
     @property
@@ -128,12 +127,12 @@ class Pipeline:
 
     @property
     def complaint(self) -> str:
-        """For a file that was read to its end: which part could not be shown; else empty."""
+        """For a file that was read to its end: which part could not be shown, empty if none."""
         return self._capture.complaint
 
     @property
     def trouble(self) -> str:
-        """Why there is no new frame, for the user; empty when all is well."""
+        """Why there is no new frame, for the user; empty while frames come."""
         return self._capture.trouble
 
     @property
@@ -142,19 +141,19 @@ class Pipeline:
         return self._capture.stall_s
 
     def take(self, seconds: float) -> SegmentedFrame | None:
-        """The newest result, or the next one of a file read to its end; None if there is none within `seconds`."""
-        item = self._answers.take(seconds)
+        """The newest result, or the next one if a file is read to its end; None if there is none within `seconds`."""
+        item = self._results.take(seconds)
         if item is not None:
             item.stages_ms["wait"] += (time.monotonic() - item.done) * 1000
         return item
 
     def exhausted(self) -> bool:
-        """Whether the source has ended and every result was taken.
+        """Whether the source has ended and every result has been taken.
 
         Raises:
             SourceError: A file or folder failed before its end.
         """
-        if not self._answers.exhausted:
+        if not self._results.exhausted:
             return False
         failure = self._failure or self._capture.failure
         if failure:
@@ -166,30 +165,30 @@ class Pipeline:
         try:
             while (source_frame := self._frames.take()) is not None:
                 began = time.monotonic()
-                answer: Segmentation | None = self._segmenter(source_frame.frame, source_frame.small)
+                result: Segmentation | None = self._segmenter(source_frame.frame, source_frame.small)
                 self.segmented += 1
                 waiting.append((source_frame, began))
-                if self._lookahead is not None and answer is not None:
-                    answer = self._lookahead.add(answer)
-                if answer is not None:
-                    self._hand_on(*waiting.popleft(), answer)
-            for answer in self._lookahead.rest() if self._lookahead is not None else ():
-                self._hand_on(*waiting.popleft(), answer)
-        except Exception as error:  # raised again where the answers are taken
+                if self._lookahead is not None and result is not None:
+                    result = self._lookahead.add(result)
+                if result is not None:
+                    self._hand_on(*waiting.popleft(), result)
+            for result in self._lookahead.rest() if self._lookahead is not None else ():
+                self._hand_on(*waiting.popleft(), result)
+        except Exception as error:  # raised again by `exhausted`
             self._failure = error
         finally:
-            self._answers.end()
+            self._results.end()
 
-    def _hand_on(self, source_frame: CapturedFrame, began: float, answer: Segmentation) -> None:
-        answer = select_regions(answer, self._effects)
-        stages_ms = _stages_ms(source_frame, began, answer, self._lookahead is not None)
-        self._answers.put(SegmentedFrame(source_frame, answer, stages_ms, time.monotonic()))
+    def _hand_on(self, source_frame: CapturedFrame, began: float, result: Segmentation) -> None:
+        result = select_regions(result, self._effects)
+        stages_ms = _stages_ms(source_frame, began, result, self._lookahead is not None)
+        self._results.put(SegmentedFrame(source_frame, result, stages_ms, time.monotonic()))
 
 
-def _stages_ms(source_frame: CapturedFrame, began: float, answer: Segmentation, held_back: bool) -> dict[str, float]:
+def _stages_ms(source_frame: CapturedFrame, began: float, result: Segmentation, held_back: bool) -> dict[str, float]:
     capture_s = source_frame.arrived - source_frame.captured - source_frame.resize_s
-    stages = {"capture": capture_s * 1000, "wait": (began - source_frame.arrived) * 1000, **answer.timing_ms}
+    stages = {"capture": capture_s * 1000, "wait": (began - source_frame.arrived) * 1000, **result.timing_ms}
     if held_back:
-        stages["wait"] += max(0.0, (time.monotonic() - began) * 1000 - sum(answer.timing_ms.values()))
+        stages["wait"] += max(0.0, (time.monotonic() - began) * 1000 - sum(result.timing_ms.values()))
     stages["preprocess"] += source_frame.resize_s * 1000
     return stages

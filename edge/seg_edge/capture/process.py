@@ -1,6 +1,6 @@
-"""The capture process seen from the program: how it is started and ended, and the messages between the two.
+"""The capture process as seen by the program: how it is started and ended, and the messages between the two.
 
-The messages are the classes below, and "begin". Frames are in unnamed shared memory, so nothing is left behind however
+The messages are the classes below, and "begin". Frames are in unnamed shared memory, so nothing is left behind, however
 either process ends. The process runs `child.py`.
 """
 
@@ -31,7 +31,6 @@ SMALL_BYTES = 2048 * 2048 * 3
 SLOT_BYTES = FRAME_BYTES + SMALL_BYTES
 MEMORY_BYTES = SLOTS * SLOT_BYTES
 
-
 LISTEN_S = 0.1  # how soon a stop is noticed
 STOP_S = 1.0  # for the source to close its device by itself
 
@@ -47,14 +46,14 @@ class Start:
 
 @dataclass(frozen=True)
 class Opened:
-    """From it: the source is open."""
+    """From the capture process: the source is open."""
 
     info: SourceInfo
 
 
 @dataclass(frozen=True)
 class FrameReady:
-    """From it: a frame is in `slot`, which is freed by sending its number back.
+    """From the capture process: a frame is in `slot`, which is freed by sending its number back.
 
     `captured` and `at_s` are as in `SourceFrame`; `resize_s` is the time spent on the model-sized picture; `missed`
     counts the frames since the start for which no slot was free.
@@ -70,14 +69,14 @@ class FrameReady:
 
 @dataclass(frozen=True)
 class Failed:
-    """From it: the source could not be opened or has failed."""
+    """From the capture process: the source could not be opened or has failed."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Ended:
-    """From it: there are no more frames; `complaint` says which part of a file could not be shown."""
+    """From the capture process: there are no more frames; `complaint` says which part of a file could not be shown."""
 
     complaint: str = ""
 
@@ -102,9 +101,9 @@ def slot_views(
 
 
 def waited_for_core_s(pid: int) -> float:
-    """Seconds in which a process's main thread could have run but had no core, since it began; 0 if that isn't known.
+    """Seconds for which a process's main thread was ready to run but had no core, since it began; 0 if unknown.
 
-    On an overloaded machine a process that is slow for this reason must not be taken for one that hangs.
+    On an overloaded machine, a process that is slow for this reason must not be mistaken for one that hangs.
     """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
@@ -158,10 +157,10 @@ class CaptureProcess:
         return self._process.pid
 
     def wait_until_open(self, seconds: float | None, closing: threading.Event | None = None) -> SourceInfo:
-        """What was opened.
+        """Waits until the source is open; returns its description.
 
         Raises:
-            SourceError: It could not be opened within `seconds`, as `receive` counts them, or `closing` was set.
+            SourceError: It could not be opened within `seconds`, counted as in `receive`, or `closing` was set.
         """
         message = self.receive(seconds, closing)
         if isinstance(message, Opened):
@@ -169,11 +168,11 @@ class CaptureProcess:
         raise SourceError(message.message if isinstance(message, Failed) else f"{self.name}: the camera did not open.")
 
     def receive(self, seconds: float | None, closing: threading.Event | None = None) -> Message | None:
-        """The next message; None when `closing` is set meanwhile.
+        """The next message; None if `closing` is set meanwhile.
 
         Raises:
-            SourceError: There is none within `seconds`, without those in which the process waited for a core to run
-                on; or it has died.
+            SourceError: There was none within `seconds`, not counting the time for which the process waited for a core;
+                or it has died.
         """
         began = time.monotonic() - waited_for_core_s(self.pid)
         while closing is None or not closing.is_set():
@@ -208,7 +207,7 @@ class CaptureProcess:
         self._send(slot)
 
     def _send(self, message: object) -> None:
-        with contextlib.suppress(OSError):  # it died: the next receive raises that
+        with contextlib.suppress(OSError):  # it has died; the next `receive` raises that
             self._pipe.send(message)
 
     def close(self) -> None:

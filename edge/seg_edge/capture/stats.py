@@ -1,4 +1,4 @@
-"""The figures of a run: what `--stats` of `seg-edge camera` and `seg-edge video` writes."""
+"""The figures of a run, which `--stats` of `seg-edge camera` and `seg-edge video` writes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RunStats:
     """Counts published frames, and describes the run at its end.
 
     Args:
-        flicker: Whether flicker is measured, which takes some time for each frame.
+        flicker: Whether to measure flicker, which takes some time for each frame.
     """
 
     def __init__(self, flicker: bool) -> None:
         self.timeline, self.flicker = Timeline(), FlickerMeter() if flicker else None
         self.published = 0
-        self._recent: deque[tuple[float, float]] = deque()  # when each was published, and its age at that time
+        self._recent: deque[tuple[float, float]] = deque()  # when each frame was published, and its age then, in ms
         self._began, self._cpu_before = time.monotonic(), _cpu_s()
         self._first = self._last = 0.0
 
@@ -59,7 +59,7 @@ class RunStats:
         return statistics.median(age for _, age in self._recent) if self._recent else 0.0
 
     def to_json(self, pipeline: Pipeline, segmenter: Segmenter) -> dict[str, Any]:
-        """The stats contract, in full once the pipeline is closed: `docs/camera.md` says what each entry means."""
+        """The object of `--stats`, complete once the pipeline is closed; `docs/camera.md` describes each entry."""
         seconds = time.monotonic() - self._began
         board = read_board(Machine())
         knows_throttling = board.throttle_bits is not None

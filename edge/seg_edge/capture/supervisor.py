@@ -1,4 +1,4 @@
-"""Frames from any source, read in a process that can be killed: after a stall, crash or unplugging it is opened again.
+"""Frames from any source, read in a process that can be killed; after a stall, crash or unplugging it is reopened.
 
 The capture process writes frames into shared memory and announces each over a pipe; a thread here copies them out and
 passes them on. See `docs/decisions/capture-process.md`.
@@ -21,14 +21,14 @@ from seg_edge.system.memory import peak_mb
 OPENER = "seg_edge.sources.open:open_source"
 
 FIRST_OPEN_S = 20.0  # a cold Raspberry Pi imports picamera2 in seconds; an RTSP stream waits for its key frame
-REOPEN_S = 5.0  # before the next attempt: a camera that is back is found within 10 s
+REOPEN_S = 5.0  # allowed for an attempt to reopen, so that a camera that is back is found within 10 s
 SLOWEST_REOPEN_S = 15.0
 STALL_S = 3.0  # a camera without a frame for this long counts as lost
-FINITE_STALL_S = 30.0  # a file is not opened again, so a photo that takes long to decode is given time
+FINITE_STALL_S = 30.0  # a file is not reopened, so a photo that is slow to decode is given time
 PEAK_EVERY = 64  # frames between two readings of the capture process's memory
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0)
-STEADY_S = 10.0  # a camera that gave frames for this long has recovered: the next failure is a new one
-TELL_AGAIN_S = 60.0  # for a camera that comes and goes: time between two messages
+STEADY_S = 10.0  # a camera that delivered frames for this long has recovered; the next failure is a new one
+REPORT_AGAIN_S = 60.0  # for a camera that comes and goes: time between two messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +57,20 @@ class Capture:
 
     Args:
         request: What to open.
-        deliver: Takes each frame. While it blocks, a source that is not live waits too; a live one misses frames,
+        deliver: Receives each frame. While it blocks, a source that is not live waits too; a live one misses frames,
             which are counted.
         finished: Called once when there are no more frames; `failure` says whether that is an error.
-        log: Takes messages for the user: a camera is lost, or back.
+        log: Receives messages for the user: a camera is lost, or back.
         opener: The function that opens the source, `module:name`.
 
     Attributes:
-        info: What was opened.
+        info: The source that was opened.
         received: Frames that arrived.
-        missed: Frames the source gave while there was no room for them.
-        reconnects: How many times it was opened again and gave frames.
+        missed: Frames that the source delivered while there was no room for them.
+        reconnects: How often it was reopened and delivered frames.
         peak_mb: The largest resident set of a capture process so far, in 10^6 bytes, sampled now and then.
-        complaint: For a file that has ended: which part could not be shown; else empty.
-        failure: Why it ended early, a SourceError or an internal error; None when all is well.
+        complaint: For a file that has ended: which part could not be shown, empty if none.
+        failure: Why it ended early, a SourceError or an internal error; None if it didn't.
 
     Raises:
         SourceError: It can't be opened.
@@ -95,8 +95,8 @@ class Capture:
         self.peak_mb = 0.0
         self._attempts = 0
         self._flowing_since: float | None = None
-        self._told_at = 0.0
-        self._told = False
+        self._reported_at = 0.0
+        self._reported = False
         began = time.monotonic()
         self._process = CaptureProcess(request, opener)
         try:
@@ -104,16 +104,16 @@ class Capture:
         except BaseException:
             self._process.close()
             raise
-        # A board that is slow to open a camera is slow to open it again.
+        # A board that is slow to open a camera is also slow to reopen it.
         self._reopen_s = min(max(REOPEN_S, 2 * (time.monotonic() - began)), SLOWEST_REOPEN_S)
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
-        """Starts to deliver frames."""
+        """Starts delivering frames."""
         self._thread.start()
 
     def want(self, wanted: bool) -> None:
-        """Has the camera rest, its device given back, as long as nobody wants frames. For sources without an end."""
+        """Closes the device while no frames are needed. For endless sources."""
         if wanted:
             self._wanted.set()
         else:
@@ -178,7 +178,7 @@ class Capture:
                 return
 
     def _rest(self) -> None:
-        """Waits without a camera until frames are wanted; raises SourceError when it can't be opened again then."""
+        """Waits with the camera closed until frames are wanted; raises SourceError if it can't be reopened then."""
         self._process.close()
         while not self._wanted.wait(LISTEN_S):
             if self._closing.is_set():
@@ -198,21 +198,21 @@ class Capture:
         self._flowing_since = self._flowing_since or arrived
         if self._lost_at is not None:
             self.reconnects += 1
-            if self._told:
+            if self._reported:
                 self._log(f"the camera is back after {arrived - self._lost_at:.1f} s: {self.info.description}")
-                self._told = False
+                self._reported = False
             self._lost_at = None
         self._deliver(CapturedFrame(frame, small, message.captured, arrived, message.resize_s, message.at_s))
 
     def _recover(self, error: SourceError) -> None:
-        """Opens the source again, however long that takes; returns once it is open or `close` was called."""
+        """Reopens the source, however long that takes; returns once it is open or `close` was called."""
         now = time.monotonic()
         if self._flowing_since and now - self._flowing_since > STEADY_S:
             self._attempts = 0
         self._flowing_since = None
         self._lost_at = self._lost_at or now
-        if not self._told and (self._attempts == 0 or now - self._told_at > TELL_AGAIN_S):
-            self._told, self._told_at = True, now
+        if not self._reported and (self._attempts == 0 or now - self._reported_at > REPORT_AGAIN_S):
+            self._reported, self._reported_at = True, now
             self._log(f"{error} Trying again.")
         while not self._closing.is_set():
             self._process.close()

@@ -1,4 +1,4 @@
-"""Where a frame's milliseconds went: one histogram per stage, of constant size however long the camera runs."""
+"""The time that frames spend in each stage: one histogram per stage, of constant size however long the camera runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# A frame's stages, in order. `capture` is decoding and transfer into the program, without the resize, which counts as
-# `preprocess`; `wait` is idle time between two stages.
+# A frame's stages, in order. `capture` is decoding and transfer into the program; the resize in between counts as
+# `preprocess`. `wait` is idle time between two stages.
 STAGES = ("capture", "preprocess", "inference", "postprocess", "render", "publish", "wait")
 
 LOWEST_MS = 1e-3
-RATIO = 1.01  # between neighbouring bins: a percentile is exact to half a percent
+RATIO = 1.01  # between neighbouring bins, so a percentile is exact to half a percent
 BINS = math.ceil(math.log(1e8) / math.log(RATIO))  # up to 10^5 s, or 28 hours
 
 

@@ -72,7 +72,7 @@ def bench(
 
     settings = BenchSettings(
         candidates=tuple(candidate(name) for name in model or [DEFAULT_MODEL]),
-        threads=_threads(threads) if threads else (),
+        threads=thread_counts(threads) if threads else (),
         frame=read_photo(photo) if photo else None,
         rounds=rounds,
         runs=runs,
@@ -107,7 +107,12 @@ def bench(
         )
 
 
-def _threads(text: str) -> tuple[int, ...]:
+def thread_counts(text: str) -> tuple[int, ...]:
+    """`1,2,4` as distinct numbers, ascending.
+
+    Raises:
+        UsageError: It isn't a list of numbers of threads.
+    """
     if not re.fullmatch(r"[1-9]\d?(,[1-9]\d?)*", text) or max(int(count) for count in text.split(",")) > MAX_THREADS:
         raise UsageError(f"--threads {text} is not a list of numbers up to {MAX_THREADS}; write it as 1,2,4.")
     return tuple(sorted({int(count) for count in text.split(",")}))

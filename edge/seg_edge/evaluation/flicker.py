@@ -4,15 +4,15 @@ Over all pairs of consecutive frames it is
 
     still pixels whose class differs between the two / still pixels
 
-on the model's input grid, 0 at best. A pixel is still when the picture, blurred over 5x5 pixels, changed by at most
-2 of 255 levels there and within 5 pixels around; so the edges of what moves don't count, and a panning camera gives no
-score rather than a bad one. No truth and no optical flow is needed, so it can run while the camera does.
+on the model's input grid, at best 0. A pixel is still when the picture, blurred over 5x5 pixels, changed by at most
+2 of 255 levels there and within 5 pixels around; so the edges of moving objects don't count, and a panning camera gives
+no score rather than a bad one. It needs neither ground truth nor optical flow, so it can run while the camera does.
 
 Related measures: the warping error of W.-S. Lai et al., "Learning Blind Video Temporal Consistency" (ECCV 2018), the
 change between frames where they aren't occluded after optical flow has aligned them; and the temporal consistency of
 S. Varghese et al., "Unsupervised Temporal Consistency Metric for Video Segmentation in Highly-Automated Driving" (CVPR
-Workshops 2020), the overlap of a prediction with the one before, warped by the flow. This is their case of no motion,
-counted in pixels, where alignment costs nothing and can't be wrong.
+Workshops 2020), the overlap of a prediction with the previous one, warped by the flow. This score is their case of no
+motion, counted in pixels, where alignment costs nothing and can't be wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from seg_edge.segmentation import Segmentation
 
 BLUR = (5, 5)
-# Levels of 255. Of the pixels of a plain wall in webcam clips 99.9 % change by no more between frames.
+# Levels of 255. In webcam clips, 99.9 % of the pixels of a plain wall change by no more between frames.
 NOISE = 2
 REACH = np.ones((11, 11), np.uint8)  # 5 pixels to each side
 
@@ -35,11 +35,11 @@ class FlickerMeter:
         self._still = self._flickered = 0
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, answer: Segmentation) -> None:
-        """Takes the answer for the next frame; its `labels` and `pixels` are used, and neither is kept."""
-        height, width = answer.pixels.shape[:2]
-        labels = cv2.resize(answer.labels, (width, height), interpolation=cv2.INTER_NEAREST)
-        picture = cv2.blur(answer.pixels, BLUR)
+    def add(self, result: Segmentation) -> None:
+        """Adds the result for the next frame; its `labels` and `pixels` are used, and neither is kept."""
+        height, width = result.pixels.shape[:2]
+        labels = cv2.resize(result.labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        picture = cv2.blur(result.pixels, BLUR)
         last, self._last = self._last, (labels, picture)
         if last is None or last[1].shape != picture.shape:
             return
@@ -50,5 +50,5 @@ class FlickerMeter:
 
     @property
     def score(self) -> float | None:
-        """Share of still pixels that changed class, 0..1, over all frames so far; None while there were none."""
+        """Share of still pixels that changed class, 0..1, over all frames so far; None without still pixels."""
         return self._flickered / self._still if self._still else None

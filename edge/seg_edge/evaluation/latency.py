@@ -1,11 +1,11 @@
 """How long one inference takes, several models compared in one run.
 
-On a machine that does anything else, two models timed one after the other say more about the machine than about the
-models. So they take turns, each turn in another random order (none always finds the same other one's data in the
-caches), and two are compared by the median of the ratios of each turn.
+On a machine that does anything else, timing two models one after the other says more about the machine than about the
+models. So they alternate: each turn runs all of them in another random order, so that none always finds the same
+model's data in the caches. Two models are compared by the median of their ratios in each turn.
 
-What is timed is `LiteRT.run`, which is what runs behind a camera: the input tensor copied in, the inference, the scores
-copied out. Resizing the picture and making labels of the scores are not in it.
+`LiteRT.run` is timed, as it runs for a camera: the input tensor copied in, the inference, the scores copied out.
+Resizing the picture and turning the scores into labels are not included.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Name = TypeVar("Name", bound=Hashable)
 
 RUNS = 50
 WARMUP = 5
-MIN_RUNS = 3  # however short the time is
-WARMUP_SHARE = 0.2  # of the time, at most
+MIN_RUNS = 3  # however short the time limit is
+WARMUP_SHARE = 0.2  # of the time limit, at most
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long something took, in turns with others.
+    """How long something took, alternating with others.
 
     Attributes:
         samples: Milliseconds of each run, in the order of the turns.
@@ -53,7 +53,7 @@ class Timing:
 
     @property
     def p5_ms(self) -> float:
-        """The 5th percentile: near what a quiet machine would take."""
+        """The 5th percentile: close to the time on an idle machine."""
         return float(np.percentile(self.samples, 5))
 
     @property
@@ -63,7 +63,7 @@ class Timing:
 
     @property
     def min_ms(self) -> float:
-        """The quickest run."""
+        """The fastest run."""
         return min(self.samples)
 
     def ratio_to(self, other: Timing) -> float:
@@ -76,7 +76,7 @@ class Timing:
         if not together or self.threads != other.threads:
             raise ValueError(
                 f"{len(self.samples)} runs at {self.threads} threads and {len(other.samples)} at {other.threads} "
-                "were not measured in turns"
+                "were not measured in the same turns"
             )
         ours, theirs = self._by_turn(), other._by_turn()
         return float(np.median([ours[turn] / theirs[turn] for turn in ours.keys() & theirs.keys()]))
@@ -97,22 +97,22 @@ def measure(
     warmup: int = WARMUP,
     seconds: float | None = None,
 ) -> dict[str, Timing]:
-    """Times one inference of each model, in turns, on random pixels.
+    """Times one inference of each model, alternating, on random pixels.
 
     Args:
         models: Contents or files of `.tflite` models from one image to one score map, with or without a card.
         threads: CPU threads of each inference.
-        runs: Of each model.
-        warmup: Turns that don't count.
-        seconds: Stop after the turn that passes this, all models and the warm-up together, but not before
-            `MIN_RUNS` counted turns; then there are fewer samples than `runs`. None: no limit.
+        runs: Runs of each model.
+        warmup: Turns before them that don't count.
+        seconds: Stop after the turn that exceeds this time, for all models and the warm-up together, but not before
+            `MIN_RUNS` counted turns; there are then fewer samples than `runs`. None: no limit.
 
     Returns:
-        A timing for each name, with equally many samples.
+        A timing for each name, all with the same number of samples.
 
     Raises:
         ModelError: A file can't be read, or LiteRT can't run it.
-        UsageError: A number makes no sense.
+        UsageError: A number is out of range.
     """
     inferences: dict[str, Callable[[], object]] = {}
     for name, model in models.items():
@@ -131,19 +131,19 @@ def time_in_turns(
     strides: Mapping[Name, int] | None = None,
     seed: int = 0,
 ) -> dict[Name, Timing]:
-    """Times anything in turns; see `measure`.
+    """Times any functions, alternating; see `measure`.
 
     Args:
         actions: What to run, by name.
-        threads: Only noted.
-        runs: Turns.
+        threads: Only recorded in the result.
+        runs: The number of turns.
         warmup: Turns before them that don't count.
         seconds: See `measure`.
         strides: For slow actions, n: they take part in one turn of n.
         seed: Of the order in each turn.
 
     Raises:
-        UsageError: A number makes no sense.
+        UsageError: A number is out of range.
     """
     if runs < 1 or warmup < 0 or (seconds is not None and not seconds > 0):
         raise UsageError(f"runs is {runs}, warmup {warmup}, seconds {seconds}; give 1 or more, 0 or more, above 0.")
@@ -162,8 +162,8 @@ def time_in_turns(
         if seconds is not None and time.perf_counter() - began > WARMUP_SHARE * seconds:
             break
     for number in range(runs):
-        for name, taken in turn(number).items():
-            samples[name].append(taken)
+        for name, ms in turn(number).items():
+            samples[name].append(ms)
         if seconds is not None and number + 1 >= MIN_RUNS and time.perf_counter() - began > seconds:
             break
     load = before + _load()

@@ -1,7 +1,7 @@
-"""Scores of a label map against the truth, with NumPy (and OpenCV's distances) alone.
+"""Scores of a label map against the truth, using only NumPy and OpenCV.
 
-All take uint8 label maps of equal shape (height, width); truth pixels of value 255 don't count. A confusion matrix
-adds up over photos, so every score below can be had for one photo, for a folder, or for both.
+All take uint8 label maps of equal shape (height, width); truth pixels of value 255 don't count. Confusion matrices
+add up over photos, so the scores from them can be computed for a photo or for a folder.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     truth, predicted = truth[counts], predicted[counts]
     highest = max(truth.max(initial=0), predicted.max(initial=0))
     if highest >= classes:
-        raise ValueError(f"a label of {highest} is none of {classes} classes")
+        raise ValueError(f"a label of {highest} is not one of {classes} classes")
     pairs = truth.astype(np.int64) * classes + predicted
-    # Where pointers have 32 bits, bincount gives int32, which the pixels of some hundred photos overflow.
+    # On 32-bit systems bincount returns int32, which the pixels of a few hundred photos overflow.
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
 def dice(matrix: np.ndarray) -> np.ndarray:
-    """Dice coefficient `2|X∩Y| / (|X|+|Y|)` of each class, float64 (classes,); NaN for one in neither (Dice, 1945)."""
+    """Dice coefficient `2|X∩Y| / (|X|+|Y|)` of each class, float64 (classes,); NaN for an absent one (Dice, 1945)."""
     sizes = matrix.sum(axis=0) + matrix.sum(axis=1)
     return _divide(2 * np.diag(matrix), sizes)
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union `|X∩Y| / |X∪Y|` of each class, float64 (classes,); NaN for one in neither (Jaccard)."""
+    """Intersection over union `|X∩Y| / |X∪Y|` of each class, float64 (classes,); NaN for an absent one (Jaccard)."""
     overlap = np.diag(matrix)
     return _divide(overlap, matrix.sum(axis=0) + matrix.sum(axis=1) - overlap)
 
 
 def mean_foreground(values: np.ndarray) -> float:
-    """Mean over the classes without the background (index 0); absent ones (NaN) are left out, NaN when all are."""
+    """Mean over the classes except the background (index 0) and absent ones (NaN); NaN if none is left."""
     known = values[1:][~np.isnan(values[1:])]
     return float(known.mean()) if known.size else float("nan")
 
 
 def boundary_f(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Boundary F of each class, float64 (classes,): do the outlines agree? NaN for a class in neither; background NaN.
+    """Boundary F of each class, float64 (classes,): how well the outlines agree; NaN for background and absent ones.
 
-    The harmonic mean of precision and recall of boundary pixels, those within the tolerance of the other's boundary
-    counting as found (Martin et al., PAMI 2004; tolerance as in Perazzi et al., CVPR 2016).
+    The harmonic mean of precision and recall of boundary pixels; those within the tolerance of the other boundary count
+    as found (Martin et al., PAMI 2004; tolerance as in Perazzi et al., CVPR 2016).
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape} and prediction {predicted.shape}; they must be equal")
@@ -76,7 +76,7 @@ def boundary_f(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 
 def _edge(region: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """Pixels of the region with a neighbour outside it; where it meets ignored pixels or the frame there is no edge."""
+    """Pixels of the region with a neighbour outside it; borders on ignored pixels or the frame's edge don't count."""
     filled = (region | ignored).astype(np.uint8)
     inner = cv2.erode(filled, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
     return region & (inner == 0)

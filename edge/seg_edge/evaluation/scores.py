@@ -1,9 +1,9 @@
-"""Scores of a model over photos with masks: each photo's raw counts, and what follows from them.
+"""Scores of a model over photos with masks: each photo's raw counts, and the scores computed from them.
 
-A score over a few photos says little about other photos like them. So it can be given with an interval: the percentile
-bootstrap over photos (Efron & Tibshirani, An Introduction to the Bootstrap,
-1993, chapter 13), which draws as many photos, with replacement, again and again, and takes the middle 95 % of the
-scores. Near-duplicate photos make it narrower than it should be.
+A score over a few photos says little about similar photos. So it can be given with an interval: the percentile
+bootstrap over photos (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), which repeatedly draws
+the same number of photos, with replacement, and takes the middle 95 % of the scores. Near-duplicate photos make it
+narrower than it should be.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import boundary_f, confusion_matrix, dice, iou, mean_foreground
-from seg_edge.photo.read import read_photo
 from seg_edge.segmenter import Segmenter
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-# Scores are also given of the photos whose foreground covers at least these shares: small people are harder.
+# Scores are also given for the photos whose foreground covers at least these shares, as small people are harder.
 FOREGROUND_SHARES = (0.0, 0.1, 0.2)
-ENOUGH = 5  # photos for an interval
+ENOUGH = 5  # photos needed for an interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +30,10 @@ class PhotoScore:
     """One photo's raw counts.
 
     Attributes:
-        name: Of the photo.
-        matrix: Confusion matrix, int64 (classes, classes), rows are the truth.
-        boundary: Boundary F of each class, float64 (classes,), NaN for an absent one.
-        share: Foreground pixels of the truth as a share of the photo's.
+        name: The photo's name.
+        matrix: Confusion matrix, int64 (classes, classes); rows are the truth.
+        boundary: Boundary F of each class, float64 (classes,); NaN for an absent one.
+        share: The share of the photo that is foreground in the truth.
     """
 
     name: str
@@ -45,7 +43,7 @@ class PhotoScore:
 
     @property
     def dice(self) -> float:
-        """Mean Dice over the classes that are in this photo's truth or prediction; NaN when none is."""
+        """Mean Dice over the classes in this photo's truth or prediction; NaN if there are none."""
         return mean_foreground(dice(self.matrix))
 
     def to_json(self) -> dict[str, Any]:
@@ -59,14 +57,14 @@ class PhotoScore:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> PhotoScore:
-        """What `to_json` gave; the boundary F is as rounded there."""
+        """The inverse of `to_json`; the boundary F stays rounded."""
         boundary = np.array([np.nan if value is None else value for value in document["boundary_f"]])
         return cls(document["name"], np.array(document["matrix"], np.int64), boundary, float(document["share"]))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores over some photos. `NaN` where a class is nowhere."""
+    """Scores over some photos; NaN for a class that is in none of them."""
 
     classes: tuple[str, ...]
     photos: tuple[PhotoScore, ...]
@@ -78,7 +76,7 @@ class Scores:
 
     @property
     def mean_dice(self) -> float:
-        """Mean over the foreground classes of the Dice of all photos' pixels together."""
+        """Mean over the foreground classes of the Dice of all photos' pixels pooled."""
         return mean_foreground(dice(self.matrix))
 
     @property
@@ -89,7 +87,7 @@ class Scores:
 
     @property
     def boundary(self) -> np.ndarray:
-        """Boundary F of each class, mean over the photos it is in, float64 (classes,)."""
+        """Boundary F of each class, the mean over the photos that contain it, float64 (classes,)."""
         stacked = np.array([photo.boundary for photo in self.photos])
         known = ~np.isnan(stacked)
         with np.errstate(invalid="ignore"):
@@ -101,20 +99,20 @@ class Scores:
         return mean_foreground(self.boundary)
 
     def at_least(self, share: float) -> Scores:
-        """The photos of which the foreground covers at least `share`."""
+        """The scores over the photos whose foreground covers at least `share`."""
         return Scores(self.classes, tuple(photo for photo in self.photos if photo.share >= share))
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the foreground classes of the IoU of all photos' pixels together."""
+        """Mean over the foreground classes of the IoU of all photos' pixels pooled."""
         return mean_foreground(iou(self.matrix))
 
     def intervals(self, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
         """The middle 95 % of each score over resampled photos, the same for the same seed.
 
         Returns:
-            Lowest and highest of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`, and `dice` by class; None
-            where the score is NaN or of fewer photos than `ENOUGH`, where an interval would promise too much.
+            Lower and upper bounds of `mean_dice`, `mean_photo_dice`, `mean_iou` and `boundary_f`, and of `dice` by
+            class; None if the score is NaN or there are fewer than `ENOUGH` photos, too few for a meaningful interval.
         """
         photos, names = len(self.photos), self.classes[1:]
         if photos < ENOUGH:
@@ -135,7 +133,7 @@ class Scores:
         }
 
     def summary(self) -> dict[str, Any]:
-        """The figures that go into a card."""
+        """The figures for a model's card."""
         per_class = zip(self.classes[1:], dice(self.matrix)[1:], strict=True)
         return {
             "photos": len(self.photos),
@@ -150,10 +148,10 @@ def score_photo(name: str, truth: np.ndarray, predicted: np.ndarray, classes: in
     """Counts one photo's pixels.
 
     Args:
-        name: Of the photo.
-        truth: uint8 (height, width), 255 where it doesn't count.
+        name: The photo's name.
+        truth: uint8 (height, width); 255 marks pixels that don't count.
         predicted: uint8 (height, width).
-        classes: How many there are, with the background.
+        classes: The number of classes, including the background.
 
     Raises:
         ValueError: The shapes differ, or a label is not one of the classes.
@@ -164,37 +162,34 @@ def score_photo(name: str, truth: np.ndarray, predicted: np.ndarray, classes: in
 
 
 def score(segmenter: Segmenter, examples: Iterable[Example]) -> Scores:
-    """Segments every photo at its own size and counts.
+    """Segments every photo at its own size and scores it.
 
     Raises:
-        DataError: A mask does not fit its photo.
+        DataError: A mask's size differs from its photo's.
     """
     names = segmenter.card.class_names
     photos = []
     for example in examples:
-        truth = example.load_mask()
-        predicted = segmenter(read_photo(example.image)).labels
-        if truth.shape != predicted.shape:
-            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
-        photos.append(score_photo(example.name, truth, predicted, len(names)))
+        frame, truth = example.load_pair()
+        photos.append(score_photo(example.name, truth, segmenter(frame).labels, len(names)))
     return Scores(names, tuple(photos))
 
 
 def rounded(value: float) -> float | None:
-    """Four digits, for JSON; None for NaN, which JSON doesn't have."""
+    """Rounded to four digits for JSON; None for NaN, which JSON lacks."""
     return None if np.isnan(value) else round(float(value), 4)
 
 
 def mean_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float] | None:
-    """The middle 95 % of the mean of a figure over resampled photos, the same photos for the same seed and number.
+    """The middle 95 % of a figure's mean over resampled photos, the same ones for the same seed and number of photos.
 
     Args:
-        values: One for each photo, float64 (photos,); NaN isn't counted.
-        resamples: How many times the photos are drawn.
-        seed: Of the draws.
+        values: One for each photo, float64 (photos,); NaN is ignored.
+        resamples: The number of resamples.
+        seed: The seed of the draws.
 
     Returns:
-        Lowest and highest; None where there are fewer photos than `ENOUGH`, or nothing but NaN.
+        Lower and upper bound; None if there are fewer than `ENOUGH` photos, or only NaN.
     """
     if len(values) < ENOUGH:
         return None
@@ -207,7 +202,7 @@ def _draw(photos: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _weighted_mean(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Means over the photos for each draw, float64 (draws, columns), of values (photos, columns); NaN isn't counted."""
+    """Means over the photos for each draw, float64 (draws, columns), of values (photos, columns); NaN is ignored."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return draws @ np.where(known, values, 0) / (draws @ known)

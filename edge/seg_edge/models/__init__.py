@@ -1,7 +1,7 @@
-"""Model files: the bundled ones, and the checks any file passes before it is loaded.
+"""Model files: the bundled ones, and the checks that any file must pass before it is loaded.
 
-A `.tflite` from a stranger is code for the interpreter, so its size, its flatbuffer identifier and its card are checked
-first; a bundled one must have the SHA-256 that was committed with it.
+A `.tflite` file from an unknown source is code for the interpreter, so its size, its flatbuffer identifier and its card
+are checked first; a bundled one must have the SHA-256 that was committed with it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from seg_edge.errors import ModelError
 
 FOLDER = Path(__file__).parent
 DEFAULT_MODEL = "person"
-PHOTO_MODEL = "person-fine"  # finer and slower; may not be bundled
+PHOTO_MODEL = "person-fine"  # finer and slower; not always bundled
 MAX_MODEL_BYTES = 200_000_000  # the full U-Net in float32 is 124 MB
-FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4..8 of every TensorFlow Lite model (its schema's file_identifier)
+FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 7 of every TensorFlow Lite model (its schema's file_identifier)
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A checked model file, not loaded yet."""
+    """A checked model file that is not loaded yet."""
 
     name: str
     path: Path
@@ -33,7 +33,7 @@ class ModelFile:
 
 
 def bundled_models() -> dict[str, str]:
-    """Names of the models that come with the package, each with its file's SHA-256."""
+    """The names of the models that come with the package, each with its file's SHA-256."""
     listing: dict[str, str] = json.loads((FOLDER / "bundled.json").read_text(encoding="utf-8"))
     return listing
 
@@ -45,19 +45,19 @@ def open_model(model: str | Path) -> ModelFile:
         model: The name of a bundled model, or a `.tflite` file.
 
     Raises:
-        ModelError: It is missing or can't be trusted.
+        ModelError: It is missing, or fails a check.
     """
     listing = bundled_models()
     name = str(model)
     is_bundled = name in listing
     path = FOLDER / f"{name}.tflite" if is_bundled else Path(model)
     try:
-        is_there = path.exists()
-    except (OSError, ValueError):  # a name that can't be a file's
-        is_there = False
-    if is_bundled and not is_there:
+        exists = path.exists()
+    except (OSError, ValueError):  # not a valid file name
+        exists = False
+    if is_bundled and not exists:
         raise ModelError(f"{path}: the bundled model's file is missing; install seg-edge again.")
-    if not is_there:
+    if not exists:
         raise ModelError(f"{name}: no such model; give a .tflite file, or one that is bundled: {', '.join(listing)}.")
     content = _read(path, name)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -72,11 +72,11 @@ def _read(path: Path, name: str) -> bytes:
             raise ModelError(f"{name}: not a file; give a .tflite file.")
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
-            raise ModelError(f"{name}: {size:,} bytes is more than the {MAX_MODEL_BYTES:,} a model may have.")
+            raise ModelError(f"{name}: {size:,} bytes is more than the {MAX_MODEL_BYTES:,} that a model may have.")
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{name}: can't be read ({error.strerror}).") from error
     if content[4:8] != FLATBUFFER_IDENTIFIER:
         hint = " Convert it first with convert/quantize.py." if path.suffix in (".keras", ".h5") else ""
-        raise ModelError(f"{name}: not a TensorFlow Lite model, its bytes 4 to 8 aren't TFL3.{hint}")
+        raise ModelError(f"{name}: not a TensorFlow Lite model: bytes 4 to 7 aren't TFL3.{hint}")
     return content

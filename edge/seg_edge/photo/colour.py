@@ -1,7 +1,8 @@
 """Colours to sRGB, by the ICC profile that a photo carries or that `named_colours` makes for it.
 
-Phones photograph in Display P3 and cameras in Adobe RGB; taken for sRGB, their numbers look dull, and a model has
-learnt sRGB. LittleCMS, which comes with Pillow, does the arithmetic; Pillow is loaded only for a photo with a profile.
+Phones photograph in Display P3 and some cameras in Adobe RGB; read as sRGB, such photos look dull, and models are
+trained on sRGB. LittleCMS, which comes with Pillow, does the arithmetic; Pillow is loaded only for photos with
+a profile.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 _BAND_PIXELS = 1 << 20  # Pillow holds four bytes a pixel, so a photo goes through it in bands
 # What Pillow raises for a damaged file.
 DAMAGED = (ValueError, SyntaxError, RuntimeError, OSError, EOFError, TypeError, LookupError)
-_SAME = 1  # a profile that moves no colour by more levels than this is sRGB itself
+_SAME = 1  # a profile that shifts every colour by at most this many levels counts as sRGB
 
 
 def profile_space(profile: bytes) -> str:
-    """The kind of numbers that a profile is for: `RGB`, `GRAY`, `CMYK`, ... (ICC.1:2022, 7.2.8)."""
+    """The colour space that a profile is for: `RGB`, `GRAY`, `CMYK`, ... (ICC.1:2022, 7.2.8)."""
     return profile[16:20].decode("latin-1").strip()
 
 
@@ -29,8 +30,7 @@ def to_srgb(image: np.ndarray, profile: bytes) -> np.ndarray:
 
     Args:
         image: uint8, grey (h, w), BGR (h, w, 3) or BGRA (h, w, 4); a colour picture is changed in place.
-        profile: ICC profile of its numbers. One that is damaged, or for other numbers than these, is ignored, as
-            browsers do.
+        profile: Its ICC profile. One that is damaged, or for another colour space, is ignored, as browsers do.
 
     Returns:
         BGR (h, w, 3) or BGRA (h, w, 4); grey stays grey where its profile changes nothing.
@@ -63,15 +63,15 @@ def _is_grey(image: np.ndarray) -> bool:
 
 
 def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray | None:
-    """A picture of printing inks, decoded and taken to sRGB by its profile.
+    """A CMYK picture, decoded and converted to sRGB by its profile.
 
     Args:
-        file: A whole JPEG or TIFF.
-        file_format: Which of the two.
-        profile: ICC profile of its inks.
+        file: A complete JPEG or TIFF.
+        file_format: `JPEG` or `TIFF`.
+        profile: Its ICC profile.
 
     Returns:
-        BGR uint8 (h, w, 3); None where it is no such picture, or the profile is damaged.
+        BGR uint8 (h, w, 3); None if it is not a CMYK picture, or the profile is damaged.
     """
     from PIL import ImageCms
     from PIL.JpegImagePlugin import JpegImageFile  # not Image.open, which has its own limit of pixels
@@ -91,7 +91,7 @@ def cmyk_to_srgb(file: BinaryIO, file_format: str, profile: bytes) -> np.ndarray
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> Any:
-    """LittleCMS's transform from a profile to sRGB, None where there is nothing to do; photos of a folder share it."""
+    """LittleCMS's transform from a profile to sRGB, None if there is nothing to do; cached for a folder's photos."""
     from PIL import Image, ImageCms
 
     try:

@@ -1,9 +1,10 @@
-"""A photo's bytes to its pixels: decoded, taken to sRGB, turned upright.
+"""A photo's bytes to its pixels: decoded, converted to sRGB, turned upright.
 
-One rule for every format and every OpenCV: decode without orientation, then apply the one that the
-header gives. OpenCV alone won't do: 4.10 doesn't turn WebP and 5.0 does, and both turn TIFF even
-when told not to.
+One rule for every format and every version of OpenCV: decode without orientation, then apply the one that the header
+gives. OpenCV alone won't do: 4.10 doesn't turn WebP and 5.0 does, and both turn TIFF even when asked not to.
 """
+
+from __future__ import annotations
 
 import io
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from seg_edge.photo.tiff_alpha import decode_grey_alpha
 from seg_edge.photo.tiff_planes import decode_planes
 from seg_edge.system.native_log import without_native_log
 
-# EXIF 2.3, tag 0x0112: what turns the stored picture upright.
+# By EXIF orientation (EXIF 2.3, tag 0x0112): turns the stored picture upright.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: cv2.flip(image, 1),
     3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
@@ -32,19 +33,19 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def decode_upright(header: PhotoHeader, data: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The picture in a whole file.
+    """Decodes the picture in a complete file.
 
     Args:
-        header: The file's.
-        data: Its bytes, uint8 (n,). Of a TIFF one may be changed.
+        header: The file's header.
+        data: The file's bytes, uint8 (n,). One byte of a TIFF may be changed.
 
     Returns:
-        (colour, alpha): BGR uint8 (height, width, 3), not multiplied by alpha, and uint8 (height, width), None where
+        (colour, alpha): BGR uint8 (height, width, 3), not multiplied by alpha, and uint8 (height, width), None if
         everything is opaque. Both are upright and C-contiguous.
 
     Raises:
-        ValueError: It is damaged, or of a kind that can't be decoded; the text goes on after the file's name.
-        MemoryError: There is not enough memory for it.
+        ValueError: It is damaged, or of a kind that can't be decoded; the message continues after the file's name.
+        MemoryError: There is not enough memory.
     """
     try:
         image = _decode(header, data)
@@ -67,7 +68,7 @@ def decode_upright(header: PhotoHeader, data: np.ndarray) -> tuple[np.ndarray, n
 def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
     """The stored picture, not turned: uint8 or uint16, (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)."""
     if header.orientation_byte is not None:
-        # OpenCV's TIFF reader turns the picture whatever the flags.
+        # OpenCV's TIFF reader turns the picture whatever flags it is given.
         data[header.orientation_byte] = 1
     if header.format in ("AVIF", "HEIC"):
         try:
@@ -78,7 +79,7 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         try:
             data = essential_png(data)
         except ValueError as error:
-            raise ValueError(f"is damaged: {error}; save it anew") from None
+            raise ValueError(f"is damaged: {error}; save it again") from None
     if profile_space(header.icc_profile) == "CMYK":
         image = cmyk_to_srgb(io.BytesIO(data.data), header.format, header.icc_profile)
         if image is not None:
@@ -89,7 +90,7 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
         if image is not None:
             return image
     with without_native_log():
-        # UNCHANGED is never turned, and the only flag that keeps alpha.
+        # UNCHANGED never turns the picture, and is the only flag that keeps alpha.
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError(_undecoded(header))
@@ -106,7 +107,7 @@ def _decode(header: PhotoHeader, data: np.ndarray) -> np.ndarray:
 
 
 def _undecoded(header: PhotoHeader) -> str:
-    return f"is damaged, or a kind of {header.format} that can't be decoded; save it anew as PNG"
+    return f"is damaged, or a kind of {header.format} that can't be decoded; save it again as PNG"
 
 
 def _split(image: np.ndarray, premultiplied: bool) -> tuple[np.ndarray, np.ndarray | None]:

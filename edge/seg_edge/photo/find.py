@@ -29,9 +29,9 @@ class FoundPhotos:
 
     Attributes:
         paths: The photos, each once.
-        failures: The error of each folder that can't be listed, and of each folder or glob in which there is no photo.
-        below: Of a photo found in a folder, the path from that folder to the photo's own: `.` right inside it.
-        left_out: How many entries of folders were left out, by what they are.
+        failures: The error of each folder that can't be listed, and of each folder or glob without photos.
+        below: For a photo found in a folder, its own folder relative to that one; `.` directly inside it.
+        left_out: How many entries of folders were left out, by kind.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -43,10 +43,9 @@ class FoundPhotos:
 def find_photos(arguments: Sequence[str], recursive: bool = False) -> FoundPhotos:
     """The photos that files, folders and globs name, each once, in the order given.
 
-    A file is kept whatever it is called, even if it is missing, so that reading it says what is
-    wrong. A folder gives the photos right inside it, with `recursive` those in its folders too, a
-    glob (`**` goes into folders) those that match, both with photo2 before photo10 and without
-    hidden files. Links to folders are not followed.
+    A file is kept whatever its name, even if it is missing, so that reading it reports what is wrong. A folder gives
+    the photos directly inside it, with `recursive` also those in its subfolders; a glob (`**` goes into folders) gives
+    those that match. Both sort photo2 before photo10 and leave out hidden files. Links to folders are not followed.
     """
     found = FoundPhotos()
     seen: set[str] = set()
@@ -72,13 +71,13 @@ def _expand(argument: str, recursive: bool, found: FoundPhotos) -> list[Path]:
         for path in paths:
             found.below[path] = path.parent.relative_to(argument)
     elif glob.has_magic(argument) and not os.path.lexists(argument):
-        # '*.mov' asks for films, and reading says why they can't be read; '*' asks for photos.
-        spelt = not glob.has_magic(os.path.splitext(argument)[1] or "*")
+        # '*.mov' asks for videos, and reading reports why they can't be read; '*' asks for photos.
+        has_suffix = not glob.has_magic(os.path.splitext(argument)[1] or "*")
         paths = []
         for name in glob.glob(argument, recursive=True):
             if os.path.isdir(name):
                 found.left_out["folder"] += "**" not in argument
-            elif spelt or is_photo_name(name):
+            elif has_suffix or is_photo_name(name):
                 paths.append(Path(name))
             else:
                 found.left_out[_kind(name)] += 1
@@ -108,14 +107,14 @@ def _in_folder(folder: Path, recursive: bool, found: FoundPhotos) -> Iterator[Pa
         elif os.path.isdir(entry.path):
             found.left_out["linked folder"] += 1
         elif is_photo_name(entry.name):
-            # A broken link or a pipe named like a photo stays in: reading it says what's wrong.
+            # A broken link or a pipe named like a photo stays in: reading it reports what is wrong.
             yield folder / entry.name
         else:
             found.left_out[_kind(entry.name)] += 1
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether a file is called like a photo that can be read."""
+    """Whether a file's name ends like that of a photo that can be read."""
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
 
 
@@ -124,7 +123,7 @@ def _kind(name: str) -> str:
 
 
 def natural_order(path: Path) -> tuple[list[list[str | int]], str]:
-    """Sort key by which photo2 comes before photo10, folder by folder."""
-    # Splitting by a group alternates text and digits, so like is compared with like.
+    """A sort key that puts photo2 before photo10, folder by folder."""
+    # Splitting by a group alternates text and digits, so text is compared with text and numbers with numbers.
     parts = [re.split(r"([0-9]+)", part.casefold()) for part in path.parts]
     return [[int(s) if i % 2 else s for i, s in enumerate(part)] for part in parts], str(path)

@@ -1,4 +1,4 @@
-"""What a photo file says before a pixel is decoded: format, size, orientation, colours, where it ends.
+"""What a photo's header says, without decoding: format, size, orientation, colours, where the file ends.
 
 Only headers are read, by seeking: a picture of any size costs a few kilobytes. The facts are from
 
@@ -10,6 +10,8 @@ Only headers are read, by seeking: a picture of any size costs a few kilobytes. 
 - orientation: EXIF 2.3, tag 0x0112, which is TIFF's tag 274;
 - colour profiles: ICC.1:2022, annex B (how each format holds one); without one, see `photo.named_colours`.
 """
+
+from __future__ import annotations
 
 import re
 import struct
@@ -23,37 +25,37 @@ import numpy as np
 from seg_edge.photo.named_colours import adobe_rgb_profile, code_point_profile, exif_profile, png_profile
 from seg_edge.photo.tiff_tags import MAX_BLOB, TiffTags, check_kind, exif_orientation, take, unpack
 
-# A progressive photo has about ten scans, each a pass over every pixel however few bytes it has.
+# A progressive photo has about ten scans; each is a pass over every pixel, however few bytes it has.
 _MAX_SCANS = 100
-# Of a JPEG or a WebP; a hundred megabytes of a depth map in segments are fewer.
+# Of a JPEG or a WebP; a depth map of a hundred megabytes takes fewer.
 _MAX_SEGMENTS = 2000
-# Of a PNG beside those of its pixels; of many of them libpng writes a line each to stderr.
+# Of a PNG, apart from those of its pixels; for many of them libpng writes a line to stderr.
 _MAX_CHUNKS = 100
-# An APP1 segment of JPEG holds no more than this, so no EXIF block that a camera wrote is longer.
+# A JPEG's APP1 segment holds no more than this, so no camera writes a longer EXIF block.
 _MAX_EXIF = 1 << 16
-# How a picture that this package wrote says so: `photo.write` puts it into a comment, a text or an XMP packet.
+# Marks a picture that this package wrote: `photo.mark` puts it into a comment, a text chunk or an XMP packet.
 MADE_BY = b"seg-edge "
 _PNG_COLOURS = frozenset((b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"))
-# OpenCV 4.10 and 5.0 choose different frames, or none.
+# OpenCV 4.10 and 5.0 read different frames, or none.
 _ANIMATION = "it is an animation; save one of its frames as PNG"
 
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """Format, stored size and orientation of a photo, and what else comes with its pixels.
+    """Format, stored size and orientation of a photo, and the metadata of its pixels.
 
     Attributes:
         format: "JPEG", "PNG", "WebP", "BMP", "TIFF", "AVIF" or "HEIC", by content, whatever the file is called.
         size_wh: (width, height) as stored, before the orientation is applied.
-        orientation: EXIF 1..8; 1 (upright) when there is none or it is nonsense.
-        end: the file is whole only if it reaches this offset; of a JPEG, its first scan's.
-        orientation_byte: offset of the byte that holds a TIFF's orientation, None elsewhere.
-        premultiplied: the colours of a file with alpha are already multiplied by it (TIFF and HEIC only).
+        orientation: EXIF 1..8; 1 (upright) if it is missing or invalid.
+        end: The file is complete only if it reaches this offset; for a JPEG, the offset of its first scan.
+        orientation_byte: Offset of the byte that holds a TIFF's orientation; None for other formats.
+        premultiplied: The colours of a file with alpha are already multiplied by it (TIFF and HEIC only).
         inverted: OpenCV decodes its white as 0 (TIFF only).
-        icc_profile: the profile of its colours, its own or one made of what it says of them; empty for sRGB.
-        exif: its EXIF block from the byte order on, empty when there is none; a TIFF is such a block itself.
-        is_result: this package made the picture, and says so in the file.
-        progressive: a JPEG whose pixels come in several passes, so that its decoder holds all of them twice.
+        icc_profile: The profile of its colours, embedded or made from its colour metadata; empty for sRGB.
+        exif: Its EXIF block from the byte order on, empty if there is none; a TIFF is such a block itself.
+        is_result: The file carries the mark of a picture that this package wrote.
+        progressive: A JPEG whose pixels come in several passes, so that its decoder holds all of them twice.
     """
 
     format: str
@@ -75,11 +77,11 @@ class PhotoHeader:
 
 
 def parse_header(file: BinaryIO) -> PhotoHeader | None:
-    """Read the header of an open file; None when it is of none of the five formats.
+    """Reads the header of an open file; None if it has none of the five formats.
 
     Raises:
-        EOFError: the file ends inside its header.
-        ValueError: the header makes no sense; the text says why.
+        EOFError: The file ends inside its header.
+        ValueError: The header is invalid; the message says why.
     """
     file.seek(0)
     head = file.read(16)
@@ -90,13 +92,13 @@ def parse_header(file: BinaryIO) -> PhotoHeader | None:
 
 
 def is_whole(header: PhotoHeader, data: np.ndarray) -> bool:
-    """Whether the bytes (n,) uint8 of a file reach the end of its picture, whatever follows it.
+    """Whether a file's bytes, uint8 (n,), reach the end of its picture, whatever follows it.
 
-    JPEG alone keeps no length: its scans are walked to the end-of-image marker. Thumbnails, which
-    have such a marker too, lie in segments and are stepped over; a motion photo's video follows it.
+    JPEG alone stores no length: its scans are walked to the end-of-image marker. Thumbnails, which have such a marker
+    too, lie in segments and are skipped; a motion photo's video follows the marker.
 
     Raises:
-        ValueError: a JPEG of so many scans that it would take minutes to decode.
+        ValueError: A JPEG with so many scans that decoding would take minutes.
     """
     if data.size < header.end:
         return False
@@ -118,7 +120,7 @@ def is_whole(header: PhotoHeader, data: np.ndarray) -> bool:
 
 
 # T.81 B.1.1: a marker is FF and a code; in a scan FF00 is data, FFD0..FFD7 restart it, FFFF fills. Those below FFC0
-# have no length, and libjpeg steps over these two bytes alone: what seems to be their segment is not hidden from it.
+# have no length, and libjpeg skips these two bytes alone: it does read what looks like their segment.
 _SEGMENT = re.compile(rb"\xff([^\x00-\xbf\xd0-\xd7\xff])", re.DOTALL)
 _EOI, _SOS, _APP1, _APP2, _COM = 0xD9, 0xDA, 0xE1, 0xE2, 0xFE
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those three are DHT, JPG and DAC
@@ -129,7 +131,7 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
     profile: dict[int, bytes] = {}  # its parts by number
     for _ in range(_MAX_SEGMENTS):
         file.seek(at)
-        # Decoders skip stray bytes between segments, of which some writers leave a few.
+        # Decoders skip the stray bytes that some writers leave between segments.
         block = file.read(1024)
         match = _SEGMENT.search(block)
         if match is None:
@@ -162,7 +164,7 @@ def _jpeg(file: BinaryIO) -> PhotoHeader:
         elif marker == _COM:
             is_result |= take(file, at + 2, min(max(length - 2, 0), len(MADE_BY))) == MADE_BY
         at += length
-    raise ValueError("it has no picture where its header ends")
+    raise ValueError("it has no picture after its header")
 
 
 def _png(file: BinaryIO) -> PhotoHeader:
@@ -184,7 +186,7 @@ def _png(file: BinaryIO) -> PhotoHeader:
             is_result=is_result,
         )
 
-    # Writers cut the pixels into pieces of 4 KB or more; pieces of a few bytes would keep the walk busy for seconds.
+    # Writers split the pixels into chunks of 4 KB or more; chunks of a few bytes would take seconds to walk through.
     while others <= _MAX_CHUNKS and pixels <= 1000 + at // 1024:
         try:
             length, kind = unpack(file, at, ">I4s")
@@ -207,7 +209,7 @@ def _png(file: BinaryIO) -> PhotoHeader:
 
 
 def _png_profile(chunks: dict[bytes, bytes], grey: bool) -> bytes:
-    """The profile by a PNG's chunks of colour, the first that makes sense (PNG, 3rd edition, 4.3); empty for sRGB."""
+    """The profile by a PNG's colour chunks, the first that is valid (PNG, 3rd edition, 4.3); empty for sRGB."""
     if len(points := chunks.get(b"cICP", b"")) == 4 and (profile := code_point_profile(points[0], points[1], grey)):
         return profile
     if b"iCCP" in chunks:  # its name, the method 0, and deflate
@@ -288,7 +290,7 @@ def _tiff(file: BinaryIO) -> PhotoHeader:
     starts, sizes = (tags.numbers(tag) for tag in parts)
     if not starts.size or starts.size != sizes.size:
         raise ValueError("it doesn't say where its pixels are")
-    # ExtraSamples 2 is straight alpha; libtiff multiplies colours by it at 8 bits, and takes 0 for multiplied.
+    # ExtraSamples 2 is straight alpha; libtiff premultiplies colours by it at 8 bits, and treats 0 as premultiplied.
     straight = tags.first(338) == 2 and (tags.first(258, 1) > 8 or tags.first(277, 1) == 2)
     return PhotoHeader(
         "TIFF",

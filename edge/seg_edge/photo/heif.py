@@ -18,10 +18,10 @@ _BRANDS = (
     ("AVIF", re.compile(rb"....ftyp.{0,40}avi[fs]", re.DOTALL)),
     ("HEIC", re.compile(rb"....ftyp.{0,40}(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)),
 )
-_MAX_BOXES = 1 << 16  # bytes; what a file says of its pictures comes before them, and takes less
+_MAX_BOXES = 1 << 16  # bytes; a file's metadata comes before its pictures, and takes less
 _MISSING = {
-    "AVIF": "reading AVIF needs Pillow 11.3 or newer (pip install -U pillow); or export it as JPEG",
-    "HEIC": "reading HEIC needs pillow-heif (pip install pillow-heif); or export it as JPEG, which phones take with "
+    "AVIF": "reading AVIF needs Pillow 11.3 or newer (pip install -U pillow), or export it as JPEG",
+    "HEIC": "reading HEIC needs pillow-heif (pip install pillow-heif), or export it as JPEG, which phones record with "
     "Camera > Formats > 'Most Compatible'",
 }
 
@@ -32,10 +32,10 @@ def heif_format(start: bytes) -> str | None:
 
 
 def parse_heif(file: BinaryIO, name: str) -> PhotoHeader:
-    """The header of an AVIF or HEIC photo, as `heif_format` called it.
+    """The header of an AVIF or HEIC photo; `name` is what `heif_format` returned.
 
     Raises:
-        ValueError: It is damaged, an animation, or what reads it is not installed; the text says which.
+        ValueError: It is damaged, an animation, or its decoder isn't installed; the message says which.
     """
     picture = _open(file, name)
     frames = picture.n_frames if name == "AVIF" else 1  # a HEIC's other pictures are a burst's or thumbnails
@@ -62,7 +62,7 @@ def decode_heif(file: BinaryIO, name: str) -> np.ndarray:
     picture = _open(file, name)
     try:
         if name == "HEIC":
-            return np.array(picture)  # a copy, for libheif's own can't be changed
+            return np.array(picture)  # a copy, as libheif's own is read-only
         pixels = np.asarray(picture if picture.mode in ("L", "RGB", "RGBA") else picture.convert("RGBA"))
     except DAMAGED as error:
         raise ValueError(f"it is damaged ({error})") from None

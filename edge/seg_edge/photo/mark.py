@@ -1,6 +1,6 @@
-"""The mark in a result's file, by which a later run knows it, and the EXIF data that may go along.
+"""The mark in a result's file, by which a later run recognises it, and the EXIF data that may be added.
 
-A comment in a JPEG, a text in a PNG, an XMP packet in a WebP: `photo.header` finds them. The file is not decoded.
+It is a comment in a JPEG, a text chunk in a PNG, an XMP packet in a WebP; `photo.header` finds it. Nothing is decoded.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _XMP = (
 
 
 def mark_result(content: bytes, exif: bytes = b"") -> bytes:
-    """A picture file with the mark in it.
+    """Adds the mark to a picture file.
 
     Args:
         content: A JPEG, PNG or WebP as OpenCV encodes it.
-        exif: An EXIF block, from its byte order on, of at most 60,000 bytes; none when empty.
+        exif: An EXIF block, from its byte order on, of at most 60,000 bytes; empty adds none.
     """
     if content.startswith(b"\xff\xd8"):
         at = 4 + int.from_bytes(content[4:6]) if content[2:4] == b"\xff\xe0" else 2  # JFIF's segment comes first
@@ -33,12 +33,12 @@ def mark_result(content: bytes, exif: bytes = b"") -> bytes:
         return _inserted(content, at, segments + _segment(0xFE, _MARK))
     if content.startswith(b"\x89PNG"):
         chunks = png_chunk(b"tEXt", b"Software\0" + _MARK) + (png_chunk(b"eXIf", exif) if exif else b"")
-        return _inserted(content, 33, chunks)  # behind IHDR
+        return _inserted(content, 33, chunks)  # after IHDR
     return _marked_webp(content, exif)
 
 
 def _inserted(content: bytes, at: int, part: bytes) -> bytes:
-    view = memoryview(content)  # no second and third copy of a large file
+    view = memoryview(content)  # saves two copies of a large file
     return b"".join([view[:at], part, view[at:]])
 
 
@@ -47,7 +47,7 @@ def _segment(marker: int, payload: bytes) -> bytes:
 
 
 def _marked_webp(content: bytes, exif: bytes) -> bytes:
-    """RFC 9649, 2.7: metadata need the extended container, which says in its flags what follows."""
+    """RFC 9649, 2.7: metadata needs the extended container, whose flags say what follows."""
     header = parse_header(io.BytesIO(content))
     assert header is not None
     flags, chunks = 0x04 | (0x08 if exif else 0), content[12:]

@@ -1,7 +1,7 @@
-"""What a result may keep of its photo's EXIF data: when, with what and what for it was taken, never where.
+"""Which of a photo's EXIF data its result may keep: date, camera, exposure and authorship, never the location.
 
-A list of what is kept, not of what is dropped: places, serial numbers, makers' notes and thumbnails, which show the
-photo before its effect, are in tags that nobody can list. Tags are EXIF 2.3's.
+It lists what is kept, not what is dropped: no list could name every tag that holds a location, a serial number, a
+maker's note or a thumbnail, which shows the photo before its effect. Tags are EXIF 2.3's.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _KEPT_INNER = (
     *(0x829A, 0x829D, 0x8827, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292),
     *(0x9209, 0x920A, 0xA405, 0xA433, 0xA434),
 )
-MAX_BYTES = 60_000  # what a JPEG's segment can hold, and room for its header
+MAX_BYTES = 60_000  # what a JPEG's segment can hold, with room for its header
 
 
 def keep_metadata(exif: bytes) -> bytes:
-    """An EXIF block of the date, camera, exposure, description, author and copyright in another.
+    """An EXIF block with only the date, camera, exposure, description, author and copyright of another.
 
     Args:
         exif: A photo's EXIF block, from its byte order on.
 
     Returns:
-        The new block, from its byte order on; empty when there is nothing to keep, or it is damaged.
+        The new block, from its byte order on; empty if there is nothing to keep, or the block is damaged.
     """
     from PIL import Image
 

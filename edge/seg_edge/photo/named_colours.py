@@ -1,7 +1,7 @@
-"""ICC profiles for photos that only name their colours, so that one way leads to sRGB: `photo.colour`.
+"""ICC profiles for photos that only name their colour space, so that `photo.colour` converts all of them to sRGB.
 
 Cameras set to Adobe RGB say so in EXIF (DCF 2.0: interoperability index `R03`); phones' HEIC and AVIF give code points
-(ITU-T H.273); PNG has both these (chunk cICP) and, before them, a gamma and primaries (gAMA, cHRM).
+(ITU-T H.273); PNG has code points too (chunk cICP) and, older, a gamma and primaries (gAMA, cHRM).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ADOBE_GAMMA = 563 / 256
 # H.273, table 2: BT.709 and sRGB; BT.2020; Display P3.
 _PRIMARIES = {1: _SRGB, 9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *_D65)}
 _PRIMARIES |= {12: (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, *_D65)}
-# H.273, table 3, as a gamma, None for sRGB's curve, as which stills of BT.709, 601 and 2020 are shown. Without HDR's.
+# H.273, table 3, as a gamma; None is sRGB's curve, with which stills in BT.709, 601 and 2020 are shown. HDR isn't here.
 _TRANSFERS = {1: None, 6: None, 13: None, 14: None, 15: None, 4: 2.2, 5: 2.8, 8: 1.0}
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1
 # PNG writers' gamma of sRGB, 1/2.2, is meant for its curve (PNG, 3rd edition, 11.3.2.2 and 11.3.2.5).
@@ -42,7 +42,7 @@ def exif_profile(exif: bytes) -> bytes:
 
 
 def adobe_rgb_profile(first: TiffTags) -> bytes:
-    """The same by the first directory of an EXIF block, or of a TIFF."""
+    """The same from the first directory of an EXIF block, or of a TIFF."""
     try:
         tags = first.directory(0x8769)
         is_adobe = tags.first(0xA001) == 2 or tags.directory(0xA005).blob(1)[:3] == b"R03"
@@ -52,28 +52,28 @@ def adobe_rgb_profile(first: TiffTags) -> bytes:
 
 
 def heif_profile(start: bytes) -> bytes:
-    """A profile by the colour box `nclx` (ISO/IEC 23008-12) in the first bytes of a HEIC or AVIF; empty without one."""
+    """A profile from the colour box `nclx` (ISO/IEC 23008-12) in the first bytes of a HEIC or AVIF; empty without."""
     box = _NCLX.search(start)
     return code_point_profile(*struct.unpack(">HH", box[1])) if box else b""
 
 
 def code_point_profile(primaries: int, transfer: int, grey: bool = False) -> bytes:
-    """A profile by ITU-T H.273's code points; empty for HDR's and others that no photo in SDR has."""
+    """A profile from ITU-T H.273's code points; empty for those of HDR and others that no SDR photo has."""
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return b""
     return _profile(_PRIMARIES[primaries], _TRANSFERS[transfer], grey)
 
 
 def png_profile(gamma: float, chromaticities: Sequence[float] | None, grey: bool) -> bytes:
-    """A profile by PNG's chunks.
+    """A profile from PNG's chunks.
 
     Args:
         gamma: gAMA, 1 / 2.2 for sRGB.
-        chromaticities: cHRM's eight: x and y of white, red, green and blue. None for sRGB's.
-        grey: Whether its pixels are.
+        chromaticities: cHRM's eight values: x and y of white, red, green and blue; None for sRGB's.
+        grey: Whether the pixels are grey.
 
     Returns:
-        The profile; empty where the numbers make no sense.
+        The profile; empty if the numbers are invalid.
     """
     if not 0.1 <= gamma <= 10:
         return b""
@@ -83,7 +83,7 @@ def png_profile(gamma: float, chromaticities: Sequence[float] | None, grey: bool
 
 @lru_cache(maxsize=16)
 def _profile(primaries: tuple[float, ...], gamma: float | None, grey: bool = False) -> bytes:
-    """A profile of three primaries and a white, or of grey, and a curve (ICC.1:2022, 8.3.3 and 8.4.2)."""
+    """A profile of three primaries and a white point, or of grey, with a curve (ICC.1:2022, 8.3.3 and 8.4.2)."""
     tags = {b"desc": _text("named colours"), b"cprt": _text("none"), b"wtpt": _xyz(_D50)}
     if grey:
         tags |= {b"kTRC": _curve(gamma)}
@@ -103,7 +103,7 @@ def _profile(primaries: tuple[float, ...], gamma: float | None, grey: bool = Fal
 
 
 def _to_d50(primaries: tuple[float, ...]) -> np.ndarray | None:
-    """XYZ of each primary at full (3 as columns), adapted to D50 by Bradford (ICC.1:2022, annex E)."""
+    """XYZ of each primary at full intensity (three columns), adapted to D50 by Bradford (ICC.1:2022, annex E)."""
     points = np.array(primaries, float).reshape(4, 2)
     if points[:, 1].min() <= 0:
         return None

@@ -1,7 +1,7 @@
-"""Pictures to PNG some rows at a time, which OpenCV's encoder can't: it wants the whole picture in memory.
+"""Encodes pictures as PNG a few rows at a time; OpenCV's encoder needs the whole picture in memory.
 
-Each row is stored as its difference to the row above (filter 2, "Up") and deflated at zlib's first level. On a cut-out
-that takes less time than OpenCV's defaults do, for three fifths of the bytes. Facts are from the W3C's PNG
+Each row is stored as its difference from the row above (filter 2, "Up") and deflated at zlib's first level. On a
+cut-out that takes less time than OpenCV's defaults do, for three fifths of the bytes. Facts are from the W3C's PNG
 specification: 5 (file layout), 9 (filters), 10 (deflate), 11.2 (IHDR, IDAT, IEND).
 """
 
@@ -25,7 +25,7 @@ def encode_png(shape: tuple[int, ...], strips: Iterable[np.ndarray]) -> bytes:
 
     Args:
         shape: (height, width), grey, or (height, width, channels): 3 are BGR, 4 BGRA.
-        strips: Its rows from the top down, uint8, any number at a time.
+        strips: Its rows from top to bottom, uint8, any number at a time.
     """
     height, width, channels = (*shape, 1)[:3]
     strategy = zlib.Z_RLE if channels == 1 else zlib.Z_FILTERED  # label maps have long runs of one value

@@ -1,4 +1,6 @@
-"""Photos from disk or memory: opened, checked, decoded; whatever is wrong with one is said in one sentence."""
+"""Photos from disk or memory: opened, checked, decoded; every error is one sentence."""
+
+from __future__ import annotations
 
 import io
 import os
@@ -21,15 +23,15 @@ from seg_edge.photo.heif import heif_format, parse_heif
 FORMATS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "AVIF", "HEIC")
 # Room for the 16320x12240 of the largest phone sensors. OpenCV itself stops at 2^30 (OPENCV_IO_MAX_IMAGE_PIXELS).
 MAX_PIXELS = 220_000_000
-# Room for so many pixels, uncompressed. File and pixels are in memory together.
+# Room for MAX_PIXELS uncompressed. The file and the pixels are in memory together.
 MAX_FILE_BYTES = 1 << 30
 
 _AGAIN = "copy or download it again"
 _TO_JPEG = "export it as JPEG or PNG"
-# What else people take for a photo: a pattern of the first bytes, what it is, what to do about it.
-_STRANGERS: tuple[tuple[bytes, str, str], ...] = (
+# What else users may pass as a photo: a pattern of its first bytes, what it is, what to do about it.
+_UNSUPPORTED: tuple[tuple[bytes, str, str], ...] = (
     (rb"....ftypcrx ", "a camera's raw file (CR3)", _TO_JPEG),
-    (rb"....ftyp", "a video or sound", "a video is for 'seg-edge video'"),
+    (rb"....ftyp", "a video or sound", "use 'seg-edge video' for a video"),
     (rb"GIF8", "a GIF", "save it, or one of its frames, as PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_JPEG),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", _TO_JPEG),
@@ -46,10 +48,10 @@ class Photo:
     """A photo, upright and in sRGB.
 
     Attributes:
-        header: What its file says of it.
-        frame: BGR uint8 (height, width, 3), what is transparent over white: what a model sees.
-        colour: The same before it was laid over white; `frame` itself where nothing is transparent.
-        alpha: uint8 (height, width), the photo's own transparency, None where it has none.
+        header: The file's header.
+        frame: BGR uint8 (height, width, 3), composited over white: what a model sees.
+        colour: The same before compositing; `frame` itself if nothing is transparent.
+        alpha: uint8 (height, width), the photo's own transparency; None if it has none.
     """
 
     header: PhotoHeader
@@ -59,21 +61,20 @@ class Photo:
 
 
 def read_header(path: str | Path) -> PhotoHeader:
-    """Format, size and orientation of a photo, from its header only.
+    """Reads the format, size and orientation of a photo, from its header only.
 
     Raises:
-        PhotoError: the file is missing, no photo, of an unsupported kind, or its header damaged.
+        PhotoError: The file is missing, not a photo or of an unsupported kind, or its header is damaged.
     """
     with _opened(path) as file:
         return _header(path, file)
 
 
 def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode a photo with all that comes with its pixels.
+    """Decodes a photo, with its header and transparency.
 
     Raises:
-        PhotoError: as `read_header`, and when the photo has more than `max_pixels`, is cut short
-            or damaged.
+        PhotoError: As for `read_header`, or the photo has more than `max_pixels`, is cut short or damaged.
     """
     with _opened(path) as file:
         header = _header(path, file)
@@ -89,16 +90,16 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
 def load_photo_bytes(
     data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Photo:
-    """The same of a photo that is in memory already.
+    """Decodes a photo that is in memory already, as `load_photo` does.
 
     Args:
-        data: The file's bytes, uint8 (n,). Of a TIFF one may be changed.
-        name: What messages call it.
+        data: The file's bytes, uint8 (n,). One byte of a TIFF may be changed.
+        name: The photo's name in messages.
         max_pixels: See `load_photo`.
-        formats: Those that are decoded, of `FORMATS`.
+        formats: The formats to accept, out of `FORMATS`.
 
     Raises:
-        PhotoError: as `load_photo`.
+        PhotoError: As for `load_photo`, or the format is not accepted.
     """
     if not data.size:
         raise photo_error(name, "is empty (0 bytes)")
@@ -108,18 +109,18 @@ def load_photo_bytes(
 
 
 def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode a photo, upright and in sRGB.
+    """Decodes a photo, upright and in sRGB.
 
-    Greyscale, palette and CMYK become BGR, 16 bits become 8 (divided by 257). What is transparent
-    becomes white, as in most viewers: the colour stored under it is arbitrary. Colours become sRGB
-    by the photo's profile, or by what else it says of them (`photo.named_colours`). Of a TIFF with
-    several pages, or a burst in a HEIC, the first is read.
+    Greyscale, palette and CMYK become BGR, 16 bits become 8 (divided by 257). Transparent pixels become white, as in
+    most viewers: the colour stored under them is arbitrary. Colours are converted to sRGB by the photo's profile, or by
+    its other colour metadata (`photo.named_colours`). Of the pages of a TIFF, or the burst in a HEIC, the first is
+    read.
 
     Returns:
         BGR uint8 (height, width, 3), C-contiguous.
 
     Raises:
-        PhotoError: as `load_photo`.
+        PhotoError: As for `load_photo`.
     """
     return load_photo(Path(path), max_pixels).frame
 
@@ -127,20 +128,20 @@ def read_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def decode_photo(
     data: np.ndarray, name: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> np.ndarray:
-    """The same of a photo that is in memory already; see `load_photo_bytes`."""
+    """Decodes a photo that is in memory already, as `read_photo` does; see `load_photo_bytes`."""
     return load_photo_bytes(data, name, max_pixels, formats).frame
 
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The photo's file, open; whatever the system has against it is a PhotoError."""
+    """Opens the photo's file; any error of the system becomes a PhotoError."""
     if "\0" in str(path):
-        raise photo_error(path, "is no file name; check it")
+        raise photo_error(path, "is not a valid file name; check it")
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             raise photo_error(path, "is a folder; name a photo inside it")
-        # Opening a pipe would wait for its writer for ever.
+        # Opening a pipe would wait for its writer forever.
         if not stat.S_ISREG(status.st_mode):
             raise photo_error(path, "is a pipe or a device; save the photo to a file first")
         if status.st_size == 0:
@@ -165,8 +166,8 @@ def _header(path: str | Path, file: BinaryIO, formats: Sequence[str] = FORMATS) 
     start = file.read(4096)
     heif = heif_format(start)
     if heif and heif not in formats:
-        raise _not_taken(path, heif)
-    for magic, what, advice in () if heif else _STRANGERS:
+        raise _not_supported(path, heif)
+    for magic, what, advice in () if heif else _UNSUPPORTED:
         if re.match(magic, start, re.DOTALL):
             raise photo_error(path, f"is {what}, not a photo that can be read; {advice}")
     try:
@@ -179,7 +180,7 @@ def _header(path: str | Path, file: BinaryIO, formats: Sequence[str] = FORMATS) 
         *others, last = formats
         raise photo_error(path, f"is not a photo ({', '.join(others)} or {last}); {_TO_JPEG}")
     if header.format not in formats:
-        raise _not_taken(path, header.format)
+        raise _not_supported(path, header.format)
     if min(header.size_wh) < 1:
         size = "x".join(map(str, header.size_wh))
         raise photo_error(path, f"is damaged: its header says {size} pixels; {_AGAIN}")
@@ -197,8 +198,8 @@ def _no_memory(path: str | Path) -> PhotoTooLargeError:
     return PhotoTooLargeError(f"{one_line_name(path)} doesn't fit into the memory left; scale it down.")
 
 
-def _not_taken(path: str | Path, kind: str) -> PhotoError:
-    return photo_error(path, f"is a picture of the format {kind}, which is not taken here; {_TO_JPEG}")
+def _not_supported(path: str | Path, kind: str) -> PhotoError:
+    return photo_error(path, f"is a picture in {kind} format, which isn't supported here; {_TO_JPEG}")
 
 
 def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> Photo:
@@ -221,10 +222,10 @@ def _decode(path: str | Path, header: PhotoHeader, data: np.ndarray) -> Photo:
 
 def photo_error(path: str | Path, what: str) -> PhotoError:
     """The error that says what is wrong with a photo."""
-    return PhotoError(f"{one_line_name(path)} {' '.join(what.split())}.")  # libraries' own words may have line feeds
+    return PhotoError(f"{one_line_name(path)} {' '.join(what.split())}.")  # messages of libraries may have line feeds
 
 
 def one_line_name(path: str | Path) -> str:
-    """The path on one line for any terminal: a name may hold line feeds or half a character."""
+    """The path on one line for any terminal: a name may hold line feeds or invalid characters."""
     text = str(path)
     return text if text.isprintable() else ascii(text)

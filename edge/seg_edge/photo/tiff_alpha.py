@@ -1,7 +1,7 @@
 """Grey TIFFs with transparency, whose second channel OpenCV drops.
 
-Stored pixel by pixel, a row of grey and alpha is a row of twice as many grey pixels. So a copy of the file says just
-that, and is decoded by OpenCV whatever its compression. Facts are from TIFF 6.0, sections 8, 14, 15 and 18.
+Stored pixel by pixel, a row of grey and alpha is a row of twice as many grey pixels. So a copy of the file is
+relabelled as that, and OpenCV decodes it whatever its compression. Facts are from TIFF 6.0, sections 8, 14, 15 and 18.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seg_edge.system.native_log import without_native_log
 _WIDTH, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 259, 262, 277, 284
 _PREDICTOR, _TILE_WIDTH, _EXTRA = 317, 322, 338
 _WHITE_IS_0, _INTERLEAVED, _DIFFERENCES = 0, 1, 2
-_PREDICTED = (5, 8, 32946)  # LZW and both numbers of deflate; with others a predictor means nothing
+_PREDICTED = (5, 8, 32946)  # LZW and both numbers of deflate; others ignore the predictor
 
 
 def decode_grey_alpha(data: np.ndarray) -> np.ndarray | None:
@@ -27,8 +27,8 @@ def decode_grey_alpha(data: np.ndarray) -> np.ndarray | None:
         data: The file's bytes, uint8 (n,).
 
     Returns:
-        BGRA uint8 or uint16 (height, width, 4), as stored: not turned, nor divided by alpha. None where it is another
-        TIFF, or one whose pixels can't be had this way.
+        BGRA uint8 or uint16 (height, width, 4), as stored: not turned, not divided by alpha. None for any other
+        TIFF, or if its pixels can't be read this way.
     """
     tags = TiffTags(io.BytesIO(data.data))
     width, photometric = tags.first(_WIDTH), tags.first(_PHOTOMETRIC)

@@ -1,7 +1,7 @@
-"""TIFFs whose channels lie one behind the other, where OpenCV garbles 16 bits and drops the alpha of grey.
+"""TIFFs with separate planes, where OpenCV garbles 16 bits and drops the alpha of grey.
 
-Each plane is a grey picture of its own, with the next of the strips or tiles. So the file's bytes are changed to say
-just that, plane by plane, and are decoded by OpenCV whatever their compression. Facts are from TIFF 6.0, sections 8,
+Each plane is a grey picture of its own, stored in the next strips or tiles. So the file is relabelled as that grey
+picture, plane by plane, and OpenCV decodes it whatever its compression. Facts are from TIFF 6.0, sections 8,
 15 and 18.
 """
 
@@ -26,14 +26,14 @@ def decode_planes(data: np.ndarray) -> np.ndarray | None:
     """Decodes a TIFF of separate planes that OpenCV would get wrong.
 
     Args:
-        data: The file's bytes, uint8 (n,), which are changed if it is one.
+        data: The file's bytes, uint8 (n,), which are changed if it is such a TIFF.
 
     Returns:
-        BGR (height, width, 3) or BGRA (height, width, 4), uint8 or uint16, as stored: not turned, nor divided by alpha.
-        None where it is another TIFF.
+        BGR (height, width, 3) or BGRA (height, width, 4), uint8 or uint16, as stored: not turned, not divided by
+        alpha. None for any other TIFF.
 
     Raises:
-        ValueError: A plane is damaged; the text goes on after the file's name.
+        ValueError: A plane is damaged; the message continues after the file's name.
     """
     tags = TiffTags(io.BytesIO(data.data))
     bits, samples, photometric = tags.first(_BITS, 1), tags.first(_SAMPLES, 1), tags.first(_PHOTOMETRIC)
@@ -42,8 +42,8 @@ def decode_planes(data: np.ndarray) -> np.ndarray | None:
     if tags.first(_PLANAR) != _SEPARATE or tags.first(_SAMPLE_FORMAT, 1) != 1 or not (grey_alpha or deep):
         return None
     parts = {tag: (tags.entries[tag], tags.numbers(tag)) for tag in _PARTS if tag in tags.entries}
-    one = {_BITS: bits, _PHOTOMETRIC: _BLACK_IS_0, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _SAMPLE_FORMAT: 1}
-    for tag, value in one.items():
+    grey_tags = {_BITS: bits, _PHOTOMETRIC: _BLACK_IS_0, _SAMPLES: 1, _PLANAR: 1, _EXTRA: 0, _SAMPLE_FORMAT: 1}
+    for tag, value in grey_tags.items():
         tags.rewrite(data, tag, value)
     planes: list[np.ndarray] = []
     for plane in range(samples):
@@ -56,7 +56,7 @@ def decode_planes(data: np.ndarray) -> np.ndarray | None:
         with without_native_log():
             image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         if image is None or image.dtype != (np.uint8 if bits == 8 else np.uint16):
-            raise ValueError("is damaged, or has planes that can't be decoded; save it anew as PNG")
+            raise ValueError("is damaged, or has planes that can't be decoded; save it again as PNG")
         planes.append(image)
     if deep:
         return cv2.merge([planes[2], planes[1], planes[0], *planes[3:]])

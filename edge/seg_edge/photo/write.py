@@ -1,4 +1,4 @@
-"""Pictures to files: encoded by their suffix, written whole or not at all."""
+"""Writes pictures to files: encoded by their suffix, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seg_edge.system.native_log import without_native_log
 
 JPEG_QUALITY = 92
 WEBP_QUALITY = 90
-LOSSLESS = 101  # OpenCV's word for WebP without loss
+LOSSLESS = 101  # OpenCV's quality for lossless WebP
 # libjpeg's JPEG_MAX_DIMENSION, RFC 9649's 14 bits, libpng's PNG_USER_WIDTH_MAX.
 _MAX_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".png": 1_000_000}
 
@@ -26,15 +26,15 @@ def encode_picture(
     """Encodes a picture.
 
     Args:
-        picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width). Of a drawing a PNG
-            never holds more than a strip.
+        picture: BGR uint8 (height, width, 3), BGRA (height, width, 4) or grey (height, width). A drawing is
+            encoded as PNG strip by strip.
         suffix: The format: `.jpg`, `.png` or `.webp`.
         jpeg_quality: 0 to 100.
         webp_quality: 0 to 100, or `LOSSLESS`.
 
     Raises:
         OutputError: The format can't hold it, such as a JPEG with a side of more than 65,500 pixels.
-        MemoryError: There is not enough memory for it.
+        MemoryError: There is not enough memory.
     """
     height, width = picture.shape[:2]
     if max(height, width) > _MAX_SIDE[suffix]:
@@ -63,7 +63,7 @@ def encode_picture(
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Encodes a picture by its suffix and writes it whole or not at all.
+    """Encodes a picture by its suffix and writes it completely or not at all.
 
     Raises:
         OutputError: It can't be encoded or written.

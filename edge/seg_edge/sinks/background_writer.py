@@ -1,4 +1,4 @@
-"""Pictures written on a thread, one at a time: a slow card doesn't stop the camera."""
+"""Writes pictures on a thread, one at a time, so that a slow card doesn't stop the camera."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from seg_edge.photo.write import write_picture
 
 
 class BackgroundWriter:
-    """Runs one piece of writing after the other on a thread of its own.
+    """Runs one write after another on a thread of its own.
 
     Args:
-        name: Of the thread.
+        name: The thread's name.
     """
 
     def __init__(self, name: str):
@@ -26,15 +26,15 @@ class BackgroundWriter:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the last one is still at work."""
+        """Whether the last write is still running."""
         return self._writing is not None and not self._writing.done()
 
     def start(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Begins to write; `finish` the one before first."""
+        """Starts a write; call `finish` for the previous one first."""
         self._writing = self._thread.submit(write, *arguments)
 
     def finish(self) -> None:
-        """Waits for the last one, and raises once what it raised."""
+        """Waits for the last write, and raises its error, once."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -45,7 +45,7 @@ class BackgroundWriter:
 
 
 def fill_picture(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture, BGR uint8 (height, width, 3), into an empty file made for it, which is removed on an error.
+    """Writes a picture, BGR uint8 (height, width, 3), into its existing empty file, which is removed on an error.
 
     Raises:
         OutputError: It can't be written.

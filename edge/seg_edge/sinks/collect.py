@@ -1,4 +1,4 @@
-"""Photos to annotate and train on, taken of somebody or something that moves in front of the camera."""
+"""Collects photos to annotate and train on, of a person or an object that moves in front of the camera."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from seg_edge.sinks.background_writer import BackgroundWriter, fill_picture
 from seg_edge.sinks.sink import OutputFrame
 
 EVERY_S = 0.5
-CHANGED = 3.0  # of 255, mean over a small grey picture: more than noise, less than a turned head
+CHANGED = 3.0  # mean difference of a small grey picture, of 255 levels: more than noise, less than a turned head
 SMALL_WH = (32, 24)
 FOLDER = Path("photos")
 
 
 class Collect:
-    """Writes the camera's picture every half second, where it differs from the last one written.
+    """Writes the camera's picture every half second, if it differs from the last one written.
 
-    The files are `<name>-<date>-<time>_001.jpg` and so on. Date and time are those of the first picture, so
-    `--group '(.+)_'` of a training keeps what was taken in one go together.
+    The files are `<name>-<date>-<time>_001.jpg` and so on. Date and time are those of the first picture, so that
+    training with `--group '(.+)_'` keeps the photos of one run together.
 
     Args:
-        name: Of the class. With a folder before it, as in `more/cat`, that is where they go, else into `photos`.
+        name: The class's name, optionally with a folder, as in `more/cat`; without one the photos go into `photos`.
         log: Receives a line at the end with the number of photos.
 
     Raises:
-        OutputError: The folder can't be made.
+        OutputError: The folder can't be created.
     """
 
     def __init__(self, name: Path, log: Callable[[str], None]):
@@ -43,13 +43,15 @@ class Collect:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder}: can't be made ({error.strerror}); choose another place.") from error
+            raise OutputError(
+                f"{self.folder}: can't be created ({error.strerror}); choose another location."
+            ) from error
 
     def publish(self, item: OutputFrame) -> None:
-        """Keeps the frame as the camera gave it, if it is time to and it shows something new.
+        """Keeps the frame as the camera gave it, if it is due and shows something new.
 
         Raises:
-            OutputError: The one before could not be written.
+            OutputError: The previous photo could not be written.
         """
         if item.captured - self._last_s < EVERY_S or self._writer.is_busy:
             return
@@ -58,8 +60,7 @@ class Collect:
         if self._last is not None and cv2.absdiff(small, self._last).mean() < CHANGED:
             return
         if self._last is None:
-            taken = time.time() - (time.monotonic() - item.captured)
-            self._stem += time.strftime("-%Y%m%d-%H%M%S", time.localtime(taken))
+            self._stem += time.strftime("-%Y%m%d-%H%M%S", time.localtime(item.wall_time))
         self._last_s, self._last = item.captured, small
         self._count += 1
         path = self.folder / f"{self._stem}_{self._count:03}.jpg"
@@ -69,7 +70,7 @@ class Collect:
         """Waits for the next frame."""
 
     def close(self) -> None:
-        """Finishes what is being written, and says how many there are. May be called twice.
+        """Finishes the last photo, and logs how many there are. May be called twice.
 
         Raises:
             OutputError: It could not be written.
@@ -79,7 +80,7 @@ class Collect:
         finally:
             self._writer.stop()
             if self._count:
-                self._log(f"photos to annotate: {self._count} in {self.folder}, {self._stem}_001.jpg and on")
+                self._log(f"photos to annotate: {self._count} in {self.folder}, from {self._stem}_001.jpg on")
             self._count = 0
 
     def _finish(self) -> None:
@@ -94,5 +95,5 @@ def _write(path: Path, frame: np.ndarray) -> None:
     try:
         path.touch(exist_ok=False)
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another location.") from error
     fill_picture(path, frame)

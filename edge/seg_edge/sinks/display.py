@@ -1,8 +1,8 @@
-"""Whether a window can be shown here, checked before the first is opened: where it can't, Qt aborts the process.
+"""Checks whether a window can be shown here, before one is opened: if it can't, Qt aborts the process.
 
-Nothing here opens a window. Checked in turn: was this OpenCV built with windows, is there a display that its Qt can
-use, and does that display accept a connection. For the last, the library that Qt will use connects to the X server in a
-process of its own: no variable shows that an `ssh -X` has ended or that a cookie is missing.
+Nothing here opens a window. The checks, in order: this OpenCV was built with windows, there is a display that its Qt
+can use, and that display accepts connections. For the last, the library that Qt will use connects to the X server in a
+process of its own, as no variable shows that an `ssh -X` has ended or that a cookie is missing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from seg_edge.system.board import Machine
 
-ANSWER_SECONDS = 5.0  # an X server over a slow ssh takes one; one that hangs takes for ever
+RESPONSE_SECONDS = 5.0  # an X server over a slow ssh takes one; one that hangs takes forever
 
-# Exits with 0 if the X server accepts the connection. The library is Qt's own plugin where OpenCV brings one (its
-# libxcb is found through it, and whatever else it needs is loaded with it), else the system's libxcb.
+# Exits with 0 if the X server accepts the connection. The library is Qt's own plugin if OpenCV brings one (it loads its
+# libxcb and everything else that it needs), else the system's libxcb.
 PROBE = """
 import ctypes, sys
 try:
@@ -37,13 +37,13 @@ sys.exit(xcb.xcb_connection_has_error(xcb.xcb_connect(None, None)) and 3)
 
 @dataclass(frozen=True)
 class WindowSupport:
-    """What there is to show a window with.
+    """Whether and with what a window can be shown.
 
     Attributes:
-        gui: What this OpenCV draws windows with, such as `QT5`; `NONE` where it can't.
-        display: Where the window would be, as the variable says; empty outside X11 and Wayland.
-        why_not: Why no window can be shown, such as `no display`; empty when one can.
-        remedy: What to do to get a window; empty when one can be shown.
+        gui: The toolkit of this OpenCV's windows, such as `QT5`; `NONE` if it has none.
+        display: The display of the window, as in the environment; empty without X11 and Wayland.
+        why_not: Why no window can be shown, such as `no display`; empty if one can.
+        remedy: What to do to get a window; empty if one can be shown.
     """
 
     gui: str
@@ -53,7 +53,7 @@ class WindowSupport:
 
 
 def why_no_window(machine: Machine) -> str | None:
-    """The sentence for a user who wants a window where there can be none; None where there can. About 40 ms.
+    """The sentence for the user that no window can be shown; None if one can. Takes about 40 ms.
 
     Raises:
         ImportError: OpenCV itself doesn't load.
@@ -63,14 +63,14 @@ def why_no_window(machine: Machine) -> str | None:
         return None
     here = f"{machine.environment.get('USER') or 'pi'}@{platform.node() or 'raspberrypi'}"
     return (
-        f"no window can be shown: {support.why_not}; {support.remedy}, or take --view http (a page on "
+        f"no window can be shown: {support.why_not}; {support.remedy}, or use --view http (a page on "
         f"http://127.0.0.1:8000, from another computer through 'ssh -L 8000:127.0.0.1:8000 {here}'), "
         "or --view none --record FILE."
     )
 
 
 def look_for_windows(machine: Machine) -> WindowSupport:
-    """Looks whether a window can be shown; opens none.
+    """Checks whether a window can be shown; opens none.
 
     Raises:
         ImportError: OpenCV itself doesn't load.
@@ -94,20 +94,20 @@ def look_for_windows(machine: Machine) -> WindowSupport:
     if not display:
         missing = "only WAYLAND_DISPLAY is set and OpenCV's windows need X11" if wayland else "there is no display"
         return WindowSupport(gui, "", missing, remedy)
-    if wayland and not only_x11:  # a Qt or GTK with both takes whichever works
+    if wayland and not only_x11:  # a Qt or GTK with both uses whichever works
         return WindowSupport(gui, display)
     why_not = _why_x11_refuses(machine, only_x11)
     if why_not.startswith("library: "):
         return WindowSupport(gui, display, why_not.removeprefix("library: "), "install that library with apt")
     if why_not:
-        remedy = "run it in a terminal on the desktop, or log in anew with 'ssh -X', as the desktop's own user"
+        remedy = "run it in a terminal on the desktop, or log in again with 'ssh -X', as the desktop's own user"
     return WindowSupport(gui, display, why_not, remedy if why_not else "")
 
 
 def prepare_qt(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Sets Qt up before the first window; what the user has set stays, unless Qt would abort over it.
+    """Sets up Qt before the first window; the user's own settings stay, unless they would make Qt abort.
 
-    Its warnings (no font folder, no XDG_RUNTIME_DIR, a Wayland session) mean nothing here and would fill the terminal.
+    Its warnings (no font folder, no XDG_RUNTIME_DIR, a Wayland session) don't matter here and would fill the terminal.
     """
     environment.setdefault("QT_LOGGING_RULES", "default.warning=false;default.info=false")
     if "xcb" not in environment.get("QT_QPA_PLATFORM", "") and _qt_has_only_x11():
@@ -129,25 +129,25 @@ def _qt_plugins() -> list[Path]:
 
 
 def _qt_has_only_x11() -> bool:
-    """opencv-python's wheels bring Qt's X11 plugin alone; a system's Qt brings Wayland's too."""
+    """opencv-python's wheels bring only Qt's X11 plugin; a system's Qt brings Wayland's too."""
     return [path.name for path in _qt_plugins()] == ["libqxcb.so"]
 
 
 def _why_x11_refuses(machine: Machine, only_x11: bool) -> str:
-    """Why the X server can't be used; empty where it can, or where there is no way to ask."""
+    """Why the X server can't be used; empty if it can, or if there is no way to check."""
     library = str(_qt_plugins()[0]) if only_x11 else "libxcb.so.1"
     command = [sys.executable, "-I", "-S", "-c", PROBE, library]
     display = f"the display {machine.environment['DISPLAY']}"
     try:
-        answer = machine.run(
-            command, capture_output=True, text=True, timeout=ANSWER_SECONDS, env=dict(machine.environment)
+        done = machine.run(
+            command, capture_output=True, text=True, timeout=RESPONSE_SECONDS, env=dict(machine.environment)
         )
     except subprocess.TimeoutExpired:
         return f"{display} doesn't answer"
     except OSError:
         return ""
-    message = " ".join(answer.stderr.split())
-    if answer.returncode == 3:
+    message = " ".join(done.stderr.split())
+    if done.returncode == 3:
         return f"{display} refuses: {message}" if message else f"nothing answers at {display}"
-    # Qt can't do without its plugin; without the system's libxcb there was just no way to ask.
+    # Qt can't work without its plugin; a missing system libxcb only means that the check wasn't possible.
     return message if only_x11 and message.startswith("library: ") else ""

@@ -13,14 +13,14 @@ from seg_edge.sinks.snapshots import Snapshots
 class SinkGroup:
     """The sinks that still work; one that fails is closed and reported, the others go on.
 
-    When none is left but the snapshots, the camera is stopped.
+    When only the snapshots are left, the camera is stopped.
 
     Args:
-        controls: Of the camera.
+        controls: The camera's controls.
         log: Receives messages for the user.
 
     Attributes:
-        failures: What went wrong, one sentence each.
+        failures: The errors, one sentence each.
     """
 
     def __init__(self, controls: Controls, log: Callable[[str], None]):
@@ -41,7 +41,7 @@ class SinkGroup:
                 self._fail(error)
                 with contextlib.suppress(OutputError):  # its failure is reported already
                     self._close(sink)
-                if all(isinstance(other, Snapshots) for other in self._open):
+                if all(isinstance(remaining, Snapshots) for remaining in self._open):
                     self._controls.stop("nothing is left to publish to")
 
     def idle(self, message: str) -> None:
@@ -63,7 +63,7 @@ class SinkGroup:
             sink.close()
         finally:
             if dropped := getattr(sink, "dropped", 0):
-                self._log(f"{sink.name} left out {dropped} frames: it could not keep up")
+                self._log(f"{sink.name} dropped {dropped} frames: it could not keep up")
 
     def _fail(self, error: OutputError) -> None:
         self.failures.append(str(error))

@@ -27,24 +27,24 @@ class JsonLines:
     "polygons": [{"class": name, "area": pixels, "points": [[x, y], ...]}]}`
 
     `time` is when the picture was taken, in seconds since 1970 by the system's clock; points are in the camera's own
-    picture, not in the mirrored one. A reader too slow gets the newest frame next and misses those between. When the
-    reader goes, the camera is stopped through `controls`.
+    picture, not in the mirrored one. A slow reader gets the newest frame next and misses those in between. When the
+    reader goes away, the camera is stopped through `controls`.
 
     Args:
-        stream: Where to, such as `sys.stdout`. It stays open; what is in its buffer is written out first, and
-            nothing else may be written to it until `close`.
+        stream: The output, such as `sys.stdout`. It stays open; its buffer is flushed first, and nothing else may be
+            written to it until `close`.
         controls: Stopped when the reader has gone.
 
     Attributes:
         name: `--json`.
-        written: Lines that are out.
+        written: Lines written so far.
     """
 
     def __init__(self, stream: TextIO | BinaryIO, controls: Controls):
         self.name = "--json"
         self.written = 0
         self._controls, self._stream = controls, stream
-        self._lines: Mailbox[tuple[OutputFrame, float]] = Mailbox(keep_all=False)
+        self._lines: Mailbox[OutputFrame] = Mailbox(keep_all=False)
         self._closed = False
         self._give_up = float("inf")
         self._failure = ""
@@ -69,7 +69,7 @@ class JsonLines:
             OutputError: An earlier one could not be written.
         """
         self._check()
-        self._lines.put((item, time.time() - (time.monotonic() - item.captured)))
+        self._lines.put(item)
 
     def idle(self, message: str) -> None:
         """Writes nothing: no frame, no line."""
@@ -94,25 +94,25 @@ class JsonLines:
 
     def _run(self) -> None:
         try:
-            while (taken := self._take()) is not None:
-                line = json_text(to_json(*taken), separators=(",", ":")) + "\n"
+            while (item := self._take()) is not None:
+                line = json_text(to_json(item), separators=(",", ":")) + "\n"
                 if not self._write(line):
                     return
                 self.written += 1
         except BrokenPipeError:
             self._reader_gone()
-        except (OSError, ValueError) as error:  # ValueError: somebody closed the stream
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             reason = getattr(error, "strerror", None) or error
-            self._failure = f"--json: can't be written ({reason}); choose another place for it."
+            self._failure = f"--json: can't be written ({reason}); choose another output."
 
-    def _take(self) -> tuple[OutputFrame, float] | None:
-        while (taken := self._lines.take(0.5)) is None and not self._lines.exhausted:
+    def _take(self) -> OutputFrame | None:
+        while (item := self._lines.take(0.5)) is None and not self._lines.exhausted:
             if self._fd is not None:
-                self._writable(0)  # a reader that goes while there are no frames is noticed too
-        return taken
+                self._writable(0)  # also notices a reader that goes away while there are no frames
+        return item
 
     def _write(self, line: str) -> bool:
-        """Whether all of it went out; the reader may take as long as it likes until `close`."""
+        """Whether the whole line was written; the reader may take as long as it likes until `close`."""
         if self._fd is None:
             text = isinstance(self._stream, io.TextIOBase)
             self._stream.write(line if text else line.encode())  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ class JsonLines:
         left = memoryview(line.encode())
         while left:
             if self._writable(100):
-                with contextlib.suppress(BlockingIOError):  # a terminal that ssh has set to not block
+                with contextlib.suppress(BlockingIOError):  # a terminal that ssh has set to non-blocking
                     left = left[os.write(self._fd, left[:AT_ONCE]) :]
             elif time.monotonic() > self._give_up:
                 return False
@@ -141,25 +141,25 @@ class JsonLines:
         except BrokenPipeError:
             self._reader_gone()
         except (OSError, ValueError) as error:
-            raise OutputError(f"--json: can't be written ({error}); choose another place for it.") from error
+            raise OutputError(f"--json: can't be written ({error}); choose another output.") from error
 
     def _reader_gone(self) -> None:
         self._lines.end()
-        # Python flushes its standard streams when it ends, which would fail once more and be reported; so what is
-        # left goes nowhere (the recipe of the Python documentation, "Note on SIGPIPE", in `signal`).
+        # Python flushes its standard streams when it exits, which would fail again and be reported; so the rest is
+        # discarded ("Note on SIGPIPE" in the documentation of `signal`).
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
         self._controls.stop("the reader of --json has gone")
 
 
-def to_json(item: OutputFrame, taken: float) -> dict[str, Any]:
-    """The object of one line; `taken` is when the picture was, in seconds since 1970."""
+def to_json(item: OutputFrame) -> dict[str, Any]:
+    """The object of one line."""
     height, width = item.frame.shape[:2]
     return {
         "frame": item.number,
-        "time": round(taken, 3),
+        "time": round(item.wall_time, 3),
         "age_ms": round(item.age_ms, 1),
         "size_wh": [width, height],
         "classes": {name: round(share, 6) for name, share in item.answer.areas.items()},

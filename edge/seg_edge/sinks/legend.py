@@ -1,6 +1,6 @@
 """Text on a picture: on panels that keep it legible, the class legend, messages.
 
-All of it draws into the given picture. Sizes follow the picture's height, so they scale with a window.
+Everything draws into the given picture. Sizes follow the picture's height, so they scale with a window.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from seg_edge.card import ClassInfo
 from seg_edge.system.fonts import font_for, spelled
 
 WHITE, GREY = (255, 255, 255), (200, 200, 200)
-PANEL_SHADE = 0.35  # of the picture's brightness is left under a panel: white on it has a contrast of 7 : 1 at least
+PANEL_SHADE = 0.35  # of the picture's brightness remains under a panel; white on it has a contrast of at least 7 : 1
 MOST_CLASSES = 8
 WEIGHTS = (400, 600)  # regular, semibold
-# What the font that OpenCV 5 brings has, and draws in the right order.
+# The scripts that OpenCV 5's font contains and draws in the right order.
 SCRIPTS = (
     "LATIN",
     "GREEK",
@@ -34,7 +34,7 @@ SCRIPTS = (
     "COMBINING",
     "MODIFIER",
 )
-# They join letters, choose between their forms or turn directions.
+# They join letters, select their forms or change the direction.
 INVISIBLE = re.compile("[\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufe00-\\ufe0f\\ufeff]")
 TextSpan = tuple[str, bool]
 
@@ -43,24 +43,24 @@ class TextRenderer:
     """Text of one size, in any script.
 
     OpenCV 5 brings a font for Latin, Greek, Cyrillic, Chinese, Japanese and Korean, earlier ones for ASCII. Pillow
-    draws the rest with a font of this machine; where there is none, the letters are spelled.
+    draws the rest with a font of this machine; if there is none, the letters are spelled out.
 
     Args:
-        picture_height: Of the pictures it will be drawn on, in pixels.
+        picture_height: The height of the pictures to draw on, in pixels.
     """
 
     def __init__(self, picture_height: int):
         self.picture_height = picture_height
         self.size = max(11, round(picture_height / 30))
         self.line = round(self.size * 1.5)
-        # One font an instance, not one font and two weights: changing the weight throws its drawn letters away.
+        # One font for each weight: changing a font's weight discards its cached letters.
         make: Any = getattr(cv2, "FontFace", None)
         self._fonts = {bold: make("sans") for bold in (False, True)} if make else None
         self._drawn: dict[tuple[str, bool], np.ndarray] = {}
         self._baseline = round(self.line * 0.5 + self.size * 0.36)
 
     def width(self, text: str, bold: bool = False) -> int:
-        """How far the text reaches, in pixels."""
+        """The width of the text, in pixels."""
         return sum(
             self._width(part, bold) if known else self._letters(part, bold).shape[1] for part, known in _parts(text)
         )
@@ -99,7 +99,7 @@ class TextRenderer:
             cv2.putText(picture, text, baseline, font, scale, colour, self._pen(bold), cv2.LINE_AA)
 
     def _letters(self, text: str, bold: bool) -> np.ndarray:
-        """What Pillow draws: how much of each pixel is covered, uint8 (line, width)."""
+        """The text drawn by Pillow: the coverage of each pixel, uint8 (line, width)."""
         if (text, bold) not in self._drawn:
             self._drawn[text, bold] = self._draw(text, bold)
         return self._drawn[text, bold]
@@ -113,7 +113,9 @@ class TextRenderer:
             plane = np.zeros((self.line, self._width(ascii_text, bold), 3), np.uint8)
             self._write(plane, ascii_text, (0, self._baseline), WHITE, bold)
             return plane[..., 0]
-        font = ImageFont.truetype(font_file, self.size)  # with Raqm, which shapes letters and runs from right to left
+        font = ImageFont.truetype(
+            font_file, self.size
+        )  # with Raqm, which shapes letters and handles right-to-left text
         _, top, _, bottom = font.getbbox(text, anchor="ls")
         room = min((self._baseline - 1) / max(1, -top), (self.line - self._baseline - 1) / max(1, bottom))
         if room < 1:  # marks on marks, as in Thai
@@ -127,10 +129,12 @@ class TextRenderer:
 
 
 def _parts(text: str) -> list[tuple[str, bool]]:
-    """The text in parts that OpenCV can draw, True, and others."""
+    """The text in parts, each with whether OpenCV can draw it."""
     kinds = "".join(map(_kind, text))
     parts, end = [], 0
-    for found in re.finditer(r"x(?:[xm ]*x)?m*", kinds):  # what is between is in the order of its script
+    for found in re.finditer(
+        r"x(?:[xm ]*x)?m*", kinds
+    ):  # letters between two unknown ones stay with them, in the order of their script
         parts += [(text[end : found.start()], True), (text[found.start() : found.end()], False)]
         end = found.end()
     parts = [(INVISIBLE.sub("", part) if known else part, known) for part, known in (*parts, (text[end:], True))]
@@ -139,7 +143,7 @@ def _parts(text: str) -> list[tuple[str, bool]]:
 
 @cache
 def _kind(letter: str) -> str:
-    """`x` for what OpenCV can't draw; of the rest a space for what may be amid such letters, `m` behind them too."""
+    """`x` if OpenCV can't draw it; a space if it may stand between such letters, `m` if also after them; else `.`."""
     if letter.isspace() or INVISIBLE.match(letter):
         return " "
     if not _is_known(letter):
@@ -161,7 +165,7 @@ def _is_known(letter: str) -> bool:
 
 @cache
 def _glyph(letter: str) -> np.ndarray:
-    """What OpenCV draws, which is a question mark for letters that it hasn't got."""
+    """The letter as OpenCV draws it, which is a question mark if its font lacks it."""
     picture = np.zeros((32, 48), np.uint8)
     cv2.putText(picture, letter, (8, 24), WHITE, cv2.FontFace("sans"), 20, WEIGHTS[False])
     return picture
@@ -185,7 +189,7 @@ def shade(picture: np.ndarray, left_top: tuple[int, int], size_wh: tuple[int, in
 def draw_text(
     picture: np.ndarray, letters: TextRenderer, lines: Sequence[Sequence[TextSpan]], left_top: tuple[int, int]
 ) -> None:
-    """Lines of words on a panel whose upper left corner is given."""
+    """Draws lines of words on a panel whose upper left corner is given."""
     pad, gap = letters.size // 2, letters.size // 3
     widths = [sum(letters.width(text, bold) + gap for text, bold in words) - gap for words in lines]
     shade(picture, left_top, (max(widths) + 2 * pad, letters.line * len(lines) + pad))
@@ -197,7 +201,7 @@ def draw_text(
 
 
 def wrap_text(letters: TextRenderer, groups: Sequence[Sequence[TextSpan]], width: int) -> list[Sequence[TextSpan]]:
-    """Puts groups of words one after the other into lines of at most `width` pixels; a group stays whole."""
+    """Wraps groups of words into lines of at most `width` pixels; a group is never split."""
     lines: list[list[tuple[str, bool]]] = [[]]
     used, gap = 0, letters.size // 3
     for group in groups:
@@ -213,12 +217,12 @@ def wrap_text(letters: TextRenderer, groups: Sequence[Sequence[TextSpan]], width
 def draw_legend(
     picture: np.ndarray, letters: TextRenderer, classes: Sequence[ClassInfo], areas: Mapping[str, float]
 ) -> None:
-    """The classes in the upper right corner: colour, name, share of the frame.
+    """Draws the classes in the upper right corner: colour, name, share of the frame.
 
     Args:
         picture: BGR uint8 (height, width, 3), drawn into.
-        letters: The text's size.
-        classes: Background first; it is left out. Of many, those that cover most are shown.
+        letters: Draws the text.
+        classes: Background first; it is left out. If there are many, those with the largest areas are shown.
         areas: Share of the frame of each class by name, 0..1.
     """
     shown = list(classes[1:])
@@ -247,7 +251,7 @@ def draw_legend(
 
 
 def draw_message(picture: np.ndarray, letters: TextRenderer, text: str) -> None:
-    """A message in the middle, in as many lines as it takes."""
+    """Draws a message in the middle, in as many lines as it takes."""
     words: list[Sequence[TextSpan]] = [[(word, False)] for word in text.split()]
     by_width = [wrap_text(letters, words, round(picture.shape[1] * share)) for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
     lines = next(wrapped for wrapped in by_width if len(wrapped) == len(by_width[-1]))  # of even length

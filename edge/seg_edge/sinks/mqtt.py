@@ -1,4 +1,4 @@
-"""What is seen, for Home Assistant and others, over MQTT: each class's share, and when one appears or leaves.
+"""Publishes over MQTT, for Home Assistant and others, each class's share, and when one appears or leaves.
 
 Home Assistant finds the camera by itself: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery.
 """
@@ -26,21 +26,21 @@ DISCOVERY = "homeassistant"
 
 
 class Mqtt:
-    """Publishes to a broker; one that goes away is waited for and connected to again.
+    """Publishes to a broker; if the connection is lost, it reconnects.
 
     Under `seg-edge/NAME/`: `status` (`online`, and `offline` as the last will), `state` (`{"person": 12.3}`: percent of
     the picture, once a second, retained), `event` (`{"event_type": "appeared", "class": "person", "share": 12.3}`, or
     `left`).
-    Under `homeassistant/`: one sensor a class and the event, as discovery wants it, retained.
+    Under `homeassistant/`: one sensor per class and the event, as discovery requires, retained.
 
     Args:
         url: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS.
-        name: What the camera is called.
+        name: The camera's name.
         classes: Background first.
         log: Receives messages for the user, from any thread.
 
     Raises:
-        UsageError: It is no such address, or no name.
+        UsageError: The URL or the name isn't valid.
         OutputError: The broker can't be reached or refuses, or paho-mqtt is missing.
 
     Attributes:
@@ -56,7 +56,7 @@ class Mqtt:
             host, port = None, 0
         key = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")
         if not host or not key:
-            raise UsageError("--mqtt is an address such as mqtt://user:password@host:1883, and --mqtt-name a name.")
+            raise UsageError("--mqtt needs an address such as mqtt://user:password@host:1883, and --mqtt-name a name.")
         self._shown = f"{host}:{port}"
         self._device, self._key, self._topic = name, key, f"seg-edge/{key}"
         self._classes = [info.name for info in classes[1:]]
@@ -86,7 +86,7 @@ class Mqtt:
         if not client.is_connected():
             client.loop_stop()
             raise OutputError(
-                f"--mqtt: {self._shown} refuses ({self._refused or 'no answer'}); check user and password."
+                f"--mqtt: {self._shown} refuses ({self._refused or 'no response'}); check user and password."
             )
 
     def publish(self, item: OutputFrame) -> None:

@@ -14,17 +14,17 @@ from seg_edge.system.files import check_writable
 
 
 class NumberedPictures:
-    """Writes each frame as a picture, numbered from 1. Missing folders are made.
+    """Writes each frame as a picture, numbered from 1. Missing folders are created.
 
     Args:
-        pattern: Such as `f%04d.png`; `.jpg` holds no transparency.
-        force: Replace pictures that are there.
+        pattern: Such as `f%04d.png`; `.jpg` can't hold transparency.
+        force: Replace existing pictures.
 
     Raises:
-        OutputError: The folder can't be written to, or the first picture is there already.
+        OutputError: The folder can't be written to, or the first picture already exists.
 
     Attributes:
-        frames: Written so far.
+        frames: Pictures written so far.
     """
 
     def __init__(self, pattern: Path, force: bool):
@@ -34,14 +34,14 @@ class NumberedPictures:
         self._refuse(self.path_of(1))
 
     def path_of(self, number: int) -> Path:
-        """The file of a picture."""
+        """The path of a picture."""
         return numbered(self._pattern, number)
 
     def write(self, frame: np.ndarray, at_s: float | None = None) -> None:
         """Writes one picture, BGR or BGRA uint8.
 
         Raises:
-            OutputError: It can't be written; those before are kept.
+            OutputError: It can't be written; the previous ones are kept.
         """
         path = self.path_of(self.frames + 1)
         self._refuse(path)
@@ -53,7 +53,7 @@ class NumberedPictures:
             raise OutputError(f"{path} already exists; --force replaces it.")
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: nothing is held back."""
 
     def __enter__(self) -> Self:
         return self

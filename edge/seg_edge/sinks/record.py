@@ -1,4 +1,4 @@
-"""The camera's pictures as a video that lasts as long as they took, in one file or in pieces."""
+"""The camera's pictures as a video in real time, in one file or in segments."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.video_container import import_av
 from seg_edge.sources.video_file import VideoFileSource
 
-# Pictures: a card may stall for a quarter of a second and none is dropped; in 1080p each has 6 MB.
+# Pictures: enough for a card that stalls for a quarter of a second; in 1080p each takes 6 MB.
 WAITING = 8
 LONGEST_GAP_S = 10.0
 CLOSING_S = 60.0
-ANY_INPUT_WH = (1, 1)  # no model sees what is read back
+ANY_INPUT_WH = (1, 1)  # what is read back goes to no model
 
 
 class Record:
     """Records what is published, on a thread of its own, so that a slow disk doesn't stop the camera.
 
-    Each picture is shown when it was taken. A gap of more than 10 s, such as a camera that was lost for an hour, lasts
-    10 s. Whatever happens, the file plays until then, but for the last second or so: MP4 and MOV are written in
-    fragments, and get one index, at their front, when they are finished.
+    Each picture is shown at the time it was taken. A gap of more than 10 s, such as a camera that was lost for an hour,
+    is shortened to 10 s. If the program is killed, the file still plays up to the last second or so: MP4 and MOV are
+    written in fragments, and get a single index, at the front, when they are finished.
 
     Args:
         path: Its suffix chooses the format, see `seg_edge.sinks.video_formats.FORMATS`. Missing folders are made.
         fps: The camera's frames a second.
         force: Replace an existing file.
-        piece_s: Begin another file after so many seconds; None is one file.
-        next_path: Where pieces are wanted: the name of another one.
-        finished: Takes each file when it is finished, on a thread.
+        segment_s: Begin a new file after this many seconds; None records a single file.
+        next_path: Returns the path of the next segment.
+        finished: Called with each finished file, on a thread.
 
     Raises:
-        UsageError: Unknown suffix, or a rate that is none.
+        UsageError: The suffix is unknown, or the rate isn't valid.
         OutputError: The file exists, the folder can't be written to, or PyAV is missing or too old.
 
     Attributes:
         name: `--record FILE`.
-        path: Of the file that is being written.
-        frames: Written, of all pieces.
-        dropped: Pictures left out because encoder or disk didn't keep up; those before them were shown for longer.
+        path: The file that is being written.
+        frames: Frames written, over all segments.
+        dropped: Pictures left out because the encoder or the disk didn't keep up; those before them are shown longer.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class Record:
         path: Path,
         fps: float,
         force: bool = False,
-        piece_s: float | None = None,
+        segment_s: float | None = None,
         next_path: Callable[[], Path] | None = None,
         finished: Callable[[Path], None] = lambda path: None,
     ):
         self.name, self.path = f"--record {path}", path
         self.frames = self.dropped = 0
-        self._fps, self._piece_s, self._next_path, self._finished = fps, piece_s, next_path, finished
+        self._fps, self._segment_s, self._next_path, self._finished = fps, segment_s, next_path, finished
         form = video_format(path)
         self._indexed_last = form.container in ("mp4", "mov")
-        import_av(OutputError)  # said now, not when the first picture comes
+        import_av(OutputError)  # fails now rather than at the first picture
         if not 0 < fps <= 1000:
-            raise UsageError(f"{path}: {fps:g} frames a second is no rate to record at; give one with --fps.")
+            raise UsageError(f"{path}: {fps:g} frames a second is not a valid recording rate; give one with --fps.")
         _check_path(path, force)
         self._queue: queue.Queue[tuple[np.ndarray, float] | None] = queue.Queue(WAITING)
         self._error: Exception | None = None
@@ -96,13 +96,13 @@ class Record:
             self.dropped += 1
 
     def idle(self, message: str) -> None:
-        """Nothing: the picture before is shown until the camera is back."""
+        """Does nothing: the last picture is shown until the camera is back."""
 
     def close(self) -> None:
         """Finishes the file. May be called twice.
 
         Raises:
-            OutputError: It isn't whole, or Ctrl-C ended that.
+            OutputError: The file isn't complete, or Ctrl-C interrupted this.
         """
         if self._closed:
             return
@@ -113,7 +113,7 @@ class Record:
             self._given_up.set()
             self._thread.join(CLOSING_S)
             raise OutputError(
-                f"{self.path}: stopped while it was finished; what was recorded is there and plays."
+                f"{self.path}: interrupted while the file was being finished; what was recorded is kept and plays."
             ) from None
 
     def _close(self) -> None:
@@ -135,7 +135,7 @@ class Record:
             raise error
 
     def _work(self) -> None:
-        """The thread. After an error it goes on emptying the queue, so that `close` doesn't wait for it."""
+        """The thread. After an error it goes on emptying the queue, so that `close` isn't kept waiting."""
         try:
             self._encode()
             self._finisher.shutdown()
@@ -149,7 +149,7 @@ class Record:
             self._finisher.shutdown()
 
     def _with_outcome(self, error: OutputError) -> OutputError:
-        """The error, and whether the file plays; one without a picture is deleted."""
+        """The error, with a sentence on whether the file plays; a file without a picture is deleted."""
         try:
             with contextlib.closing(VideoFileSource(SourceRequest(str(self.path), ANY_INPUT_WH, live=False))):
                 return OutputError(f"{error} What was recorded until then is kept.")
@@ -165,12 +165,12 @@ class Record:
     def _encode(self) -> None:
         waiting = self._next()
         while waiting is not None:
-            waiting = self._encode_piece(waiting)
+            waiting = self._encode_segment(waiting)
             self._finishing.append(self._finisher.submit(self._finish, self.path))
             if waiting is not None and self._next_path is not None:
                 self.path = self._next_path()
 
-    def _encode_piece(self, first: tuple[np.ndarray, float]) -> tuple[np.ndarray, float] | None:
+    def _encode_segment(self, first: tuple[np.ndarray, float]) -> tuple[np.ndarray, float] | None:
         """Writes one file; returns the picture that the next one begins with, or None at the end."""
         waiting: tuple[np.ndarray, float] | None = first
         last_s = began_s = first[1]
@@ -179,7 +179,7 @@ class Record:
                 picture, captured = waiting
                 began_s += max(0.0, captured - last_s - LONGEST_GAP_S)
                 last_s, at_s = captured, captured - began_s
-                if self._piece_s and at_s >= self._piece_s:
+                if self._segment_s and at_s >= self._segment_s:
                     return waiting
                 fits = picture.shape[1::-1] == film.size_wh
                 film.write(picture if fits else cv2.resize(picture, film.size_wh), at_s)
@@ -194,7 +194,7 @@ class Record:
 
 
 def _check_path(path: Path, force: bool) -> None:
-    """Checks before the camera starts that the file can be written."""
+    """Checks, before the camera starts, that the file can be written."""
     if path.is_dir() or (path.exists() and not force):
         raise OutputError(f"{path}: exists; choose another name, or replace it with --force.")
     try:
@@ -202,6 +202,6 @@ def _check_path(path: Path, force: bool) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
         if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(0, "the file there is read-only")
+            raise PermissionError(0, "the existing file is read-only")
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another location.") from error

@@ -1,4 +1,4 @@
-"""An MP4 or MOV that was recorded in fragments, with one index at its front: it can then be searched at once."""
+"""Moves the index of an MP4 or MOV that was recorded in fragments to its front, so that players can seek at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seg_edge.system.files import atomic_write
 
 
 def put_index_first(path: Path, given_up: threading.Event) -> None:
-    """Copies a file's packets into a new one that takes its place; nothing is encoded anew.
+    """Copies a file's packets into a new file, which replaces it; nothing is re-encoded.
 
     Args:
-        path: The file; as it was where that fails.
-        given_up: Once set, the file stays as it was.
+        path: The file, which stays unchanged on an error.
+        given_up: Once set, the copy stops and the file stays unchanged.
 
     Raises:
         OutputError: It can't be written.
@@ -24,10 +24,10 @@ def put_index_first(path: Path, given_up: threading.Event) -> None:
     try:
         with atomic_write(path) as temporary:
             form = "mov" if path.suffix.lower() == ".mov" else "mp4"
-            place = f"file:{temporary.absolute()}"
+            url = f"file:{temporary.absolute()}"
             with (
                 open_container(path) as old,
-                av.open(place, "w", format=form, options={"movflags": "+faststart"}) as new,
+                av.open(url, "w", format=form, options={"movflags": "+faststart"}) as new,
             ):
                 outs = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
                 for packet in old.demux():
@@ -38,7 +38,7 @@ def put_index_first(path: Path, given_up: threading.Event) -> None:
                         new.mux(packet)
     except ValueError as error:
         raise OutputError(
-            f"{path}: is there and plays, but its index can't be put first ({reason_of(error)})."
+            f"{path}: was written and plays, but its index can't be moved to the front ({reason_of(error)})."
         ) from error
     except OutputError:
         if not given_up.is_set():

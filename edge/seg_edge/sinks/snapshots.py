@@ -1,4 +1,4 @@
-"""Single pictures kept on request: by a key in the window, or by a signal."""
+"""Keeps single pictures on request: by a key in the window, or by a signal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from seg_edge.sinks.sink import Controls, OutputFrame
 class Snapshots:
     """Writes the next picture as `seg-edge-YYYYmmdd-HHMMSS.jpg` whenever `controls.snapshot` is set, and clears it.
 
-    The name has the local time at which the picture was taken; `-2`, `-3`, ... follows where that is taken already.
-    Encoding and writing happen on a thread: a slow card doesn't stop the camera. A snapshot asked for meanwhile is
-    taken next.
+    The name contains the local time at which the picture was taken; `-2`, `-3`, ... is appended if it already exists.
+    Encoding and writing happen on a thread, so that a slow card doesn't stop the camera. A snapshot requested meanwhile
+    is taken next.
 
     Args:
-        folder: Where to; made when the first picture comes.
-        controls: Whose `snapshot` asks for one.
+        folder: Where to write; created with the first picture.
+        controls: Its `snapshot` requests one.
         saved: Called with each file once it is written, on the writing thread.
 
     Attributes:
@@ -36,24 +36,23 @@ class Snapshots:
         self._writer = BackgroundWriter("snapshots")
 
     def publish(self, item: OutputFrame) -> None:
-        """Keeps this picture if one is asked for.
+        """Keeps this picture if one is requested.
 
         Raises:
-            OutputError: The one before could not be written.
+            OutputError: The previous one could not be written.
         """
         if self._writer.is_busy:
             return
         self._writer.finish()
         if self._controls.snapshot.is_set():
             self._controls.snapshot.clear()
-            taken = time.time() - (time.monotonic() - item.captured)
-            self._writer.start(self._write, item.picture, taken)
+            self._writer.start(self._write, item.picture, item.wall_time)
 
     def idle(self, message: str) -> None:
-        """Waits for the next picture; the last one was taken before the request."""
+        """Does nothing: the last picture was taken before the request."""
 
     def close(self) -> None:
-        """Finishes what is being written. May be called twice.
+        """Finishes the last picture. May be called twice.
 
         Raises:
             OutputError: It could not be written.
@@ -63,8 +62,8 @@ class Snapshots:
         finally:
             self._writer.stop()
 
-    def _write(self, picture: np.ndarray, taken: float) -> None:
-        path = self._reserve(time.strftime("seg-edge-%Y%m%d-%H%M%S", time.localtime(taken)))
+    def _write(self, picture: np.ndarray, wall_time: float) -> None:
+        path = self._reserve(time.strftime("seg-edge-%Y%m%d-%H%M%S", time.localtime(wall_time)))
         fill_picture(path, picture)
         self._saved(path)
 
@@ -79,7 +78,7 @@ class Snapshots:
                     return path
         except OSError as error:
             reason = error.strerror or error
-            raise OutputError(f"{self._folder}: can't be written ({reason}); choose another place.") from error
+            raise OutputError(f"{self._folder}: can't be written ({reason}); choose another location.") from error
         raise AssertionError("names never end")
 
 

@@ -1,4 +1,4 @@
-"""Video files, written by PyAV: each frame at its time, in colours that say what they are."""
+"""Video files, written by PyAV: each frame at its time, with tagged colours."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from seg_edge.sinks.video_formats import DEFAULT_CRF, X264, Encoding, video_form
 from seg_edge.sinks.video_pixels import converter, tag_colours
 from seg_edge.sources.video_container import import_av, reason_of
 
-CLOCK_HZ = 90000  # of times in files: MPEG's
+CLOCK_HZ = 90000  # MPEG's clock, for the times in files
 GIF_HZ = 100
-# What is encoded while it is filmed: nothing is held back, and a player can start every two seconds.
+# For live encoding: nothing is held back, and a player can start every two seconds.
 LIVE = {"libx264": {"tune": "zerolatency", "x264-params": X264}}
 LIVE_KEY_S = 2
-# A kill costs a fragment at most: the index of a plain MP4 comes last.
+# If the program is killed, at most one fragment is lost; a plain MP4 would lack its index, which comes last.
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
 
 
 class VideoFile:
-    """A video file that is being written. Replaces what is there. One thread at a time.
+    """A video file that is being written. Replaces an existing file. One thread at a time.
 
     Args:
         path: Its suffix chooses the format, see `seg_edge.sinks.video_formats.FORMATS`.
-        size_wh: Of the frames. Most codecs need even sides: of an odd one the last column or row is left out.
-        fps: Frames a second; of formats without times the rate, of others what is nominal.
+        size_wh: The frames' size. Most codecs need even sides: of an odd side the last column or row is left out.
+        fps: Frames a second: the exact rate of formats without times, the nominal rate of others.
         transparent: Frames are BGRA.
-        crf: Quality as the codec counts it, the lower the better; None takes one that hardly shows.
+        crf: The codec's constant rate factor, the lower the better; None chooses one with hardly any visible loss.
         most_bps: Bits a second that should not be exceeded.
-        live: What is there after a kill plays, but for the last second.
-        called: What messages call it, where that isn't `path`.
+        live: If the program is killed, the file still plays, except for the last second.
+        called: Its name in messages, if that isn't `path`.
 
     Raises:
-        UsageError: Unknown suffix, or a size or rate that is none.
+        UsageError: The suffix is unknown, or the size or rate isn't valid.
         OutputError: The file can't be opened, or PyAV is missing.
 
     Attributes:
         path: As given.
         size_wh: As given.
-        frames: Written so far.
-        av: PyAV.
-        container: Its, to which other streams may be added before the first frame.
+        frames: Frames written so far.
+        av: The module of PyAV.
+        container: PyAV's container, to which other streams may be added before the first frame.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VideoFile:
         encoding = form.transparent if transparent else form.opaque
         if min(size_wh) < 2 or not 0 < fps <= 1000 or encoding is None:
             raise UsageError(
-                f"{called or path}: {size_wh[0]}x{size_wh[1]} at {float(fps):g} frames a second is no video."
+                f"{called or path}: can't write a video of {size_wh[0]}x{size_wh[1]} at {float(fps):g} frames a second."
             )
         self.path, self.size_wh, self.frames = path, size_wh, 0
         self._called, self._dated, self._transparent = called or str(path), form.dated, transparent
@@ -78,13 +78,13 @@ class VideoFile:
         if form.container in ("mp4", "mov"):
             options |= FRAGMENTS if live else {"movflags": "+faststart"}
         try:
-            path.write_bytes(b"")  # PyAV opens it with the first frame, which is late to hear that it can't
+            path.write_bytes(b"")  # PyAV opens it only with the first frame, which is late for an error
             self.container = self.av.open(f"file:{path.absolute()}", "w", format=form.container, options=options)
         except OSError as error:
             raise self._not_written(error) from error
         self._has_palette = encoding.pixels == "pal8"
         self._stream = self._add_stream(encoding, crf, most_bps, live)
-        # The encoder's clock; the stream's is changed by some containers when their head is written.
+        # The encoder's clock; some containers change the stream's when their header is written.
         self._hertz = float(1 / self._stream.codec_context.time_base)
         self._convert = converter(self.av, self._stream, transparent)
 
@@ -93,7 +93,7 @@ class VideoFile:
         stream = self.container.add_stream(encoding.codec, rate=self._rate)
         stream.width, stream.height = self.size_wh if self._has_palette else (width // 2 * 2, height // 2 * 2)
         stream.pix_fmt = encoding.pixels
-        # A multiple of the rate's own clock, so that even frames are even in the file.
+        # A multiple of the frame rate, so that evenly spaced frames stay so in the file.
         hertz = self._rate.numerator * math.ceil(CLOCK_HZ / self._rate.numerator)
         time_base = Fraction(1, GIF_HZ if self._has_palette else hertz) if self._dated else 1 / self._rate
         stream.time_base = stream.codec_context.time_base = time_base
@@ -115,11 +115,12 @@ class VideoFile:
         """Adds one frame.
 
         Args:
-            frame: BGR uint8 (height, width, 3) of the file's size, BGRA where it is transparent.
-            at_s: When it is shown, in seconds from the file's start; later than the one before. None is at the rate.
+            frame: BGR uint8 (height, width, 3) of the file's size, BGRA if the video is transparent.
+            at_s: When it is shown, in seconds from the file's start, later than the previous one; None for the next
+                frame at the rate.
 
         Raises:
-            TypeError: The frame is something else.
+            TypeError: The frame has another type or shape.
             OutputError: It can't be written; what was written before is kept. Close the file.
         """
         shape = (self.size_wh[1], self.size_wh[0], 4 if self._transparent else 3)
@@ -128,11 +129,11 @@ class VideoFile:
         at_s = float(self.frames / self._rate) if at_s is None else at_s
         if self._dated:
             pts = round(at_s * self._hertz)
-            if pts > self._pts or not self._has_palette:  # else a GIF, to whose clock it is no later
+            if pts > self._pts or not self._has_palette:  # else it is a GIF, on whose coarse clock it is not later
                 self._pts = max(pts, self._pts + 1)
                 self._encode(frame, self._pts)
             return
-        # A frame's time off is a camera's jitter: then nothing is repeated or left out.
+        # Off by up to one frame is a camera's jitter: then nothing is repeated or left out.
         late = at_s * float(self._rate) - self.frames
         if self._last is not None:
             for _ in range(math.floor(late)):
@@ -142,7 +143,7 @@ class VideoFile:
             self._last = frame
 
     def mux(self, packets: Any) -> None:
-        """Adds packets of another stream of the container; errors as of `write`."""
+        """Adds packets of another stream of the container; errors as for `write`."""
         try:
             self.container.mux(packets)
         except (OSError, ValueError) as error:
@@ -152,7 +153,7 @@ class VideoFile:
         """Finishes the file. May be called twice.
 
         Raises:
-            OutputError: It isn't whole; not raised after a failed `write`, which has told already.
+            OutputError: It isn't complete; not raised after a failed `write`, which has reported it.
         """
         if self._closed:
             return
@@ -189,4 +190,4 @@ class VideoFile:
         ) from error
 
     def _not_written(self, error: Exception) -> OutputError:
-        return OutputError(f"{self._called}: the video can't be written ({reason_of(error)}); choose another place.")
+        return OutputError(f"{self._called}: the video can't be written ({reason_of(error)}); choose another location.")

@@ -1,4 +1,4 @@
-"""What a video's suffix stands for: container, codec, whether it can be transparent, which sound it holds."""
+"""The formats that a video's suffix stands for: container, codecs, transparency, sound and subtitles."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LARGEST_CRF = {"libx264": 51, "libvpx-vp9": 63}
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec as FFmpeg calls it, the pixel format it gets, and its options."""
+    """A codec by FFmpeg's name, its pixel format, and its options."""
 
     codec: str
     pixels: str
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-# Half the time of `superfast`; files are a quarter to a third larger. CABAC: a tenth smaller, but a fifth more time.
+# Half the time of `superfast`; files are a quarter to a third larger. CABAC would save a tenth but take a fifth longer.
 X264 = "deblock=1"
 H264 = Encoding("libx264", "yuv420p", {"preset": "ultrafast", "x264-params": f"{X264}:mbtree=1:rc-lookahead=10"})
-# Without alternate references, which its transparency doesn't take.
+# Without alternate reference frames, which it doesn't support with transparency.
 VP9 = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "auto-alt-ref": "0"}
 MJPEG_QUANTISER = "3"  # a little better than OpenCV's
 TEXT = ("subrip", "ass", "webvtt", "text")
@@ -33,17 +33,17 @@ TEXT = ("subrip", "ass", "webvtt", "text")
 
 @dataclass(frozen=True)
 class Format:
-    """What a suffix stands for.
+    """The format that a suffix stands for.
 
     Attributes:
-        container: FFmpeg's name of it.
+        container: FFmpeg's name for it.
         opaque: How pictures are encoded.
-        transparent: How those with transparency are; None where there is none.
-        sound: Codecs that are taken as they are, as FFmpeg calls them; the first is what others are encoded to. None of
-            them: it is silent.
-        subtitles: Codecs of subtitles that it holds.
+        transparent: How pictures with transparency are encoded; None if it doesn't support any.
+        sound: FFmpeg's names of audio codecs that are copied; others are re-encoded to the first. Empty if it can't
+            hold sound.
+        subtitles: Codecs of subtitles that it supports.
         dated: Whether each frame has its own time; else the rate is constant, and frames are repeated.
-        chapters: Whether it holds chapters.
+        chapters: Whether it supports chapters.
     """
 
     container: str
@@ -82,8 +82,8 @@ FORMATS = {
     ".ts": Format("mpegts", H264, sound=("aac", "mp3", "mp2", "ac3"), chapters=False),
     ".avi": Format(
         "avi",
-        # A quantiser as a bound: FFmpeg's fixed quality is a frame's, which PyAV doesn't set. Own Huffman tables save a
-        # twentieth, and take a fifth of the time.
+        # The quantiser is bounded, as FFmpeg's fixed quality is set on each frame, which PyAV doesn't do. Optimal
+        # Huffman tables would save a twentieth but take a fifth of the time.
         Encoding("mjpeg", "yuvj420p", {"qmin": MJPEG_QUANTISER, "qmax": MJPEG_QUANTISER, "huffman": "default"}),
         sound=("mp3",),
         dated=False,
@@ -95,10 +95,10 @@ PICTURES = (".png", ".jpg")
 
 
 def video_format(path: Path) -> Format:
-    """What will be written to `path`, by its suffix.
+    """The format of a video at `path`, by its suffix.
 
     Raises:
-        UsageError: The suffix is none of `FORMATS`.
+        UsageError: The suffix isn't one of `FORMATS`.
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a video's name ends with one of {', '.join(FORMATS)}, or is f%04d.png or .jpg.")
@@ -106,20 +106,20 @@ def video_format(path: Path) -> Format:
 
 
 def check_video(path: Path, transparent: bool, crf: int | None) -> None:
-    """Refuses what a file can't hold, before hours of work go there.
+    """Refuses options that a format doesn't support, before hours of work.
 
     Raises:
-        UsageError: An unknown suffix, transparency where there is none, or a quality that the codec doesn't know.
+        UsageError: The suffix is unknown, or the format doesn't support transparency or the quality.
     """
     numbered = is_sequence(path) and path.suffix.lower() in PICTURES
     form = None if numbered else video_format(path)
     if transparent and not (path.suffix.lower() == ".png" if form is None else form.transparent):
         raise UsageError(
-            f"{path}: {path.suffix} can't be transparent; name it .webm, .mov or f%04d.png, or ask for green with "
-            "--effect replace --background green."
+            f"{path}: {path.suffix} can't be transparent; name it .webm, .mov or f%04d.png, or use a green background "
+            "with --effect replace --background green."
         )
     encoding = form and (form.transparent if transparent else form.opaque)
     largest = LARGEST_CRF.get(encoding.codec) if encoding else None
     if crf is not None and (largest is None or not 0 <= crf <= largest):
-        allowed = f"--crf goes from 0 to {largest} there" if largest else "--crf is not for it; leave it out"
+        allowed = f"--crf must be 0 to {largest}" if largest else "--crf is not supported; leave it out"
         raise UsageError(f"{path}: {allowed}.")

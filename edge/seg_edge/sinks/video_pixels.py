@@ -1,4 +1,4 @@
-"""Frames in the pixels and colours that a video encoder takes."""
+"""Converts frames to the pixel formats and colours of video encoders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BT709, SMPTE170M = 1, 6
 
 
 def is_hd(size_wh: tuple[int, int]) -> bool:
-    """Whether untagged pictures of this size are taken for BT.709 rather than BT.601, as mpv does."""
+    """Whether untagged pictures of this size are read as BT.709 rather than BT.601, as mpv does."""
     return size_wh[0] >= 1280 or size_wh[1] > 576
 
 
@@ -29,28 +29,28 @@ class Converter(Protocol):
     """Converts frames for an encoder."""
 
     def __call__(self, frame: np.ndarray, pts: int) -> list[Any]:
-        """Takes a frame, BGR or BGRA uint8, and its time; returns the pictures that are ready to be encoded."""
+        """Converts a frame, BGR or BGRA uint8, with its time; returns the pictures that are ready to be encoded."""
 
     def rest(self) -> list[Any]:
         """The pictures left after the last frame."""
 
 
 def converter(av: Any, stream: Any, transparent: bool) -> Converter:
-    """The converter for frames that are BGR, or BGRA where they are transparent, to a stream's pixels."""
+    """The converter of BGR frames, or BGRA if they are transparent, to a stream's pixel format."""
     if stream.pix_fmt == "pal8":
         return _Palette(av, stream)
     return _Alpha(av, stream) if transparent else _Planes(av, stream)
 
 
 def _wrapped(av: Any, array: np.ndarray, form: str, pts: int, stream: Any) -> Any:
-    """An array as a frame of PyAV that shares it until it is encoded; an old PyAV copies it."""
+    """An array as a frame of PyAV, which shares its memory; an old PyAV copies it."""
     frame = getattr(av.VideoFrame, "from_numpy_buffer", av.VideoFrame.from_ndarray)(array, form)
     frame.pts, frame.time_base = pts, stream.codec_context.time_base
     return frame
 
 
 class _Planes:
-    """BGR frames as 4:2:0, that is with colours at half the size; by OpenCV, in half of swscale's time."""
+    """BGR frames as 4:2:0, with colours at half the size; by OpenCV, in half the time of swscale."""
 
     def __init__(self, av: Any, stream: Any):
         self._av, self._stream = av, stream
@@ -80,7 +80,7 @@ class _Planes:
 
 
 class _Alpha:
-    """BGRA frames in the encoder's pixels and colours, by swscale."""
+    """BGRA frames in the encoder's pixel format and colours, by swscale."""
 
     def __init__(self, av: Any, stream: Any):
         self._av, self._stream = av, stream
@@ -102,7 +102,7 @@ class _Alpha:
 
 
 class _Palette:
-    """Frames of 256 colours, chosen for each frame."""
+    """Frames with a palette of 256 colours, chosen for each frame."""
 
     def __init__(self, av: Any, stream: Any):
         self._av, self._stream = av, stream

@@ -1,4 +1,4 @@
-"""The picture as a camera of its own, for video calls: pyvirtualcam over v4l2loopback, on the device that was named."""
+"""A virtual camera for video calls: pyvirtualcam over v4l2loopback, on the named device."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class VirtualCamera:
 
     Args:
         device: Its path, `/dev/videoN`; no other is ever opened.
-        size_wh: The camera's size; pictures of another are resized. Odd numbers are rounded down, as its format needs.
-        fps: Frames a second it announces; pictures go out as they come, whatever it says.
+        size_wh: The camera's size; other pictures are resized. Odd numbers are rounded down, as its format requires.
+        fps: Frames a second that it announces; pictures are sent as they come, whatever the rate.
 
     Attributes:
         name: `--virtual-camera DEVICE`.
-        size_wh: The size it has.
+        size_wh: Its actual size.
 
     Raises:
-        OutputError: pyvirtualcam isn't installed, or `device` is no virtual camera that can be written to.
+        OutputError: pyvirtualcam isn't installed, or `device` is not a virtual camera, or can't be written to.
     """
 
     def __init__(self, device: str, size_wh: tuple[int, int], fps: float):
@@ -46,7 +46,7 @@ class VirtualCamera:
             ) from error
         width, height = self.size_wh
         try:
-            # The device always: without one pyvirtualcam takes the first it finds, which may be somebody else's.
+            # Always with a device: without one pyvirtualcam uses the first it finds, which may be in other use.
             self._camera = pyvirtualcam.Camera(
                 width, height, fps or 30.0, fmt=pyvirtualcam.PixelFormat.BGR, device=device, backend="v4l2loopback"
             )
@@ -56,23 +56,23 @@ class VirtualCamera:
             ) from error
 
     def publish(self, item: OutputFrame) -> None:
-        """Sends one picture. v4l2loopback takes it at once, whether anybody looks or not.
+        """Sends one picture. v4l2loopback accepts it at once, whether or not a program is watching.
 
         Raises:
-            OutputError: The device doesn't take it, or the sink is closed.
+            OutputError: The device doesn't accept it, or the sink is closed.
         """
         if self._camera is None:
-            raise OutputError(f"{self.name}: is closed already.")
+            raise OutputError(f"{self.name}: is already closed.")
         picture = item.picture
         if (picture.shape[1], picture.shape[0]) != self.size_wh:
             picture = cv2.resize(picture, self.size_wh, interpolation=cv2.INTER_AREA)
         try:
             self._camera.send(np.ascontiguousarray(picture))
         except (RuntimeError, ValueError, OSError) as error:
-            raise OutputError(f"{self.name}: doesn't take pictures any more ({error}).") from error
+            raise OutputError(f"{self.name}: doesn't accept pictures anymore ({error}).") from error
 
     def idle(self, message: str) -> None:
-        """Does nothing: a v4l2loopback device shows its last picture until there is another."""
+        """Does nothing: a v4l2loopback device shows its last picture until the next one."""
 
     def close(self) -> None:
         """Frees the device. May be called twice."""
@@ -82,19 +82,19 @@ class VirtualCamera:
 
 
 def driver_of(device: str) -> str:
-    """The name of a video device's driver, asked of the kernel; opening it to ask disturbs nobody who uses it.
+    """The name of a video device's driver, queried from the kernel; opening it for that doesn't disturb other programs.
 
     Raises:
-        OSError: It can't be asked.
+        OSError: It can't be queried.
     """
     import fcntl
 
     file = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     try:
-        answer = fcntl.ioctl(file, VIDIOC_QUERYCAP, bytes(104))
+        capability = fcntl.ioctl(file, VIDIOC_QUERYCAP, bytes(104))
     finally:
         os.close(file)
-    return answer[:16].partition(b"\0")[0].decode("ascii", "replace")
+    return capability[:16].partition(b"\0")[0].decode("ascii", "replace")
 
 
 def _check_device(device: str) -> None:
@@ -106,9 +106,9 @@ def _check_device(device: str) -> None:
     )
     try:
         status = os.stat(device)
-        # Looked at before it is opened: opening alone does something to some devices, such as /dev/watchdog.
+        # Checked before it is opened: just opening some devices, such as /dev/watchdog, has an effect.
         if not stat.S_ISCHR(status.st_mode) or os.major(status.st_rdev) != VIDEO_MAJOR:
-            raise OutputError(f"--virtual-camera {device}: is no video device; {advice}.")
+            raise OutputError(f"--virtual-camera {device}: is not a video device; {advice}.")
         driver = driver_of(device)
     except FileNotFoundError as error:
         raise OutputError(f"--virtual-camera {device}: there is no such device; {advice}.") from error
@@ -118,6 +118,6 @@ def _check_device(device: str) -> None:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"--virtual-camera {device}: can't be asked what it is ({reason}); {advice}.") from error
+        raise OutputError(f"--virtual-camera {device}: can't be queried ({reason}); {advice}.") from error
     if driver != LOOPBACK:
-        raise OutputError(f"--virtual-camera {device}: is a real device ({driver}), no virtual camera; {advice}.")
+        raise OutputError(f"--virtual-camera {device}: is a real device ({driver}), not a virtual camera; {advice}.")

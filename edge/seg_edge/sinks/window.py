@@ -1,4 +1,4 @@
-"""The window: the picture, how fast and how old it is, which colour is what, and keys to change things."""
+"""The window: the picture, its rate and age, the classes' colours, and keys for the settings."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from seg_edge.sinks.legend import TextRenderer, TextSpan, draw_legend, draw_mess
 from seg_edge.sinks.sink import Controls, OutputFrame
 from seg_edge.system.board import Machine
 
-LARGEST_WH = (1600, 900)  # a window starts at the picture's size, or at what fits on a usual screen with its title bar
+LARGEST_WH = (1600, 900)  # a window starts at the picture's size, or at one that fits a usual screen with its title bar
 HINT_SECONDS = 6.0
 NOTICE_SECONDS = 1.2
 READOUT_SECONDS = 0.25  # figures that change with every frame can't be read
-IDLE_SHADE = 0.3  # of the last picture's brightness is left while there is no new one
+IDLE_SHADE = 0.3  # of the last picture's brightness remains while there is no new one
 ESCAPE = "\x1b"
 
 
 class Window:
-    """Shows the pictures in a window. It opens with the first picture or message; all calls from the main thread.
+    """Shows the pictures in a window. It opens with the first picture or message; all calls are from the main thread.
 
-    Keys: `e` next effect, `1` to `5` the effects, `m` mirror, `s` snapshot, `l` legend, `f` full screen, `h` the keys,
-    `q` or Escape quits, as does closing the window.
+    Keys: `e` next effect, a number chooses an effect, `m` mirror, `s` snapshot, `l` legend, `f` full screen, `h` the
+    keys. `q` and Escape quit, as does closing the window.
 
     Args:
         controls: What the keys change.
         classes: Names and colours for the legend, background first.
-        effects: Those that may be chosen, in the order of the keys `1` to `5`.
-        title: The window's.
+        effects: Those that may be chosen, in the order of the number keys: `1` is the first, `9` the last that has one.
+        title: The window's title.
 
     Raises:
-        OutputError: No window can be shown here; says what to do instead.
+        OutputError: No window can be shown here; the message says what to do instead.
     """
 
     name = "--view window"
@@ -70,7 +70,7 @@ class Window:
         }
 
     def publish(self, item: OutputFrame) -> None:
-        """Shows one frame and handles keys. About 3 ms at 640x480, 2 of them OpenCV's wait for a key, asleep."""
+        """Shows one frame and handles keys. Takes about 3 ms at 640x480, 2 of them asleep, waiting for a key."""
         if self._closed:
             return
         now = time.monotonic()
@@ -84,7 +84,7 @@ class Window:
         self._show(picture)
 
     def idle(self, message: str) -> None:
-        """Keeps the window alive: the last picture, darkened, with the message on it; as it is without a message."""
+        """Keeps the window alive: the last picture, darkened under the message, or unchanged without one."""
         if self._closed:
             return
         if not message and self._last is not None:  # the next frame of a slow camera isn't due yet
@@ -99,7 +99,7 @@ class Window:
         self._show(picture)
 
     def close(self) -> None:
-        """Takes the window off the screen."""
+        """Closes the window. May be called twice."""
         self._closed = True
         if self._open:
             self._open = False
@@ -140,14 +140,14 @@ class Window:
 
     def _handle_keys(self) -> None:
         key = cv2.pollKey()
-        if self._was_closed():  # checked before the next imshow, which would open it again
+        if self._was_closed():  # checked before the next imshow, which would reopen it
             self._closed = True
             self._controls.stop()
         elif key != -1:
             self._press(key)
 
     def _was_closed(self) -> bool:
-        """Qt raises or says 0; GTK always says -1 for VISIBLE, and for AUTOSIZE once the window is gone."""
+        """Qt raises or returns 0; GTK always returns -1 for VISIBLE, and for AUTOSIZE once the window is closed."""
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
             return visible == 0 or (visible < 0 and cv2.getWindowProperty(self._title, cv2.WND_PROP_AUTOSIZE) < 0)
@@ -165,15 +165,15 @@ class Window:
         keys = [("m", "mirror"), ("s", "snapshot"), ("l", "legend"), ("f", "full screen"), ("h", "keys"), ("q", "quit")]
         if len(self._effects) > 1:
             keys = [(f"e 1-{len(self._effects)}", "effect"), *keys]
-        return [[(key, True), (does, False), ("", False)] for key, does in keys]
+        return [[(key, True), (action, False), ("", False)] for key, action in keys]
 
     def _notify(self, notice: str) -> None:
         self._notice, self._notice_until = notice, time.monotonic() + NOTICE_SECONDS
 
     def _next_effect(self) -> None:
         if self._effects:
-            now = self._controls.effect
-            index = self._effects.index(now) + 1 if now in self._effects else 0
+            current = self._controls.effect
+            index = self._effects.index(current) + 1 if current in self._effects else 0
             self._choose_effect(self._effects[index % len(self._effects)])
 
     def _choose_effect(self, effect: str) -> None:

@@ -1,4 +1,4 @@
-"""What a source's name means: a device, an address, numbered pictures; and how to show it without its password."""
+"""What a source's name means: a device, a URL, numbered pictures; and how to show it without its password."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECRET = re.compile(rf"{_USER}|(?<=[?&])([^=&]*(?:pass|pwd|token|secret|key|aut
 
 
 def camera_device(name: str) -> str | None:
-    """The device a name means: `/dev/video0` of `0`, of itself, of a link such as `/dev/v4l/by-id/...`; else None."""
+    """The device a name means: `/dev/video0` for `0`, itself or a link such as `/dev/v4l/by-id/...`; else None."""
     if re.fullmatch(r"[0-9]+", name):
         return f"/dev/video{int(name)}"
     target = str(Path(name).resolve()) if name.startswith("/dev/") else ""
@@ -28,18 +28,18 @@ def is_url(name: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A source's name as it may be shown and logged: a URL without its user, password and key."""
+    """A source's name, safe to show and log: a URL without its user, password and key."""
     if not is_url(name):
         return name
     return _SECRET.sub(lambda match: f"{match[1]}***" if match[1] else "***@", name)
 
 
 def is_sequence(path: str | Path) -> bool:
-    """Whether a name means numbered pictures, such as `f%04d.png`; a file with exactly that name is that file."""
+    """Whether a name means numbered pictures, such as `f%04d.png`; not if a file has exactly that name."""
     path = Path(path)
     return path.suffix.lower() in PHOTO_SUFFIXES and SEQUENCE.search(path.name) is not None and not path.exists()
 
 
 def numbered(pattern: Path, number: int) -> Path:
-    """The name of one of numbered pictures; any other % in the pattern stands for itself."""
+    """The path of one numbered picture; any other % in the pattern stays as it is."""
     return pattern.with_name(SEQUENCE.sub(lambda match: match[0] % number, pattern.name, count=1))

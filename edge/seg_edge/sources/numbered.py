@@ -24,14 +24,14 @@ from seg_edge.sources.video_file import Playback
 class NumberedSource:
     """Numbered pictures, `request.fps` (30) a second; scaled down in proportion to fit `request.size_wh` if given.
 
-    What is missing between two of them leaves its time, as does a picture that can't be read or has another size.
+    A picture that is missing, can't be read or has another size is left out; the others keep their times.
 
     Raises:
         SourceError: There are none, or the first can't be read.
 
     Attributes:
         info: What was opened.
-        complaint: After iteration: how many pictures are missing; else empty.
+        complaint: After iteration: which pictures were left out; empty if none.
     """
 
     info: SourceInfo
@@ -60,25 +60,26 @@ class NumberedSource:
     def __iter__(self) -> Iterator[SourceFrame]:
         """The pictures."""
         playback, first = Playback(), self._numbers[0]
-        lost: list[str] = []
-        due = first
+        left_out: list[str] = []
+        expected = first
         for number in self._left:
             if self._closed:
                 return
-            lost += [f"{numbered(self._pattern, gone).name} is missing" for gone in range(due, number, self._step)]
-            due = number + self._step
+            missing = range(expected, number, self._step)
+            left_out += [f"{numbered(self._pattern, gone).name} is missing" for gone in missing]
+            expected = number + self._step
             try:
                 picture, self._first = self._read(number) if self._first is None else self._first, None
             except PhotoError as error:
-                lost.append(str(error).rstrip("."))
+                left_out.append(str(error).rstrip("."))
                 continue
             if picture.shape != self._shape:
-                lost.append(f"{numbered(self._pattern, number).name} has another size than the first")
+                left_out.append(f"{numbered(self._pattern, number).name} differs in size from the first")
                 continue
             at_s = (number - first) / self._step / self._fps
             yield SourceFrame(picture, None, playback.wait(at_s) if self._live else time.monotonic(), at_s)
-        if lost:
-            self.complaint = lost[0] + (f", and so on: {len(lost)} pictures" if lost[1:] else "")
+        if left_out:
+            self.complaint = left_out[0] + (f", and so on: {len(left_out)} pictures" if left_out[1:] else "")
 
     def close(self) -> None:
         """Ends the iteration."""
@@ -102,6 +103,6 @@ def _numbers(pattern: Path) -> list[int]:
 
 
 def _usual_step(numbers: list[int]) -> int:
-    """By how much the numbers mostly go up."""
+    """The most frequent step between two numbers; the smallest of equally frequent ones."""
     steps = Counter(after - before for before, after in pairwise(numbers))
     return max(steps, key=lambda step: (steps[step], -step)) if steps else 1

@@ -1,6 +1,6 @@
 """Which source a name means, and which camera `auto` chooses.
 
-A named source is that source or an error, never another. Backends are imported only when they are used.
+A named source is opened or is an error; no other takes its place. Backends are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seg_edge.sources.source import Source, SourceRequest
 from seg_edge.system.board import Machine, find_cameras
 
 KINDS = "auto, picamera2, a camera's number, /dev/videoN, a video, a photo, a folder of photos, a URL or synthetic"
-# Seconds that a cold Raspberry Pi has to import picamera2 and query libcamera.
+# Seconds allowed to a cold Raspberry Pi for importing picamera2 and querying libcamera.
 PICAMERA2_S = 20.0
 # libcamera lists USB cameras too; those are opened by V4L2.
 _ASK_PICAMERA2 = """
@@ -31,7 +31,7 @@ def open_source(request: SourceRequest) -> Source:
     """Opens the source that `request.name` names; for `auto`, the first camera found.
 
     Raises:
-        SourceError: It can't be opened, or the name means nothing.
+        SourceError: It can't be opened, or the name doesn't mean a source.
     """
     source = _open(request)
     if request.rotate or request.flip:
@@ -114,30 +114,30 @@ def choose_source(machine: Machine) -> str:
     else:
         usb = "USB: none (plug one in)"
     raise SourceError(
-        f"no camera found. Camera module: {module}. {usb}. `seg-edge doctor` looks closer; "
-        "`--source FILE` takes a video or photos, `--source synthetic` shows a demo."
+        f"no camera found. Camera module: {module}. {usb}. `seg-edge doctor` tells more; "
+        "`--source FILE` opens a video or photos, `--source synthetic` shows a demo."
     )
 
 
 def _camera_modules(machine: Machine) -> str:
-    """Empty if picamera2 sees a camera, else why not.
+    """Empty if picamera2 finds a camera, else why not.
 
-    Asked in its own process: libcamera may crash, and its threads would stay in this program.
+    It is queried in a process of its own: libcamera may crash, and its threads would stay in this program.
     """
     try:
         if find_spec("picamera2") is None:
             return "picamera2 is not installed here"
-    except ValueError:  # a module without a spec, such as a test's stand-in
+    except ValueError:  # a module without a spec, such as a test's fake
         pass
     try:
         command = [sys.executable, "-P", "-c", _ASK_PICAMERA2]
-        answer = machine.run(command, capture_output=True, text=True, timeout=PICAMERA2_S)
+        done = machine.run(command, capture_output=True, text=True, timeout=PICAMERA2_S)
     except subprocess.TimeoutExpired:
-        return f"picamera2 did not answer within {PICAMERA2_S:.0f} s"
+        return f"picamera2 did not respond within {PICAMERA2_S:.0f} s"
     except OSError as error:
-        return f"picamera2 could not be asked ({error.strerror})"
-    count = re.search(r"^cameras: (\d+)$", answer.stdout, re.MULTILINE)
+        return f"picamera2 could not be queried ({error.strerror})"
+    count = re.search(r"^cameras: (\d+)$", done.stdout, re.MULTILINE)
     if count is None:
-        lines = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return f"picamera2 does not work here ({lines[-1]})"
-    return "" if int(count[1]) else "picamera2 sees none (check the ribbon cable)"
+    return "" if int(count[1]) else "picamera2 finds none (check the ribbon cable)"

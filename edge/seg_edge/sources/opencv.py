@@ -25,12 +25,12 @@ from seg_edge.system.opencv_log import quiet_opencv
 CAMERA_SIZE_WH = (640, 480)
 FPS = 30.0
 TIMEOUT_S = 4
-# A single False from read() is a bad JPEG or a broken frame, after which pictures continue; once a stream has ended,
-# every read() returns False at once.
+# A single False from read() means a bad JPEG or a broken frame, and pictures continue; once a stream has ended, every
+# read() returns False at once.
 TRIES = 10
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 MJPG = int.from_bytes(b"MJPG", "little")
-# OpenCV reads these when it opens its first capture. A user's own settings are kept.
+# OpenCV reads these when it opens its first capture. The user's own settings are kept.
 ENVIRONMENT = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",  # UDP loses packets, which shows as grey smears
@@ -41,16 +41,16 @@ ENVIRONMENT = {
 class OpenCVSource:
     """A camera (`0`, `/dev/video0`) or a URL.
 
-    A camera is asked for `request.size_wh` (640x480) at `request.fps` (30); `info` says what it really gives. A stream
-    has its own size, scaled down in proportion to fit `request.size_wh` if given, and its own rate. If the URL is a
-    video file, `info.endless` is False and no frame comes.
+    A camera is asked for `request.size_wh` (640x480) at `request.fps` (30); `info` says what it actually delivers. A
+    stream keeps its own rate, and its own size, scaled down in proportion to fit `request.size_wh` if given. If the URL
+    is a video file, `info.endless` is False and no frame comes.
 
     Raises:
         SourceError: It can't be opened, or gives no picture.
 
     Attributes:
         info: What was opened.
-        stale: A stream's second picture is its first one, as if it stood still or couldn't be converted.
+        stale: A stream's second picture equals its first, so it is frozen or OpenCV can't convert it.
     """
 
     info: SourceInfo
@@ -79,11 +79,11 @@ class OpenCVSource:
         cameras = {camera.device: camera for camera in find_cameras(Machine())}
         if not os.path.exists(device):
             others = ", ".join(f"{camera.device} ({camera.name})" for camera in cameras.values()) or "none"
-            raise SourceError(f"{device}: there is no such camera; plug it in. Cameras here: {others}.")
+            raise SourceError(f"{device}: there is no such camera; plug it in. Cameras found: {others}.")
         if not os.access(device, os.R_OK | os.W_OK):
             raise SourceError(f"{device}: no permission; sudo usermod -aG video $USER, then log out and in again.")
         if not self._capture.open(device, cv2.CAP_V4L2):
-            advice = f"another program may have it (`fuser -v {device}` names it), or it is no camera"
+            advice = f"another program may be using it (`fuser -v {device}` names it), or it is not a camera"
             raise SourceError(f"{device}: can't be opened; {advice}.")
         wanted_wh, wanted_fps = self._request.size_wh or CAMERA_SIZE_WH, self._request.fps or FPS
         self._set_camera(wanted_wh, wanted_fps)
@@ -101,16 +101,16 @@ class OpenCVSource:
         self.info = SourceInfo(description, size_wh, fps)
 
     def _set_camera(self, wanted_wh: tuple[int, int], wanted_fps: float) -> None:
-        """Sets size and rate, uncompressed if possible: MJPG has to be decoded."""
+        """Sets size and rate, uncompressed if possible, as MJPG has to be decoded."""
         raw = self._number(cv2.CAP_PROP_FOURCC)
         got = self._try_format(raw, wanted_wh, wanted_fps)
         if got < (True, 1.0) and raw != MJPG and self._try_format(MJPG, wanted_wh, wanted_fps) <= got:
             self._try_format(raw, wanted_wh, wanted_fps)
 
     def _try_format(self, fourcc: int, wanted_wh: tuple[int, int], wanted_fps: float) -> tuple[bool, float]:
-        """Whether the camera then has the size, and its share of the wanted rate, at most 1; 1 if it doesn't say."""
-        # The rate last: the others start the driver anew. Its four buffers stay: of fewer, one is still being read when
-        # the camera wants to fill it, which halves the rate; and what is taken at once doesn't get old in four.
+        """Whether the camera then has the size, and its share of the wanted rate, at most 1; 1 if unknown."""
+        # The rate comes last, as setting the others restarts the driver. Its four buffers stay: with fewer, one is
+        # still being read when the camera needs it, which halves the rate; frames that are read at once don't age.
         self._capture.set(cv2.CAP_PROP_FOURCC, fourcc)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted_wh[0])
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted_wh[1])
@@ -122,14 +122,14 @@ class OpenCVSource:
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_S * 1000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_S * 1000]
         if not self._capture.open(url, cv2.CAP_FFMPEG, timeouts):
             raise SourceError(f"{self._name}: {_why_not(url)}.")
-        # Below 0 for a camera; an RTSP recorder may report a length and still be a camera.
+        # Below 0 for a camera. An RTSP recorder may report a length and still be live.
         if self._number(cv2.CAP_PROP_FRAME_COUNT) > 0 and not url.lower().startswith(("rtsp", "rtmp")):
             self.info = SourceInfo(self._name, (0, 0), 0.0, endless=False)
             return
         first = self._first("connects but gives no picture; check its path, and that the camera is on")
         size_wh = (first.shape[1], first.shape[0])
         jpegs = self._number(cv2.CAP_PROP_FOURCC) == MJPG
-        # No camera gives one picture twice to the bit. OpenCV does for interlaced streams, which it can't convert.
+        # No camera gives the same picture twice, bit for bit. OpenCV does for interlaced ones: it can't convert them.
         self.stale = not jpegs and (second := self._read()) is not None and np.array_equal(second.frame, first)
         # JPEGs over HTTP carry no time; FFmpeg reports 25 fps for them.
         fps = 0.0 if jpegs else self._rate()
@@ -167,10 +167,10 @@ class OpenCVSource:
         return None
 
     def _when_captured(self) -> float:
-        """When the picture just grabbed was taken: V4L2's timestamp, before it waited in the queue, or else now."""
+        """When the picture just grabbed was taken: by V4L2's timestamp, set before the queue, else now."""
         now = time.monotonic()
         if self._stamped:
-            # By the kernel's monotonic clock; some drivers and cameras store something else.
+            # On the kernel's monotonic clock; some drivers and cameras store something else.
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             self._last = max(self._last, stamp if now - 1 < stamp <= now else now)
             return self._last
@@ -180,7 +180,7 @@ class OpenCVSource:
         """The frames.
 
         Raises:
-            SourceError: The camera is gone, the stream broke off.
+            SourceError: The camera is gone, or the stream has ended.
         """
         # The first picture was taken before the program was ready.
         self._held = None
@@ -189,7 +189,7 @@ class OpenCVSource:
         if not self._closed and self.info.endless:
             stream = is_url(self._request.name)
             raise SourceError(
-                f"{self._name}: {'the stream broke off' if stream else 'the camera gives no more pictures'}."
+                f"{self._name}: {'the stream was interrupted' if stream else 'the camera gives no more pictures'}."
             )
 
     def close(self) -> None:
@@ -210,13 +210,13 @@ def _size(size_wh: tuple[int, int]) -> str:
 
 
 def _why_not(url: str) -> str:
-    """Why a URL doesn't open, as far as can be found out: OpenCV doesn't say."""
-    answers = "gives no video; check its path, its user and password, and that the camera is on"
+    """Why a URL doesn't open, as far as can be determined: OpenCV doesn't report it."""
+    no_video = "gives no video; check its path, its user and password, and that the camera is on"
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme.lower())
         if not parts.hostname or port is None:
-            return answers
+            return no_video
         socket.create_connection((parts.hostname, port), 1).close()
     except socket.gaierror:
         return f"there is no host {parts.hostname}; check the name"
@@ -226,4 +226,4 @@ def _why_not(url: str) -> str:
         return "is not a valid address; write / and @ in a password as %2F and %40"
     except OSError as error:
         return f"can't be reached ({error}); check the address and the network"
-    return answers
+    return no_video

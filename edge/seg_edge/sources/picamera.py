@@ -1,18 +1,18 @@
 """A Raspberry Pi's camera module, by picamera2.
 
-Two streams come from one exposure: `main` is the picture, and `lores`, where it can be had, is the same picture at the
-model's size, scaled by the image processor (ISP), which saves the CPU a resize. Whether the two show the same was
-looked up in the sources of libcamera (`src/libcamera/pipeline/rpi`) and picamera2 (`configure_`), for a model's square
-out of a 4:3 picture is not self-evident:
+Two streams come from one exposure: `main` is the picture, and `lores`, if available, is the same picture at the model's
+size, scaled by the image processor (ISP), which saves the CPU a resize. That both show the same view is not obvious
+when the model's input is square and the picture 4:3. According to the sources of libcamera
+(`src/libcamera/pipeline/rpi`) and picamera2 (`configure_`):
 
 - Up to the Pi 4 (vc4) the ISP crops its input once, to the proportions of the larger output, and scales both outputs
   from that: lores is main, stretched.
 - On a Pi 5 (PiSP) each output has its own crop, by default to its own proportions: a square lores would lack the left
   and right of main. picamera2 from 0.3.23 on gives both the crop of main (`preserve_ar` is False for lores) where
-  libcamera has the control `ScalerCrops`: lores is main, stretched. With an older one of either it is not.
+  libcamera has the control `ScalerCrops`: lores is main, stretched. With an older version of either, it is not.
 
-So lores is used where that holds or both have the same proportions, and a frame whose metadata still shows two
-crops comes without its `small`. Otherwise all frames come without, and the segmenter resizes the picture.
+So lores is used where it is main, stretched, or both have the same proportions; a frame whose metadata still shows two
+crops comes without `small`. Otherwise all frames come without it, and the segmenter resizes the picture.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SIZE_WH, _FPS = (640, 480), 30.0
 _CONTINUOUS = 2  # libcamera's AfModeEnum.Continuous
 # Controls with side effects: the frame rate comes from the request, and two crops give two different pictures.
 _RESERVED = {"FrameRate": "fps", "FrameDurationLimits": "fps", "ScalerCrops": "ScalerCrop, which serves both streams"}
-_LIST = "`rpicam-hello --list-cameras` lists what the system finds"
+_LIST = "`rpicam-hello --list-cameras` lists the cameras found"
 
 
 class Picamera2Source:
     """An open camera module; a `Source`.
 
     The sensor runs in the mode with the widest view at the requested rate: by default picamera2 picks a small mode for
-    a small picture, which on some cameras shows only the middle of the view. Autofocus, if there is any, runs
+    a small picture, which on some cameras shows only the middle of the view. Autofocus, if available, runs
     continuously unless `controls` say otherwise.
     """
 
@@ -55,11 +55,11 @@ class Picamera2Source:
 
         Args:
             request: `name` is `picamera2` or `picamera2:N`, N counting the cameras from 0. The size is 640x480 if
-                None, and becomes even; the rate is 30 if None, and what the sensor can do if that is less.
+                None, and is rounded to even numbers; the rate is 30 if None, or the sensor's highest if that is lower.
             controls: libcamera's controls by name, such as `{"ExposureTime": 8000, "AnalogueGain": 2.0}`.
 
         Raises:
-            SourceError: picamera2 can't be imported, there is no such camera, another program has it, it has no such
+            SourceError: picamera2 can't be imported, there is no such camera, another program is using it, it lacks a
                 control, or it can't be started.
         """
         number = _number(request.name)
@@ -118,7 +118,7 @@ class Picamera2Source:
         Raises:
             SourceError: The camera has failed. (An unplugged one raises nothing: libcamera just goes silent.)
         """
-        # With `queue`, picamera2's default, it keeps one finished frame and replaces it with the next.
+        # With `queue`, its default, picamera2 keeps one finished frame and replaces it with the next.
         while self._camera is not None:
             try:
                 with self._camera.captured_request() as request:
@@ -129,15 +129,15 @@ class Picamera2Source:
                 raise SourceError(f"{self._name} has failed ({_reason(error)}); {_LIST}.") from error
             captured = _captured(metadata.get("SensorTimestamp"))
             crops = metadata.get("ScalerCrops", ())
-            alike = all(crop == crops[0] for crop in crops)
-            small = _as_rgb(lores, self._small_wh) if lores is not None and self._small_wh and alike else None
+            same_crop = all(crop == crops[0] for crop in crops)
+            small = _as_rgb(lores, self._small_wh) if lores is not None and self._small_wh and same_crop else None
             yield SourceFrame(frame, small, captured)
 
     def close(self) -> None:
         """Stops and releases the camera. May be called twice; may hang if the camera was unplugged."""
         camera, self._camera = self._camera, None
         if camera is not None:
-            # A camera that is gone can't be stopped properly; the error doesn't matter any more.
+            # A camera that is gone can't be stopped properly; the error doesn't matter anymore.
             with contextlib.suppress(Exception):
                 camera.close()
 
@@ -176,7 +176,7 @@ def _model(picamera2: Any, number: int) -> str:
     except Exception as error:  # as in Picamera2Source
         raise SourceError(f"libcamera can't look for cameras ({_reason(error)}); {_LIST}.") from error
     if not cameras:
-        raise SourceError(f"No Raspberry Pi camera is found; check its ribbon cable with the power off; {_LIST}.")
+        raise SourceError(f"No Raspberry Pi camera was found; check its ribbon cable with the power off; {_LIST}.")
     models = [str(camera.get("Model", "unnamed")) for camera in cameras]
     if number >= len(cameras):
         found = ", ".join(f"picamera2:{index} ({model})" for index, model in enumerate(models))
@@ -192,8 +192,9 @@ def _opened(picamera2: Any, number: int, name: str) -> Any:
     except Exception as error:  # as in Picamera2Source
         reason = _reason(error)
         if re.search(r"busy|acquire", reason, re.IGNORECASE):
-            who = "`sudo fuser -v /dev/media* /dev/video*` shows which"
-            raise SourceError(f"{name} is in use by another program; end that ({who}).") from error
+            raise SourceError(
+                f"{name} is in use by another program; end it (`sudo fuser -v /dev/media* /dev/video*` shows which)."
+            ) from error
         raise SourceError(f"{name} can't be opened ({reason}); {_LIST}.") from error
 
 
@@ -244,7 +245,7 @@ def _widest_mode(camera: Any, size_wh: tuple[int, int], fps: float) -> dict[str,
 
 
 def _lores(main_wh: tuple[int, int], input_wh: tuple[int, int], fmt: str) -> dict[str, object] | None:
-    """The small stream, or None where picamera2 would refuse it or round its size."""
+    """The small stream; None if picamera2 would refuse it or round its size."""
     (main_width, main_height), (width, height) = main_wh, input_wh
     if width > main_width - main_width % 2 or height > main_height - main_height % 2 or width % 2 or height % 2:
         return None
@@ -262,18 +263,18 @@ def _same_picture(config: dict[str, Any], asked: dict[str, object], crops: bool,
 
 
 def _as_rgb(lores: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """RGB uint8 (h, w, 3) of the small stream: that already, or YUV420 (h * 3/2, stride) with its padding."""
+    """The small stream as RGB uint8 (h, w, 3), from RGB, or from YUV420 (h * 3/2, stride) with padding."""
     if lores.ndim == 3:
         return lores
-    # U and V have half the stride, so all of it is a picture as wide as the stride.
+    # U and V have half the stride, so the whole array is a picture as wide as the stride.
     return np.ascontiguousarray(cv2.cvtColor(lores, cv2.COLOR_YUV2RGB_I420)[:, : size_wh[0]])
 
 
 def _captured(timestamp_ns: int | None) -> float:
-    """When the sensor began to send the frame, by `time.monotonic()`; now if the camera doesn't tell.
+    """When the sensor began to send the frame, by `time.monotonic()`; now if the camera doesn't report it.
 
-    The kernel stamps by CLOCK_MONOTONIC, while libcamera documents CLOCK_BOOTTIME: the same on a Raspberry Pi, which
-    never sleeps; elsewhere the frame's age tells which one it is.
+    The kernel uses CLOCK_MONOTONIC, while libcamera documents CLOCK_BOOTTIME. They agree on a Raspberry Pi, which never
+    sleeps; elsewhere the frame's age shows which one it is.
     """
     now = time.monotonic()
     if timestamp_ns is not None:

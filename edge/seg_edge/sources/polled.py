@@ -1,4 +1,4 @@
-"""A camera that gives one picture at a time: an address such as `http://door.local/snap.jpg`, asked again and again."""
+"""A camera that gives one picture at a time: a URL such as `http://door.local/snap.jpg`, requested repeatedly."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from seg_edge.sources.still import LARGEST_WH, Pace, fit_inside
 
 FPS = 1.0
 TIMEOUT_S = 4
-TRIES = 3  # a picture that the camera was just writing is half there
+TRIES = 3  # a picture may be incomplete while the camera is still writing it
 MOST_BYTES = 32 * 1024 * 1024
-# Addresses that may be one picture; whether they are, the camera's answer tells.
+# URLs that may be one picture; the camera's response shows whether they are.
 _LIKELY = re.compile(r"\.(jpe?g|png|webp)$|snap|picture|still|image|photo", re.IGNORECASE)
 
 
 def is_one_picture(name: str) -> bool:
-    """Whether an address answers with one picture rather than a stream; asks it only where it looks like that."""
+    """Whether a URL gives one picture rather than a stream; it is requested only if its name suggests one."""
     parts = urlsplit(name)
     if parts.scheme.lower() not in ("http", "https") or not _LIKELY.search(parts.path):
         return False
     try:
         opener, url = _opener(name)
-        with opener.open(url, timeout=TIMEOUT_S) as answer:
-            return answer.headers.get_content_maintype() == "image"
-    except (OSError, ValueError):  # whoever opens it as a stream tells what is wrong
+        with opener.open(url, timeout=TIMEOUT_S) as response:
+            return response.headers.get_content_maintype() == "image"
+    except (OSError, ValueError):  # it is then opened as a stream, which reports what is wrong
         return False
 
 
 class PolledSource:
-    """An address that answers with one picture, asked `request.fps` (1) times a second.
+    """A URL that gives one picture, requested `request.fps` (1) times a second.
 
-    `request.size_wh` scales down what is larger, in proportion.
+    Pictures larger than `request.size_wh` are scaled down in proportion.
 
     Raises:
         SourceError: It gives no picture.
@@ -60,11 +60,11 @@ class PolledSource:
         self._fit_wh = request.size_wh or LARGEST_WH
         self._closed = False
         self._opener, self._url = _opener(request.name)
-        height, width = self._ask().shape[:2]
+        height, width = self._request_picture().shape[:2]
         fps = request.fps or FPS
         self._pace = Pace(fps)
-        said = f"{self._name}, {width}x{height}, asked {fps:g} times a second"
-        self.info = SourceInfo(said, (width, height), fps)
+        description = f"{self._name}, {width}x{height}, requested {fps:g} times a second"
+        self.info = SourceInfo(description, (width, height), fps)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """The frames.
@@ -77,19 +77,19 @@ class PolledSource:
             if self._closed:
                 return
             captured = time.monotonic()
-            yield SourceFrame(self._ask(), None, captured)
+            yield SourceFrame(self._request_picture(), None, captured)
 
-    def _ask(self) -> np.ndarray:
+    def _request_picture(self) -> np.ndarray:
         for attempt in range(1, TRIES + 1):
             try:
-                with self._opener.open(self._url, timeout=TIMEOUT_S) as answer:
-                    content = np.frombuffer(bytearray(answer.read(MOST_BYTES)), np.uint8)
+                with self._opener.open(self._url, timeout=TIMEOUT_S) as response:
+                    content = np.frombuffer(bytearray(response.read(MOST_BYTES)), np.uint8)
                 return fit_inside(load_photo_bytes(content, self._name).frame, self._fit_wh)
             except PhotoError as error:
                 if attempt == TRIES:
                     raise SourceError(str(error)) from error
             except HTTPError as error:
-                raise SourceError(f"{self._name}: the camera answers {error.code} ({error.reason}).") from error
+                raise SourceError(f"{self._name}: the camera responds with {error.code} ({error.reason}).") from error
             except (OSError, ValueError) as error:
                 reason = getattr(error, "reason", error) if isinstance(error, URLError) else error
                 raise SourceError(f"{self._name}: gives no picture ({reason}); check the address.") from error
@@ -101,7 +101,7 @@ class PolledSource:
 
 
 def _opener(name: str) -> tuple[OpenerDirector, str]:
-    """What asks an address, and the address without the user and password that it may hold."""
+    """What opens a URL, and the URL without any user and password."""
     parts = urlsplit(name)
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     passwords = HTTPPasswordMgrWithDefaultRealm()

@@ -1,4 +1,4 @@
-"""A photo shown as if by a camera, or a folder's photos one after another; and the clock that paces them."""
+"""A photo repeated like a camera's pictures, or a folder's photos one after another; and the clock that paces them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seg_edge.sources.source import SourceFrame, SourceInfo, SourceRequest
 
 PHOTO_FPS = 10.0
 FOLDER_FPS = 1.0
-LARGEST_WH = (7680, 4320)  # 8K, the largest frame; photos may be larger
+LARGEST_WH = (7680, 4320)  # 8K, the largest frame allowed; photos may be larger
 
 
 class Pace:
@@ -31,7 +31,7 @@ class Pace:
         now = time.monotonic()
         due = now if self._due is None else self._due + self._period
         if due < now - self._period:
-            due = now  # whole ticks were missed; they are dropped, as a camera's frames would be
+            due = now  # whole ticks were missed; they are dropped like a camera's frames
         elif due > now:
             time.sleep(due - now)
         self._due = due
@@ -39,7 +39,7 @@ class Pace:
 
 
 def fit_inside(frame: np.ndarray, size_wh: tuple[int, int] | None) -> np.ndarray:
-    """The frame scaled down in proportion to fit inside `size_wh`; unchanged if it fits already or that is None."""
+    """The frame scaled down in proportion to fit inside `size_wh`; unchanged if it fits or `size_wh` is None."""
     height, width = frame.shape[:2]
     if size_wh is None or (width <= size_wh[0] and height <= size_wh[1]):
         return frame
@@ -49,7 +49,7 @@ def fit_inside(frame: np.ndarray, size_wh: tuple[int, int] | None) -> np.ndarray
 
 
 def letterboxed(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """The frame scaled in proportion to fill one side of `size_wh`, in the middle, black beside it."""
+    """The frame scaled in proportion to fit `size_wh`, centred, with black bars."""
     height, width = frame.shape[:2]
     scale = min(size_wh[0] / width, size_wh[1] / height)
     inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
@@ -62,13 +62,13 @@ def letterboxed(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
 class StillSource:
     """A photo or a folder of photos.
 
-    Live, a photo is repeated for ever at `request.fps` (10) and a folder's photos come once each, in their natural
-    order, `request.fps` (1) a second. Not live, every photo comes once. Photos larger than `request.size_wh`
-    (7680x4320) are scaled down in proportion. Photos of a folder that can't be read are skipped; an error names the
-    first after the others were shown.
+    Live, a photo is repeated forever at `request.fps` (10), and a folder's photos come once each, in natural order,
+    `request.fps` (1) a second. Not live, every photo comes once. Photos larger than `request.size_wh` (7680x4320) are
+    scaled down in proportion. Photos of a folder that can't be read are skipped; once the others have been shown, an
+    error names the first of them.
 
     Raises:
-        SourceError: There is no photo, or none that can be read.
+        SourceError: There is no photo, or none can be read.
     """
 
     info: SourceInfo
@@ -113,7 +113,7 @@ class StillSource:
         pace = Pace(self._fps)
         while photo is not None and not self._closed:
             captured = pace.wait() if self._request.live else time.monotonic()
-            # A repeated photo is copied, as the reader may change the frame it gets.
+            # A repeated photo is copied, as the reader may change the frame.
             yield SourceFrame(photo.copy() if self._repeated else photo, None, captured)
             if not self._repeated:
                 photo = self._next()

@@ -1,4 +1,4 @@
-"""Network streams by PyAV, for those that OpenCV can't show: interlaced ones, which are deinterlaced here."""
+"""Network streams by PyAV, for those that OpenCV can't read: interlaced ones, which are deinterlaced here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer"}  # UDP loses packets, 
 
 
 class StreamSource:
-    """A stream without an end; scaled down in proportion to fit `request.size_wh` where it is given.
+    """A live stream; scaled down in proportion to fit `request.size_wh` if given.
 
     Raises:
         SourceError: It can't be opened, or gives no picture.
@@ -42,16 +42,15 @@ class StreamSource:
             self.close()
             raise
         fps = float(frame_rate(self._stream) or 0)
-        said = f"{self._name}, {width}x{height}{f' at {fps:g} fps' if fps else ''}"
-        self.info = SourceInfo(
-            f"{said}, {'deinterlaced' if self._filters.interlaced else 'by PyAV'}", (width, height), fps
-        )
+        description = f"{self._name}, {width}x{height}{f' at {fps:g} fps' if fps else ''}"
+        description += ", deinterlaced" if self._filters.interlaced else ", by PyAV"
+        self.info = SourceInfo(description, (width, height), fps)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """The frames.
 
         Raises:
-            SourceError: The stream broke off.
+            SourceError: The stream was interrupted.
         """
         while not self._closed:
             yield next(self._frames)
@@ -61,7 +60,7 @@ class StreamSource:
         if self._stream is None:
             raise SourceError(f"{self._name}: gives no video; check its path.")
         self._filters = Filters(self._av, self._stream.sample_aspect_ratio)
-        why = "the stream broke off"
+        reason = "the stream was interrupted"
         try:
             for packet in self._container.demux(self._stream):
                 for frame in self._delivered(packet):
@@ -72,13 +71,16 @@ class StreamSource:
                 if self._closed:
                     return
         except (OSError, ValueError) as error:
-            why += f" ({reason_of(error)})"
-        raise SourceError(f"{self._name}: {why}.")
+            reason += f" ({reason_of(error)})"
+        raise SourceError(f"{self._name}: {reason}.")
 
     def _delivered(self, packet: Any) -> list[Any]:
         try:
             return [frame for frame in packet.decode() if not frame.is_corrupt]
-        except (OSError, ValueError):  # a packet that was lost or damaged; the next key frame is whole
+        except (
+            OSError,
+            ValueError,
+        ):  # a packet was lost or damaged; pictures are whole again from the next key frame on
             return []
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""A person drawn by OpenCV who sways, waves and now and then walks out: for demos, tests and benchmarks, no camera.
+"""A drawn person who sways, waves and now and then walks out: for demos, tests and benchmarks without a camera.
 
-Coordinates below are in pixels of a picture 480 high, x from the person's middle, and are scaled to the height asked
-for. What never changes (the room, the head, the torso) is painted once; the arms, which bend, are drawn anew.
+Coordinates below are in pixels of a picture 480 high, x from the person's middle, and are scaled to the requested
+height. The parts that never change (the room, the head, the torso) are painted once; the arms, which bend, are drawn
+for every frame.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from seg_edge.sources.synthetic_paint import SHIRT, SKIN, Sprite, paint_head, pa
 
 DEFAULT_SIZE_WH = (640, 480)
 DEFAULT_FPS = 30.0
-SIDES = (64, 4096)  # of the picture, at least and at most
+SIDES = (64, 4096)  # smallest and largest side of the picture
 MAX_FPS = 1000.0
 TOUR_S = 24.0  # seconds after which the movement repeats
 # Where the person stands during the tour: (seconds, x as a share of the picture's width).
@@ -38,7 +39,7 @@ WAY = (
     (24, 0.5),
 )
 
-NOISE = 8  # the sensor noise adds 0 to this much
+NOISE = 8  # the sensor noise adds 0 to this many levels
 FINE = 4  # bits of OpenCV's fixed-point coordinates
 
 Point = tuple[float, float]
@@ -46,7 +47,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Stroke:
-    """A thick line with round ends, in 480ths."""
+    """A thick line with round ends, in pixels of a picture 480 high."""
 
     start: Point
     end: Point
@@ -55,11 +56,11 @@ class _Stroke:
 
 
 class SyntheticSource:
-    """A moving person in front of a still room, without end. The lower left corner says "synthetic".
+    """A person moving in front of a still room, endlessly. The lower left corner says "synthetic".
 
     Args:
-        request: `size_wh` is 640x480 unless given, `fps` 30. If `live`, frames keep to an absolute clock, and
-            frames that nobody takes in time are never drawn, as with a camera.
+        request: `size_wh` is 640x480 unless given, `fps` 30. If `live`, frames follow an absolute clock, and those
+            that are not read in time are skipped, as with a camera.
 
     Raises:
         SourceError: The size or rate is out of range.
@@ -73,12 +74,12 @@ class SyntheticSource:
                 f"synthetic: a picture of {width}x{height} can't be drawn; give each side {SIDES[0]} to {SIDES[1]}."
             )
         if not 0 < self._fps <= MAX_FPS:
-            raise SourceError(f"synthetic: {self._fps:g} frames a second can't be kept; give up to {MAX_FPS:g}.")
+            raise SourceError(f"synthetic: {self._fps:g} frames a second is not possible; give up to {MAX_FPS:g}.")
         self._live, self._closed = request.live, threading.Event()
         self._unit = height / 480
         self._room = paint_room(width, height)
         self._parts = (paint_torso(self._unit), paint_head(self._unit))
-        # One field of noise, read from another place for every frame, costs a tenth of drawing new noise.
+        # One field of noise, read at another offset for every frame, costs a tenth of generating new noise.
         self._noise = np.random.default_rng(1).integers(0, NOISE + 1, (height + 64, width + 64, 3), np.uint8)
         self._sign = paint_sign(self._unit)
         description = f"synthetic moving person (drawn, no camera), {width}x{height} at {self._fps:g} fps"
@@ -93,11 +94,11 @@ class SyntheticSource:
                 return
             yield SourceFrame(frame, None, time.monotonic())
             index += 1
-            if self._live:  # one frame may be late, but none come in a burst
+            if self._live:  # one frame may be late, but there is no burst after it
                 index = max(index, math.floor((time.monotonic() - began) * self._fps))
 
     def frame(self, index: int) -> np.ndarray:
-        """Frame `index`, always the same: BGR uint8 (height, width, 3)."""
+        """Frame `index`, the same at every call: BGR uint8 (height, width, 3)."""
         picture = self._room.copy()
         strokes, parts, y = self._pose(index)
         for stroke in strokes:
@@ -129,11 +130,11 @@ class SyntheticSource:
         cv2.line(picture, start, end, bgr, max(1, round(stroke.width * self._unit)), cv2.LINE_AA, FINE)
 
     def _pose(self, index: int) -> tuple[list[_Stroke], list[tuple[Sprite, int]], int]:
-        """The strokes that make the arms, the painted parts with their x, and the parts' y, x and y in pixels."""
+        """The strokes of the arms, the painted parts with their x, and the parts' y; x and y in pixels."""
         seconds = index / self._fps % TOUR_S
         times, shares = zip(*WAY, strict=True)
         share = float(np.interp(seconds, times, shares))
-        # Whole pixels for everything, so that the arms stay where the shoulders are.
+        # Whole pixels for everything, so that the arms stay at the shoulders.
         left = round(share * self._room.shape[1] + 12 * self._unit * _swing(seconds, 4))
         top = round(3 * self._unit * _swing(seconds, 2))
         x, y = left / self._unit, top / self._unit
@@ -151,7 +152,7 @@ def _swing(seconds: float, period: float) -> float:
 
 
 def _arm(shoulder: Point, upper: float, lower: float, side: int) -> list[_Stroke]:
-    """Hand, forearm and sleeve; angles in degrees from the horizontal, down is positive; side is 1 or -1."""
+    """Hand, forearm and sleeve; angles in degrees from the horizontal, positive downwards; side is 1 or -1."""
 
     def along(start: Point, angle: float, length: float) -> Point:
         turn = math.radians(angle)
@@ -180,7 +181,7 @@ def _lit(bgr: tuple[int, int, int], light: float) -> tuple[int, int, int]:
 
 
 def _place(picture: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
-    """Lays a sprite over a picture, in place; what hangs over the border is cut off."""
+    """Lays a sprite over a picture, in place; what extends beyond the border is cut off."""
     height, width = sprite.colour.shape[:2]
     left, top = x + sprite.left, y + sprite.top
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, picture.shape[1]), min(top + height, picture.shape[0])

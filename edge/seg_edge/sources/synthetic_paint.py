@@ -1,7 +1,7 @@
-"""What `synthetic.py` paints once: the room, the head, the torso and the word in the corner.
+"""The parts that `synthetic.py` paints once: the room, the head, the torso and the word in the corner.
 
-Coordinates are in pixels of a picture 480 high. A part's `origin` is the place in it that lies on the body's middle
-line at the picture's top.
+Coordinates are in pixels of a picture 480 high. A part's `origin` is the point in it that lies on the body's middle
+line at the top of the picture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Sprite:
     """A painted part, to be laid over a picture.
 
     Attributes:
-        colour: BGR uint8 (h, w, 3), multiplied by its opacity already.
+        colour: BGR uint8 (h, w, 3), premultiplied by its opacity.
         rest: How much of the picture it lets through, uint8 (h, w, 3), 255 is all.
         left: From the body's middle, in pixels.
         top: From the picture's top, in pixels.
@@ -45,7 +45,7 @@ class _Canvas:
         return np.zeros(self._bgr.shape[:2], np.uint8)
 
     def polygon(self, points: Sequence[tuple[float, float]], rounding: float = 0) -> np.ndarray:
-        """The outline of a polygon, its corners rounded by about so many pixels."""
+        """The outline of a polygon, its corners rounded by about `rounding` pixels."""
         mask = cv2.fillPoly(self.mask(), [(np.array(points) * 2).astype(np.int32)], 255)
         if rounding:
             mask = cv2.GaussianBlur(mask, (0, 0), 2 * rounding, borderType=cv2.BORDER_REPLICATE)
@@ -53,7 +53,7 @@ class _Canvas:
         return mask
 
     def ellipse(self, x: float, y: float, across: float, down: float) -> np.ndarray:
-        """The outline of an ellipse about (x, y) with these half axes."""
+        """The outline of an ellipse around (x, y) with these half axes."""
         axes = round(2 * across), round(2 * down)
         return cv2.ellipse(self.mask(), (round(2 * x), round(2 * y)), axes, 0, 0, 360, 255, -1)
 
@@ -66,17 +66,17 @@ class _Canvas:
         soft: float = 0.6,
         grain: float = 0.05,
     ) -> None:
-        """Lays a colour over what is there.
+        """Lays a colour over what was painted before.
 
         Args:
-            mask: Where.
+            mask: The area to paint.
             bgr: The colour in full light.
             depth: How far from the outline it gets darker, as round things do.
             strength: Its opacity.
             soft: How blurred the outline is.
             grain: How uneven the colour is.
         """
-        margin = 3 + int(8 * soft)  # in which the blur fades
+        margin = 3 + int(8 * soft)  # within which the blur fades out
         left, top, width, height = cv2.boundingRect(mask)
         window = np.s_[max(top - margin, 0) : top + height + margin, max(left - margin, 0) : left + width + margin]
         mask = mask[window]
@@ -85,7 +85,7 @@ class _Canvas:
             distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (2 * depth)
             light *= 0.62 + 0.38 * np.sqrt(np.clip(distance, 0, 1))
         share = strength * (cv2.GaussianBlur(mask, (0, 0), 2 * soft) / np.float32(255))[..., np.newaxis]
-        if strength < 1:  # a shade lies on what is there, and not beside it
+        if strength < 1:  # a shade only covers what was painted before
             share *= self._opacity[window]
         self._bgr[window] += share * (np.array(bgr, np.float32) * light[..., np.newaxis] - self._bgr[window])
         self._opacity[window] += share * (1 - self._opacity[window])
@@ -100,7 +100,7 @@ class _Canvas:
 
 
 def _clouds(shape_hw: tuple[int, ...], strength: float, cells: int = 9) -> np.ndarray:
-    """Around 1, float32 `shape_hw`: soft folds and a fine grain."""
+    """Soft folds and a fine grain, values around 1, float32 of `shape_hw`."""
     random = np.random.default_rng(shape_hw[0] * 31 + cells)
     folds = cv2.resize(random.standard_normal((cells, cells)).astype(np.float32), shape_hw[1::-1], interpolation=2)
     grain = random.standard_normal(shape_hw[:2]).astype(np.float32)
@@ -108,7 +108,7 @@ def _clouds(shape_hw: tuple[int, ...], strength: float, cells: int = 9) -> np.nd
 
 
 def paint_torso(unit: float) -> Sprite:
-    """Shoulders and chest in a shirt, and the neck, down below the picture's end so that they may sway."""
+    """Shoulders and chest in a shirt, and the neck, reaching below the picture so that they can sway."""
     canvas = _Canvas(320, 290)
     shirt = [(118, 52), (70, 72), (34, 92), (24, 130), (36, 190), (46, 289), (274, 289), (284, 190), (296, 130)]
     shirt += [(286, 92), (250, 72), (202, 52)]
@@ -127,7 +127,7 @@ def paint_torso(unit: float) -> Sprite:
 
 
 def paint_head(unit: float) -> Sprite:
-    """Head with hair, ears and a face that looks ahead."""
+    """A head with hair, ears and a face that looks ahead."""
     canvas = _Canvas(170, 200)
     canvas.lay(canvas.ellipse(85, 82, 64, 72), HAIR, depth=22, grain=0.2)
     for x in (26, 144):

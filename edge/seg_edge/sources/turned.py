@@ -17,7 +17,7 @@ class TurnedSource:
     """Another source's frames, rotated and then flipped.
 
     Args:
-        source: Closed with this one.
+        source: The other source, which is closed with this one.
         rotate: Clockwise, in degrees: 0, 90, 180 or 270.
         flip: Flip vertically, after rotating.
 
@@ -32,14 +32,14 @@ class TurnedSource:
 
     @property
     def complaint(self) -> str:
-        """Which part of a file could not be shown."""
+        """Which part of a file could not be shown; empty if none."""
         return getattr(self._source, "complaint", "")
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        """The frames; errors as of the other source."""
-        for taken in self._source:
+        """The frames; errors as for the other source."""
+        for source_frame in self._source:
             # The camera's own small picture is dropped: rotated, it may no longer have the model's shape.
-            yield taken._replace(frame=self._turn(taken.frame), small=None)
+            yield source_frame._replace(frame=self._turn(source_frame.frame), small=None)
 
     def _turn(self, frame: np.ndarray) -> np.ndarray:
         if self._rotate:

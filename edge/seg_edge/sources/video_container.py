@@ -15,10 +15,10 @@ FPS = 30  # for a file that doesn't say
 FASTEST_FPS = 240  # a container's 1000 or 90000 frames a second are its clock, not a rate
 LONGEST_GAP_S = 60.0  # a longer step, or one back by more than jitter, is where two recordings were joined
 JITTER_S = 0.2
-SHORTEST_S = 1e-3  # that a frame is shown; two at the same time are a fault of the container
+SHORTEST_S = 1e-3  # for which a frame is shown; two at the same time are a defect of the container
 LEAST_BPS = 100_000
-OLDEST_PYAV = 14  # as in pyproject.toml; Debian's can be older
-TIMEOUT_S = 10.0  # of a web server
+OLDEST_PYAV = 14  # as in pyproject.toml; Debian's may be older
+TIMEOUT_S = 10.0  # for a web server
 
 
 def import_av(error: type[SegEdgeError]) -> Any:
@@ -28,13 +28,13 @@ def import_av(error: type[SegEdgeError]) -> Any:
         error: It isn't installed, or is too old.
     """
     needs = f"video files need PyAV {OLDEST_PYAV} or newer"
-    cure = "run `pip install -U av`, or in place of a 32-bit Raspberry Pi OS take a 64-bit one."
+    remedy = "run `pip install -U av`; on a 32-bit Raspberry Pi OS, install the 64-bit one instead."
     try:
         import av
     except ImportError as missing:
-        raise error(f"{needs} ({missing}); {cure}") from missing
+        raise error(f"{needs} ({missing}); {remedy}") from missing
     if int(av.__version__.split(".")[0]) < OLDEST_PYAV:
-        raise error(f"{needs}, this is {av.__version__}; {cure}")
+        raise error(f"{needs}, this is {av.__version__}; {remedy}")
     return av
 
 
@@ -45,7 +45,7 @@ def open_container(path: str | Path) -> Any:
         SourceError: It is not a video.
     """
     av = import_av(SourceError)
-    # A file as a URL of its own kind: no colon in a name is a protocol then.
+    # `file:` keeps a colon in a file's name from being read as a protocol.
     url = str(path) if is_url(str(path)) else f"file:{os.path.abspath(path)}"
     try:
         return av.open(url, timeout=TIMEOUT_S if is_url(url) else None)
@@ -62,7 +62,7 @@ def picture_stream(container: Any) -> Any:
 
 
 def beginning_s(container: Any) -> float:
-    """When its first picture or sound begins, on the container's own clock."""
+    """When the container's first picture or sound begins, in seconds on its own clock."""
     streams = [*container.streams.video, *container.streams.audio]
     starts = [float(s.start_time * s.time_base) for s in streams if s.start_time is not None and not _is_cover(s)]
     return min(starts, default=0.0)
@@ -70,11 +70,11 @@ def beginning_s(container: Any) -> float:
 
 @dataclass
 class SteadyClock:
-    """Makes a container's times rise: where recordings were joined, time goes on from the last one.
+    """Makes a container's times always rise: where recordings were joined, time continues from the last one.
 
     Attributes:
         step_s: Duration of a frame without a time.
-        origin_s: The time that becomes 0.
+        origin_s: The container's time that becomes 0.
     """
 
     step_s: float
@@ -82,7 +82,7 @@ class SteadyClock:
     last_s: float | None = None
 
     def __call__(self, time_s: float | None) -> float:
-        """When something is shown, in seconds from the beginning."""
+        """The time of a frame or packet, in seconds from the beginning."""
         last = self.last_s
         due = 0.0 if last is None else last + self.step_s
         at = due if time_s is None else time_s - self.origin_s
@@ -95,26 +95,26 @@ class SteadyClock:
 
 def frame_rate(stream: Any) -> Fraction | None:
     """A stream's frames a second: its constant rate, else the mean; None if neither is known."""
-    keeps, mean = stream.guessed_rate, stream.average_rate
-    if keeps and (not mean or mean > FASTEST_FPS or abs(keeps / mean - 1) < 0.05):
-        mean = keeps
-    return mean if mean and mean <= FASTEST_FPS else None
+    constant, rate = stream.guessed_rate, stream.average_rate
+    if constant and (not rate or rate > FASTEST_FPS or abs(constant / rate - 1) < 0.05):
+        rate = constant
+    return rate if rate and rate <= FASTEST_FPS else None
 
 
 def picture_bps(path: Path) -> int | None:
-    """Bits a second that the pictures of a film may take in H.264 so as to look as they do; None where it doesn't tell.
+    """Bits a second with which a video's pictures look the same in H.264; None if it doesn't state its length or size.
 
-    A fifth more than they take, and twice as much where a codec that saves more than H.264 was at work.
+    A fifth more than they have, or twice as many if their codec is more efficient than H.264.
     """
     with open_container(path) as container:
         stream = picture_stream(container)
         seconds = (container.duration or 0) / 1e6
         if stream is None or seconds <= 0 or container.size <= 0:
             return None
-        sounds = sum(sound.bit_rate or 0 for sound in container.streams.audio)
-        bps = stream.bit_rate or container.size * 8 / seconds - sounds
-        more = 2.0 if stream.codec_context.name in ("hevc", "vp9", "av1", "libdav1d") else 1.2
-        return max(LEAST_BPS, round(more * bps))
+        sound_bps = sum(sound.bit_rate or 0 for sound in container.streams.audio)
+        bps = stream.bit_rate or container.size * 8 / seconds - sound_bps
+        factor = 2.0 if stream.codec_context.name in ("hevc", "vp9", "av1", "libdav1d") else 1.2
+        return max(LEAST_BPS, round(factor * bps))
 
 
 def _is_cover(stream: Any) -> bool:

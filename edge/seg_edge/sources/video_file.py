@@ -1,4 +1,4 @@
-"""Video files, read by PyAV (FFmpeg): every frame as a player shows it, and when.
+"""Video files, read by PyAV (FFmpeg): every frame as a player shows it, with its time.
 
 A frame that the decoder could not deliver is counted, never shown.
 """
@@ -30,21 +30,21 @@ from seg_edge.sources.video_container import (
 )
 from seg_edge.sources.video_filters import Filters
 
-LATE_S = 0.1  # a frame later than this was held up
+LATE_S = 0.1  # a frame later than this was delayed
 CUT_S = 0.5  # a file that ends this much before its stated length is cut short
-LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders leave their transparency out
+LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders ignore their transparency
 NO_VIDEO = {"ansi", "bin", "idf", "xbin"}  # FFmpeg renders any text as a video
 
 
 class VideoFileSource:
     """A video file; scaled down in proportion to fit `request.size_wh` if given.
 
-    Where the size changes on the way, as in a broadcast, frames are fitted into that of the first.
+    If the size changes midway, as in a broadcast, frames are fitted into the size of the first.
 
-    Live, frames come at their own times, or `request.fps` a second; else as fast as they are taken.
+    Live, frames come at their own times, or `request.fps` a second; else as fast as they are read.
 
     Raises:
-        SourceError: It can't be opened, or holds no picture.
+        SourceError: It can't be opened, or contains no picture.
 
     Attributes:
         info: What was opened.
@@ -56,12 +56,12 @@ class VideoFileSource:
     def __init__(self, request: SourceRequest):
         self._request, self._name = request, shown_name(request.name)
         if not (is_url(request.name) or os.access(request.name, os.R_OK)):
-            missing = (
+            reason = (
                 "can't be read; check its permissions"
                 if os.path.exists(request.name)
                 else "doesn't exist; check its name"
             )
-            raise SourceError(f"{self._name}: {missing}.")
+            raise SourceError(f"{self._name}: {reason}.")
         self._av = import_av(SourceError)
         self._container = open_container(request.name)
         self._closed = False
@@ -80,7 +80,7 @@ class VideoFileSource:
         if stream is not None and stream.codec_context is not None and stream.codec_context.name in NO_VIDEO:
             raise SourceError(f"{self._name}: is not a video; give a video file.")
         if stream is None or stream.codec_context is None:
-            raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
+            raise SourceError(f"{self._name}: contains no picture that can be decoded; copy it again, or convert it.")
         stream.thread_type = "AUTO"
         self._stream, self._decoder = stream, stream.codec_context
         transparent = stream.metadata.get("alpha_mode") == "1" and LIBVPX.get(self._decoder.name)
@@ -92,7 +92,7 @@ class VideoFileSource:
         self._ready = self._decode()
         self._first = next(self._ready, None)
         if self._first is None:
-            raise SourceError(f"{self._name}: holds no picture that can be decoded; copy it again, or convert it.")
+            raise SourceError(f"{self._name}: contains no picture that can be decoded; copy it again, or convert it.")
         fps = self._request.fps or (float(rate) if rate else float(FPS))
         height, width = self._first.frame.shape[:2]
         description = f"{self._name}, {width}x{height} at {fps:.6g} fps"
@@ -113,9 +113,9 @@ class VideoFileSource:
                 due_s = number / self._request.fps if self._request.fps else source_frame.at_s or 0.0
                 source_frame = source_frame._replace(captured=playback.wait(due_s))
             yield source_frame
-            # After `close` the decoder is gone: going on would crash.
+            # After `close` the decoder is gone; continuing would crash.
             source_frame = None if self._closed else next(self._ready, None)
-        self.complaint = self._what_is_missing()
+        self.complaint = self._find_missing()
 
     def close(self) -> None:
         """Closes the file; ends the iteration."""
@@ -148,13 +148,13 @@ class VideoFileSource:
                 self._damaged += self._keyed
                 continue
             for frame in frames:
-                if frame.time_base is None:  # PyAV gives it to frames of a packet, not to those got out at the end
+                if frame.time_base is None:  # PyAV sets it for a packet's frames, not for those flushed at the end
                     frame.time_base = self._stream.time_base
                 if not timed:
                     frame.pts = frame.dts
                 if not frame.is_corrupt:
                     yield frame
-                # Frames before the first key frame of a broadcast were never complete; players skip them too.
+                # Frames before a broadcast's first key frame are incomplete; players skip them too.
                 self._damaged += frame.is_corrupt and self._keyed
 
     def _packets(self) -> Iterator[Any]:
@@ -174,32 +174,32 @@ class VideoFileSource:
             self._damaged += max(0, len(self._stream.index_entries) - seen)
         yield None
 
-    def _what_is_missing(self) -> str:
-        # Some containers count their length from the first picture or sound, others from 0.
+    def _find_missing(self) -> str:
+        # Some containers count their duration from the first picture or sound, others from 0.
         end_s = self._end_s - min(0.0, self._origin_s)
         if self._end_s and self._duration_s - end_s > CUT_S:
             return f"it is cut short: it ends after {end_s:.1f} of {self._duration_s:.1f} s"
         if self._stopped:
-            return f"it can't be read to its end ({self._stopped})"
+            return f"it can't be read to the end ({self._stopped})"
         if damaged := max(self._damaged, self._broken):
             return f"{damaged} of its frames are damaged and could not be decoded"
         return ""
 
 
 def _array_of(frame: Any) -> np.ndarray:
-    """The pixels of a bgr24 or bgra frame, uint8 (height, width, 3 or 4), not copied: rows may lie further apart."""
+    """The pixels of a bgr24 or bgra frame, uint8 (height, width, 3 or 4), not copied; rows may be padded."""
     plane, channels = frame.planes[0], 4 if frame.format.name == "bgra" else 3
     return np.ndarray((frame.height, frame.width, channels), np.uint8, plane, strides=(plane.line_size, channels, 1))
 
 
 class Playback:
-    """Waits until each frame is due; after a delay, frames continue at their own pace without catching up."""
+    """Waits until each frame is due; after a delay, frames continue at their own pace and don't catch up."""
 
     def __init__(self) -> None:
         self._began: float | None = None
 
     def wait(self, at_s: float) -> float:
-        """Sleeps until `at_s`, counted from the first frame's; returns that time, `time.monotonic()` seconds."""
+        """Sleeps until `at_s` seconds of the video; returns that moment, `time.monotonic()` seconds."""
         now = time.monotonic()
         if self._began is None or now - self._began - at_s > LATE_S:
             self._began = now - at_s

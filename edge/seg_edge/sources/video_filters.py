@@ -1,6 +1,6 @@
 """Turns decoded frames of any format into upright BGR frames with square pixels.
 
-As in players: interlaced frames are deinterlaced, pixels made square, pictures turned upright, and colour tags
+As in players, interlaced frames are deinterlaced, pixels made square, pictures turned upright, and colour tags
 respected; wide-gamut and HDR colours are converted to BT.709.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 # libavutil/pixfmt.h: AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic.
 UNTAGGED = {2, 3}
 BT2020_PRIMARIES, PQ, HLG = 9, 16, 18
-# libavutil/display.h: signs of a display matrix's a, b, c, d; and the filters that do the same.
+# libavutil/display.h: signs of a display matrix's a, b, c, d; and the filters equivalent to it.
 TURNS = {
     (0, 1, -1, 0): ["transpose=clock"],
     (-1, 0, 0, -1): ["hflip", "vflip"],
@@ -37,7 +37,7 @@ class Filters:
         self.interlaced = False
 
     def push(self, frame: Any) -> Iterator[Any]:
-        """The frames that are ready, bgr24, or bgra where they may be transparent; the deinterlacer holds one back."""
+        """The frames that are ready, bgr24, or bgra if they may be transparent; the deinterlacer holds one back."""
         self.interlaced |= frame.interlaced_frame
         form = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, self.interlaced)
         if form != self._form:
@@ -60,10 +60,10 @@ class Filters:
                 return
 
     def _build(self, frame: Any) -> Any:
-        given = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
-        if self._av.library_versions["libavfilter"] >= (10,):  # earlier versions read it from each frame alone
-            given += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
-        steps = [f"buffer={given}"]
+        properties = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
+        if self._av.library_versions["libavfilter"] >= (10,):  # earlier versions read them only from each frame
+            properties += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+        steps = [f"buffer={properties}"]
         if self.interlaced:
             steps.append("bwdif=mode=send_frame:deint=interlaced")
         steps += [_scale(frame, self._aspect), "setsar=1", *_turn(frame), f"format={_pixels(frame)}", "buffersink"]
@@ -74,8 +74,8 @@ class Filters:
 
 def _scale(frame: Any, aspect: Fraction | None) -> str:
     """The filter that makes pixels square and sets the colour tags."""
-    wide = aspect if aspect and 0.1 < aspect < 10 else 1  # anything beyond is an error in the container
-    size = f"scale=w={max(1, round(frame.width * wide))}:h={frame.height}"
+    ratio = aspect if aspect and 0.1 < aspect < 10 else 1  # anything beyond is an error in the container
+    size = f"scale=w={max(1, round(frame.width * ratio))}:h={frame.height}"
     if frame.colorspace in UNTAGGED:  # as mpv guesses
         size += f":in_color_matrix={'bt709' if frame.width >= 1280 or frame.height > 576 else 'bt601'}"
     if frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020_PRIMARIES:
@@ -89,7 +89,7 @@ def _pixels(frame: Any) -> str:
 
 def _turn(frame: Any) -> list[str]:
     """The filters that turn a frame upright: phones store the rotation as metadata."""
-    data = frame.side_data.get("DISPLAYMATRIX")  # not iterated over: from PyAV 19 on that gives the kinds alone
+    data = frame.side_data.get("DISPLAYMATRIX")  # iterating gives only the kinds from PyAV 19 on
     if data is None:
         return []
     matrix = np.frombuffer(bytes(data), "<i4").reshape(3, 3)

@@ -1,4 +1,4 @@
-"""Which results count as the same. Clusters themselves need Ray and aren't started."""
+"""When two runs count as the same. Clusters themselves need Ray and aren't started."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.studies import cluster
-from benchmarks.studies.cluster import answers, draw_photos
+from benchmarks.studies.cluster import draw_photos, read_results
 from seg_edge.errors import SegEdgeError
 
 app = typer.Typer()
@@ -28,23 +28,25 @@ def results(out: Path, *photos: str, took: float = 1.0) -> Path:
 
 
 def test_order_folder_and_time_make_no_difference(tmp_path: Path) -> None:
-    assert answers(results(tmp_path / "plain", "a", "b")) == answers(results(tmp_path / "two", "b", "a", took=2.0))
+    assert read_results(results(tmp_path / "plain", "a", "b")) == read_results(
+        results(tmp_path / "two", "b", "a", took=2.0)
+    )
 
 
 def test_repeated_lost_and_different_results_are_noticed(tmp_path: Path) -> None:
-    plain = answers(results(tmp_path / "plain", "a", "b"))
-    assert answers(results(tmp_path / "twice", "a", "b", "b")) != plain
-    assert answers(results(tmp_path / "lost", "a")) != plain
+    plain = read_results(results(tmp_path / "plain", "a", "b"))
+    assert read_results(results(tmp_path / "twice", "a", "b", "b")) != plain
+    assert read_results(results(tmp_path / "lost", "a")) != plain
     other = results(tmp_path / "other", "a", "b")
     (other / "b.jpg").write_text("c")
-    assert answers(other) != plain
+    assert read_results(other) != plain
 
 
 def test_a_line_that_is_not_json_is_shown(tmp_path: Path) -> None:
     out = results(tmp_path / "two", "a")
     out.with_suffix(".jsonl").write_text("(raylet) a worker died\n")
     with pytest.raises(SegEdgeError, match=r"two: a line isn't JSON: \(raylet\) a worker died"):
-        answers(out)
+        read_results(out)
 
 
 def test_drawn_photos_are_all_different(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ app.command()(instructions.main)
 
 
 def test_the_last_frame_of_each_model_counts() -> None:
-    # Stage n takes 10 n instructions and 1 dot product; between stages 1000 instructions pass.
+    # Stage n executes 10 n instructions and 1 dot product; 1000 instructions lie between stages.
     lines = []
     for _model in range(2):
         for frame in range(2):

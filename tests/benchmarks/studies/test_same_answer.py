@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from benchmarks.studies import arm64_root, same_answer
-from benchmarks.studies.same_answer import Answer, Platform, check_delegated, compare, here, make_frames, tflite_runtime
+from benchmarks.studies.same_answer import Output, Platform, check_delegated, compare, here, make_frames, tflite_runtime
 from seg_edge.errors import SegEdgeError
 from seg_edge.models import open_model
 from tests.tiny import FOUR_UINT8, GRACE_HOPPER, SIGMOID_FLOAT32, TWO_INT8, TWO_UINT8
@@ -29,7 +29,7 @@ def call(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def reference() -> Answer:
+def reference() -> Output:
     with here() as platform:
         return platform.run(MODELS, FRAMES)
 
@@ -46,7 +46,7 @@ def environment(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old_runtime(environment: Path) -> Answer:
+def old_runtime(environment: Path) -> Output:
     with tflite_runtime(environment) as platform:
         return platform.run(MODELS, FRAMES)
 
@@ -65,7 +65,7 @@ def test_each_difference_is_counted() -> None:
         compare(ours, ours.astype(np.int8))
 
 
-def test_two_runs_here_are_equal_and_use_xnnpack(reference: Answer) -> None:
+def test_two_runs_here_are_equal_and_use_xnnpack(reference: Output) -> None:
     with here() as platform:
         again = platform.run(MODELS, FRAMES)
         check_delegated(platform, again)
@@ -86,10 +86,10 @@ def test_frames_changed_on_the_way_are_noticed(tmp_path: Path) -> None:
         Platform("a liar", spoil, folder, str(folder)).run({name: MODELS[name]}, FRAMES)
 
 
-def test_answers_without_xnnpack_are_refused(reference: Answer) -> None:
+def test_answers_without_xnnpack_are_refused(reference: Output) -> None:
     reports = {"person": {**reference.reports["person"], "delegated": False}}
     with here() as platform, pytest.raises(SegEdgeError, match="XNNPACK isn't in use for person"):
-        check_delegated(platform, Answer(reports, reference.scores))
+        check_delegated(platform, Output(reports, reference.scores))
 
 
 def test_missing_tools_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_missing_tools_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "give --photos" in no_frames.stderr
 
 
-def test_tflite_runtime_is_within_two_steps_on_the_tiny_models(reference: Answer, old_runtime: Answer) -> None:
+def test_tflite_runtime_is_within_two_steps_on_the_tiny_models(reference: Output, old_runtime: Output) -> None:
     for path in TINY:
         name = path.stem
         assert old_runtime.reports[name]["runtime"] == "tflite-runtime 2.14.0"
@@ -114,12 +114,12 @@ def test_tflite_runtime_is_within_two_steps_on_the_tiny_models(reference: Answer
 
 
 @pytest.mark.xfail(strict=True, reason="kernels without XNNPACK round differently, which adds up over 40 operators")
-def test_tflite_runtime_is_within_two_steps_on_the_bundled_model(reference: Answer, old_runtime: Answer) -> None:
+def test_tflite_runtime_is_within_two_steps_on_the_bundled_model(reference: Output, old_runtime: Output) -> None:
     assert compare(reference.scores["person"], old_runtime.scores["person"]).largest <= 2
 
 
 def test_tflite_runtime_gives_nearly_the_same_labels_with_the_bundled_model(
-    reference: Answer, old_runtime: Answer
+    reference: Output, old_runtime: Output
 ) -> None:
     found = compare(reference.scores["person"], old_runtime.scores["person"])
     assert found.largest <= 16
@@ -136,15 +136,15 @@ def test_more_than_the_allowed_steps_fail(environment: Path) -> None:
 
 
 @pytest.mark.parametrize("cpu", ["cortex-a72", "cortex-a76"])
-def test_an_emulated_pi_gives_the_same_values(cpu: str, reference: Answer) -> None:
+def test_an_emulated_pi_gives_the_same_values(cpu: str, reference: Output) -> None:
     root = arm64_root.default_root()
     if os.geteuid() != 0 or not shutil.which(arm64_root.EMULATOR) or not arm64_root.is_ready(root):
         pytest.skip(f"no arm64 root at {root}; benchmarks/studies/same_answer.py makes it (docs/same-answer.md)")
     platform = same_answer.arm(root, cpu)
-    answer = platform.run(MODELS, FRAMES)
-    check_delegated(platform, answer)
+    output = platform.run(MODELS, FRAMES)
+    check_delegated(platform, output)
     for name in MODELS:
-        found = compare(reference.scores[name], answer.scores[name])
+        found = compare(reference.scores[name], output.scores[name])
         if name == SIGMOID_FLOAT32.stem:  # float sums are in another order
             assert found.largest < 1e-5
         else:

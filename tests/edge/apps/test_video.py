@@ -303,7 +303,7 @@ def test_an_mp4_plays_everywhere_and_its_index_comes_first(tmp_path: Path, segme
         film = container.streams.video[0].codec_context
         assert (film.name, film.pix_fmt, film.colorspace, film.color_range) == ("h264", "yuv420p", 6, 1)
         assert container.streams.audio[0].codec_context.name == "aac"
-    assert "encoded anew as aac" in outcome.sound
+    assert "re-encoded as aac" in outcome.sound
 
 
 def test_title_date_chapters_and_every_sound_are_kept(tmp_path: Path, segmenter: Segmenter) -> None:
@@ -312,7 +312,7 @@ def test_title_date_chapters_and_every_sound_are_kept(tmp_path: Path, segmenter:
     for suffix in (".mkv", ".mp4"):
         out = tmp_path / f"out{suffix}"
         outcome = segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
-        assert "2 sounds were kept" in outcome.sound
+        assert "2 audio tracks were kept" in outcome.sound
         with av.open(str(out)) as container:
             assert container.metadata.get("title", container.metadata.get("TITLE")) == "A lesson"
             assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one", "two"]
@@ -326,9 +326,9 @@ def test_quality_is_chosen(tmp_path: Path, segmenter: Segmenter) -> None:
         segment_video(clip, tmp_path / "out.mp4", segmenter, EffectSettings("overlay"), True, crf=crf)
         sizes.append((tmp_path / "out.mp4").stat().st_size)
     assert sizes[0] < sizes[1] / 2
-    with pytest.raises(UsageError, match="--crf goes from 0 to 51"):
+    with pytest.raises(UsageError, match="--crf must be 0 to 51"):
         segment_video(clip, tmp_path / "b.mp4", segmenter, EffectSettings("overlay"), False, crf=60)
-    with pytest.raises(UsageError, match="--crf is not for it"):
+    with pytest.raises(UsageError, match="--crf is not supported"):
         segment_video(clip, tmp_path / "b.gif", segmenter, EffectSettings("overlay"), False, crf=20)
 
 

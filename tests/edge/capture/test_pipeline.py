@@ -1,18 +1,21 @@
-"""Capture and segmentation at the same time: the newest wins, nothing queues, and the stages explain the age."""
+"""Capture and segmentation at the same time: the newest wins, nothing queues, and the stages add up to the age."""
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from seg_edge.capture.pipeline import Pipeline
+from seg_edge.capture.pipeline import Pipeline, _stages_ms
+from seg_edge.capture.supervisor import CapturedFrame
 from seg_edge.capture.timeline import STAGES
 from seg_edge.errors import SourceError
 from seg_edge.segmenter import Segmenter
 from seg_edge.sources.source import SourceRequest
 from seg_edge.system.mailbox import Mailbox
+from tests.edge.sinks.output_frames import make_output_frame
 from tests.stand_in_sources import OPENER, SHAPE, set_state
 from tests.tiny import TWO_UINT8, carded
 
@@ -31,43 +34,43 @@ def drain(pipeline: Pipeline) -> None:
         pipeline.take(5)
 
 
-def test_the_newest_item_replaces_an_untaken_one() -> None:
-    place: Mailbox[int] = Mailbox(keep_all=False)
+def test_the_newest_item_replaces_one_that_was_not_taken() -> None:
+    mailbox: Mailbox[int] = Mailbox(keep_all=False)
     for number in range(5):
-        place.put(number)
-    assert place.take(0) == 4
-    assert place.take(0.01) is None
-    assert place.replaced == 4
-    assert not place.exhausted
+        mailbox.put(number)
+    assert mailbox.take(0) == 4
+    assert mailbox.take(0.01) is None
+    assert mailbox.replaced == 4
+    assert not mailbox.exhausted
 
 
-def test_where_all_are_kept_putting_waits_until_it_is_taken() -> None:
-    place: Mailbox[int] = Mailbox(keep_all=True)
-    thread = threading.Thread(target=lambda: [place.put(number) for number in range(100)])
+def test_if_all_are_kept_put_waits_until_the_item_is_taken() -> None:
+    mailbox: Mailbox[int] = Mailbox(keep_all=True)
+    thread = threading.Thread(target=lambda: [mailbox.put(number) for number in range(100)])
     thread.start()
-    assert [place.take(2) for _ in range(100)] == list(range(100))
+    assert [mailbox.take(2) for _ in range(100)] == list(range(100))
     thread.join(2)
-    assert place.replaced == 0
+    assert mailbox.replaced == 0
 
 
 @pytest.mark.parametrize("keep_all", [True, False])
-def test_the_end_wakes_both_sides_and_leaves_what_is_there(keep_all: bool) -> None:
-    place: Mailbox[int] = Mailbox(keep_all)
-    place.put(1)
-    threads = [threading.Thread(target=place.put, args=(2,)), threading.Timer(0.1, place.end)]
+def test_the_end_wakes_both_sides_and_leaves_the_item(keep_all: bool) -> None:
+    mailbox: Mailbox[int] = Mailbox(keep_all)
+    mailbox.put(1)
+    threads = [threading.Thread(target=mailbox.put, args=(2,)), threading.Timer(0.1, mailbox.end)]
     for thread in threads:
         thread.start()
     threads[1].join(2)
     threads[0].join(2)
     assert not threads[0].is_alive()
-    assert place.take(1) in (1, 2)
-    assert place.take() is None
-    assert place.exhausted
-    place.put(3)
-    assert place.exhausted
+    assert mailbox.take(1) in (1, 2)
+    assert mailbox.take() is None
+    assert mailbox.exhausted
+    mailbox.put(3)
+    assert mailbox.exhausted
 
 
-def test_live_answers_belong_to_their_frames_and_the_stages_explain_their_age(
+def test_live_results_belong_to_their_frames_and_no_stage_is_counted_twice(
     tmp_path: Path, segmenter: Segmenter
 ) -> None:
     with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
@@ -85,10 +88,18 @@ def test_live_answers_belong_to_their_frames_and_the_stages_explain_their_age(
     assert captured == sorted(captured)
     unaccounted_ms = [age_ms - sum(item.stages_ms.values()) for item, age_ms in items]
     assert min(unaccounted_ms) > -0.01, "a stage is counted twice"
-    assert min(unaccounted_ms) < 1, "a stage is missing"
 
 
-def test_a_slow_taker_gets_the_newest_and_the_rest_is_counted_as_dropped(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_the_stages_add_up_to_the_age() -> None:
+    """From the capture at 100 s to the inference's start at 100.02 s, and the 8 ms that the segmenter measured."""
+    source_frame = CapturedFrame(np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8), 100.0, 100.015, resize_s=0.002)
+    result = replace(make_output_frame().answer, timing_ms={"preprocess": 1.0, "inference": 5.0, "postprocess": 2.0})
+    stages_ms = _stages_ms(source_frame, 100.02, result, held_back=False)
+    assert stages_ms == pytest.approx({"capture": 13, "preprocess": 3, "inference": 5, "postprocess": 2, "wait": 5})
+    assert sum(stages_ms.values()) == pytest.approx(20 + 8)
+
+
+def test_a_slow_reader_gets_the_newest_and_the_rest_is_counted_as_dropped(tmp_path: Path, segmenter: Segmenter) -> None:
     taken, last = 0, 0.0
     with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
         for _ in range(10):
@@ -101,10 +112,10 @@ def test_a_slow_taker_gets_the_newest_and_the_rest_is_counted_as_dropped(tmp_pat
             assert item.source.captured > last, "a frame from before the last one was taken"
             taken, last = taken + 1, time.monotonic()
         captured, dropped = pipeline.captured, pipeline.dropped
-    assert captured - taken - 3 <= dropped <= captured - taken  # up to three are under way
+    assert captured - taken - 3 <= dropped <= captured - taken  # up to three are in progress
 
 
-def test_every_frame_of_what_is_not_live_comes_out_in_order(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_every_frame_of_a_source_that_is_not_live_comes_out_in_order(tmp_path: Path, segmenter: Segmenter) -> None:
     (tmp_path / "finite").touch()
     values = []
     with Pipeline(request(tmp_path, live=False), segmenter, print, OPENER) as pipeline:
@@ -120,7 +131,7 @@ def test_every_frame_of_what_is_not_live_comes_out_in_order(tmp_path: Path, segm
     assert (pipeline.dropped, pipeline.captured, pipeline.segmented) == (0, len(values), len(values))
 
 
-def test_a_finite_source_that_fails_raises_where_the_answers_are_taken(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_a_finite_source_that_fails_raises_where_the_results_are_taken(tmp_path: Path, segmenter: Segmenter) -> None:
     (tmp_path / "finite").touch()
     with Pipeline(request(tmp_path), segmenter, print, OPENER) as pipeline:
         assert pipeline.take(5) is not None
@@ -129,7 +140,7 @@ def test_a_finite_source_that_fails_raises_where_the_answers_are_taken(tmp_path:
             drain(pipeline)
 
 
-def test_a_defect_while_segmenting_is_raised_not_lost(tmp_path: Path, segmenter: Segmenter) -> None:
+def test_an_error_while_segmenting_is_raised_not_lost(tmp_path: Path, segmenter: Segmenter) -> None:
     class Broken(Segmenter):
         def __init__(self) -> None:
             self.__dict__.update(segmenter.__dict__)
@@ -141,7 +152,7 @@ def test_a_defect_while_segmenting_is_raised_not_lost(tmp_path: Path, segmenter:
         drain(pipeline)
 
 
-def test_a_segmentation_that_hangs_does_not_keep_the_end_away(
+def test_a_segmentation_that_hangs_does_not_prevent_the_end(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seg_edge.capture.pipeline.STOP_S", 0.5)

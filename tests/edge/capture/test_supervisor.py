@@ -1,4 +1,4 @@
-"""A camera that stalls, crashes, is unplugged or hangs: noticed, reported, opened again; and nothing is left behind."""
+"""A camera that stalls, crashes, is unplugged or hangs is noticed, reported and reopened, and leaves nothing behind."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Run:
-    """A capture at work, with what it delivered and said."""
+    """A running capture, with the frames and messages that it delivered."""
 
     def __init__(self, folder: Path, live: bool = True):
         self.folder = folder
@@ -100,9 +100,9 @@ def test_the_source_closes_its_device_after_a_reconnect_too(run: Run) -> None:
     assert (run.folder / "closed").exists()
 
 
-def test_a_camera_that_comes_and_goes_is_retried_less_and_less_often_and_reported_once(run: Run) -> None:
+def test_a_camera_that_comes_and_goes_is_retried_less_and_less_and_reported_once(run: Run) -> None:
     run.gets_frames()
-    (run.folder / "frames").write_text("1")  # from the next opening on: one frame, and it is gone
+    (run.folder / "frames").write_text("1")  # from the next opening on: it fails after one frame
     set_state(run.folder, "crashes")
     run.until(lambda: run.news)
     set_state(run.folder, "works")
@@ -128,7 +128,7 @@ def test_without_memory_for_a_new_process_it_keeps_trying(run: Run, monkeypatch:
     run.gets_frames()
 
 
-def test_an_endless_source_that_ends_is_opened_again(run: Run) -> None:
+def test_an_endless_source_that_ends_is_reopened(run: Run) -> None:
     run.gets_frames()
     set_state(run.folder, "ends")
     run.until(lambda: run.news)
@@ -155,17 +155,17 @@ def test_a_camera_that_fails_is_noticed_and_comes_back(run: Run, mood: str) -> N
     assert "\n" not in run.news[0]
     assert "lost" in run.capture.trouble
     time.sleep(max(0.0, 1.5 - noticed))  # several attempts
-    assert len(run.news) == 1, "the same trouble is told once, however often it is tried"
+    assert len(run.news) == 1, "a failure is reported once, however often it is retried"
     set_state(run.folder, "works")
     run.gets_frames()
     assert run.capture.reconnects == 1
     assert "back after" in run.news[1]
     assert run.capture.trouble == ""
-    assert not is_running(first_pid), "the one that hung was killed"
+    assert not is_running(first_pid), "the process that hung was killed"
     assert run.capture.failure is None
 
 
-def test_a_camera_that_hangs_while_reopening_is_tried_again(run: Run) -> None:
+def test_a_camera_that_hangs_while_reopening_is_retried(run: Run) -> None:
     run.gets_frames()
     set_state(run.folder, "crashes")
     run.until(lambda: run.news)
@@ -175,7 +175,7 @@ def test_a_camera_that_hangs_while_reopening_is_tried_again(run: Run) -> None:
     run.gets_frames()
 
 
-def test_closing_while_the_driver_hangs_takes_seconds_not_for_ever(run: Run) -> None:
+def test_closing_kills_a_driver_that_hangs(run: Run) -> None:
     run.gets_frames()
     set_state(run.folder, "stalls")
     time.sleep(0.2)
@@ -184,7 +184,7 @@ def test_closing_while_the_driver_hangs_takes_seconds_not_for_ever(run: Run) -> 
     assert not is_running(pid)
 
 
-def test_closing_between_attempts_is_quick(run: Run) -> None:
+def test_closing_between_attempts_ends_the_capture(run: Run) -> None:
     run.gets_frames()
     set_state(run.folder, "unplugged")
     run.until(lambda: run.news)
@@ -194,7 +194,7 @@ def test_closing_between_attempts_is_quick(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mood", "said"),
+    ("mood", "message"),
     [
         ("unplugged", "plug it in"),
         ("crashes", "Segmentation fault"),
@@ -203,18 +203,18 @@ def test_closing_between_attempts_is_quick(run: Run) -> None:
     ],
 )
 def test_a_camera_that_can_t_be_opened_at_first_is_an_error(
-    tmp_path: Path, mood: str, said: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mood: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mood == "hangs":
         monkeypatch.setattr(capture, "FIRST_OPEN_S", 2.0)
     request = SourceRequest(set_state(tmp_path, mood), (32, 24))
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         Capture(request, print, print, print, OPENER)
 
 
 def test_time_without_a_core_does_not_count_as_hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
-    without_core_s = 2.5  # of the first seconds, as on a machine with far too much to do
+    without_core_s = 2.5  # of the first seconds, as on an overloaded machine
     monkeypatch.setattr(capture_process, "waited_for_core_s", lambda pid: min(time.monotonic() - began, without_core_s))
     process = capture_process.CaptureProcess(SourceRequest(set_state(tmp_path, "hangs"), (32, 24)), OPENER)
     try:
@@ -225,21 +225,21 @@ def test_time_without_a_core_does_not_count_as_hanging(tmp_path: Path, monkeypat
     assert time.monotonic() - began > without_core_s
 
 
-def test_the_kernel_tells_how_long_a_process_had_no_core() -> None:
+def test_the_kernel_reports_how_long_a_process_had_no_core() -> None:
     cores, before = os.sched_getaffinity(0), capture_process.waited_for_core_s(os.getpid())
     core = min(cores)
     spin = f"import os\nos.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as spinning:
         try:
-            assert other.stdout is not None
-            other.stdout.readline()
+            assert spinning.stdout is not None
+            spinning.stdout.readline()
             os.sched_setaffinity(0, {core})
             until = time.process_time() + 0.2
             while time.process_time() < until:
                 pass
         finally:
             os.sched_setaffinity(0, cores)
-            other.kill()
+            spinning.kill()
     assert capture_process.waited_for_core_s(os.getpid()) - before > 0.02
     assert capture_process.waited_for_core_s(2**30) == 0
 
@@ -268,7 +268,7 @@ def test_a_source_that_is_not_live_waits_and_loses_nothing(tmp_path: Path) -> No
     assert (capturing.missed, capturing.failure) == (0, None)
 
 
-def test_a_slow_taker_of_a_live_source_misses_frames_that_are_counted(tmp_path: Path) -> None:
+def test_a_slow_reader_of_a_live_source_misses_frames_that_are_counted(tmp_path: Path) -> None:
     values: list[int] = []
 
     def slow(item: CapturedFrame) -> None:

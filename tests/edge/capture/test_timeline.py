@@ -1,4 +1,4 @@
-"""Where a frame's milliseconds went: percentiles of constant size, stages that must explain the age."""
+"""The time that frames spend in each stage: percentiles by histograms of constant size, and the unexplained rest."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_values_out_of_range_count_in_the_nearest_bin() -> None:
     assert histogram.percentile(100) == pytest.approx(1e5, rel=0.02)
 
 
-def test_nothing_counted_is_no_number() -> None:
+def test_without_frames_every_figure_is_null() -> None:
     assert Histogram().percentile(50) is None
     document = Timeline().to_json()
     assert document["frame_age_ms"] == {"p50": None, "p95": None, "p99": None}
@@ -34,7 +34,7 @@ def test_nothing_counted_is_no_number() -> None:
     assert document["stages_ms"]["render"] == {"p50": None, "p95": None, "mean": None}
 
 
-def test_what_no_stage_explains_shows() -> None:
+def test_time_that_no_stage_explains_is_reported() -> None:
     timeline = Timeline()
     stages = dict.fromkeys(STAGES, 1.0)
     timeline.add(stages, age_ms=7.0)

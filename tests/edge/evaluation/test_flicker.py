@@ -1,4 +1,4 @@
-"""The flicker score on sequences whose answer is known."""
+"""The flicker score on sequences whose score is known."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ CLASSES = make_classes(["background", "thing"])
 NO_SCORES = ScoreMap(np.zeros((1, 1, 2), np.float32), TensorSpec("scores", (1, 1, 1, 2), np.float32), "logits")
 
 
-def answer(labels: np.ndarray, picture: np.ndarray) -> Segmentation:
+def result_of(labels: np.ndarray, picture: np.ndarray) -> Segmentation:
     return Segmentation(labels.astype(np.uint8), CLASSES, NO_SCORES, picture, {})
 
 
@@ -30,7 +30,7 @@ def noisy(picture: np.ndarray, generator: np.random.Generator, level: float = 2.
 
 
 def labels_with(rows: int, shape_hw: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """Foreground in the first so many of `SIDE` rows."""
+    """Foreground in the first `rows` of `SIDE` rows, scaled to `shape_hw`."""
     labels = np.zeros(shape_hw, np.uint8)
     labels[: rows * shape_hw[0] // SIDE] = 1
     return labels
@@ -39,9 +39,9 @@ def labels_with(rows: int, shape_hw: tuple[int, int] = (SIDE, SIDE)) -> np.ndarr
 def test_no_score_before_there_are_two_frames() -> None:
     meter = FlickerMeter()
     assert meter.score is None
-    meter.add(answer(labels_with(5), textured()))
+    meter.add(result_of(labels_with(5), textured()))
     assert meter.score is None
-    meter.add(answer(labels_with(5), textured()))
+    meter.add(result_of(labels_with(5), textured()))
     assert meter.score == 0
 
 
@@ -50,34 +50,34 @@ def test_a_known_share_toggles_in_a_still_picture(shape_hw: tuple[int, int]) -> 
     """A quarter changes class in every frame, and in the third frame a quarter changes in every other one."""
     generator, meter, background = np.random.default_rng(1), FlickerMeter(), textured()
     for frame in range(11):
-        meter.add(answer(labels_with(32 * (frame % 2), shape_hw), noisy(background, generator)))
+        meter.add(result_of(labels_with(32 * (frame % 2), shape_hw), noisy(background, generator)))
     assert meter.score == pytest.approx(0.25, abs=0.01)
     for _ in range(10):
-        meter.add(answer(labels_with(0, shape_hw), noisy(background, generator)))
+        meter.add(result_of(labels_with(0, shape_hw), noisy(background, generator)))
     assert meter.score == pytest.approx(0.125, abs=0.01)
 
 
 def test_any_change_of_class_counts() -> None:
     meter = FlickerMeter()
-    meter.add(answer(labels_with(64), textured()))
-    meter.add(answer(labels_with(64) * 2, textured()))
+    meter.add(result_of(labels_with(64), textured()))
+    meter.add(result_of(labels_with(64) * 2, textured()))
     assert meter.score == 0.5
 
 
-def test_what_moves_does_not_flicker() -> None:
-    """A square moves over a still picture, its labels with it; then the labels alone move."""
+def test_moving_objects_do_not_flicker() -> None:
+    """A square moves over a still picture with its labels; then only the labels move."""
     generator, meter, background = np.random.default_rng(2), FlickerMeter(), textured()
     for frame in range(20):
         picture, labels = background.copy(), labels_with(0)
         left = 5 + 3 * frame
         picture[40:70, left : left + 30] = (240, 240, 240)
         labels[40:70, left : left + 30] = 1
-        meter.add(answer(labels, noisy(picture, generator)))
+        meter.add(result_of(labels, noisy(picture, generator)))
     assert meter.score == 0
     meter = FlickerMeter()
     for frame in range(20):
         labels = np.roll(labels_with(20), 3 * frame, axis=0)
-        meter.add(answer(labels, noisy(background, generator)))
+        meter.add(result_of(labels, noisy(background, generator)))
     assert meter.score is not None
     assert meter.score > 0.01
 
@@ -85,18 +85,18 @@ def test_what_moves_does_not_flicker() -> None:
 def test_a_panning_camera_has_no_still_pixel() -> None:
     generator, meter, wide = np.random.default_rng(3), FlickerMeter(), textured(3 * SIDE)
     for frame in range(20):
-        meter.add(answer(labels_with(frame), noisy(wide[:, 4 * frame : 4 * frame + SIDE], generator)))
+        meter.add(result_of(labels_with(frame), noisy(wide[:, 4 * frame : 4 * frame + SIDE], generator)))
     assert meter.score is None or meter.score < 0.001
 
 
-def test_another_size_is_another_stream() -> None:
+def test_frames_of_another_size_start_another_stream() -> None:
     meter = FlickerMeter()
-    meter.add(answer(labels_with(0), textured()))
-    meter.add(answer(labels_with(0), textured()[:64]))  # another model
+    meter.add(result_of(labels_with(0), textured()))
+    meter.add(result_of(labels_with(0), textured()[:64]))  # another model
     assert meter.score is None
 
 
-def test_a_real_answer_is_accepted_and_not_changed() -> None:
+def test_a_real_result_is_accepted_and_not_changed() -> None:
     segment, meter = Segmenter(tiny.TWO_UINT8, threads=1), FlickerMeter()
     first = segment(tiny.bright_square())
     labels, pixels = first.labels.copy(), first.pixels.copy()

@@ -1,4 +1,4 @@
-"""Models are timed in turns, and compared turn by turn."""
+"""Models are timed alternately, and compared turn by turn."""
 
 import time
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_they_take_turns_after_a_warm_up() -> None:
     assert {name: len(timing.samples) for name, timing in timings.items()} == {"A": 3, "B": 3, "C": 3}
 
 
-def test_the_order_of_a_turn_is_chance_and_can_be_had_again() -> None:
+def test_the_order_of_a_turn_is_random_and_reproducible() -> None:
     def order(seed: int) -> str:
         ran: list[str] = []
         actions = {name: lambda name=name: ran.append(name) for name in "ABC"}
@@ -66,7 +66,7 @@ def test_the_ratio_is_of_each_turn() -> None:
     assert slow.median_ms / quick.median_ms == 1.5
 
 
-def test_what_was_not_measured_together_is_not_compared() -> None:
+def test_timings_that_were_not_measured_together_are_not_compared() -> None:
     with pytest.raises(ValueError, match="turns"):
         Timing((1.0, 2.0), 1).ratio_to(Timing((1.0,), 1))
     with pytest.raises(ValueError, match="turns"):
@@ -75,34 +75,34 @@ def test_what_was_not_measured_together_is_not_compared() -> None:
         Timing((1.0, 2.0), 1, stride=4).ratio_to(Timing((1.0,) * 4, 1))
 
 
-def test_a_slow_model_stops_when_the_time_is_over() -> None:
+def test_the_measurement_stops_when_the_time_is_over() -> None:
     timings = time_in_turns({"a": lambda: time.sleep(0.02), "b": lambda: None}, runs=1000, warmup=1000, seconds=0.4)
     assert MIN_RUNS <= len(timings["a"].samples) == len(timings["b"].samples) <= 20
 
 
-def test_however_short_the_time_there_are_some_samples() -> None:
+def test_even_the_shortest_time_limit_gives_some_samples() -> None:
     assert len(time_in_turns({"a": lambda: time.sleep(0.01)}, runs=50, seconds=1e-6)["a"].samples) == MIN_RUNS
     assert len(time_in_turns({"a": lambda: None}, runs=2, seconds=1e-6)["a"].samples) == 2
 
 
-def test_taking_part_never_is_no_choice() -> None:
+def test_a_stride_of_0_is_refused() -> None:
     with pytest.raises(UsageError, match="strides"):
         time_in_turns({"a": lambda: None}, strides={"a": 0})
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"seconds": 0.0}, {"threads": 0}])
-def test_numbers_that_make_no_sense(wrong: dict[str, float]) -> None:
+def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         measure({"a": TWO_UINT8}, **wrong)  # type: ignore[arg-type]
 
 
-def test_what_cant_be_timed_is_named(tmp_path: Path) -> None:
+def test_a_model_that_cant_be_timed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.tflite"):
         measure({"a": tmp_path / "gone.tflite"})
     with pytest.raises(ModelError, match=GREY.name):
         measure({"a": FOUR_UINT8, "b": GREY})
     with pytest.raises(ModelError, match="b: "):
-        measure({"a": FOUR_UINT8, "b": b"no model"})
+        measure({"a": FOUR_UINT8, "b": b"not a model"})
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])

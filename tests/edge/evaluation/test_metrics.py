@@ -1,4 +1,4 @@
-"""Scores that can be worked out by hand, and scikit-learn's opinion of the rest."""
+"""Scores that can be computed by hand; scikit-learn is the reference for the rest."""
 
 import numpy as np
 import pytest
@@ -112,13 +112,13 @@ def test_maps_of_two_sizes_are_refused(score) -> None:
 
 
 @pytest.mark.parametrize(("truth", "found"), [([[0, 1]], [[2, 1]]), ([[2, 1]], [[0, 1]]), ([[0, 1]], [[0, 255]])])
-def test_a_label_that_is_no_class_is_refused(truth: list, found: list) -> None:
-    """Counted as it stands, a prediction of 2 of 2 classes lands in another class's row."""
+def test_a_label_that_is_not_a_class_is_refused(truth: list, found: list) -> None:
+    """Counted unchecked, a prediction of 2 with 2 classes would land in another class's row."""
     with pytest.raises(ValueError, match="class"):
         confusion_matrix(np.array(truth, np.uint8), np.array(found, np.uint8), 2)
 
 
-def test_boundary_of_the_same_is_one() -> None:
+def test_boundary_of_equal_maps_is_one() -> None:
     np.testing.assert_array_equal(boundary_f(TRUTH, np.where(TRUTH == 255, 0, TRUTH), 3)[1:], [1, 1])
     np.testing.assert_array_equal(boundary_f(square(20, 20), square(20, 20), 2), [np.nan, 1])
 
@@ -173,7 +173,7 @@ def test_boundary_is_a_share_and_symmetric(maps: tuple[np.ndarray, np.ndarray]) 
     truth, found = maps
     scores = boundary_f(truth, found, 3)
     assert np.isnan(scores[0])
-    there = scores[~np.isnan(scores)]
-    assert ((there >= 0) & (there <= 1)).all()
+    known = scores[~np.isnan(scores)]
+    assert ((known >= 0) & (known <= 1)).all()
     if not (truth == IGNORE).any():
         np.testing.assert_allclose(scores, boundary_f(found, truth, 3))

@@ -1,4 +1,4 @@
-"""Intervals of scores, and raw counts that give the scores again."""
+"""Intervals of scores, and raw counts from which the scores can be restored."""
 
 import json
 
@@ -38,8 +38,8 @@ def test_the_interval_holds_the_score_and_narrows_with_the_photos() -> None:
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.5)  # the standard error goes with 1 / sqrt(photos)
 
 
-def test_the_interval_is_right_about_as_often_as_it_says() -> None:
-    """Of 100 draws of 40 photos from the same many, nearly 95 intervals must hold the score of all."""
+def test_the_interval_contains_the_truth_about_as_often_as_it_says() -> None:
+    """Of 100 draws of 40 photos from one population, about 95 intervals must contain the score of all."""
     population = some(2000, seed=1)
     truth, random, held = population.mean_dice, np.random.default_rng(2), 0
     for _ in range(100):
@@ -49,7 +49,7 @@ def test_the_interval_is_right_about_as_often_as_it_says() -> None:
     assert 87 <= held <= 99
 
 
-def test_equal_photos_leave_nothing_open() -> None:
+def test_equal_photos_have_an_interval_of_one_value() -> None:
     scores = Scores(CLASSES, tuple(photo(str(i), 500, 500) for i in range(5)))
     value = round(scores.mean_dice, 4)
     assert scores.intervals()["mean_dice"] == (value, value)
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert scores.intervals() == scores.intervals() != scores.intervals(seed=1)
 
 
-def test_a_class_that_is_nowhere_has_no_interval() -> None:
+def test_an_absent_class_has_no_interval() -> None:
     nothing = PhotoScore("empty", np.array([[100, 0], [0, 0]]), np.array([np.nan, np.nan]), 0.0)
     scores = Scores(CLASSES, (nothing,) * 9)
     assert scores.intervals() == {**dict.fromkeys(SCORES), "dice": {"person": None}}
@@ -72,7 +72,7 @@ def test_too_few_photos_have_no_interval() -> None:
     assert some(ENOUGH).intervals()["mean_dice"] is not None
 
 
-def test_raw_counts_give_the_scores_again() -> None:
+def test_raw_counts_restore_the_scores() -> None:
     random = np.random.default_rng(0)
     truth, predicted = random.integers(0, 3, (2, 40, 50), np.uint8)
     truth[:5] = 255

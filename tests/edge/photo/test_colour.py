@@ -1,4 +1,4 @@
-"""Colour profiles are applied: Display P3's numbers for sRGB's own primaries become these."""
+"""Colour profiles are applied: sRGB's primaries, stored in Display P3 or Adobe RGB, come out as in sRGB."""
 
 import io
 import re
@@ -73,7 +73,7 @@ def test_a_damaged_profile_is_ignored(tmp_path: Path) -> None:
     assert (decode_photo(np.fromfile(path, np.uint8), "photo")[..., ::-1] == IN_P3).all()
 
 
-def test_a_photo_turned_in_its_container_is_upright() -> None:
+def test_the_orientation_of_avif_and_webp_is_applied() -> None:
     stored = np.zeros((32, 64, 3), np.uint8)
     stored[:, :32] = 255  # the left half, which is the top half of the upright photo
     for kind in ("AVIF", "WEBP"):
@@ -88,7 +88,7 @@ def test_a_photo_turned_in_its_container_is_upright() -> None:
 
 
 def linear_grey() -> bytes:
-    """A grey profile (ICC.1:2022, 8.3.2) whose numbers are light itself: gamma 1."""
+    """A linear grey profile (ICC.1:2022, 8.3.2): gamma 1."""
     tags = {b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">iii", 63190, 65536, 54061), b"kTRC": b"curv" + bytes(8)}
     tags |= {
         b"cprt": b"text\0\0\0\0none\0\0\0\0",
@@ -104,7 +104,7 @@ def linear_grey() -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_a_grey_profile_holds_with_transparency_too(mode: str) -> None:
+def test_a_grey_profile_applies_with_transparency_too(mode: str) -> None:
     """Half the light is 188 in sRGB (IEC 61966-2-1)."""
     buffer = io.BytesIO()
     grey = np.full((4, 4), 128, np.uint8)
@@ -120,7 +120,7 @@ IN_ADOBE = np.array([[[219, 0, 0], [144, 255, 60], [0, 0, 250], [127, 127, 127]]
 
 
 def adobe_exif(byte_order: str) -> bytes:
-    """What cameras write that are set to Adobe RGB (DCF 2.0): ColorSpace 65535, interoperability index R03."""
+    """The EXIF block of a camera set to Adobe RGB (DCF 2.0): ColorSpace 65535, interoperability index R03."""
     header = b"II*\0" if byte_order == "<" else b"MM\0*"
 
     def directory(*entries: bytes) -> bytes:
@@ -168,7 +168,7 @@ def test_a_heif_that_names_display_p3_becomes_srgb(kind: str, options: dict) -> 
 
 
 def png_with(pixels: np.ndarray, *chunks: bytes) -> np.ndarray:
-    """A PNG with more chunks behind its first, each a name and its data."""
+    """A PNG with more chunks after its first, each a name and its data."""
     buffer = io.BytesIO()
     image.fromarray(pixels).save(buffer, "PNG")
     data = buffer.getvalue()
@@ -190,7 +190,7 @@ def test_a_png_that_names_display_p3_becomes_srgb(chunks: tuple[bytes, ...]) -> 
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
-def test_a_png_of_light_itself_becomes_srgb(shape: tuple[int, ...]) -> None:
+def test_a_linear_png_becomes_srgb(shape: tuple[int, ...]) -> None:
     """Half the light is 188 in sRGB (IEC 61966-2-1)."""
     frame = decode_photo(png_with(np.full(shape, 128, np.uint8), GAMMA_1), "photo")
     assert np.abs(frame.astype(int) - 188).max() <= 1

@@ -1,4 +1,4 @@
-"""A folder of damaged, odd and hostile files: every one gets its answer or one sentence, and nothing ever a traceback.
+"""A folder of damaged, odd and hostile files: each gives a result or one sentence, never a traceback.
 
 40 files by default; SEG_EDGE_HOSTILE=200 makes 200.
 """
@@ -57,15 +57,15 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_every_file_gets_an_answer_or_one_sentence(seed: int, tmp_path: Path) -> None:
+def test_every_file_gives_a_result_or_one_sentence(seed: int, tmp_path: Path) -> None:
     chance, folder, files = random.Random(seed), tmp_path / "in", sorted(seeds().items())
     folder.mkdir()
     for number in range(COUNT):
         suffix, data = chance.choice(files)
         name = chance.choice(["a", "b\n", "ö", "d\x1b[31m", "e\udce9"])
-        # Some are named for another format than they are.
-        shown = chance.choice([suffix, suffix, ".jpg"])
-        (folder / f"{name}{number}{shown}").write_bytes(damaged(data, chance))
+        # Some have the suffix of another format.
+        named = chance.choice([suffix, suffix, ".jpg"])
+        (folder / f"{name}{number}{named}").write_bytes(damaged(data, chance))
     (folder / "loop.jpg").symlink_to("loop.jpg")
     (folder / "gone.png").symlink_to("nowhere.png")
     command = [
@@ -83,15 +83,15 @@ def test_every_file_gets_an_answer_or_one_sentence(seed: int, tmp_path: Path) ->
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C"}
     done = subprocess.run(command, capture_output=True, env=environment, timeout=540)
     assert done.returncode == 1
-    answers = [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
-    assert len(answers) == COUNT + 2
-    names = {base64.b64decode(a["photo_base64"]) if "photo_base64" in a else a["photo"].encode() for a in answers}
+    results = [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
+    assert len(results) == COUNT + 2
+    names = {base64.b64decode(r["photo_base64"]) if "photo_base64" in r else r["photo"].encode() for r in results}
     assert names == {os.fsencode(path) for path in folder.iterdir()}
-    for answer in answers:
-        assert "error" in answer or Path(answer["outputs"]["overlay"]).parent == tmp_path / "out"
+    for result in results:
+        assert "error" in result or Path(result["outputs"]["overlay"]).parent == tmp_path / "out"
     failures = [line for line in done.stderr.decode("utf-8").splitlines() if line.startswith("error: ")]
     others = [line for line in done.stderr.decode("utf-8").splitlines() if not line.startswith("error: ")]
-    assert len(failures) == sum("error" in answer for answer in answers)
+    assert len(failures) == sum("error" in result for result in results)
     assert "Traceback" not in done.stderr.decode()
     assert b"\x1b" not in done.stderr
     assert len(others) == 1

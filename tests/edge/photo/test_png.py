@@ -1,4 +1,4 @@
-"""A PNG gives its decoder no more than its picture, plain or interlaced; an honest one is read as before."""
+"""The decoder gets no more of a PNG than its picture, plain or interlaced; an ordinary PNG is read unchanged."""
 
 import struct
 import zlib
@@ -48,7 +48,7 @@ def raw_bytes(size_wh: tuple[int, int], bits: int, interlaced: int) -> int:
 @pytest.mark.parametrize("interlaced", [0, 1])
 @pytest.mark.parametrize("size_wh", [(1, 1), (10, 10), (3, 17), (40, 5), (301, 200)])
 @pytest.mark.parametrize(("depth", "colour", "bits"), [(1, 0, 1), (8, 0, 8), (8, 2, 24), (16, 6, 64)])
-def test_a_picture_s_own_data_pass_and_more_do_not(
+def test_a_picture_s_own_data_are_accepted_and_more_are_refused(
     size_wh: tuple[int, int], depth: int, colour: int, bits: int, interlaced: int
 ) -> None:
     needed = raw_bytes(size_wh, bits, interlaced)
@@ -65,7 +65,7 @@ def test_a_bomb_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch
     inflated = 0
 
     class Counting:
-        """zlib's decompressor, counted."""
+        """zlib's decompressor, counting the bytes it inflates."""
 
         def __init__(self) -> None:
             self._real = real()
@@ -89,7 +89,7 @@ def test_a_bomb_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_texts_and_profiles_never_reach_the_decoder(capfd: pytest.CaptureFixture[str]) -> None:
-    # 60 texts that inflate to 8 MB each, which is what libpng allows one, and a profile it complains about.
+    # 60 texts that inflate to 8 MB each, libpng's limit for one, and a profile that it warns about.
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(8_000_000)))
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(b"no profile"))
     data = png((1, 1), 8, 0, 0, zlib.compress(b"\0\x80"), profile, *[text] * 60)

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -247,8 +246,8 @@ def test_a_grey_tiff_s_transparency_is_kept(
     stored = np.dstack([levels, alpha]).astype(depth) * (257 if depth is np.uint16 else 1)
     photo = load_photo(save(tiff(stored, order, orientation=6, extra=extra)))
     np.testing.assert_array_equal(photo.alpha, np.rot90(alpha, -1))
-    seen = np.rot90(alpha > 60, -1)
-    np.testing.assert_allclose(photo.colour[seen][:, 0], np.rot90(GREY, -1)[seen], atol=3 if extra == 1 else 0)
+    visible = np.rot90(alpha > 60, -1)
+    np.testing.assert_allclose(photo.colour[visible][:, 0], np.rot90(GREY, -1)[visible], atol=3 if extra == 1 else 0)
     assert_photo(photo.frame, over_white(photo.colour, np.rot90(alpha, -1)), within=1)
 
 
@@ -288,9 +287,9 @@ def test_alpha_is_composited_over_white(save: Callable[..., Path]) -> None:
         tiff(premultiplied.astype(np.uint16) * 257, "<", extra=1),
     ):
         image = read_photo(save(data))
-        seen = ALPHA > 0  # WebP drops the colour under full transparency; the next assertion covers it
-        assert_photo(image[seen][None], expected[seen][None], within=2)
-        assert (image[~seen] == 255).all()
+        visible = ALPHA > 0  # WebP drops the colour under full transparency; the next assertion covers it
+        assert_photo(image[visible][None], expected[visible][None], within=2)
+        assert (image[~visible] == 255).all()
 
 
 def test_opaque_alpha_changes_nothing(save: Callable[..., Path]) -> None:
@@ -397,7 +396,7 @@ def oriented(kind: str, orientation: int) -> bytes:
             return jpeg_with(encode(".jpg", image), jpeg_segment(0xE1, b"Exif\0\0" + block))
         case "png":
             return png_with(encode(".png", image), png_chunk(b"eXIf", block))
-        case "png, eXIf behind the pixels":
+        case "png, eXIf after the pixels":
             return png_with(encode(".png", image), png_chunk(b"eXIf", block), at_end=True)
         case "webp":
             data = encode(".webp", image, cv2.IMWRITE_WEBP_QUALITY, 101)
@@ -416,7 +415,7 @@ def oriented(kind: str, orientation: int) -> bytes:
 
 
 KINDS = [
-    *("jpg", "png", "png, eXIf behind the pixels", "webp", "webp, lossy, with prefix"),
+    *("jpg", "png", "png, eXIf after the pixels", "webp", "webp, lossy, with prefix"),
     *("tif II", "tif MM", "tif 16 bits", "tif grey"),
 ]
 
@@ -453,7 +452,7 @@ def test_broken_exif_is_ignored(save: Callable[..., Path]) -> None:
     assert_photo(read_photo(path), PICTURE, within=16)
 
 
-def test_exif_behind_xmp_and_a_large_profile(save: Callable[..., Path]) -> None:
+def test_exif_after_xmp_and_a_large_profile(save: Callable[..., Path]) -> None:
     before = [jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>")]
     before += [jpeg_segment(0xE2, b"ICC_PROFILE\0" + bytes(60000))] * 4
     path = save(jpeg_with(LOSSY["jpg"], *before, jpeg_segment(0xE1, b"Exif\0\0" + exif(6))))
@@ -467,7 +466,7 @@ def test_exif_behind_xmp_and_a_large_profile(save: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_trailing_bytes_are_ignored(name: str, save: Callable[..., Path]) -> None:
     expected = read_photo(save(GOOD[name]))
-    # A motion photo has a video behind the picture; some programs pad with zeros.
+    # A motion photo has a video after the picture; some programs pad with zeros.
     for trailer in (bytes(100), b"\0\0\0\x18ftypmp42" + bytes(range(256)), b"\xff"):
         assert_photo(read_photo(save(GOOD[name] + trailer)), expected)
 
@@ -480,7 +479,7 @@ def test_every_cut_is_refused(name: str, save: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in GOOD if "jpg" in n])
-def test_a_jpeg_filled_up_with_zeros_is_refused(name: str, save: Callable[..., Path]) -> None:
+def test_a_jpeg_padded_with_zeros_is_refused(name: str, save: Callable[..., Path]) -> None:
     data = GOOD[name]
     message = refused(read_photo, save(data[: len(data) * 9 // 10] + bytes(1000)))
     assert "cut short" in message
@@ -493,7 +492,7 @@ def test_the_thumbnail_does_not_count_as_the_end(save: Callable[..., Path]) -> N
     assert "cut short" in refused(read_photo, save(data[:-40]))
 
 
-# In a damaged file few things are certain: it is read, or it is a PhotoError, and no other error.
+# A damaged file either is read or raises PhotoError, and no other error.
 FUZZ = settings(
     max_examples=60,
     deadline=None,
@@ -506,7 +505,7 @@ FUZZ = settings(
 @given(st.data())
 def test_damaged_files_raise_only_photo_errors(name: str, save: Callable[..., Path], data: st.DataObject) -> None:
     damaged = bytearray(GOOD[name])
-    # Headers are where the harm is: half of the flips go there.
+    # Damage matters most in headers: half of the changes go there.
     position = st.integers(0, 63) | st.integers(0, len(damaged) - 1)
     for at, value in data.draw(st.dictionaries(position, st.integers(0, 255), max_size=4)).items():
         damaged[at % len(damaged)] = value
@@ -528,7 +527,7 @@ def test_random_bytes_raise_only_photo_errors(save: Callable[..., Path], data: b
     refused(read_photo, save(magic + data))
 
 
-# --- what is no photo ---
+# --- what is not a photo ---
 
 
 def test_missing_folder_empty(tmp_path: Path, save: Callable[..., Path]) -> None:
@@ -538,7 +537,7 @@ def test_missing_folder_empty(tmp_path: Path, save: Callable[..., Path]) -> None
         assert "empty" in refused(read, save(b""))
 
 
-def test_names_that_no_system_takes(tmp_path: Path) -> None:
+def test_names_that_no_system_accepts(tmp_path: Path) -> None:
     refused(read_photo, tmp_path / ("x" * 5000))
     with pytest.raises(PhotoError, match="name"):
         read_photo(tmp_path / "a\0b.jpg")
@@ -569,7 +568,7 @@ def test_permission_denied(save: Callable[..., Path], monkeypatch: pytest.Monkey
     assert "permission" in refused(read_photo, path)
 
 
-STRANGERS = {
+UNSUPPORTED = {
     "text.jpg": (b"shopping: eggs, flour\n", "text"),
     "page.png": ("<!DOCTYPE html>\n<title>Pälästina</title>".encode(), "text"),
     "IMG_1.HEIC": (b"\0\0\0\x24ftypheic\0\0\0\0mif1MiHE" + bytes(20), "damaged"),
@@ -589,9 +588,9 @@ STRANGERS = {
 }
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_strangers_are_named(name: str, save: Callable[..., Path]) -> None:
-    data, what = STRANGERS[name]
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_unsupported_files_are_named(name: str, save: Callable[..., Path]) -> None:
+    data, what = UNSUPPORTED[name]
     for read in (read_header, read_photo):
         assert what in refused(read, save(data, name))
 
@@ -653,7 +652,7 @@ def test_the_limit_itself_is_allowed(save: Callable[..., Path]) -> None:
 
 
 def many_scans(count: int, before_each: bytes = b"") -> bytes:
-    """A progressive JPEG whose first scan is there again and again, without data."""
+    """A progressive JPEG that repeats its first scan, without data."""
     whole = encode(".jpg", PICTURE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     at = whole.index(b"\xff\xda")
     empty = whole[at : at + 2 + int.from_bytes(whole[at + 2 : at + 4])]
@@ -662,7 +661,7 @@ def many_scans(count: int, before_each: bytes = b"") -> bytes:
 
 # FF01 and, where scans are restarted, FF02 have no length for libjpeg: what follows them is read.
 @pytest.mark.parametrize("before_each", [b"", b"\xff\x01\x7f", b"\xff\x02\x7f"])
-def test_a_jpeg_of_endless_scans_is_refused(before_each: bytes, save: Callable[..., Path]) -> None:
+def test_a_jpeg_of_too_many_scans_is_refused(before_each: bytes, save: Callable[..., Path]) -> None:
     assert "more scans" in refused(read_photo, save(many_scans(200, before_each)))
 
 
@@ -671,22 +670,19 @@ def test_a_progressive_jpeg_is_read(save: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "reason"),
     [
-        jpeg_with(encode(".jpg", PICTURE), *[jpeg_segment(0xFE, b"")] * 100_000),
-        many_scans(0)[:-2] + jpeg_segment(0xFE, b"") * 100_000 + b"\xff\xd9",
-        png_with(encode(".png", PICTURE), *[png_chunk(b"tEXt", b"")] * 100_000),
-        png_with(encode(".png", PICTURE), *[png_chunk(b"IDAT", b"")] * 100_000),
+        (jpeg_with(encode(".jpg", PICTURE), *[jpeg_segment(0xFE, b"")] * 100_000), "no picture after its header"),
+        (many_scans(0)[:-2] + jpeg_segment(0xFE, b"") * 100_000 + b"\xff\xd9", "more scans than a camera writes"),
+        (png_with(encode(".png", PICTURE), *[png_chunk(b"tEXt", b"")] * 100_000), "too many chunks"),
+        (png_with(encode(".png", PICTURE), *[png_chunk(b"IDAT", b"")] * 100_000), "too many chunks"),
     ],
     ids=["jpeg header", "jpeg scans", "png text", "png pixels"],
 )
-def test_a_photo_of_tiny_parts_is_refused_at_once(
-    data: bytes, save: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+def test_a_photo_of_too_many_parts_is_refused(
+    data: bytes, reason: str, save: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = save(data)
-    began = time.process_time()
-    refused(read_photo, path)
-    assert time.process_time() - began < 0.1
+    assert reason in refused(read_photo, save(data))
     assert capfd.readouterr().err == ""
 
 
@@ -713,21 +709,21 @@ def test_a_count_that_asks_for_gigabytes_is_refused(save: Callable[..., Path]) -
     refused(read_photo, save(data))
 
 
-def test_opencv_keeps_quiet_about_damage(save: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
-    # An unknown compression, which libtiff complains about on stderr.
+def test_opencv_prints_nothing_about_damage(save: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    # An unknown compression, about which libtiff warns on stderr.
     compression = struct.pack("<HHIHH", 259, 3, 1, 1, 0)
     data = tiff(PICTURE, "<").replace(compression, compression[:-4] + b"\x50\xc3\0\0")
     assert "damaged, or a kind of TIFF" in refused(read_photo, save(data))
     assert capfd.readouterr().err == ""
 
 
-def test_libjpeg_keeps_quiet_about_stray_bytes(save: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_libjpeg_prints_nothing_about_stray_bytes(save: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
     data = LOSSY["jpg"]
     assert read_photo(save(data[:-2] + bytes(range(1, 200)) + data[-2:])).shape == PICTURE.shape
     assert capfd.readouterr().err == ""
 
 
-def test_too_little_memory(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(LOSSLESS["png"])
     no_memory = cv2.error("out of memory")
     no_memory.code = cv2.Error.StsNoMem
@@ -771,7 +767,7 @@ def test_a_folder_gives_its_photos_in_natural_order(album: Path) -> None:
     assert failures == {}
 
 
-def test_files_are_kept_as_they_are(album: Path) -> None:
+def test_named_files_are_kept_whatever_their_name(album: Path) -> None:
     arguments = [str(album / name) for name in ("notes.txt", "missing.jpg", "._a.png")]
     found, failures = found_in(arguments)
     assert [str(path) for path in found] == arguments
@@ -785,7 +781,7 @@ def test_what_a_folder_leaves_out_is_counted(album: Path) -> None:
     assert find_photos([str(album)]).left_out == left_out
 
 
-def test_recursive_goes_into_folders_and_keeps_them(album: Path) -> None:
+def test_recursive_finds_photos_in_subfolders_and_records_where(album: Path) -> None:
     found = find_photos([str(album)], recursive=True)
     assert "more/c.webp" in names(found.paths, album)
     assert found.below[album / "more" / "c.webp"] == Path("more")
@@ -793,7 +789,7 @@ def test_recursive_goes_into_folders_and_keeps_them(album: Path) -> None:
     assert "folder" not in found.left_out
 
 
-def test_a_link_in_a_circle_is_one_photo_s_failure(album: Path) -> None:
+def test_a_circular_link_fails_only_its_own_photo(album: Path) -> None:
     (album / "loop.jpg").symlink_to("loop.jpg")
     found = find_photos([str(album)], recursive=True)
     assert (album / "loop.jpg") in found.paths
@@ -811,7 +807,7 @@ def test_globs(album: Path) -> None:
     ]
     assert names(find_photos([f"{album}/photo?.*"]).paths, album) == ["photo2.JPG"]
     assert names(find_photos([f"{album}/**/*.[wp]*"]).paths, album) == ["a.png", "more/c.webp"]
-    # What is asked for by its suffix is kept, so that reading it says why it can't be read.
+    # A glob that names a suffix keeps its files, so that reading them reports why they can't be read.
     assert names(find_photos([f"{album}/*.txt"]).paths, album) == ["notes.txt"]
 
 
@@ -820,7 +816,7 @@ def test_a_file_whose_name_looks_like_a_glob(album: Path) -> None:
     assert names(find_photos([str(album / "x[1].jpg")]).paths, album) == ["x[1].jpg"]
 
 
-def test_duplicates_go_and_order_stays(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_are_dropped_and_the_order_is_kept(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album)
     found, _ = found_in(["photo2.JPG", "./photo2.JPG", str(album), "b*"])
     assert [path.name for path in found] == ["photo2.JPG", "a.png", "b.tiff", "IMG_1.heic", "photo10.jpg"]

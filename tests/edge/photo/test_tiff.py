@@ -1,4 +1,4 @@
-"""TIFFs of which OpenCV would make another picture without a word: planes, white as 0, rare kinds."""
+"""TIFFs that OpenCV would silently misread: separate planes, white as 0, unsupported kinds."""
 
 import struct
 import zlib
@@ -16,7 +16,7 @@ BLACK_IS_0, RGB = 1, 2
 
 
 def planar_tiff(image: np.ndarray, order: str, rows: int, predictor: int = 1, **tags: int) -> bytes:
-    """A deflated TIFF of (height, width, channels) in separate planes, each in strips of so many rows."""
+    """A deflated TIFF of (height, width, channels) in separate planes, each in strips of `rows` rows."""
     height, width, channels = image.shape
     stored = image.astype(np.dtype(order + image.dtype.str[1:]))
     strips = []
@@ -59,7 +59,7 @@ def planar_tiff(image: np.ndarray, order: str, rows: int, predictor: int = 1, **
 @pytest.mark.parametrize("rows", [24, 7], ids=["one strip", "strips"])
 @pytest.mark.parametrize("predictor", [1, 2])
 @pytest.mark.parametrize(("channels", "depth"), [(2, 8), (2, 16), (3, 8), (3, 16), (4, 8), (4, 16)])
-def test_separate_planes_are_read_as_they_are(
+def test_separate_planes_are_read_exactly(
     order: str, rows: int, predictor: int, channels: int, depth: int, tmp_path: Path
 ) -> None:
     image = CHANNELS[..., -channels:] if channels == 2 else CHANNELS[..., :channels]
@@ -69,10 +69,12 @@ def test_separate_planes_are_read_as_they_are(
     photo = load_photo(path)
     colour = image[..., [0, 0, 0]] if channels == 2 else image[..., 2::-1]
     alpha = image[..., -1] if channels in (2, 4) else None
-    # libtiff multiplies colours of 8 bits by alpha, which can be undone but for rounding where it is small.
-    seen = np.ones(image.shape[:2], bool) if alpha is None else alpha > 60
+    # libtiff multiplies 8-bit colours by alpha; dividing restores them, except for rounding where alpha is small.
+    visible = np.ones(image.shape[:2], bool) if alpha is None else alpha > 60
     within = 3 if (channels, depth) == (4, 8) else 0
-    np.testing.assert_allclose(photo.colour[np.rot90(seen, -1)], np.rot90(colour, -1)[np.rot90(seen, -1)], atol=within)
+    np.testing.assert_allclose(
+        photo.colour[np.rot90(visible, -1)], np.rot90(colour, -1)[np.rot90(visible, -1)], atol=within
+    )
     if alpha is None:
         assert photo.alpha is None
     else:
@@ -95,16 +97,16 @@ def test_white_is_0(depth: int, order: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "value", "words"),
-    [(259, 34933, "its compression is a rare one"), (262, 8, "its colours are neither RGB nor grey nor inks")],
+    ("tag", "value", "message"),
+    [(259, 34933, "its compression isn't supported"), (262, 8, "its colours are neither RGB nor grey nor CMYK")],
     ids=["PNG inside", "Lab"],
 )
-def test_what_would_come_out_black_or_yellow_is_refused(tag: int, value: int, words: str, tmp_path: Path) -> None:
+def test_what_opencv_would_misread_is_refused(tag: int, value: int, message: str, tmp_path: Path) -> None:
     data = planar_tiff(CHANNELS[..., :3], "<", 24)
     entry = data.index(struct.pack("<HHI", tag, 3, 1))
     path = tmp_path / "odd.tif"
     path.write_bytes(data[: entry + 8] + struct.pack("<H", value) + data[entry + 10 :])
-    with pytest.raises(PhotoError, match=words):
+    with pytest.raises(PhotoError, match=message):
         load_photo(path)
 
 

@@ -737,7 +737,10 @@ def test_a_photo_too_large_for_the_server_is_not_sent(
     page = visit(start("--model", models[0], "--on-server", *limits).url).open()
     page.unfold()
     page.page.get_by_label("On the server").check()
-    for frame, reason in ((noise((200, 300)), "the server accepts 0.05 MB"), (np.zeros((600, 800, 3)), "0.3 megapixels")):
+    for frame, reason in (
+        (noise((200, 300)), "the server accepts 0.05 MB"),
+        (np.zeros((600, 800, 3)), "0.3 megapixels"),
+    ):
         page.choose("photo.png", png(frame))
         page.complains(reason)
     assert {request.method for request in page.requests} == {"GET"}

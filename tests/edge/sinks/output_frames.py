@@ -1,4 +1,4 @@
-"""Made-up frames for sinks: no model runs, the answer is known."""
+"""Synthetic frames for sinks, with known labels; no model runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def make_output_frame(
     age_ms: float = 12.5,
     fps: float = 29.97,
 ) -> OutputFrame:
-    """One frame: its left half is `person`, the rest background, `cat` is nowhere.
+    """One frame: its left half is `person`, the rest background, `cat` is absent.
 
-    The picture is of one grey, `value`, or where that is None noise that differs by `number` (the worst to encode).
+    The picture is of one grey, `value`, or if that is None noise that depends on `number` (the hardest to encode).
     """
     labels = np.zeros(shape_hw, np.uint8)
     labels[:, : shape_hw[1] // 2] = 1
@@ -35,9 +35,9 @@ def make_output_frame(
     spec = TensorSpec("scores", (1, *scores.shape), np.float32)
     pixels = np.zeros((32, 32, 3), np.uint8)
     timing = {"preprocess": 0.5, "inference": 8.0, "postprocess": 0.7}
-    answer = Segmentation(labels, CLASSES, ScoreMap(scores, spec, "probabilities"), pixels, timing)
+    result = Segmentation(labels, CLASSES, ScoreMap(scores, spec, "probabilities"), pixels, timing)
     picture = noise(shape_hw, number) if value is None else np.full((*shape_hw, 3), value, np.uint8)
     frame = np.full((*shape_hw, 3), 90, np.uint8)
     for shared in (labels, picture, frame):
-        shared.flags.writeable = False  # sinks share them: one that writes into them fails its test
-    return OutputFrame(number, time.monotonic() - age_ms / 1000, age_ms, fps, frame, answer, picture)
+        shared.flags.writeable = False  # sinks share them, so a sink that writes into them fails its test
+    return OutputFrame(number, time.monotonic() - age_ms / 1000, age_ms, fps, frame, result, picture)

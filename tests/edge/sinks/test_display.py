@@ -18,7 +18,7 @@ from tests.edge.sinks.xserver import x_server
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="X11 is asked for on Linux alone")
 
-# Asks for a window as `seg-edge camera --view window` does, and says what became of it.
+# Opens a window as `seg-edge camera --view window` does, and prints the error if it can't.
 OPEN = """
 import sys
 from seg_edge.errors import SegEdgeError
@@ -34,7 +34,7 @@ window.close()
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This one without any display, and with those variables."""
+    """This process's environment without any display, with these variables added."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("QT_", "XDG_", "XAUTHORITY"))}
     return {k: v for k, v in bare.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | variables
 
@@ -47,7 +47,7 @@ def open_window(**variables: str) -> subprocess.CompletedProcess[str]:
 
 @linux_only
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({}, "there is no display"),
         ({"DISPLAY": ":4711"}, "nothing answers at the display :4711"),
@@ -56,20 +56,20 @@ def open_window(**variables: str) -> subprocess.CompletedProcess[str]:
         ({"WAYLAND_DISPLAY": "wayland-0"}, "only WAYLAND_DISPLAY is set"),
     ],
 )
-def test_a_window_without_a_display_is_refused_in_a_sentence(variables: dict[str, str], said: str) -> None:
+def test_a_window_without_a_display_is_refused_in_a_sentence(variables: dict[str, str], message: str) -> None:
     if "GUI:                           NONE" in cv2.getBuildInformation():
         pytest.skip("this OpenCV has no windows")
-    answer = open_window(**variables)
-    assert answer.returncode == 1  # not -6, which is what Qt makes of it
-    assert said in answer.stderr
-    assert answer.stderr.count("\n") == 1
+    done = open_window(**variables)
+    assert done.returncode == 1  # not -6, with which Qt would abort
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
     for remedy in ("ssh -X", "--view http", "http://127.0.0.1:8000", "ssh -L 8000:127.0.0.1:8000", "--view none"):
-        assert remedy in answer.stderr
+        assert remedy in done.stderr
 
 
 @pytest.fixture(scope="module")
 def locked_display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A display that wants a cookie, and the file that has it."""
+    """A display that requires a cookie, and the file that contains it."""
     cookies = tmp_path_factory.mktemp("x") / "Xauthority"
     parts = (b"", b"", b"MIT-MAGIC-COOKIE-1", bytes(range(16)))
     packed = b"".join(struct.pack(">H", len(part)) + part for part in parts)
@@ -80,10 +80,10 @@ def locked_display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
 
 def test_a_display_that_needs_its_cookie(locked_display: tuple[str, Path]) -> None:
     display, cookies = locked_display
-    answer = open_window(DISPLAY=display, XAUTHORITY=os.devnull)
-    assert answer.returncode == 1
-    assert f"the display {display} refuses: Authorization required" in answer.stderr
-    assert "ssh -X" in answer.stderr
+    done = open_window(DISPLAY=display, XAUTHORITY=os.devnull)
+    assert done.returncode == 1
+    assert f"the display {display} refuses: Authorization required" in done.stderr
+    assert "ssh -X" in done.stderr
     assert open_window(DISPLAY=display, XAUTHORITY=str(cookies)).returncode == 0
 
 
@@ -93,18 +93,16 @@ def test_a_display_that_needs_its_cookie(locked_display: tuple[str, Path]) -> No
         {},
         {"XDG_SESSION_TYPE": "wayland", "XDG_CURRENT_DESKTOP": "GNOME"},
         {"XDG_SESSION_TYPE": "wayland", "XDG_CURRENT_DESKTOP": "labwc:wlroots"},  # Raspberry Pi OS
-        {"XDG_SESSION_TYPE": "wayland", "QT_QPA_PLATFORM": "wayland"},  # Qt of opencv-python aborts over the last
+        {"XDG_SESSION_TYPE": "wayland", "QT_QPA_PLATFORM": "wayland"},  # opencv-python's Qt aborts on the latter
     ],
 )
-def test_a_window_opens_and_nothing_litters_the_terminal(
-    desktop: dict[str, str], locked_display: tuple[str, Path]
-) -> None:
+def test_a_window_opens_and_nothing_is_printed(desktop: dict[str, str], locked_display: tuple[str, Path]) -> None:
     display, cookies = locked_display
-    answer = open_window(DISPLAY=display, XAUTHORITY=str(cookies), WAYLAND_DISPLAY="wayland-0", **desktop)
-    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    done = open_window(DISPLAY=display, XAUTHORITY=str(cookies), WAYLAND_DISPLAY="wayland-0", **desktop)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_headless_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headless_opencv_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
     why = why_no_window(Machine(environment={"DISPLAY": ":0"}))
     assert why
@@ -124,7 +122,7 @@ def qt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def answers(returncode: int, stderr: str = "") -> Any:
+def ends_with(returncode: int, stderr: str = "") -> Any:
     return lambda *args, **kwargs: SimpleNamespace(returncode=returncode, stderr=stderr)
 
 
@@ -135,27 +133,27 @@ def hangs(command: list[str], **kwargs: Any) -> Any:
 @pytest.mark.parametrize(
     ("run", "why_not"),
     [
-        (answers(0), ""),
-        (answers(3), "nothing answers at the display :0"),
-        (answers(3, "Invalid MIT-MAGIC-COOKIE-1 key\n"), "the display :0 refuses: Invalid MIT-MAGIC-COOKIE-1 key"),
+        (ends_with(0), ""),
+        (ends_with(3), "nothing answers at the display :0"),
+        (ends_with(3, "Invalid MIT-MAGIC-COOKIE-1 key\n"), "the display :0 refuses: Invalid MIT-MAGIC-COOKIE-1 key"),
         (hangs, "the display :0 doesn't answer"),
-        (answers(1, "library: libxkbcommon-x11.so.0: not found\n"), "libxkbcommon-x11.so.0: not found"),
-        (answers(-11), ""),  # the question failed, not the display
+        (ends_with(1, "library: libxkbcommon-x11.so.0: not found\n"), "libxkbcommon-x11.so.0: not found"),
+        (ends_with(-11), ""),  # the check failed, not the display
     ],
 )
-def test_what_the_x_server_says(run: Any, why_not: str, qt: Path) -> None:
+def test_why_the_x_server_can_not_be_used(run: Any, why_not: str, qt: Path) -> None:
     (qt / "libqxcb.so").touch()
     support = look_for_windows(Machine(environment={"DISPLAY": ":0"}, run=run))
     assert (support.gui, support.display, support.why_not) == ("QT5", ":0", why_not)
     assert bool(support.remedy) == bool(why_not)
 
 
-def test_a_system_without_libxcb_is_given_the_benefit_of_the_doubt(qt: Path) -> None:
-    machine = Machine(environment={"DISPLAY": ":0"}, run=answers(1, "library: libxcb.so.1: not found\n"))
+def test_without_libxcb_a_window_is_tried(qt: Path) -> None:
+    machine = Machine(environment={"DISPLAY": ":0"}, run=ends_with(1, "library: libxcb.so.1: not found\n"))
     assert why_no_window(machine) is None
 
 
-def test_qt_is_left_as_the_user_set_it(qt: Path) -> None:
+def test_the_users_settings_of_qt_are_kept(qt: Path) -> None:
     variables = {"QT_LOGGING_RULES": "*=true", "QT_QPA_PLATFORM": "wayland"}
     prepare_qt(variables)  # a system's Qt may have Wayland
     assert variables == {"QT_LOGGING_RULES": "*=true", "QT_QPA_PLATFORM": "wayland"}

@@ -1,4 +1,4 @@
-"""The page as browsers, other programs and strangers see it: a real server, real sockets."""
+"""The page as seen by browsers, other programs and attackers: a real server, real sockets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from seg_edge.sinks.sink import Controls
 from tests.edge.sinks.output_frames import make_output_frame
 
 EFFECTS = ["overlay", "mask", "cutout", "blur"]
-SOON = 10.0  # seconds that anything may take on a busy machine
+SOON = 10.0  # the most seconds that anything takes on a busy machine
 
 
 class Camera:
@@ -100,14 +100,14 @@ def change(view: HttpView, document: object, **headers: str) -> int:
 
 
 def raw(view: HttpView, request: bytes) -> bytes:
-    """What the server says to these bytes, until it hangs up."""
+    """The server's response to these bytes, until it closes the connection."""
     with socket.create_connection(("127.0.0.1", port_of(view)), timeout=SOON) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
+        response = b""
         while part := connection.recv(65536):
-            answer += part
-    return answer
+            response += part
+    return response
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def test_a_watcher_sees_what_is_published(view: HttpView) -> None:
 
 
 def test_opencv_reads_the_stream(view: HttpView) -> None:
-    view.publish(make_output_frame())  # OpenCV scales all that comes to the size of the first
+    view.publish(make_output_frame())  # OpenCV scales all pictures to the size of the first
     with Camera(view):
         capture = cv2.VideoCapture(view.url + "stream.mjpg", cv2.CAP_FFMPEG)
         assert capture.isOpened()
@@ -184,7 +184,7 @@ def test_the_snapshot_is_the_newest_picture(view: HttpView) -> None:
     assert abs(float(decode(content).mean()) - 220) < 3
 
 
-def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -> None:
+def test_the_stats_contain_what_the_page_shows(view: HttpView, controls: Controls) -> None:
     controls.mirror = True
     view.publish(make_output_frame(7, age_ms=21.04, fps=29.9))
     assert stats_of(view) == {
@@ -204,7 +204,7 @@ def test_the_stats_say_what_the_page_shows(view: HttpView, controls: Controls) -
     }
 
 
-def test_before_the_first_picture_there_is_one_that_says_why(view: HttpView) -> None:
+def test_before_the_first_picture_a_placeholder_says_why(view: HttpView) -> None:
     view.idle("")
     assert "first picture" in stats_of(view)["message"]
     assert stats_of(view)["frame"] is None
@@ -223,7 +223,7 @@ def test_a_lost_camera_keeps_its_watchers_and_its_last_picture(view: HttpView, m
     with streaming(view) as stream:
         next_picture(stream)
         view.idle("The camera is gone; trying again in 4 s.")
-        for _ in range(5):  # repeated, so that nobody's time runs out
+        for _ in range(5):  # repeated, so that no client times out
             assert abs(float(next_picture(stream).mean()) - 77) < 3
         assert stats_of(view)["message"] == "The camera is gone; trying again in 4 s."
         assert ask(view, "/healthz")[0].status == 200
@@ -239,9 +239,7 @@ def test_without_a_frame_it_is_not_healthy(view: HttpView) -> None:
     assert json.loads(content)["ok"] is False
 
 
-def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
-    view: HttpView, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_frame_is_encoded_once_and_only_for_a_watcher(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
     encode = http_feed.encode
     monkeypatch.setattr(http_feed, "encode", lambda picture: (encoded.append(1), encode(picture))[1])
@@ -254,7 +252,7 @@ def test_each_frame_is_encoded_once_and_only_when_somebody_watches(
             view.publish(make_output_frame(number, value=number))
             for stream in (first, second, third):
                 wait_until(lambda s=stream, n=number: abs(float(next_picture(s).mean()) - n) < 0.9)
-        assert 5 <= len(encoded) <= 6  # the one from before they came, and five
+        assert 5 <= len(encoded) <= 6  # one from before they came, and five
 
 
 def test_clients_that_stall_or_vanish_do_not_slow_others(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +270,7 @@ def test_clients_that_stall_or_vanish_do_not_slow_others(view: HttpView, monkeyp
         with streaming(view) as reader:
             for _ in range(30):
                 next_picture(reader)
-            # Those who stay and read go on watching, those who don't lose their threads.
+            # Clients that keep reading go on watching; the others lose their threads.
             wait_until(lambda: stats_of(view)["watchers"] == 1)
             next_picture(reader)
         wait_until(lambda: stats_of(view)["watchers"] == 0)
@@ -282,13 +280,13 @@ def test_clients_that_stall_or_vanish_do_not_slow_others(view: HttpView, monkeyp
         connection.close()
 
 
-def test_nothing_is_encoded_when_nobody_watches(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "imencode", lambda *_: pytest.fail("a picture was encoded for nobody"))
+def test_nothing_is_encoded_without_a_watcher(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda *_: pytest.fail("a picture was encoded without a watcher"))
     for number in range(1, 21):
         view.publish(make_output_frame(number, (480, 640)))
 
 
-def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_watchers_is_limited(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_handler, "MAX_STREAMS", 2)
     with streaming(view) as first, streaming(view) as second:
         next_picture(first)
@@ -298,7 +296,7 @@ def test_there_is_a_limit_to_watchers(view: HttpView, monkeypatch: pytest.Monkey
     wait_until(lambda: ask(view, "/stats.json")[0].status == 200 and stats_of(view)["watchers"] == 0)
 
 
-def test_there_is_a_limit_to_connections(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_connections_is_limited(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 3)
     held = [socket.create_connection(("127.0.0.1", port_of(view))) for _ in range(3)]
     wait_until(lambda: len(client_threads()) == 3)
@@ -369,7 +367,7 @@ def test_other_sites_can_neither_change_nor_see_anything(view: HttpView, control
 
 
 @pytest.mark.parametrize("path", ["/", "/stats.json", "/snapshot.jpg", "/stream.mjpg", "/nothing"])
-def test_every_answer_has_the_headers_that_keep_others_out(view: HttpView, path: str) -> None:
+def test_every_response_has_the_security_headers(view: HttpView, path: str) -> None:
     view.publish(make_output_frame())
     connection = http.client.HTTPConnection("127.0.0.1", port_of(view), timeout=SOON)
     connection.request("GET", path)
@@ -396,7 +394,7 @@ def test_the_page_is_self_contained_and_matches_its_policy(view: HttpView) -> No
 
 
 def test_the_page_goes_into_the_wheel() -> None:
-    # hatch packs whatever lies in its packages, less what its configuration or git leaves out.
+    # hatch packs everything in its packages, except what its configuration or git excludes.
     root = Path(__file__).parents[3]
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     wheel = build["targets"]["wheel"]
@@ -445,8 +443,8 @@ def test_the_page_goes_into_the_wheel() -> None:
 def test_bad_requests_are_refused_quietly(
     view: HttpView, request_bytes: bytes, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    answer = raw(view, request_bytes)
-    assert re.match(rb"HTTP/1\.[01] %d " % status, answer), answer[:200]
+    response = raw(view, request_bytes)
+    assert re.match(rb"HTTP/1\.[01] %d " % status, response), response[:200]
     assert ask(view, "/")[0].status == 200
     assert capfd.readouterr() == ("", "")
 
@@ -461,7 +459,7 @@ def test_errors_are_plain_text_that_quotes_nothing(view: HttpView) -> None:
         assert b"BREW" not in head + body
 
 
-def test_a_body_that_never_comes_ends(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_whose_body_never_comes_ends(view: HttpView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_handler.Handler, "timeout", 0.2)
     with socket.create_connection(("127.0.0.1", port_of(view)), timeout=SOON) as connection:
         connection.sendall(
@@ -514,18 +512,18 @@ def test_a_picture_that_cannot_be_encoded_is_reported(view: HttpView) -> None:
         next_picture(stream)
         view.publish(make_output_frame(1, (1, 70_000)))  # a JPEG's sides have 16 bits
         with contextlib.suppress(http.client.HTTPException, OSError):
-            stream.read()  # until the server hangs up
+            stream.read()  # until the server closes the connection
         with pytest.raises(OutputError, match="a JPEG holds at most 65500 pixels a side"):
             view.publish(make_output_frame(2))
 
 
-def test_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:
+def test_the_error_for_a_port_in_use_says_what_to_do(view: HttpView, controls: Controls) -> None:
     with pytest.raises(OutputError, match=rf"port {port_of(view)} .*--port N"):
         HttpView("127.0.0.1", port_of(view), controls, EFFECTS)
 
 
 @pytest.mark.parametrize(("host", "port"), [("no-such-host.invalid", 0), ("192.0.2.1", 0), ("127.0.0.1", 65536)])
-def test_a_place_where_nothing_can_listen_is_refused(controls: Controls, host: str, port: int) -> None:
+def test_an_address_that_can_not_be_listened_on_is_refused(controls: Controls, host: str, port: int) -> None:
     with pytest.raises(UsageError, match="--host|--port"):
         HttpView(host, port, controls, EFFECTS)
 
@@ -541,7 +539,7 @@ def test_ipv6_works(controls: Controls) -> None:
     view.close()
 
 
-def test_open_to_the_network_its_names_and_addresses_serve(controls: Controls) -> None:
+def test_open_to_the_network_it_accepts_its_names_and_addresses(controls: Controls) -> None:
     view = HttpView("0.0.0.0", 0, controls, EFFECTS)
     assert "0.0.0.0" not in view.url
     name = f"{socket.gethostname()}.local:8080"

@@ -1,4 +1,4 @@
-"""Lines for another program: whole, current, and none the worse for a reader that is slow or goes."""
+"""Lines for another program: complete, current, and robust against a reader that is slow or goes away."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_line_says_everything_of_a_frame(tmp_path: Path) -> None:
+def test_a_line_has_every_field_of_a_frame(tmp_path: Path) -> None:
     path, before = tmp_path / "out.jsonl", time.time()
     with path.open("w") as stream:
         sink = JsonLines(stream, Controls())
@@ -49,7 +49,7 @@ def test_a_line_says_everything_of_a_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [io.StringIO, io.BytesIO])
-def test_streams_in_memory_serve_too(make: type[io.StringIO] | type[io.BytesIO]) -> None:
+def test_streams_in_memory_work_too(make: type[io.StringIO] | type[io.BytesIO]) -> None:
     stream = make()
     sink = JsonLines(stream, Controls())
     sink.publish(make_output_frame(5))
@@ -59,7 +59,7 @@ def test_streams_in_memory_serve_too(make: type[io.StringIO] | type[io.BytesIO])
     assert json.loads(stream.getvalue())["frame"] == 5
 
 
-def test_each_line_is_out_at_once_and_after_what_was_buffered() -> None:
+def test_each_line_is_written_at_once_and_after_buffered_text() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
         stream.write("before\n")
@@ -72,7 +72,7 @@ def test_each_line_is_out_at_once_and_after_what_was_buffered() -> None:
         assert (sink.written, sink.dropped) == (3, 0)
 
 
-def test_a_slow_reader_gets_whole_lines_and_the_newest() -> None:
+def test_a_slow_reader_gets_complete_lines_and_the_newest() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
         sink = JsonLines(stream, Controls())
@@ -119,7 +119,7 @@ print(time.monotonic() - began < 10, threading.active_count(), file=sys.stderr)
 
 
 @pytest.mark.parametrize("frames", [True, False])
-def test_when_the_reader_goes_the_camera_is_stopped(frames: bool) -> None:
+def test_when_the_reader_goes_away_the_camera_is_stopped(frames: bool) -> None:
     """Even while no frames come, as from a lost camera."""
     reader, writer = os.pipe()
     controls = Controls()
@@ -134,13 +134,13 @@ def test_when_the_reader_goes_the_camera_is_stopped(frames: bool) -> None:
         sink.close()
 
 
-def test_a_program_whose_reader_goes_ends_without_a_word() -> None:
+def test_a_program_whose_reader_goes_away_ends_silently() -> None:
     code = (
         "import sys; from seg_edge.sinks.json_lines import JsonLines; from seg_edge.sinks.sink import Controls;"
         "from tests.edge.sinks.output_frames import make_output_frame;"
         "controls = Controls(); sink = JsonLines(sys.stdout, controls); n = 0\n"
         "while not controls.stopped.wait(0.01) and n < 6000: n += 1; sink.publish(make_output_frame(n))\n"
-        "sink.close(); print('more for nobody'); sys.exit(7 if controls.reason else 8)"
+        "sink.close(); print('unread'); sys.exit(7 if controls.reason else 8)"
     )
     program = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT

@@ -1,4 +1,4 @@
-"""Text of any script on a picture: shaped, in its direction, and never a question mark."""
+"""Text of any script on a picture: shaped, in its direction, and never as question marks."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ LETTERS = TextRenderer(900)
 
 
 def ink(text: str, letters: TextRenderer) -> np.ndarray:
-    """Where the text is dark on white paper: bool (height, width)."""
+    """The dark pixels of the text on white: bool (height, width)."""
     picture = np.full((letters.line, letters.width(text) + 60, 3), 255, np.uint8)
     letters.write(picture, text, (20, 0), (0, 0, 0))
     dark = picture[..., 0] < 128
@@ -21,7 +21,7 @@ def ink(text: str, letters: TextRenderer) -> np.ndarray:
     return dark
 
 
-def test_without_a_font_letters_are_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_font_letters_are_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(legend, "font_for", lambda text: None)
     letters = TextRenderer(900)
     np.testing.assert_array_equal(ink("हिन्दी", letters), ink("ha-i-na-virama-da-ii", letters))
@@ -40,7 +40,7 @@ def test_arabic_runs_from_right_to_left(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("क्\u200dष ३।", [("क्\u200dष ३।", False)]),  # joined letters, a digit and a full stop that OpenCV hasn't got
+        ("क्\u200dष ३।", [("क्\u200dष ३।", False)]),  # joined letters, a digit and a full stop that OpenCV's font lacks
         ("می\u200cخواهم", [("می\u200cخواهم", False)]),
         ("رقم ٣ (ب) ok", [("رقم ٣ (ب)", False), (" ok", True)]),
         ("น้ำ, ๑ x", [("น้ำ, ๑", False), (" x", True)]),
@@ -49,7 +49,7 @@ def test_arabic_runs_from_right_to_left(monkeypatch: pytest.MonkeyPatch) -> None
         ("a\u200db", [("ab", True)]),
     ],
 )
-def test_what_pillow_draws_is_drawn_as_one(text: str, parts: list[tuple[str, bool]]) -> None:
+def test_text_for_pillow_stays_in_one_part(text: str, parts: list[tuple[str, bool]]) -> None:
     assert legend._parts(text) == parts
 
 

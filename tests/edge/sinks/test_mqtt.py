@@ -1,4 +1,4 @@
-"""MQTT as a broker and Home Assistant see it, with a real mosquitto on loopback."""
+"""MQTT as seen by a broker and Home Assistant, with a real mosquitto on loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ client = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt isn't install
 
 
 class Broker:
-    """A mosquitto, and everything that is published there by topic, the newest last."""
+    """A mosquitto, and everything published to it by topic, the newest last."""
 
     def __init__(self, folder: Path):
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -37,13 +37,13 @@ class Broker:
         folder.chmod(0o755)
         config.write_text(f"listener {self.port} 127.0.0.1\npassword_file {passwords}\nuser root\n")
         self.config, self.program = config, program
-        self.heard: dict[str, list[tuple[str, bool]]] = {}
+        self.messages: dict[str, list[tuple[str, bool]]] = {}
         self.start()
         self.listener = client.Client(client.CallbackAPIVersion.VERSION2)
         self.listener.username_pw_set("me", "p@ss")
         self.listener.on_connect = lambda listener, *_: listener.subscribe("#", qos=1)
-        self.listener.on_message = lambda *given: self.heard.setdefault(given[2].topic, []).append(
-            (given[2].payload.decode(), given[2].retain)
+        self.listener.on_message = lambda listener, _, message: self.messages.setdefault(message.topic, []).append(
+            (message.payload.decode(), message.retain)
         )
         self.listener.connect("127.0.0.1", self.port)
         self.listener.loop_start()
@@ -66,10 +66,10 @@ class Broker:
 
     def last(self, topic: str, count: int = 1) -> str:
         until = time.monotonic() + 20
-        while len(self.heard.get(topic, [])) < count:
-            assert time.monotonic() < until, f"{topic} not {count} times in {self.heard}"
+        while len(self.messages.get(topic, [])) < count:
+            assert time.monotonic() < until, f"{topic} not {count} times in {self.messages}"
             time.sleep(0.02)
-        return self.heard[topic][-1][0]
+        return self.messages[topic][-1][0]
 
     def close(self) -> None:
         self.listener.loop_stop()
@@ -85,7 +85,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 def frame(share: float):
-    """One in which so much is person; of 48 rows."""
+    """A frame with this share of person, in whole rows of 48."""
     item = make_output_frame()
     labels = np.zeros((48, 64), np.uint8)
     labels[: round(48 * share)] = 1
@@ -117,7 +117,7 @@ def test_home_assistant_finds_a_sensor_for_each_class_and_an_event(broker: Broke
     assert broker.last("seg-edge/front-door/status", 2) == "offline"
 
 
-def test_an_event_tells_once_that_somebody_appears_and_leaves(broker: Broker) -> None:
+def test_a_person_who_appears_and_leaves_gives_one_event_each(broker: Broker) -> None:
     sink = Mqtt(broker.url(), "door", CLASSES, print)
     show(sink, 0.25)
     broker.last("seg-edge/door/event")
@@ -126,9 +126,9 @@ def test_an_event_tells_once_that_somebody_appears_and_leaves(broker: Broker) ->
     show(sink, 0.0)
     broker.last("seg-edge/door/event", 2)
     sink.close()
-    told = [json.loads(text) for text, _ in broker.heard["seg-edge/door/event"]]
-    assert [(one["event_type"], one["class"]) for one in told] == [("appeared", "person"), ("left", "person")]
-    assert told[0]["share"] == 25.0
+    events = [json.loads(text) for text, _ in broker.messages["seg-edge/door/event"]]
+    assert [(event["event_type"], event["class"]) for event in events] == [("appeared", "person"), ("left", "person")]
+    assert events[0]["share"] == 25.0
 
 
 def test_a_program_that_is_killed_goes_offline_by_its_last_will(broker: Broker) -> None:
@@ -146,29 +146,29 @@ def test_a_program_that_is_killed_goes_offline_by_its_last_will(broker: Broker) 
 
 
 def test_a_broker_that_comes_back_is_connected_to_again(broker: Broker) -> None:
-    said: list[str] = []
-    sink = Mqtt(broker.url(), "door", CLASSES, said.append)
+    log: list[str] = []
+    sink = Mqtt(broker.url(), "door", CLASSES, log.append)
     broker.last("seg-edge/door/status")
     broker.process.kill()
     broker.process.wait()
     until = time.monotonic() + 20
-    while not said and time.monotonic() < until:
+    while not log and time.monotonic() < until:
         sink.publish(frame(0.5))
         time.sleep(0.02)
-    assert "disconnected" in said[0]
-    broker.heard.clear()
+    assert "disconnected" in log[0]
+    broker.messages.clear()
     broker.start()
     assert broker.last("seg-edge/door/status") == "online"
     sink.close()
 
 
-def test_what_can_not_be_is_one_sentence(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_error_is_one_sentence(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="refuses .*check user and password"):
         Mqtt(broker.url("wrong"), "door", CLASSES, print)
     with pytest.raises(OutputError, match="127.0.0.1:1 can't be reached"):
         Mqtt("mqtt://127.0.0.1:1", "door", CLASSES, print)
     for url, name in (("127.0.0.1", "door"), ("http://127.0.0.1", "door"), ("mqtt://h", "---")):
-        with pytest.raises(UsageError, match="--mqtt is an address"):
+        with pytest.raises(UsageError, match="--mqtt needs an address"):
             Mqtt(url, name, CLASSES, print)
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(OutputError, match="pip install 'seg-edge"):

@@ -1,4 +1,4 @@
-"""Recording: as long as it took, whatever came between."""
+"""Recording: in real time, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from seg_edge.errors import OutputError, UsageError
-from seg_edge.sinks.pieces import Pieces
 from seg_edge.sinks.record import Record
+from seg_edge.sinks.segments import RecordingSegments
 from seg_edge.sinks.sink import OutputFrame, Sink
 from seg_edge.sinks.video_file import VideoFile
 from tests.edge.sinks.output_frames import make_output_frame
@@ -29,8 +29,8 @@ def item(at_s: float, value: int = 100, shape_hw: tuple[int, int] = (48, 64)) ->
 
 
 def record(sink: Record, *items: OutputFrame) -> None:
-    for one in items:
-        sink.publish(one)
+    for frame in items:
+        sink.publish(frame)
         while not sink._queue.empty():
             threading.Event().wait(0.001)
     sink.close()
@@ -46,8 +46,8 @@ def test_an_old_pyav_is_refused_before_there_is_a_picture(tmp_path: Path, monkey
 def play(path: Path) -> list[np.ndarray]:
     film = cv2.VideoCapture(str(path))
     frames = []
-    while (taken := film.read())[0]:
-        frames.append(taken[1])
+    while (read := film.read())[0]:
+        frames.append(read[1])
     return frames
 
 
@@ -67,7 +67,7 @@ def test_it_is_a_sink(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".avi", ".gif"])
-def test_pictures_at_the_files_rate_are_all_there(tmp_path: Path, suffix: str) -> None:
+def test_pictures_at_the_files_rate_are_all_recorded(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"clip{suffix}"
     sink = Record(path, 10)
     values = [20, 60, 100, 140, 180, 220, 30, 90, 150, 200]
@@ -91,13 +91,13 @@ def test_a_fast_camera_leaves_pictures_out(tmp_path: Path) -> None:
     assert sink.dropped == 0
 
 
-def test_a_lost_camera_lasts_ten_seconds_and_then_time_goes_on(tmp_path: Path) -> None:
+def test_a_gap_of_a_lost_camera_is_shortened_to_ten_seconds(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     record(Record(path, 5), item(0, 20), item(3600, 200), item(3600.2, 100), item(3600.4, 50))
     assert shades(path) == [20] * 50 + [200, 100, 50]
 
 
-def test_another_size_is_fitted(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     record(Record(path, 10), item(0, 20), item(0.1, 100, (96, 100)), item(0.3, 200, (20, 30)))
     assert shades(path) == [20, 100, 100, 200]
@@ -105,7 +105,7 @@ def test_another_size_is_fitted(tmp_path: Path) -> None:
 
 
 class Stuck(VideoFile):
-    """A disk that takes nothing until it is let."""
+    """A disk that writes nothing until its gate opens."""
 
     gate = threading.Event()
 
@@ -161,7 +161,7 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert len(play(path)) == 1
 
 
-def test_a_place_that_can_not_be_written_to_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "clip.avi", Path("/proc/none/clip.avi")):
         with pytest.raises(OutputError, match=r"clip\.avi: can't be written \("):
@@ -175,7 +175,7 @@ def test_a_place_that_can_not_be_written_to_is_refused_at_once(tmp_path: Path) -
     ("name", "fps", "reason"),
     [("clip.txt", 30, "ends with one of"), ("clip.mkv", 0, "--fps"), ("clip.mkv", float("nan"), "--fps")],
 )
-def test_what_makes_no_sense_is_refused_at_once(tmp_path: Path, name: str, fps: float, reason: str) -> None:
+def test_an_invalid_suffix_or_rate_is_refused_at_once(tmp_path: Path, name: str, fps: float, reason: str) -> None:
     with pytest.raises(UsageError, match=f"{name}: .*{reason}"):
         Record(tmp_path / name, fps)
     assert not {"record", "video file"} & {thread.name for thread in threading.enumerate()}
@@ -185,7 +185,6 @@ CAMERA = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from seg_edge.sinks.pieces import Pieces
 from seg_edge.sinks.record import Record
 from tests.edge.sinks.output_frames import make_output_frame
 sink = Record(Path(sys.argv[1]), 30)
@@ -197,7 +196,7 @@ time.sleep(600)
 """
 
 
-def test_a_killed_mp4_leaves_what_plays(tmp_path: Path) -> None:
+def test_an_mp4_of_a_killed_program_plays(tmp_path: Path) -> None:
     camera = subprocess.Popen(
         [sys.executable, "-c", CAMERA, str(tmp_path / "clip.mp4")],
         stdout=subprocess.PIPE,
@@ -212,11 +211,11 @@ def test_a_killed_mp4_leaves_what_plays(tmp_path: Path) -> None:
     assert len(play(tmp_path / "clip.mp4")) >= 90 - dropped - 35
 
 
-def test_pieces_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
+def test_segments_follow_each_other_without_a_gap(tmp_path: Path) -> None:
     names = iter(["b.mp4", "c.mp4", "d.mp4"])
     finished: list[Path] = []
     sink = Record(
-        tmp_path / "a.mp4", 10, piece_s=1.0, next_path=lambda: tmp_path / next(names), finished=finished.append
+        tmp_path / "a.mp4", 10, segment_s=1.0, next_path=lambda: tmp_path / next(names), finished=finished.append
     )
     record(sink, *(item(number / 10, 5 * number) for number in range(35)))
     assert [path.name for path in finished] == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
@@ -227,15 +226,15 @@ def test_pieces_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
     assert b"moof" not in content
 
 
-def test_segments_are_named_and_the_oldest_deleted(tmp_path: Path) -> None:
-    pieces = Pieces(tmp_path / "cam.mp4", keep_bytes=250)
-    assert re.fullmatch(r"cam-\d{8}-\d{6}\.mp4", pieces.next_path().name)
+def test_segments_are_named_by_time_and_the_oldest_deleted(tmp_path: Path) -> None:
+    segments = RecordingSegments(tmp_path / "cam.mp4", keep_bytes=250)
+    assert re.fullmatch(r"cam-\d{8}-\d{6}\.mp4", segments.next_path().name)
     others = [tmp_path / name for name in ("cam.mp4", "cam-holiday plan.mp4", "cam-20260101-000000.txt")]
     written = [tmp_path / f"cam-2026010{day}-000000.mp4" for day in range(1, 5)]
     for age, path in enumerate([*others, *written]):
         path.write_bytes(bytes(100))
         os.utime(path, (1000 + age, 1000 + age))
-    pieces.delete_oldest(written[-1])
+    segments.delete_oldest(written[-1])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in [*others, *written[2:]])
 
 
@@ -253,9 +252,9 @@ record(Record(Path(sys.argv[1]), 10), *(replace(item(n / 10), picture=noise((240
 """
     path = tmp_path / "clip.mkv"
     command = [sys.executable, "-c", code, str(path), str(most_bytes)]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False).stderr
-    assert "File too large" in said
-    assert ("What was recorded until then is kept." in said) == kept
-    assert ("Nothing of it plays, so it was deleted." in said) != kept
+    stderr = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False).stderr
+    assert "File too large" in stderr
+    assert ("What was recorded until then is kept." in stderr) == kept
+    assert ("Nothing of it plays, so it was deleted." in stderr) != kept
     assert path.exists() == kept
     assert len(play(path)) > 0 or not kept

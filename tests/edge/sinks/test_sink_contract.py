@@ -1,4 +1,4 @@
-"""What every kind of sink promises, held against each of them."""
+"""The promises of every kind of sink, checked for each of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.edge.sinks.test_virtual_camera import install_camera
 from tests.edge.sinks.test_window import install_gui
 
 FRAMES = 3
-# Opens a sink; gives it with a function that says, while the sink is open or after, whether pictures came out.
+# Opens a sink; returns it with a function that says, while it is open or afterwards, whether pictures came out.
 Opened = tuple[Sink, Callable[[], bool]]
 Open = Callable[[Path, Controls, pytest.MonkeyPatch], Opened]
 
@@ -66,15 +66,15 @@ def open_collect(folder: Path, controls: Controls, monkeypatch: pytest.MonkeyPat
 
 
 class FakeBroker:
-    """As much of paho's client as a sink uses; `test_mqtt.py` has a real broker."""
+    """The part of paho's client that a sink uses; `test_mqtt.py` has a real broker."""
 
     def __init__(self, *_: object) -> None:
         self.topics: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., object]:
-        return lambda *given, **named: Mock()
+        return lambda *args, **kwargs: Mock()
 
-    def publish(self, topic: str, *_: object, **named: object) -> Mock:
+    def publish(self, topic: str, *_: object, **kwargs: object) -> Mock:
         self.topics.append(topic)
         return Mock()
 
@@ -103,10 +103,10 @@ def test_a_sink_keeps_its_promises(kind: str, tmp_path: Path, monkeypatch: pytes
     controls = Controls()
     sink, came_out = KINDS[kind](tmp_path, controls, monkeypatch)
     try:
-        assert sink.name.startswith(kind), "an option's name, by which the user knows it"
+        assert sink.name.startswith(kind), "it is called by its option"
         sink.idle("no camera yet")  # before the first frame
         for number in range(1, FRAMES + 1):
-            # Its arrays are read-only: sinks share them, and none writes into them.
+            # Its arrays are read-only: sinks share them, and none may write into them.
             sink.publish(make_output_frame(number))
             sink.idle("the camera is lost")  # and between two
         if kind in SHOWS_WHILE_OPEN:
@@ -116,7 +116,7 @@ def test_a_sink_keeps_its_promises(kind: str, tmp_path: Path, monkeypatch: pytes
         sink.close()
     if kind not in SHOWS_WHILE_OPEN:
         assert came_out()
-    assert not controls.stopped.is_set(), "no sink ends the camera unasked"
+    assert not controls.stopped.is_set(), "no sink stops the camera by itself"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +127,7 @@ def test_a_sink_closes_without_a_frame(kind: str, tmp_path: Path, monkeypatch: p
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_every_sink_is_tried() -> None:
+def test_every_sink_is_in_kinds() -> None:
     """A new file in `sinks/` that defines a sink must be put into `KINDS`."""
     folder = Path(__file__).parents[3] / "edge" / "seg_edge" / "sinks"
     sinks = [path.stem for path in folder.rglob("*.py") if "def publish(self, item: OutputFrame)" in path.read_text()]

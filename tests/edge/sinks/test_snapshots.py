@@ -1,4 +1,4 @@
-"""Pictures kept on request: the right one, once, never over another."""
+"""Pictures kept on request: the right one, once, never overwriting another."""
 
 from __future__ import annotations
 

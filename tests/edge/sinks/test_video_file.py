@@ -1,4 +1,4 @@
-"""What is written plays: whole, with its rate and size, after a kill, and as far as a full disk let it."""
+"""A written video plays: complete, with its rate and size, after a kill, and as far as a full disk allowed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def grey(value: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:
 def play(path: Path) -> list[np.ndarray]:
     film = cv2.VideoCapture(str(path))
     frames = []
-    while (taken := film.read())[0]:
-        frames.append(taken[1])
+    while (read := film.read())[0]:
+        frames.append(read[1])
     film.release()
     return frames
 
@@ -64,7 +64,7 @@ def test_colours_come_out_as_they_went_in(tmp_path: Path, suffix: str, size_wh: 
     np.testing.assert_allclose(middles, colours, atol=6)
 
 
-def test_motion_jpeg_is_as_fine_as_asked_and_no_finer(tmp_path: Path) -> None:
+def test_motion_jpeg_has_the_quality_that_was_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     with VideoFile(path, (64, 48), 30) as film:
         for number in range(8):
@@ -82,18 +82,18 @@ def test_an_odd_side_loses_its_last_row_or_column(tmp_path: Path, suffix: str) -
     assert play(path)[0].shape == ((49, 65, 3) if suffix == ".gif" else (48, 64, 3))
 
 
-def test_views_and_read_only_frames_are_taken(tmp_path: Path) -> None:
+def test_views_and_read_only_frames_are_accepted(tmp_path: Path) -> None:
     frame = noise((96, 128))[::2, ::-2]
     frame.flags.writeable = False
     path = tmp_path / "a.avi"
     with VideoFile(path, (64, 48), 30) as film:
         film.write(frame)
-    assert np.abs(play(path)[0].astype(int) - frame).mean() < 60  # noise compresses badly; another layout is at 85
+    assert np.abs(play(path)[0].astype(int) - frame).mean() < 60  # noise compresses badly; a wrong layout would give 85
 
 
 @pytest.mark.parametrize("frame", [grey(1, (48, 64)), grey(1)[..., 0], grey(1).astype(np.float32)])
 def test_frames_that_do_not_fit_are_refused(tmp_path: Path, frame: np.ndarray) -> None:
-    """OpenCV would leave them out without a word."""
+    """OpenCV would leave them out silently."""
     with VideoFile(tmp_path / "a.mkv", (64, 48), 30) as film:
         film.write(grey(1))
         with pytest.raises(TypeError, match=r"frame"):
@@ -101,22 +101,20 @@ def test_frames_that_do_not_fit_are_refused(tmp_path: Path, frame: np.ndarray) -
 
 
 @pytest.mark.parametrize("name", ["clip", "clip.txt", "clip.h264"])
-def test_another_suffix_is_refused_with_those_there_are(tmp_path: Path, name: str) -> None:
+def test_an_unknown_suffix_is_refused_with_a_list_of_the_known(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=rf"{name}: .*\.mp4, \.m4v"):
         VideoFile(tmp_path / name, (64, 48), 30)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("size_wh", "fps"), [((1, 48), 30), ((64, 48), 0), ((64, 48), float("nan"))])
-def test_what_is_no_video_is_refused(tmp_path: Path, size_wh: tuple[int, int], fps: float) -> None:
-    with pytest.raises(UsageError, match="is no video"):
+def test_an_invalid_size_or_rate_is_refused(tmp_path: Path, size_wh: tuple[int, int], fps: float) -> None:
+    with pytest.raises(UsageError, match="can't write a video of"):
         VideoFile(tmp_path / "a.mp4", size_wh, fps)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_place_that_is_not_there_is_one_sentence(
-    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_folder_is_one_sentence(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "no" / f"a{suffix}"
     with pytest.raises(OutputError, match=r"no/a\.\w+: the video can't be written"):
         VideoFile(path, (64, 48), 30)
@@ -156,7 +154,7 @@ def test_a_file_plays_nearly_to_the_end_after_a_kill(tmp_path: Path, suffix: str
     writer.send_signal(signal.SIGKILL)
     writer.communicate()
     played = len(play(path))
-    # Two seconds' worth at most; TS is carried to the disk at once, the codec itself keeps none back.
+    # Two seconds' worth at most; TS is written at once, and the codec itself holds nothing back.
     assert played >= (count if suffix == ".ts" else count - 60)
 
 

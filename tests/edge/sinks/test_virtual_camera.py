@@ -33,7 +33,7 @@ class PixelFormat(enum.Enum):
 
 
 class FakeCamera:
-    """Takes what the real one takes, refuses what it refuses."""
+    """Accepts and refuses the same as the real one."""
 
     made: list[FakeCamera] = []  # noqa: RUF012
     refusal = ""
@@ -80,7 +80,7 @@ class FakeCamera:
 
 
 def install_camera(monkeypatch: pytest.MonkeyPatch) -> type[FakeCamera]:
-    """pyvirtualcam, and a loopback device at /dev/null: both made up."""
+    """Installs a fake pyvirtualcam, and a fake loopback device at /dev/null."""
     FakeCamera.made, FakeCamera.refusal = [], ""
     monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=FakeCamera, PixelFormat=PixelFormat))
     monkeypatch.setattr(virtual_camera, "VIDEO_MAJOR", os.major(os.stat("/dev/null").st_rdev))
@@ -113,7 +113,7 @@ def test_the_stand_in_is_like_the_real_one() -> None:
         theirs = inspect.signature(getattr(real.Camera, method))
         assert plain(theirs) == plain(inspect.signature(getattr(FakeCamera, method)))
     assert real.PixelFormat.BGR.value == PixelFormat.BGR.value
-    with pytest.raises(RuntimeError, match="does not exist"):  # the kind of error ours turns into a sentence
+    with pytest.raises(RuntimeError, match="does not exist"):  # the kind of error that the sink turns into a sentence
         real.Camera(64, 48, 30, device="/dev/video-none", backend="v4l2loopback")
 
 
@@ -144,7 +144,9 @@ def test_pictures_of_another_size_are_resized(fake: type[FakeCamera]) -> None:
     assert fake.made[0].fps > 0
 
 
-def test_without_the_package_it_says_what_to_install(fake: type[FakeCamera], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_says_what_to_install(
+    fake: type[FakeCamera], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(OutputError, match=r"pip install 'seg-edge\[virtualcam\]'"):
         VirtualCamera("/dev/null", (64, 48), 30.0)
@@ -156,24 +158,24 @@ def test_a_busy_device_is_reported(fake: type[FakeCamera]) -> None:
         VirtualCamera("/dev/null", (64, 48), 30.0)
 
 
-def test_a_real_camera_is_never_taken(fake: type[FakeCamera], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_camera_is_refused(fake: type[FakeCamera], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_camera, "driver_of", lambda device: "uvcvideo")
     with pytest.raises(OutputError, match=r"real device \(uvcvideo\).*sudo modprobe v4l2loopback"):
         VirtualCamera("/dev/null", (64, 48), 30.0)
     assert not fake.made
 
 
-def test_what_is_no_video_device_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_a_video_device_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_camera, "driver_of", lambda device: pytest.fail("it was opened"))
     file = tmp_path / "video0"
     file.write_bytes(b"precious")
     for device in (str(file), "/dev/null", str(tmp_path)):
-        with pytest.raises(OutputError, match="is no video device"):
+        with pytest.raises(OutputError, match="is not a video device"):
             VirtualCamera(device, (64, 48), 30.0)
     assert file.read_bytes() == b"precious"
 
 
-def test_a_missing_device_says_how_to_make_it() -> None:
+def test_the_error_for_a_missing_device_says_how_to_make_it() -> None:
     with pytest.raises(OutputError, match=r"no such device; .*modprobe v4l2loopback video_nr=4711 "):
         VirtualCamera("/dev/video4711", (64, 48), 30.0)
     with pytest.raises(OutputError, match=r"video_nr=10 "):
@@ -182,7 +184,7 @@ def test_a_missing_device_says_how_to_make_it() -> None:
         VirtualCamera("/dev/\0", (64, 48), 30.0)
 
 
-def test_the_driver_is_asked_as_the_kernel_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_is_queried_as_the_kernel_requires(monkeypatch: pytest.MonkeyPatch) -> None:
     """struct v4l2_capability of linux/videodev2.h: 16 bytes driver, 32 card, 32 bus_info, 6 words."""
 
     def ioctl(file: int, request: int, argument: bytes) -> bytes:
@@ -194,7 +196,7 @@ def test_the_driver_is_asked_as_the_kernel_wants_it(monkeypatch: pytest.MonkeyPa
     assert virtual_camera.driver_of("/dev/null") == "v4l2 loopback"
 
 
-def test_a_device_that_answers_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_can_not_be_queried_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_camera, "VIDEO_MAJOR", os.major(os.stat("/dev/null").st_rdev))
-    with pytest.raises(OutputError, match=r"/dev/null: can't be asked what it is"):
+    with pytest.raises(OutputError, match=r"/dev/null: can't be queried"):
         VirtualCamera("/dev/null", (64, 48), 30.0)

@@ -1,4 +1,4 @@
-"""The window: with a made-up GUI for what each key does, and on a real X server for the rest."""
+"""The window: with a fake GUI for what each key does, and on a real X server for the rest."""
 
 import inspect
 import json
@@ -29,7 +29,7 @@ GUI = ("namedWindow", "resizeWindow", "imshow", "pollKey", "getWindowProperty", 
 
 
 class FakeGui:
-    """OpenCV's windows, of which a test presses the keys. What is shown lands in `shown`."""
+    """OpenCV's windows, whose keys a test presses; pictures are collected in `shown`."""
 
     def __init__(self) -> None:
         self.windows: dict[str, int] = {}
@@ -46,7 +46,7 @@ class FakeGui:
         self.sizes_wh.append((width, height))
 
     def imshow(self, winname: str, mat: np.ndarray) -> None:
-        assert winname in self.windows, "a window that was closed would open again"
+        assert winname in self.windows, "a closed window would open again"
         self.shown.append(mat.copy())
 
     def pollKey(self) -> int:
@@ -68,7 +68,7 @@ class FakeGui:
 
 
 def install_gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
-    """Puts the fake in the place of OpenCV's windows."""
+    """Replaces OpenCV's windows by the fake."""
     fake = FakeGui()
     for name in GUI:
         monkeypatch.setattr(cv2, name, getattr(fake, name))
@@ -83,7 +83,7 @@ def gui(monkeypatch: pytest.MonkeyPatch) -> FakeGui:
 
 
 @pytest.mark.parametrize("name", GUI)
-def test_the_fake_takes_what_opencv_takes(name: str) -> None:
+def test_the_fake_has_opencvs_parameters(name: str) -> None:
     documented = re.match(rf"{name}\((.*?)\) ->", getattr(cv2, name).__doc__)
     assert documented
     names = re.findall(r"\w+", documented[1])
@@ -115,7 +115,7 @@ def test_keys_change_the_controls(gui: FakeGui) -> None:
     press(window, gui, "e")
     assert controls.effect == "anonymize"
     press(window, gui, "e")
-    assert controls.effect == "overlay"  # round
+    assert controls.effect == "overlay"  # wraps around
     press(window, gui, "2")
     assert controls.effect == "mask"
     press(window, gui, "x", "0", "9", "l", "h", "f")
@@ -148,7 +148,7 @@ def test_closing_the_window_stops_and_it_does_not_come_back(gui: FakeGui, monkey
     window = make_window(controls)
     press(window, gui, "l")
     assert not controls.stopped.is_set()
-    monkeypatch.setattr(cv2, "pollKey", lambda: gui.windows.clear() or -1)  # it is where events are seen to
+    monkeypatch.setattr(cv2, "pollKey", lambda: gui.windows.clear() or -1)  # it handles the events
     window.publish(make_output_frame())
     assert controls.stopped.is_set()
     shown = len(gui.shown)
@@ -163,11 +163,11 @@ def test_closing_the_window_stops_and_it_does_not_come_back(gui: FakeGui, monkey
     [(1.0, 0.0, False), (0.0, 0.0, True), (-1.0, 0.0, False), (-1.0, -1.0, True)],
     ids=["qt open", "hidden", "gtk open", "gtk closed"],
 )
-def test_what_each_toolkit_says_of_a_closed_window(
+def test_what_each_toolkit_reports_for_a_closed_window(
     visible: float, autosize: float, closed: bool, gui: FakeGui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = {cv2.WND_PROP_VISIBLE: visible, cv2.WND_PROP_AUTOSIZE: autosize}
-    monkeypatch.setattr(cv2, "getWindowProperty", lambda winname, prop_id: answer[prop_id])
+    properties = {cv2.WND_PROP_VISIBLE: visible, cv2.WND_PROP_AUTOSIZE: autosize}
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda winname, prop_id: properties[prop_id])
     controls = Controls()
     make_window(controls).publish(make_output_frame())
     assert controls.stopped.is_set() == closed
@@ -201,7 +201,7 @@ def is_drawn(picture: np.ndarray, where: str) -> bool:
     return bool((corner(picture, where) != 128).any())
 
 
-def test_what_is_drawn_and_when(gui: FakeGui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_each_panel_is_drawn(gui: FakeGui, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     window = make_window()
@@ -213,7 +213,7 @@ def test_what_is_drawn_and_when(gui: FakeGui, monkeypatch: pytest.MonkeyPatch) -
         return gui.shown[-1]
 
     assert all(is_drawn(show(), where) for where in ("readout", "legend", "hint"))
-    assert (item.picture == 128).all()  # it is everybody's
+    assert (item.picture == 128).all()  # sinks share it
     now += 60
     assert not is_drawn(show(), "hint")
     assert is_drawn(show(), "readout")
@@ -239,7 +239,7 @@ def test_the_legend_shows_colours_and_shares(gui: FakeGui) -> None:
     assert not (legend == CLASSES[0].colour[::-1]).all(axis=1).any()
 
 
-def test_idle_darkens_the_last_picture_and_tells_why(gui: FakeGui) -> None:
+def test_idle_darkens_the_last_picture_and_shows_the_message(gui: FakeGui) -> None:
     window = make_window()
     window.idle("opening /dev/video0")
     plain = gui.shown[-1]
@@ -289,7 +289,7 @@ from seg_edge.sinks.sink import Controls
 from seg_edge.sinks.window import Window
 from tests.edge.sinks.output_frames import CLASSES, make_output_frame
 
-controls, told, number = Controls(), None, 0
+controls, printed, number = Controls(), None, 0
 window = Window(controls, CLASSES, ("overlay", "mask", "blur"), "seg-edge test")
 until = time.monotonic() + 60
 while time.monotonic() < until and not controls.stopped.is_set():
@@ -299,9 +299,9 @@ while time.monotonic() < until and not controls.stopped.is_set():
     else:
         window.publish(make_output_frame(number, (480, 640), value=128))
     state = [controls.effect, controls.mirror, controls.snapshot.is_set()]
-    if state != told:
+    if state != printed:
         print(json.dumps(state), flush=True)
-        told = state
+        printed = state
     time.sleep(0.02)
 window.close()
 print("closed" if controls.stopped.is_set() else "left alone", flush=True)
@@ -318,7 +318,7 @@ def display() -> Iterator[str]:
 
 @contextmanager
 def shown_window(display: str, *arguments: str) -> Iterator[tuple[Any, str]]:
-    """A process with a window, past its first line, and the window's X11 number. The process has 60 s."""
+    """A process with a window that has printed its first line, and the window's X11 number. It ends after 60 s."""
     child = subprocess.Popen(
         [sys.executable, "-c", SHOW, *arguments],
         env=os.environ | {"DISPLAY": display},
@@ -338,7 +338,7 @@ def shown_window(display: str, *arguments: str) -> Iterator[tuple[Any, str]]:
 def find_window(display: str) -> str:
     until = time.monotonic() + 60
     while not (found := xdotool(display, "search", "--onlyvisible", "--name", "^seg-edge test$")):
-        assert time.monotonic() < until, "no window came"
+        assert time.monotonic() < until, "no window appeared"
         time.sleep(0.05)
     return found.splitlines()[-1]
 
@@ -360,10 +360,10 @@ def test_keys_typed_at_a_real_window(display: str) -> None:
             assert json.loads(child.stdout.readline()) == state
         type_key(display, window, "q")
         assert child.stdout.readline() == "closed\n"
-        # The process lives on, the window doesn't.
+        # The process is still running, the window is closed.
         assert xdotool(display, "search", "--onlyvisible", "--name", "^seg-edge test$") == ""
-        _, littered = child.communicate("", timeout=60)
-        assert (child.returncode, littered) == (0, "")
+        _, stderr = child.communicate("", timeout=60)
+        assert (child.returncode, stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [(), ("idle",)])
@@ -371,8 +371,8 @@ def test_closing_a_real_window(display: str, arguments: tuple[str, ...]) -> None
     with shown_window(display, *arguments) as (child, window):
         click_on_the_x(display, window)
         assert child.stdout.readline() == "closed\n"
-        _, littered = child.communicate("", timeout=60)
-        assert (child.returncode, littered) == (0, "")
+        _, stderr = child.communicate("", timeout=60)
+        assert (child.returncode, stderr) == (0, "")
 
 
 def test_escape_while_there_is_no_camera(display: str) -> None:

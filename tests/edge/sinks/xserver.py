@@ -1,4 +1,4 @@
-"""A real X server without a screen, and a person at it."""
+"""A real X server without a screen, and a simulated user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @contextmanager
 def x_server(*arguments: str) -> Iterator[str]:
-    """Starts Xvfb on a display that is free; gives its name, such as `:1`. Skips where there is none."""
+    """Starts Xvfb on a free display; yields its name, such as `:1`. Skips the test without Xvfb."""
     if not shutil.which("Xvfb"):
         pytest.skip("needs Xvfb (apt install xvfb)")
     reading, writing = os.pipe()
@@ -23,7 +23,7 @@ def x_server(*arguments: str) -> Iterator[str]:
     os.close(writing)
     try:
         with os.fdopen(reading) as numbers:
-            number = numbers.readline().strip()  # written once it can be connected to
+            number = numbers.readline().strip()  # written once it accepts connections
         if not number:
             pytest.skip("Xvfb does not start here")
         yield f":{number}"
@@ -33,7 +33,7 @@ def x_server(*arguments: str) -> Iterator[str]:
 
 
 def xdotool(display: str, *arguments: str) -> str:
-    """What xdotool says; skips where there is none."""
+    """The output of xdotool; skips the test without it."""
     if not shutil.which("xdotool"):
         pytest.skip("needs xdotool (apt install xdotool)")
     environment = os.environ | {"DISPLAY": display}
@@ -59,7 +59,7 @@ class _ClientMessage(ctypes.Structure):
 
 
 def click_on_the_x(display: str, window: str) -> None:
-    """Sends what a window manager sends when a window's X button is clicked (there is none on a bare Xvfb)."""
+    """Sends the event of a window manager when a window's close button is clicked (a bare Xvfb has none)."""
     try:
         x11 = ctypes.CDLL("libX11.so.6")
     except OSError:
@@ -74,4 +74,4 @@ def click_on_the_x(display: str, window: str) -> None:
     event = _ClientMessage(type=33, window=int(window), message_type=protocols, format=32)
     event.data[0] = delete
     assert x11.XSendEvent(connection, int(window), 0, 0, ctypes.byref(event))
-    x11.XCloseDisplay(connection)  # which sends what is left
+    x11.XCloseDisplay(connection)  # which flushes its queue

@@ -1,4 +1,4 @@
-"""Numbered pictures as a video: each at its number's time, and what is missing is said."""
+"""Numbered pictures as a video: each at its number's time, and missing ones are reported."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def shown(source: NumberedSource) -> list[tuple[int, float | None]]:
 
 
 @pytest.mark.parametrize("name", ["f%04d.png", "f%d.png", "50%d of 100%_%03d.png"])
-def test_all_in_order_from_any_number_on(tmp_path: Path, name: str) -> None:
+def test_pictures_come_in_order_from_any_first_number(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "100%d"
     folder.mkdir()
     write(folder / name, [7, 8, 9, 10, 11])
@@ -44,7 +44,7 @@ def test_all_in_order_from_any_number_on(tmp_path: Path, name: str) -> None:
         opened(folder / "g%04d.png")
 
 
-def test_a_gap_keeps_its_time_and_is_said(tmp_path: Path) -> None:
+def test_a_gap_keeps_its_time_and_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "f%04d.png", [1, 2, 4, 5, 8])
     source = opened(tmp_path / "f%04d.png")
     assert shown(source) == [(1, 0), (2, 0.1), (4, pytest.approx(0.3)), (5, 0.4), (8, 0.7)]
@@ -58,7 +58,7 @@ def test_numbers_that_go_up_by_more_than_one_have_no_gaps(tmp_path: Path) -> Non
     assert source.complaint == ""
 
 
-def test_damaged_and_odd_ones_are_left_out_and_said(tmp_path: Path) -> None:
+def test_damaged_pictures_and_other_sizes_are_left_out_and_reported(tmp_path: Path) -> None:
     write(tmp_path / "f%d.png", [1, 2, 3, 4])
     (tmp_path / "f2.png").write_bytes(b"nothing")
     cv2.imwrite(str(tmp_path / "f3.png"), np.zeros((20, 20, 3), np.uint8))

@@ -23,7 +23,7 @@ Make = Callable[..., Machine]
 
 
 class Opened(tuple[str, ...]):
-    """What a backend's class was asked for; a source as far as it is looked at."""
+    """What a backend's class was asked for, with the attributes of a source that are read."""
 
     info = SourceInfo("", (0, 0), 0.0)
     stale = False
@@ -130,9 +130,9 @@ def test_urls() -> None:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A machine with these USB cameras, and with picamera2 answering so; None where it isn't installed."""
+    """Makes a machine with these USB cameras and this output of picamera2; None if it isn't installed."""
 
-    def make(cameras: list[str], answer: str | Exception | None = None, code: int = 0) -> Machine:
+    def make(cameras: list[str], output: str | Exception | None = None, code: int = 0) -> Machine:
         for number, name in enumerate(cameras):
             for file, text in ((f"dev/video{number}", ""), (f"sys/class/video4linux/video{number}/name", name)):
                 (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -140,11 +140,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
         def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
             assert set(options) == {"capture_output", "text", "timeout"}
-            if isinstance(answer, Exception):
-                raise answer
-            return subprocess.CompletedProcess(command, code, answer if code == 0 else "", answer if code else "")
+            if isinstance(output, Exception):
+                raise output
+            return subprocess.CompletedProcess(command, code, output if code == 0 else "", output if code else "")
 
-        monkeypatch.setattr(opening, "find_spec", lambda name: None if answer is None else object())
+        monkeypatch.setattr(opening, "find_spec", lambda name: None if output is None else object())
         return Machine(root=tmp_path, run=run)
 
     return make
@@ -154,12 +154,12 @@ def test_a_camera_module_comes_first(make: Make) -> None:
     assert choose_source(make(["Webcam"], "INFO libcamera\ncameras: 2\n")) == "picamera2"
 
 
-@pytest.mark.parametrize("answer", [None, "cameras: 0", OSError(2, "gone"), subprocess.TimeoutExpired("python", 20)])
-def test_else_the_first_usb_camera(answer: str | Exception | None, make: Make) -> None:
-    assert choose_source(make(["bcm2835-isp-output0", "Webcam", "Other"], answer)) == "/dev/video1"
+@pytest.mark.parametrize("output", [None, "cameras: 0", OSError(2, "gone"), subprocess.TimeoutExpired("python", 20)])
+def test_else_the_first_usb_camera(output: str | Exception | None, make: Make) -> None:
+    assert choose_source(make(["bcm2835-isp-output0", "Webcam", "Other"], output)) == "/dev/video1"
 
 
-def test_the_first_that_may_be_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_camera_that_may_be_opened(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name == "video2")
     assert choose_source(make(["A", "B", "C"])) == "/dev/video2"
     monkeypatch.setattr("os.access", lambda path, mode: False)
@@ -168,24 +168,24 @@ def test_the_first_that_may_be_used(make: Make, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("output", "code", "message"),
     [
         (None, 0, "picamera2 is not installed"),
         ("cameras: 0", 0, "ribbon cable"),
         ("Traceback\nModuleNotFoundError: No module named 'libcamera'", 1, "No module named 'libcamera'"),
-        (subprocess.TimeoutExpired("python", 20), 0, "did not answer within 20 s"),
+        (subprocess.TimeoutExpired("python", 20), 0, "did not respond within 20 s"),
     ],
 )
-def test_without_a_camera_it_says_what_was_looked_for(
-    answer: str | Exception | None, code: int, said: str, make: Make
+def test_without_a_camera_the_error_says_what_was_looked_for(
+    output: str | Exception | None, code: int, message: str, make: Make
 ) -> None:
     with pytest.raises(SourceError) as raised:
-        choose_source(make([], answer, code))
-    for part in (said, "plug one in", "--source FILE", "--source synthetic"):
+        choose_source(make([], output, code))
+    for part in (message, "plug one in", "--source FILE", "--source synthetic"):
         assert part in str(raised.value)
 
 
-def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path: Path) -> None:
+def test_the_query_of_picamera2_is_valid_python_and_its_output_is_understood(tmp_path: Path) -> None:
     (tmp_path / "picamera2.py").write_text(
         "class Picamera2:\n    @staticmethod\n    def global_camera_info():\n"
         "        return [{'Id': '/base/soc/i2c0mux/imx708@1a'}, {'Id': '/base/scb/pcie/usb@0,0-1.3:1.0'}]\n"
@@ -200,7 +200,7 @@ def test_asking_picamera2_is_valid_python_and_its_answer_is_understood(tmp_path:
     assert done.stdout == "cameras: 1\n"
 
 
-def test_a_camera_that_hangs_on_its_side_is_turned(tmp_path: Path) -> None:
+def test_a_camera_mounted_on_its_side_is_turned(tmp_path: Path) -> None:
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:16, :16] = 255
     cv2.imwrite(str(tmp_path / "a.png"), picture)

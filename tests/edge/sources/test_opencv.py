@@ -1,4 +1,4 @@
-"""Webcams, files and streams: what is said of them, and what is done when they misbehave."""
+"""Webcams and streams: how they are described, and what happens when they misbehave."""
 
 import contextlib
 import inspect
@@ -34,10 +34,10 @@ def take(source: OpenCVSource, count: int) -> list[SourceFrame]:
 def refusal(name: object, **asked: object) -> str:
     with pytest.raises(SourceError) as raised:
         opened(name, **asked)  # type: ignore[arg-type]
-    said = str(raised.value)
-    assert said.endswith(".")
-    assert "\n" not in said
-    return said
+    message = str(raised.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
 
 
 # Webcams
@@ -56,7 +56,7 @@ def test_the_stand_in_webcam_has_the_methods_of_the_real_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("formats", "size_wh", "fps", "said"),
+    ("formats", "size_wh", "fps", "description"),
     [
         ({"YUYV": {(640, 480): 30.0}, "MJPG": {(640, 480): 30.0}}, None, None, "640x480 at 30 fps, YUYV"),
         ({"YUYV": {(640, 480): 15.0}, "MJPG": {(640, 480): 30.0}}, None, None, "640x480 at 30 fps, MJPG"),
@@ -70,20 +70,20 @@ def test_the_stand_in_webcam_has_the_methods_of_the_real_one() -> None:
         ),
         ({"YUYV": {(640, 480): 30.0}}, None, 60.0, "640x480 at 30 fps, YUYV; 60 fps were asked for"),
         ({"YUYV": {(640, 480): 10.0}, "MJPG": {(640, 480): 5.0}}, None, 30.0, "10 fps, YUYV; 30 fps were asked for"),
-        ({"YUYV": {(640, 480): 0.0}}, None, 60.0, "640x480, YUYV"),  # a driver that tells no rate
+        ({"YUYV": {(640, 480): 0.0}}, None, 60.0, "640x480, YUYV"),  # a driver that doesn't report a rate
     ],
 )
-def test_a_webcam_gives_what_was_asked_if_it_can_and_says_what_it_is(
+def test_a_webcam_gives_what_was_asked_for_if_it_can_and_is_described(
     formats: dict[str, dict[tuple[int, int], float]],
     size_wh: tuple[int, int] | None,
     fps: float | None,
-    said: str,
+    description: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = fake_webcam(monkeypatch, formats=formats)
     with contextlib.closing(opened(device, size_wh, fps, live=True)) as source:
         assert source.info.description.startswith("/dev/video7 (Fake Cam), ")
-        assert source.info.description.endswith(said)
+        assert source.info.description.endswith(description)
         source_frame = take(source, 1)[0]
         assert (source_frame.frame.shape[1], source_frame.frame.shape[0]) == source.info.size_wh
 
@@ -102,7 +102,7 @@ def test_a_webcam_that_is_unplugged_is_an_error(monkeypatch: pytest.MonkeyPatch)
         next(frames)
 
 
-def test_a_broken_jpeg_is_passed_over_and_grey_becomes_bgr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_jpeg_is_skipped_and_grey_becomes_bgr(monkeypatch: pytest.MonkeyPatch) -> None:
     device = fake_webcam(monkeypatch, events=["frame", "frame", "bad", "grey", "frame"])
     source_frames = take(opened(device, live=True), 3)
     assert [read_number(source_frame.frame) for source_frame in source_frames] == [2, 4, 5]
@@ -123,9 +123,8 @@ def test_a_drivers_impossible_clock_is_not_believed(stamp: object, monkeypatch: 
     assert began <= source_frame.captured <= time.monotonic()
 
 
-def test_why_a_webcam_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = refusal("/dev/video99")
-    assert "no such camera" in said
+def test_why_a_webcam_can_not_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no such camera" in refusal("/dev/video99")
     device = fake_webcam(monkeypatch, opens=False)
     assert "another program" in refusal(device)
     assert "(Fake Cam)" in refusal("/dev/video99")
@@ -145,7 +144,7 @@ def camera() -> Iterator[HttpCamera]:
         yield camera
 
 
-def test_a_stream_is_named_and_is_fresh(camera: HttpCamera) -> None:
+def test_a_stream_is_described_and_its_frames_are_new(camera: HttpCamera) -> None:
     source = opened(camera.url, live=True)
     assert source.info.description == f"{camera.url}, 64x48"
     numbers = []
@@ -155,7 +154,7 @@ def test_a_stream_is_named_and_is_fresh(camera: HttpCamera) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_a_streams_broken_jpeg_is_passed_over(camera: HttpCamera) -> None:
+def test_a_streams_broken_jpeg_is_skipped(camera: HttpCamera) -> None:
     source = opened(camera.url, live=True)
     frames = iter(source)
     next(frames)
@@ -164,7 +163,7 @@ def test_a_streams_broken_jpeg_is_passed_over(camera: HttpCamera) -> None:
     assert camera.broken == 0
 
 
-def test_a_stream_keeps_the_size_it_began_with(camera: HttpCamera) -> None:
+def test_a_stream_keeps_its_first_size(camera: HttpCamera) -> None:
     source = opened(camera.url, live=True)
     frames = iter(source)
     next(frames)
@@ -173,11 +172,11 @@ def test_a_stream_keeps_the_size_it_began_with(camera: HttpCamera) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_stream_that_breaks_off_is_an_error_and_can_be_opened_again(how: str, camera: HttpCamera) -> None:
+def test_an_interrupted_stream_is_an_error_and_can_be_opened_again(how: str, camera: HttpCamera) -> None:
     frames = iter(opened(camera.url, live=True))
     next(frames)
     camera.mode = how
-    with pytest.raises(SourceError, match="the stream broke off"):
+    with pytest.raises(SourceError, match="the stream was interrupted"):
         list(itertools.islice(frames, 1000))
     camera.mode = "send"
     assert len(take(opened(camera.url, live=True), 2)) == 2
@@ -189,7 +188,7 @@ def test_a_stream_that_stalls_is_an_error_in_time(camera: HttpCamera, monkeypatc
     next(frames)
     camera.mode = "stall"
     began = time.monotonic()
-    with pytest.raises(SourceError, match="broke off"):
+    with pytest.raises(SourceError, match="was interrupted"):
         list(itertools.islice(frames, 1000))
     assert time.monotonic() - began < 10
     assert "check its path" in refusal(camera.url)
@@ -197,13 +196,15 @@ def test_a_stream_that_stalls_is_an_error_in_time(camera: HttpCamera, monkeypatc
 
 def test_why_a_stream_does_not_open(camera: HttpCamera) -> None:
     assert "check its path" in refusal(camera.url.replace("cam.mjpg", "other"))
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
         assert f"nothing answers on port {port}" in refusal(f"http://127.0.0.1:{port}/cam")
-    said = refusal(f"http://me:se/cr@et@127.0.0.1:{camera.port}/cam.mjpg?password=hush&size=3")
-    assert said.startswith(f"http://***@127.0.0.1:{camera.port}/cam.mjpg?password=***&size=3: is not a valid address")
-    assert not re.search("se/|cr@|et@|'se'|hush", said)
+    message = refusal(f"http://me:se/cr@et@127.0.0.1:{camera.port}/cam.mjpg?password=hush&size=3")
+    assert message.startswith(
+        f"http://***@127.0.0.1:{camera.port}/cam.mjpg?password=***&size=3: is not a valid address"
+    )
+    assert not re.search("se/|cr@|et@|'se'|hush", message)
 
 
 def test_a_password_is_never_shown(camera: HttpCamera) -> None:

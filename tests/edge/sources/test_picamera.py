@@ -1,4 +1,4 @@
-"""The picamera2 source over the real package and a stand-in libcamera, and over a fake where there is no package."""
+"""The picamera2 source with the real package over a stand-in libcamera, and with a fake package."""
 
 import inspect
 import os
@@ -46,7 +46,7 @@ on_both_boards = pytest.mark.parametrize("board", ["pi4", "pi5"], indirect=True)
 
 @pytest.fixture
 def manager(package: str, board: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CameraManager]:
-    """The cameras of a board, of which there is one, a stand-in for Camera Module 2."""
+    """The cameras of a board: one, a stand-in for Camera Module 2."""
     installed = stand_in_libcamera.installed if package == "picamera2" else fake_installed
     with installed(monkeypatch, pisp=board == "pi5") as manager:
         yield manager
@@ -59,7 +59,7 @@ def camera(manager: CameraManager) -> Camera:
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Camera]:
-    """A Pi 4's camera behind the real package: for what the fake doesn't do."""
+    """A Pi 4's camera through the real package, for behaviour that the fake lacks."""
     with stand_in_libcamera.installed(monkeypatch, pisp=False) as manager:
         yield manager.cameras[0]
 
@@ -122,14 +122,14 @@ def test_the_small_picture_shows_the_same(size_wh: tuple[int, int], input_wh: tu
 
 @pytest.mark.usefixtures("camera")
 @pytest.mark.parametrize("input_wh", [(255, 256), (256, 255), (642, 256), (256, 482)])
-def test_a_size_that_lores_cannot_have_goes_without(input_wh: tuple[int, int]) -> None:
+def test_an_input_size_that_lores_cannot_have_comes_without_small(input_wh: tuple[int, int]) -> None:
     info, [source_frame] = take(ask(input_size_wh=input_wh))
     assert source_frame.small is None
     assert info.description.endswith("640x480 at 30 fps")
 
 
 @on_a_pi_5
-def test_a_pi_5_that_crops_lores_goes_without(camera: Camera) -> None:
+def test_a_pi_5_that_crops_lores_comes_without_small(camera: Camera) -> None:
     camera.has_scaler_crops = False  # libcamera before ScalerCrops
     info, [source_frame] = take(ask())
     assert source_frame.small is None
@@ -138,7 +138,7 @@ def test_a_pi_5_that_crops_lores_goes_without(camera: Camera) -> None:
 
 
 @on_a_pi_5
-def test_a_frame_with_two_crops_goes_without(camera: Camera) -> None:
+def test_a_frame_with_two_crops_comes_without_small(camera: Camera) -> None:
     source = Picamera2Source(ask())
     source_frames = iter(source)
     check_same_picture(next(source_frames), (256, 256))
@@ -180,12 +180,12 @@ def test_an_odd_size_becomes_even(camera: Camera) -> None:
         (None, 12.5, (1640, 1232), 12.5),
         ((1640, 1232), 20, (1640, 1232), 20),
         ((1920, 1080), 20, (3280, 2464), 20),
-        ((1920, 1080), 45, (1920, 1080), 45),  # too fast for those that see all
+        ((1920, 1080), 45, (1920, 1080), 45),  # too fast for the modes with the full view
         (None, 100, (640, 480), 100),
-        (None, 1000, (640, 480), 1e6 / 4850),  # faster than any: then the fastest
+        (None, 1000, (640, 480), 1e6 / 4850),  # faster than any mode: then the fastest
     ],
 )
-def test_the_rate_and_the_mode_that_sees_most_at_it(
+def test_the_rate_and_the_mode_with_the_widest_view_at_it(
     camera: Camera, size_wh: tuple[int, int] | None, fps: float | None, mode: tuple[int, int], rate: float
 ) -> None:
     info, _ = take(ask(size_wh, fps))
@@ -236,7 +236,7 @@ def test_a_zoom_serves_both_streams(camera: Camera) -> None:
         ({"ScalerCrops": []}, "ScalerCrops can't be set .*; set ScalerCrop,"),
     ],
 )
-def test_controls_that_cannot_be(camera: Camera, controls: dict[str, object], reason: str) -> None:
+def test_invalid_controls_are_refused(camera: Camera, controls: dict[str, object], reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
         Picamera2Source(ask(), controls=controls)
     assert not camera.acquired
@@ -259,15 +259,15 @@ def test_other_names_are_refused(name: str) -> None:
         Picamera2Source(ask(name=name))
 
 
-def test_there_is_no_such_camera(manager: CameraManager) -> None:
+def test_a_camera_that_does_not_exist_is_refused(manager: CameraManager) -> None:
     with pytest.raises(SourceError, match=r"There is no Raspberry Pi camera 2; there is picamera2:0 \(imx219\)\."):
         Picamera2Source(ask(name="picamera2:2"))
     manager.cameras.clear()
-    with pytest.raises(SourceError, match="No Raspberry Pi camera is found; check its ribbon cable"):
+    with pytest.raises(SourceError, match="No Raspberry Pi camera was found; check its ribbon cable"):
         Picamera2Source(ask())
 
 
-def test_libcamera_itself_fails(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_libcamera_itself_is_an_error(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError("Failed to start CameraManager")
 
@@ -276,27 +276,27 @@ def test_libcamera_itself_fails(camera: Camera, monkeypatch: pytest.MonkeyPatch)
         Picamera2Source(ask())
 
 
-def test_a_usb_camera_is_sent_elsewhere(camera: Camera) -> None:
+def test_a_usb_camera_is_refused_with_its_other_name(camera: Camera) -> None:
     camera.id = r"/base/axi/pcie@120000/rp1/usb@200000-1:1.0-046d:0825"
     with pytest.raises(SourceError, match=r"is a USB camera; name it /dev/videoN instead"):
         Picamera2Source(ask())
 
 
-def test_another_program_has_it(camera: Camera) -> None:
+def test_a_camera_in_use_by_another_program_is_refused(camera: Camera) -> None:
     camera.busy = True
-    with pytest.raises(SourceError, match=r"\(imx219\) is in use by another program; end that"):
+    with pytest.raises(SourceError, match=r"\(imx219\) is in use by another program; end it"):
         Picamera2Source(ask())
     camera.busy = False
     take(ask())
 
 
-def test_a_camera_that_cannot_be_opened(camera: Camera) -> None:
+def test_a_camera_that_cannot_be_opened_is_refused(camera: Camera) -> None:
     camera.broken = True
     with pytest.raises(SourceError, match=r"can't be opened \(the sensor does not answer\); `rpicam-hello"):
         Picamera2Source(ask())
 
 
-def test_a_camera_that_cannot_be_started(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_cannot_be_started_is_refused(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no memory left")
 
@@ -307,7 +307,7 @@ def test_a_camera_that_cannot_be_started(camera: Camera, monkeypatch: pytest.Mon
     assert not camera.acquired
 
 
-def test_a_camera_that_fails_later(real: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_fails_later_is_an_error(real: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Picamera2Source(ask())
     source_frames = iter(source)
     next(source_frames)
@@ -354,7 +354,7 @@ def test_closing(camera: Camera) -> None:
     take(ask())  # and again
 
 
-def test_frames_are_the_takers_to_keep(real: Camera) -> None:
+def test_frames_belong_to_the_reader(real: Camera) -> None:
     source = Picamera2Source(ask())
     first = next(iter(source))
     assert first.small is not None
@@ -366,7 +366,7 @@ def test_frames_are_the_takers_to_keep(real: Camera) -> None:
     source.close()
 
 
-def test_a_slow_taker_gets_the_newest_frame(real: Camera) -> None:
+def test_a_slow_reader_gets_the_newest_frame(real: Camera) -> None:
     source = Picamera2Source(ask())
     source_frames = iter(source)
     for _ in range(3):
@@ -415,7 +415,7 @@ def test_timestamps_by_a_clock_that_counts_sleep(monkeypatch: pytest.MonkeyPatch
     assert picamera._captured(None) == 1000
 
 
-def test_a_sensor_that_does_not_tell_its_modes() -> None:
+def test_a_sensor_that_does_not_report_its_modes() -> None:
     class Silent:
         sensor_modes = [{"format": "MJPEG"}]  # noqa: RUF012
 

@@ -17,18 +17,18 @@ def opened(url: str, fps: float = 20) -> Source:
     return open_source(SourceRequest(url, (32, 24), fps=fps))
 
 
-def test_it_is_asked_again_and_again_at_the_rate() -> None:
+def test_a_picture_is_requested_repeatedly_at_the_rate() -> None:
     with HttpCamera() as camera:
         source = opened(f"http://127.0.0.1:{camera.port}/cgi-bin/snap.jpg".replace("/cgi-bin", "") + "?channel=1")
         assert isinstance(source, PolledSource)
-        assert "asked 20 times a second" in source.info.description
+        assert "requested 20 times a second" in source.info.description
         began = time.monotonic()
-        numbers = [read_number(taken.frame) for taken in itertools.islice(source, 5)]
+        numbers = [read_number(source_frame.frame) for source_frame in itertools.islice(source, 5)]
         assert time.monotonic() - began >= 4 / 20
         assert numbers == list(range(numbers[0], numbers[0] + 5))
 
 
-def test_a_user_and_password_are_given_and_never_shown() -> None:
+def test_a_user_and_password_are_sent_and_never_shown() -> None:
     with HttpCamera() as camera:
         camera.mode = "locked"
         source = opened(f"http://me:pass%20word@127.0.0.1:{camera.port}/snap.jpg")
@@ -40,7 +40,7 @@ def test_a_user_and_password_are_given_and_never_shown() -> None:
         assert "wrong" not in str(refused.value)
 
 
-def test_a_half_written_picture_is_asked_for_again() -> None:
+def test_a_half_written_picture_is_requested_again() -> None:
     with HttpCamera() as camera:
         source = opened(f"http://127.0.0.1:{camera.port}/snap.jpg")
         frames = iter(source)

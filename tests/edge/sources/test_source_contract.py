@@ -1,4 +1,4 @@
-"""What every kind of source promises, held against each that can be opened here."""
+"""The promises of every kind of source, checked for each that can be opened here."""
 
 import contextlib
 import itertools
@@ -51,7 +51,7 @@ FINITE = sorted(set(KINDS) - {"http", "polled", "rtsp", "synthetic", "v4l2"})
 
 @pytest.fixture
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], SourceRequest]]:
-    """Sets a kind's stand-in up and returns the request that opens it, live and quick."""
+    """Sets up a kind's stand-in and returns the request that opens it, live and fast."""
     with contextlib.ExitStack() as stack:
         yield lambda kind: SourceRequest(KINDS[kind](stack, tmp_path, monkeypatch), INPUT_WH, fps=60)
 
@@ -86,7 +86,7 @@ def test_a_source_keeps_its_promises(kind: str, ask: Callable[[str], SourceReque
 
         captured = [source_frame.captured for source_frame in source_frames]
         assert captured == sorted(captured)
-        assert all(began <= at <= seen for at, seen in zip(captured, now, strict=True))
+        assert all(began <= at <= read for at, read in zip(captured, now, strict=True))
 
         assert info.endless == (kind in ENDLESS)
         assert info.frames == {"file": 20, "numbered": 20, "folder": 3}.get(kind)
@@ -94,9 +94,9 @@ def test_a_source_keeps_its_promises(kind: str, ask: Callable[[str], SourceReque
         assert info.description
         assert kind != "synthetic" or "synthetic" in info.description.lower()
 
-        # The taker keeps the frames, and may write into them.
-        for one, other in itertools.combinations(source_frames, 2):
-            assert not np.shares_memory(one.frame, other.frame)
+        # The reader may keep the frames and write into them.
+        for first, second in itertools.combinations(source_frames, 2):
+            assert not np.shares_memory(first.frame, second.frame)
         for source_frame, as_it_came in zip(source_frames, kept, strict=True):
             np.testing.assert_array_equal(source_frame.frame, as_it_came)
             source_frame.frame[:] = 7

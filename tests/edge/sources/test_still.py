@@ -1,4 +1,4 @@
-"""Photos as a source: once or for ever, in order, at their pace."""
+"""Photos as a source: once or forever, in order, at their pace."""
 
 import itertools
 import time
@@ -31,7 +31,7 @@ def opened(
 
 
 class Clock:
-    """Time that passes only when somebody sleeps, and never quite as asked."""
+    """Time that passes only during sleeps, which always last slightly too long."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_photo_is_shown_for_ever(tmp_path: Path) -> None:
+def test_a_photo_is_repeated_forever(tmp_path: Path) -> None:
     photo = folder_of(tmp_path / "photos", "one.png") / "one.png"
     source = opened(photo, fps=200)
     assert source.info.description == f"{photo}, 64x48 at 200 a second"
@@ -60,7 +60,7 @@ def test_a_photo_is_shown_for_ever(tmp_path: Path) -> None:
     assert source_frames[-1].captured - source_frames[0].captured >= 9 / 200 - 1e-6
 
 
-def test_the_paces_when_none_is_asked_for(tmp_path: Path, clock: Clock) -> None:
+def test_the_default_rates(tmp_path: Path, clock: Clock) -> None:
     folder = folder_of(tmp_path / "photos", "one.png", "two.png", "three.png")
     assert (opened(folder / "one.png").info.fps, opened(folder).info.fps) == (10, 1)
     captured = [source_frame.captured for source_frame in opened(folder)]
@@ -73,19 +73,19 @@ def test_a_folders_photos_come_once_in_natural_order(tmp_path: Path) -> None:
     assert [read_number(source_frame.frame) for source_frame in source] == [0, 2, 1]
 
 
-def test_a_damaged_photo_does_not_hide_the_others_nor_itself(tmp_path: Path) -> None:
+def test_damaged_photos_are_skipped_and_reported_at_the_end(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", "a.png", "b.png", "c.png", "d.png")
     for name in ("a.png", "c.png"):
         (folder / name).write_bytes(b"\x89PNG not really")
     shown = []
     with pytest.raises(SourceError, match=r"a\.png .*1 more"):
         shown.extend(read_number(source_frame.frame) for source_frame in opened(folder, live=False))
-    # The generator above is given up with the error, so look at them one by one.
+    # The frames read before the error, one by one.
     frames = iter(opened(folder, live=False))
     assert [read_number(next(frames).frame) for _ in range(2)] == [1, 3]
 
 
-def test_what_cannot_be_shown_at_all_is_refused(tmp_path: Path) -> None:
+def test_a_folder_or_file_without_a_photo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="No photos in"):
         opened(tmp_path / "empty")
@@ -111,7 +111,7 @@ def test_ten_minutes_do_not_drift(clock: Clock) -> None:
     pace = Pace(30)
     began = pace.wait()
     for _ in range(30 * 600):
-        clock.now += 0.012  # what the taker does with a frame
+        clock.now += 0.012  # the time that the reader spends on a frame
         due = pace.wait()
         assert due <= clock.now
     assert due - began == pytest.approx(600, abs=1e-6)

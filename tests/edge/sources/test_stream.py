@@ -1,4 +1,4 @@
-"""Interlaced streams without an end: OpenCV gives one picture for ever, so PyAV reads them."""
+"""Interlaced live streams: OpenCV repeats one picture forever, so PyAV reads them."""
 
 import itertools
 import threading
@@ -17,7 +17,7 @@ from seg_edge.sources.stream import StreamSource
 from tests.clips import Clip, interlaced_bgr, write_video
 
 
-def send_for_ever(content: bytes, most: int, ended: threading.Event) -> ThreadingHTTPServer:
+def serve_stream(content: bytes, most: int, ended: threading.Event) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -46,7 +46,7 @@ def opened(tmp_path: Path) -> Iterator[object]:
 
     def open_clip(clip: Clip, picture, most: int = 50) -> Source:
         path = write_video(tmp_path / "clip.ts", clip, picture)
-        servers.append(send_for_ever(path.read_bytes(), most, ended))
+        servers.append(serve_stream(path.read_bytes(), most, ended))
         return open_source(SourceRequest(f"http://127.0.0.1:{servers[0].server_port}/live.ts", (32, 24)))
 
     yield open_clip
@@ -61,10 +61,12 @@ def test_an_interlaced_stream_is_deinterlaced(opened) -> None:
     assert isinstance(source, StreamSource)
     assert source.info.endless
     assert "deinterlaced" in source.info.description
-    frames = [taken.frame for taken in itertools.islice(source, 10)]
+    frames = [source_frame.frame for source_frame in itertools.islice(source, 10)]
     source.close()
     assert all(frame.shape == (240, 320, 3) for frame in frames)
-    assert all(np.abs(one.astype(int) - other).max() > 50 for one, other in itertools.pairwise(frames)), "it moves"
+    assert all(np.abs(first.astype(int) - second).max() > 50 for first, second in itertools.pairwise(frames)), (
+        "it moves"
+    )
     for frame in frames:
         disc = frame[..., 2].astype(int) > 170
         assert 0.7 * np.pi * 30**2 < disc.sum() < 1.3 * np.pi * 30**2
@@ -78,9 +80,9 @@ def test_a_progressive_stream_stays_with_opencv(opened) -> None:
     source.close()
 
 
-def test_a_stream_that_breaks_off_is_an_error(opened) -> None:
+def test_an_interrupted_stream_is_an_error(opened) -> None:
     source = opened(Clip(frames=40, interlaced=True), interlaced_bgr, most=1)
-    with pytest.raises(SourceError, match="broke off"):
+    with pytest.raises(SourceError, match="was interrupted"):
         for _ in source:
             pass
     source.close()

@@ -1,4 +1,4 @@
-"""Video files: every frame as it is to be seen and when, and nothing that the decoder did not deliver."""
+"""Video files: every frame as a player shows it, at its time, and none that the decoder did not deliver."""
 
 import functools
 import http.server
@@ -38,10 +38,10 @@ def opened(
 def refusal(name: object, **asked: object) -> str:
     with pytest.raises(SourceError) as raised:
         opened(name, **asked)  # type: ignore[arg-type]
-    said = str(raised.value)
-    assert said.endswith(".")
-    assert "\n" not in said
-    return said
+    message = str(raised.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
 
 
 def case(name: str) -> Path:
@@ -82,7 +82,7 @@ def test_a_file_is_scaled_down_to_fit_but_never_up(tmp_path: Path) -> None:
         assert (frame.shape[1], frame.shape[0]) == source.info.size_wh == is_wh
 
 
-def test_a_broken_frame_amid_a_file_does_not_end_it(tmp_path: Path) -> None:
+def test_a_broken_frame_in_the_middle_does_not_end_a_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.avi", frames=40)
     content = bytearray(clip.read_bytes())
     starts = [match.start() for match in re.finditer(rb"\xff\xd8\xff", content)]
@@ -102,7 +102,7 @@ def test_a_file_that_was_cut_off_gives_what_it_has(tmp_path: Path) -> None:
     assert source.complaint
 
 
-def test_files_that_are_no_video_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_files_that_are_not_a_video_are_refused_in_a_sentence(tmp_path: Path) -> None:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(np.random.default_rng(0).bytes(20_000))
     assert refusal(junk).startswith(f"{junk}: is not a video")
@@ -152,7 +152,7 @@ def test_real_clips(name: str, shared_data: Path) -> None:
     assert source.info.frames is not None
     assert (
         abs(len(frames) - source.info.frames) <= 1
-    )  # Matroska holds no count: it is made of the duration and the rate
+    )  # Matroska stores no count: it is estimated from the duration and the rate
     assert {source_frame.frame.shape for source_frame in frames} == {(480, 640, 3)}
 
 
@@ -180,14 +180,14 @@ def test_interlaced_pictures_are_deinterlaced(tmp_path: Path) -> None:
     for number, frame in enumerate(frames[2:-2], 2):
         wanted = interlaced_bgr(2 * number)[::2]
         got = frame.frame[::2]
-        assert np.abs(got.astype(int) - wanted).mean() < 12, number  # its own field, neither black nor the one before
+        assert np.abs(got.astype(int) - wanted).mean() < 12, number  # its own field, neither black nor the previous one
         rows = frame.frame.astype(int)
         comb = np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean()
         assert comb < 6, "no combs"
 
 
-def test_progressive_pictures_amid_interlaced_ones_stay_as_they_are(tmp_path: Path) -> None:
-    """A broadcast changes between the two; no frame is lost where it does."""
+def test_progressive_pictures_between_interlaced_ones_stay_unchanged(tmp_path: Path) -> None:
+    """A broadcast switches between the two; no frame is lost where it does."""
     parts = [
         write_video(tmp_path / "p.ts", Clip(frames=10), numbered_bgr),
         write_video(tmp_path / "i.ts", Clip(frames=10, interlaced=True), interlaced_bgr),
@@ -215,10 +215,8 @@ def test_square_pixels(tmp_path: Path) -> None:
     ("matrix", "full", "size_wh"),
     [(1, False, SD), (6, False, SD), (1, True, SD), (2, False, SD), (2, False, (1280, 720))],
 )
-def test_colours_are_taken_as_they_are_tagged(
-    tmp_path: Path, matrix: int, full: bool, size_wh: tuple[int, int]
-) -> None:
-    """2 is untagged: BT.601 where small, BT.709 in HD, as players guess."""
+def test_colours_are_read_as_they_are_tagged(tmp_path: Path, matrix: int, full: bool, size_wh: tuple[int, int]) -> None:
+    """2 is untagged: BT.601 in SD, BT.709 in HD, as players guess."""
     form = Clip(frames=3, matrix=matrix, full_range=full, size_wh=size_wh, codec="ffv1", pixels="yuv444p")
     clip = write_video(tmp_path / "a.mkv", form, lambda _: bars_bgr(size_wh))
     frame = next(iter(opened(clip))).frame
@@ -227,7 +225,7 @@ def test_colours_are_taken_as_they_are_tagged(
 
 @pytest.mark.parametrize(("turn", "corner_xy"), [(90, (0, -1)), (-90, (-1, 0)), (180, (-1, -1))])
 def test_a_phones_turned_video_comes_upright(tmp_path: Path, turn: int, corner_xy: tuple[int, int]) -> None:
-    """`turn` is counted anticlockwise; the mark is in the stored picture's top left corner."""
+    """`turn` is anticlockwise; the mark is in the stored picture's top left corner."""
 
     def marked(_: int) -> np.ndarray:
         picture = np.zeros((SD[1], SD[0], 3), np.uint8)
@@ -241,8 +239,8 @@ def test_a_phones_turned_video_comes_upright(tmp_path: Path, turn: int, corner_x
     assert frame[-inside[1], -inside[0]].max() < 50
 
 
-def test_a_turn_is_found_though_iterating_gives_the_kinds_alone() -> None:
-    """As from PyAV 19 on, which Python 3.12 and later get; before, it gave the data."""
+def test_a_turn_is_found_even_if_iterating_gives_only_the_kinds() -> None:
+    """Since PyAV 19, which Python 3.12 and later get, iterating gives the kinds; before, it gave the data."""
     matrix = np.array([[0, 1 << 16, 0], [-1 << 16, 0, 0], [0, 0, 1 << 30]], "<i4").tobytes()
     assert _turn(SimpleNamespace(side_data={"A53_CC": b"", "DISPLAYMATRIX": matrix})) == ["transpose=clock"]
     assert _turn(SimpleNamespace(side_data={"A53_CC": b""})) == []
@@ -254,7 +252,7 @@ def test_frames_keep_their_times(tmp_path: Path) -> None:
     assert times(list(opened(clip))) == pytest.approx(shown_s, abs=0.002)
 
 
-def test_a_cover_is_not_the_film(tmp_path: Path) -> None:
+def test_a_cover_is_not_the_video(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "a.mkv", Clip(frames=5, cover=True), numbered_bgr)
     assert len(list(opened(clip))) == 5
 
@@ -277,8 +275,8 @@ def test_a_file_that_is_cut_short_says_so(tmp_path: Path, suffix: str) -> None:
 def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "a.mp4", Clip(frames=60, texture=True), numbered_bgr)
     content = bytearray(clip.read_bytes())
-    for place in range(len(content) // 4, len(content) - 300, len(content) // 8):  # what one of them does to it varies
-        content[place : place + 300] = bytes(300)
+    for start in range(len(content) // 4, len(content) - 300, len(content) // 8):  # the effect of a single one varies
+        content[start : start + 300] = bytes(300)
     clip.write_bytes(content)
     source = opened(clip)
     assert 0 < len(list(source)) < 60
@@ -299,7 +297,7 @@ def test_frames_of_another_size_are_fitted_into_the_first_s(tmp_path: Path) -> N
     assert np.abs(frames[9][120].astype(int) - frames[0][120]).mean() < 6, "as wide as the first, half as high"
 
 
-def test_joined_recordings_go_on() -> None:
+def test_the_time_goes_on_where_recordings_were_joined() -> None:
     clock = SteadyClock(0.04, 10.0)
     given = [10, 10.04, 10.08, 5000, 5000.04, None, 3, 3.04, 3.04, 2.5, 2.54]
     wanted = [0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.281, 0.321, 0.361]
@@ -318,10 +316,12 @@ def test_the_interlaced_case() -> None:
     frames = [frame.frame for frame in source]
     assert (len(frames), source.complaint) == (50, "")
     assert min(frame.mean() for frame in frames) > 20, "none is black"
-    assert min(np.abs(one.astype(int) - two).mean() for one, two in itertools.pairwise(frames)) > 0.01, "none is stale"
+    assert min(np.abs(first.astype(int) - second).mean() for first, second in itertools.pairwise(frames)) > 0.01, (
+        "none is stale"
+    )
 
 
-def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install -U av" in refusal(write_clip(tmp_path / "clip.mp4"))
 

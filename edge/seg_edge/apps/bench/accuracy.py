@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from seg_edge.apps.bench.candidates import Candidate
-from seg_edge.errors import DataError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.metrics import IGNORE, confusion_matrix, dice, mean_foreground
 from seg_edge.evaluation.scores import FOREGROUND_SHARES, PhotoScore, Scores, rounded, score_photo
-from seg_edge.photo.read import read_photo
 
 
 def measure_accuracy(
@@ -48,9 +46,7 @@ def measure_accuracy(
     agreements: dict[str, list[np.ndarray]] = {model: [] for model in segmenters}
     fingerprint = hashlib.sha256()
     for done, example in enumerate(examples, 1):
-        frame, truth = read_photo(example.image), example.load_mask()
-        if truth.shape != frame.shape[:2]:
-            raise DataError(f"{example.mask}: the mask's size is not its upright photo's.")
+        frame, truth = example.load_pair()
         fingerprint.update(example.image.read_bytes() + truth.tobytes())
         labels = {model: segmenter(frame).labels for model, segmenter in segmenters.items()}
         for model, predicted in labels.items():

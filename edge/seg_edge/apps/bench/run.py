@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import measure_rounds
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import check_examples, class_names, held_out_examples
 from seg_edge.interpreter import default_threads
@@ -53,12 +53,13 @@ class BenchSettings:
     classes: tuple[str, ...] = ()
 
 
-def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, Any]:
+def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> dict[str, Any]:
     """Measures all of it.
 
     Args:
         settings: What.
         log: Receives lines of progress.
+        watch: The watch of a longer run that this one is part of; None for a new one.
 
     Returns:
         The document; `seg_edge.apps.bench.document` says what it is, `docs/benchmarks.md` what is in it.
@@ -70,7 +71,7 @@ def run_bench(settings: BenchSettings, log: Callable[[str], None]) -> dict[str, 
     check_names(models)
     threads = settings.threads or tuple(range(1, default_threads() + 1))
     frame = drawn_frame() if settings.frame is None else settings.frame
-    watch = Watch()
+    watch = watch or Watch()
     described = {candidate.name: describe(candidate) for candidate in models}
     scored = _accuracy(settings, log)  # first, so that an unusable folder is reported at once
 
@@ -109,7 +110,7 @@ def drawn_frame() -> np.ndarray:
     return SyntheticSource(SourceRequest("synthetic", (256, 256))).frame(0)
 
 
-def _accuracy(settings: BenchSettings, log: Callable[[str], None]) -> list[dict[str, Any]]:
+def _accuracy(settings: BenchSettings, log: Log) -> list[dict[str, Any]]:
     if settings.data is None:
         return []
     names = class_names(settings.data, settings.classes or None)

@@ -17,23 +17,23 @@ from seg_edge.sinks.sink import OutputFrame
 
 JPEG_QUALITY = 80
 REPEAT = 1.0  # seconds after which a picture is sent again: clients don't time out, and closed connections are noticed
-HEALTHY = 10.0  # seconds without a frame after which the view is not well
+HEALTHY = 10.0  # seconds without a frame after which the view isn't healthy
 WAITING = "Waiting for the first picture."
 LINGER_S = 10.0  # the camera stays open this long after the last client has gone
 FRESH_S = 20.0  # a request for one picture waits this long for a camera that is being opened
 
 
 class Feed:
-    """The newest frame, between the thread that publishes and those of the clients.
+    """The newest frame, shared by the publishing thread and the clients' threads.
 
-    Each client takes the newest when it is ready for it. The first to ask for a frame encodes it for all of them: a
-    frame that nobody asks for costs nothing, and none is encoded twice.
+    Each client gets the newest frame when it is ready for it. The first that requests a frame encodes it for all: a
+    frame that no client requests costs nothing, and none is encoded twice.
 
     Attributes:
         item: The newest frame; None before the first.
-        message: Why no frame comes; empty while they do.
-        watchers: How many are inside `watching`.
-        resting: The camera waits until somebody watches, so the newest frame may be old.
+        message: Why no frame comes; empty while frames come.
+        watchers: The number of clients inside `watching`.
+        resting: The camera is closed until a client watches, so the newest frame may be old.
     """
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class Feed:
         self.item: OutputFrame | None = None
         self.message = WAITING
         self.watchers = 0
-        self._serial = 0  # of the picture to show
-        self._jpeg, self._encoded = b"", -1  # and the serial it is of
+        self._serial = 0  # number of the picture to show
+        self._jpeg, self._encoded = b"", -1  # the JPEG, and its serial
         self._published = float("-inf")
         self._failure = ""
         self._closed = False
@@ -64,7 +64,7 @@ class Feed:
             self._changed.notify_all()
 
     def idle(self, message: str) -> None:
-        """Says why no frame comes. Before the first one the message is the picture."""
+        """Sets why no frame comes. Before the first frame, the message is shown as the picture."""
         with self._changed:
             if self.item is not None:
                 self.message = message
@@ -74,16 +74,16 @@ class Feed:
                 self._changed.notify_all()
 
     def alive(self) -> bool:
-        """Whether a frame came in the last seconds, or the camera rests."""
+        """Whether a frame came in the last `HEALTHY` seconds, or the camera rests."""
         return self.resting or time.monotonic() - self._published < HEALTHY
 
     def wanted(self) -> bool:
-        """Whether there are clients, or were in the last seconds."""
+        """Whether there are clients, or were in the last `LINGER_S` seconds."""
         with self._changed:
             return self.watchers > 0 or time.monotonic() - self._asked < LINGER_S
 
     def fresh(self) -> tuple[int, bytes] | None:
-        """As `newer` for one picture, which is waited for where the camera rested."""
+        """As `newer`, for a single picture; waits for a new one if the camera rests."""
         with self._changed:
             self._asked = time.monotonic()
             if self.resting:
@@ -103,16 +103,16 @@ class Feed:
                 self._asked = time.monotonic()
 
     def newer(self, than: int) -> tuple[int, bytes] | None:
-        """Waits for what is to be shown after a serial.
+        """Waits for the picture after a serial.
 
         Args:
             than: The serial last shown; -1 for none, which doesn't wait.
 
         Returns:
-            The newest serial and its JPEG: the same again where nothing came for a while. None once closed.
+            The newest serial and its JPEG, the same again if nothing came for `REPEAT` seconds; None once closed.
 
         Raises:
-            OutputError: It can't be encoded; `publish` says so too.
+            OutputError: It can't be encoded; `publish` raises that too.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._serial != than, REPEAT)
@@ -158,6 +158,6 @@ def _placeholder(message: str) -> np.ndarray:
     """A picture with the message, until there is a frame. OpenCV's font has only ASCII."""
     picture = np.full((480, 640, 3), 32, np.uint8)
     for row, line in enumerate(textwrap.wrap(message, 44)[:8]):
-        place = (40, 220 + 32 * row)
-        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (220, 220, 220), 1, cv2.LINE_AA)
+        position = (40, 220 + 32 * row)
+        cv2.putText(picture, line, position, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (220, 220, 220), 1, cv2.LINE_AA)
     return picture

@@ -1,4 +1,4 @@
-"""The site over HTTP: every request is checked, and answered or refused."""
+"""The site over HTTP: every request is checked, then served or refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from seg_edge.sinks.http.server import Server
 from seg_edge.sinks.http.site import Site
 
 MAX_STREAMS = 16
-MAX_BODY = 1024  # bytes of a POST; ours have 40
+MAX_BODY = 1024  # bytes of a POST; the page's have 40
 CLIENT_TIMEOUT = 5.0  # seconds a client may neither read nor write before its thread ends
-SEND_BUFFER = 128 * 1024  # bytes the kernel holds for a slow reader: a few frames, not the seconds it would grow to
+SEND_BUFFER = (
+    128 * 1024
+)  # bytes the kernel buffers for a slow reader: a few frames, not the seconds' worth it would grow to
 BOUNDARY = "seg-edge-frame"
 
 
@@ -34,28 +36,28 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(request, client_address, server)
 
     def do_GET(self) -> None:
-        """Answers a GET."""
+        """Handles a GET."""
         if not self._trusted():
             return
         if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
-            self.close_connection = True  # a GET's body is nothing to us; unread, it would look like the next request
+            self.close_connection = True  # a GET's body is ignored; unread, it would look like the next request
         match self.path.partition("?")[0]:
             case "/":
-                self._answer(200, "text/html; charset=utf-8", self.site.page)
+                self._respond(200, "text/html; charset=utf-8", self.site.page)
             case "/stream.mjpg":
                 self._stream()
             case "/snapshot.jpg":
                 self._snapshot()
             case "/stats.json":
-                self._answer_json(200, self.site.stats())
+                self._respond_json(200, self.site.stats())
             case "/healthz":
                 alive = self.site.feed.alive()
-                self._answer_json(200 if alive else 503, {"ok": alive, "message": self.site.feed.message})
+                self._respond_json(200 if alive else 503, {"ok": alive, "message": self.site.feed.message})
             case _:
                 self.send_error(404)
 
     def do_POST(self) -> None:
-        """Answers a POST, which changes a setting."""
+        """Handles a POST, which changes a setting."""
         if not self._trusted():
             return
         length = self.headers.get("Content-Length", "")
@@ -69,13 +71,13 @@ class Handler(BaseHTTPRequestHandler):
         elif not length:
             self.send_error(411)
         elif not re.fullmatch("[0-9]{1,9}", length):
-            self.send_error(400, explain="Content-Length is no number")
+            self.send_error(400, explain="Content-Length is not a number")
         elif int(length) > MAX_BODY:
             self.send_error(413)
         elif wrong := self.site.control(self.rfile.read(int(length))):
             self.send_error(400, explain=wrong)
         else:
-            self._answer_json(200, {"effect": self.site.controls.effect, "mirror": self.site.controls.mirror})
+            self._respond_json(200, {"effect": self.site.controls.effect, "mirror": self.site.controls.mirror})
 
     def _trusted(self) -> bool:
         """Whether the Host header names this server; if not, an error is sent."""
@@ -84,14 +86,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(400, explain="one Host was expected")
             return False
         if hosts[0] not in self.server.names:
-            self.send_error(403, explain="this is no name of the camera's machine; ask for its address")
+            self.send_error(403, explain="this is not a name of the camera's machine; use its address")
             return False
         return True
 
     def _stream(self) -> None:
         feed = self.site.feed
         if feed.watchers >= MAX_STREAMS:
-            self.send_error(503, explain=f"{MAX_STREAMS} watch already")
+            self.send_error(503, explain=f"{MAX_STREAMS} clients are already watching")
             return
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -105,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
             while (shown := feed.newer(serial)) is not None:
                 serial, jpeg = shown
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                # The boundary goes along at once: browsers show a picture when they see the next one begin.
+                # The boundary is sent at once: browsers show a picture when the next one begins.
                 self.wfile.write(head.encode() + jpeg + f"\r\n--{BOUNDARY}\r\n".encode())
 
     def _snapshot(self) -> None:
@@ -113,12 +115,12 @@ class Handler(BaseHTTPRequestHandler):
         if shown is None:
             self.send_error(503)
         else:
-            self._answer(200, "image/jpeg", shown[1])
+            self._respond(200, "image/jpeg", shown[1])
 
-    def _answer_json(self, status: int, document: dict[str, Any]) -> None:
-        self._answer(status, "application/json", json.dumps(document).encode())
+    def _respond_json(self, status: int, document: dict[str, Any]) -> None:
+        self._respond(status, "application/json", json.dumps(document).encode())
 
-    def _answer(self, status: int, kind: str, body: bytes) -> None:
+    def _respond(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -128,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Begins a response with the headers that all of them have."""
+        """Begins a response with the common headers."""
         super().send_response(code, message)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-store")
@@ -140,11 +142,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Sends a line of text and closes the connection: what follows may be the rest of a bad request."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's answer to an unknown method
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # the base class's response to an unknown method
             code = HTTPStatus.METHOD_NOT_ALLOWED
-        if (
-            self.request_version == "HTTP/0.9"
-        ):  # which the base class takes garbage for, and answers without a status line
+        # The base class treats garbage as HTTP/0.9, to which it responds without a status line.
+        if self.request_version == "HTTP/0.9":
             self.request_version = "HTTP/1.0"
         super().send_error(code, None, explain)  # not `message`, which may quote the request
 

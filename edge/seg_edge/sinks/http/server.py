@@ -1,4 +1,4 @@
-"""The HTTP server: one thread a client, a limit to their number, and a clean shutdown."""
+"""The HTTP server: one thread per client, a limit on their number, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing import Any
 
 from seg_edge.system.port import AllowedHosts, open_port
 
-MAX_CONNECTIONS = 64  # a browser keeps a few open beside its stream
+MAX_CONNECTIONS = 64  # a browser keeps a few open besides its stream
 LOG = logging.getLogger(__name__)
 
 MakeHandler = Callable[[Any, Any, Any], BaseRequestHandler]
 
 
 def listen(host: str, port: int, handler: MakeHandler, names: Iterable[str] = ()) -> Server:
-    """Opens the port as `open_port` does; `serve_forever` answers.
+    """Opens the port as `open_port` does; `serve_forever` serves it.
 
     Args:
         host: Name or address; empty for all of this machine's.
-        port: 0 takes a free one.
+        port: 0 chooses a free one.
         handler: Serves one connection in its constructor.
-        names: Further host names that it answers to.
+        names: Additional host names to accept.
     """
     return Server(open_port(host, port), host, handler, names)
 
 
-# Not `HTTPServer`, which asks the DNS for this machine's name: that takes seconds where there is no network.
+# Not `HTTPServer`, which queries the DNS for this machine's name: that takes seconds without a network.
 class Server(ThreadingMixIn, TCPServer):
-    """Knows its connections, to limit and to end them.
+    """Keeps track of its connections, to limit and to end them.
 
     Attributes:
-        names: The host names it answers to.
+        names: The host names it accepts.
     """
 
     daemon_threads = True
@@ -51,7 +51,7 @@ class Server(ThreadingMixIn, TCPServer):
         self.names = AllowedHosts(host, self.server_address, names)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts the connection's thread, or refuses it where there are too many."""
+        """Starts the connection's thread, or refuses the connection if there are too many."""
         with self._changed:
             accepted = len(self._open) < MAX_CONNECTIONS
             if accepted:
@@ -65,7 +65,7 @@ class Server(ThreadingMixIn, TCPServer):
             super().shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection after reading what is left, as unread data would make it a reset."""
+        """Closes a connection after reading the rest, as unread data would cause a reset."""
         with suppress(OSError):
             request.shutdown(socket.SHUT_WR)
             request.settimeout(0.2)
@@ -87,4 +87,4 @@ class Server(ThreadingMixIn, TCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Logs for debugging only: clients disconnect all the time."""
-        LOG.debug("a request of %s failed", client_address, exc_info=True)
+        LOG.debug("a request from %s failed", client_address, exc_info=True)

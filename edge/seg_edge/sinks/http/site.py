@@ -18,21 +18,21 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 class Site:
-    """The content behind the addresses; `seg_edge.sinks.http.handler` speaks the protocol.
+    """The content of the site; `seg_edge.sinks.http.handler` handles the protocol.
 
     Args:
         feed: Where the frames come from.
-        controls: What `control` changes.
+        controls: The settings that `control` changes.
         effects: The names of effects that `control` accepts.
         frame_origins: Web sites that may show the page in a frame.
 
     Raises:
-        UsageError: One of them is no origin.
+        UsageError: One of `frame_origins` isn't an origin.
 
     Attributes:
         page: The page itself, UTF-8.
-        policy: Its Content-Security-Policy: its one style and one script, by their hashes, and nothing else, so that
-            no text can become code.
+        policy: Its Content-Security-Policy, which allows its one style and one script, by their hashes, and nothing
+            else, so that no text can become code.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Site:
         self.feed, self.controls, self._effects = feed, controls, list(effects)
         for origin in frame_origins:  # anything else could add rules to the policy
             if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", origin):
-                raise UsageError(f"--allow-frame {origin} is no web site's origin; write it as http://hass.local:8123.")
+                raise UsageError(
+                    f"--allow-frame {origin} is not a web site's origin; write it as http://hass.local:8123."
+                )
         self.page = PAGE.read_bytes()
         none = "'none'"
         self.policy = (

@@ -1,4 +1,4 @@
-"""The live picture in a browser: an MJPEG page from the standard library's own server, on loopback by default."""
+"""The live picture in a browser: an MJPEG page from the standard library's HTTP server, on loopback by default."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class HttpView:
     `/` the page; `/stream.mjpg` the pictures, `multipart/x-mixed-replace`; `/snapshot.jpg` the newest;
     `/stats.json` `{"frame", "fps", "age_ms", "size_wh", "message", "effect", "effects", "mirror", "classes":
     [{"name", "colour", "share"}], "watchers"}`, where the first four are null before the first frame;
-    `POST /control` takes `{"effect": NAME, "mirror": BOOL}` or either; `/healthz` is 200 while frames come, else 503.
+    `POST /control` accepts `{"effect": NAME, "mirror": BOOL}` or either; `/healthz` is 200 while frames come, else 503.
 
     Args:
-        host: Name or address to listen on. Only requests for this machine's names and addresses are answered, so that
+        host: Name or address to listen on. Only requests for this machine's names and addresses are accepted, so that
             no web site can reach the camera through a name of its own (DNS rebinding).
-        port: To listen on; 0 takes a free one.
-        controls: What the page's buttons change.
-        effects: Names the page offers and `/control` takes; without `replace` where there is no background for it.
+        port: Port to listen on; 0 chooses a free one.
+        controls: The settings that the page's buttons change.
+        effects: Names that the page offers and `/control` accepts; without `replace` if there is no background for it.
         frame_origins: Web sites that may show the page in a frame, such as `http://hass.local:8123`.
-        names: Other names that are answered, such as those of a proxy.
+        names: Other names to accept, such as those of a proxy.
 
     Attributes:
         name: `--view http`.
-        url: Where the page is.
+        url: The page's URL.
 
     Raises:
-        UsageError: It is no port, or no address of this machine.
-        OutputError: The port is taken, or not allowed.
+        UsageError: The port isn't valid, or the host isn't an address of this machine.
+        OutputError: The port is in use or not allowed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class HttpView:
         self._thread.start()
 
     def publish(self, item: OutputFrame) -> None:
-        """Hands one frame over; it is encoded on a watcher's thread, if there is one.
+        """Publishes one frame; it is encoded on a client's thread, if there is one.
 
         Raises:
             OutputError: An earlier one could not be encoded.
@@ -65,11 +65,11 @@ class HttpView:
         self._feed.publish(item)
 
     def idle(self, message: str) -> None:
-        """Shows why there is no frame: the page over the last picture, a picture of its own where there was none."""
+        """Shows why there is no frame: on the page over the last picture, or as a picture before the first."""
         self._feed.idle(message)
 
     def wanted(self, resting: bool) -> bool:
-        """Whether somebody watches, or did within 10 s; `resting` tells that the camera waits for that."""
+        """Whether a client is watching, or was within the last 10 s; `resting` says whether the camera is closed."""
         self._feed.resting = resting
         return self._feed.wanted()
 

@@ -28,10 +28,15 @@ def bench(*arguments: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def one_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each model, after one for warm-up: each is a process."""
+    """One cold start of each model, after the warm-up: each is a process."""
     monkeypatch.setattr(bench_run, "measure_cold_starts", lambda *given: measure_cold_starts(*given[:-1], runs=1))
+
+
+@pytest.fixture
+def no_cold_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_run, "measure_cold_starts", lambda *given: [])
 
 
 @pytest.fixture
@@ -54,6 +59,7 @@ def labelled(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("one_cold_start")
 def test_the_whole_document_as_json(labelled: Path, tmp_path: Path) -> None:
     model = carded(TWO_UINT8, tmp_path)
     code, out, _ = bench("--model", model, "--data", labelled, "--rounds", 2, "--runs", 4, "--threads", "1,2", "--json")
@@ -87,6 +93,7 @@ def test_the_whole_document_as_json(labelled: Path, tmp_path: Path) -> None:
     assert document["watch"]["valid"] in (True, False)
 
 
+@pytest.mark.usefixtures("one_cold_start")
 def test_tables_in_a_terminal(tmp_path: Path) -> None:
     code, out, _ = bench("--model", carded(TWO_UINT8, tmp_path), "--rounds", 1, "--runs", 3, "--threads", 1)
     assert code == 0
@@ -95,6 +102,7 @@ def test_tables_in_a_terminal(tmp_path: Path) -> None:
         assert words in out
 
 
+@pytest.mark.usefixtures("no_cold_starts")
 def test_training_photos_are_left_out_or_noted(labelled: Path, tmp_path: Path) -> None:
     options = ["--model", carded(TWO_UINT8, tmp_path), "--data", labelled, "--rounds", 1, "--runs", 1, "--threads", 1]
     (tmp_path / "split.json").write_text('{"parts": {"test": ["1", "6"]}}')
@@ -109,6 +117,7 @@ def test_training_photos_are_left_out_or_noted(labelled: Path, tmp_path: Path) -
         bench(*options, "--split", tmp_path / "gone.json")
 
 
+@pytest.mark.usefixtures("no_cold_starts")
 def test_the_bundled_model_at_every_number_of_threads_by_default() -> None:
     _, out, _ = bench("--rounds", 1, "--runs", 1, "--json")
     document = json.loads(out)
@@ -116,6 +125,7 @@ def test_the_bundled_model_at_every_number_of_threads_by_default() -> None:
     assert {entry["threads"] for entry in document["latency"]} == set(range(1, default_threads() + 1))
 
 
+@pytest.mark.usefixtures("no_cold_starts")
 def test_a_throttled_board_gives_no_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(watch.Watch, "_throttling", lambda self: ["under-voltage"])
     code, out, err = bench("--model", carded(TWO_UINT8, tmp_path), "--rounds", 1, "--runs", 1, "--threads", 1, "--json")

@@ -78,7 +78,7 @@ def quantised(build: Callable[[], keras.Model]) -> tuple[keras.Model, keras.Mode
     return model, folded, ranges, convert_with_ranges(folded, ranges)
 
 
-def answer(model: keras.Model, image: np.ndarray) -> np.ndarray:
+def output_of(model: keras.Model, image: np.ndarray) -> np.ndarray:
     return np.asarray(model(image, training=False))
 
 
@@ -87,8 +87,8 @@ def test_folding_keeps_the_function(build: Callable[[], keras.Model]) -> None:
     model = as_trained(build)
     folded = fold_batch_norm(model)
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
-    expected = answer(model, IMAGES[0])
-    np.testing.assert_allclose(answer(folded, IMAGES[0]), expected, atol=1e-5 * np.abs(expected).max())
+    expected = output_of(model, IMAGES[0])
+    np.testing.assert_allclose(output_of(folded, IMAGES[0]), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_a_normalisation_that_cannot_be_folded_is_named() -> None:
@@ -142,8 +142,8 @@ def test_the_converted_file_matches_the_rounding_graph(build: Callable[[], keras
     off_graph, off_float = [], []
     for image in IMAGES:
         logits = backend.output.dequantise(backend.run(np.round(image * 255).astype(np.uint8)))
-        off_graph.append(np.abs(logits - answer(rounding, image)).mean() / backend.output.scale)
-        off_float.append(np.abs(logits - answer(model, image)).mean() / backend.output.scale)
+        off_graph.append(np.abs(logits - output_of(rounding, image)).mean() / backend.output.scale)
+        off_float.append(np.abs(logits - output_of(model, image)).mean() / backend.output.scale)
     assert np.mean(off_graph) < 0.8 * np.mean(off_float)
     assert np.mean(off_graph) < 0.5
 
@@ -175,16 +175,16 @@ def test_a_concatenation_has_one_scale() -> None:
 
 def test_rounding_nothing_changes_nothing() -> None:
     folded = quantised(adding)[1]
-    assert np.array_equal(answer(with_fake_quant(folded, {}, ()), IMAGES[0]), answer(folded, IMAGES[0]))
+    assert np.array_equal(output_of(with_fake_quant(folded, {}, ()), IMAGES[0]), output_of(folded, IMAGES[0]))
 
 
 def test_rounding_is_in_float32_under_any_policy() -> None:
     """On a GPU, an earlier training in the same process leaves half floats as the default."""
     _, folded, ranges, _ = quantised(separable)
-    expected = answer(with_fake_quant(folded, ranges), IMAGES[0])
+    expected = output_of(with_fake_quant(folded, ranges), IMAGES[0])
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        assert np.array_equal(answer(with_fake_quant(folded, ranges), IMAGES[0]), expected)
+        assert np.array_equal(output_of(with_fake_quant(folded, ranges), IMAGES[0]), expected)
     finally:
         keras.mixed_precision.set_global_policy("float32")
 
@@ -197,10 +197,10 @@ def test_a_graph_is_saved_trained_and_stripped(tmp_path: Path) -> None:
     model.fit(np.concatenate(IMAGES), np.zeros((4, 16, 16, 2)), epochs=3, verbose=0)
     model.save(tmp_path / "a.keras")
     loaded = keras.saving.load_model(tmp_path / "a.keras", compile=False)
-    assert np.array_equal(answer(loaded, IMAGES[0]), answer(model, IMAGES[0]))
+    assert np.array_equal(output_of(loaded, IMAGES[0]), output_of(model, IMAGES[0]))
     plain, after = strip_fake_quant(loaded, folded)
     assert after[IMAGE] == (0.0, 1.0)
     assert after["logits"] != pytest.approx(before["logits"])
     changed = plain.get_layer("logits").get_weights()[0] - folded.get_layer("logits").get_weights()[0]
     assert np.abs(changed).max() > 0
-    assert np.array_equal(answer(with_fake_quant(plain, after), IMAGES[0]), answer(model, IMAGES[0]))
+    assert np.array_equal(output_of(with_fake_quant(plain, after), IMAGES[0]), output_of(model, IMAGES[0]))

@@ -1,4 +1,4 @@
-"""What a refusal says of a network whose classes are nearer to each other than a step of its logits."""
+"""The advice for a network whose classes differ by less than an int8 step of its logits."""
 
 import keras
 import pytest
@@ -15,15 +15,15 @@ from convert.quantisation.methods import Converted, Method
 from convert.quantisation.sensitivity import Sensitivity
 
 
-@pytest.mark.parametrize(("place", "hasty"), [("last", True), ("first", False)])
-def test_only_where_the_logits_are_to_blame_more_training_is_advised(
-    monkeypatch: pytest.MonkeyPatch, place: str, hasty: bool
+@pytest.mark.parametrize(("layer", "is_advised"), [("last", True), ("first", False)])
+def test_more_training_is_advised_only_if_the_logits_cause_the_noise(
+    monkeypatch: pytest.MonkeyPatch, layer: str, is_advised: bool
 ) -> None:
     image = keras.Input((8, 8, 3))
     folded = keras.Model(image, layers.Conv2D(2, 1, name="last")(layers.Conv2D(4, 3, name="first")(image)))
-    row = Sensitivity(place, "output", 41.0, 0.5, 0.1, 0.9)
+    row = Sensitivity(layer, "output", 41.0, 0.5, 0.1, 0.9)
     monkeypatch.setattr(quantize, "sensitivities", lambda *_: [row])
     data: Any = SimpleNamespace(parts={"val": []}, classes=("background", "x"))
-    said = quantize._show_sensitivity(Converted(b"", folded, {}), Method(), folded, [], data, lambda line: None)
-    assert f"{place} (output), 90% of the noise" in said
-    assert ("train it longer" in said) == hasty
+    text = quantize._show_sensitivity(Converted(b"", folded, {}), Method(), folded, [], data, lambda line: None)
+    assert f"{layer} (output), 90% of the noise" in text
+    assert ("train it longer" in text) == is_advised

@@ -1,4 +1,4 @@
-"""Rounded kernels are off by the same on average all over a smooth area; the biases take that back."""
+"""Rounded kernels shift the output over a whole smooth area; corrected biases compensate for it."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_a_rounded_network_is_right_on_average(use_bias: bool) -> None:
 
     def mean_error(model: keras.Model) -> np.ndarray:
         rounded = with_fake_quant(model, {})
-        return np.mean([np.asarray(rounded(one) - folded(one)).mean((0, 1, 2)) for one in images], axis=0)
+        return np.mean([np.asarray(rounded(image) - folded(image)).mean((0, 1, 2)) for image in images], axis=0)
 
     corrected = with_corrected_biases(folded, images)
     assert np.abs(mean_error(corrected)).max() < np.abs(mean_error(folded)).max() / 4

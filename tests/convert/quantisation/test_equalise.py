@@ -1,4 +1,4 @@
-"""Channels whose values differ in size share int8's steps, and the network says what it said before."""
+"""Channels whose values differ in size share int8's steps, and the network's output stays the same."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def with_biases(model: keras.Model) -> keras.Model:
 
 
 def u_net() -> keras.Model:
-    """Skips that are added and concatenated, gates of channels and of places, pooling, and what can't be scaled."""
+    """Skips that are added and concatenated, gates of channels and of pixels, pooling, and layers that can't scale."""
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
     skip = layers.ReLU()(layers.Conv2D(8, 3, padding="same", name="first")(image))
@@ -32,10 +32,10 @@ def u_net() -> keras.Model:
     x = layers.Add()([skip, x])
     gate = layers.Conv2D(8, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
     x = layers.Multiply()([x, layers.Activation("sigmoid")(gate)])
-    place = layers.Activation("sigmoid")(layers.Conv2D(1, 1)(x))
-    x = layers.Multiply()([place, x])
+    pixel_gate = layers.Activation("sigmoid")(layers.Conv2D(1, 1)(x))
+    x = layers.Multiply()([pixel_gate, x])
     side = layers.Activation("tanh")(layers.Conv2D(8, 1)(x))
-    x = layers.Concatenate()([x, layers.Multiply()([side, place])])
+    x = layers.Concatenate()([x, layers.Multiply()([side, pixel_gate])])
     x = layers.ReLU(6.0)(layers.Conv2D(6, 3, padding="same", name="capped")(layers.MaxPooling2D()(x)))
     x = layers.Conv2D(6, 1, activation="relu", name="fused")(x)
     x = layers.Conv2DTranspose(5, 2, strides=2, name="transpose")(x)
@@ -44,7 +44,7 @@ def u_net() -> keras.Model:
     return with_biases(keras.Model(image, layers.Conv2D(2, 1, name="logits")(x)))
 
 
-def test_the_answers_stay_the_same() -> None:
+def test_the_output_stays_the_same() -> None:
     network = u_net()
     before = network.get_weights()
     result = equalised(network, photos())
@@ -65,7 +65,7 @@ def test_a_kernel_is_scaled_wherever_its_channels_may_be() -> None:
     assert not any(changed(name) for name in ("capped", "swish", "logits"))
 
 
-def test_small_channels_beside_large_ones_lose_less_in_int8() -> None:
+def test_small_channels_next_to_large_ones_lose_less_in_int8() -> None:
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3))
     x = layers.ReLU()(layers.Conv2D(8, 3, padding="same", name="uneven")(image))
@@ -84,7 +84,7 @@ def test_small_channels_beside_large_ones_lose_less_in_int8() -> None:
     assert error(equalised(network, photos())) < error(network) / 20
 
 
-def test_a_channel_that_wakes_on_another_photo_is_not_cut_off() -> None:
+def test_a_channel_that_is_larger_on_other_photos_is_not_cut_off() -> None:
     image = keras.Input((16, 16, 3))
     x = layers.ReLU()(layers.Conv2D(2, 1, name="first")(image))
     x = layers.ReLU()(layers.DepthwiseConv2D(1, name="second")(x))
@@ -92,7 +92,7 @@ def test_a_channel_that_wakes_on_another_photo_is_not_cut_off() -> None:
     network.get_layer("first").set_weights([np.full((1, 1, 3, 2), [20.0, 10.0]), np.array([0.0, -16.0])])
     network.get_layer("second").set_weights([np.ones((1, 1, 2, 1)), np.zeros(2)])
     network.get_layer("logits").set_weights([np.eye(2)[np.newaxis, np.newaxis], np.zeros(2)])
-    asleep, awake = [photo / 2 for photo in photos()], np.ones((1, 16, 16, 3), np.float32)
-    result = equalised(network, asleep)
-    rounded = with_fake_quant(result, choose_ranges(result, asleep, "minmax"))
-    np.testing.assert_allclose(np.asarray(rounded(awake))[..., 1], 14.0, atol=0.5)
+    dark, bright = [photo / 2 for photo in photos()], np.ones((1, 16, 16, 3), np.float32)
+    result = equalised(network, dark)
+    rounded = with_fake_quant(result, choose_ranges(result, dark, "minmax"))
+    np.testing.assert_allclose(np.asarray(rounded(bright))[..., 1], 14.0, atol=0.5)

@@ -148,7 +148,7 @@ def test_a_dynamic_input_size_must_be_given() -> None:
     [
         (lambda x: [small(x), small(x)], "it has 2 outputs; save it with the one"),
         (lambda x: keras.ops.argmax(small(x), -1), r"Take off an argmax.*get_layer\('conv2d(_\d+)?'\).output"),
-        (lambda x: keras.ops.argmax(small(x), -1, keepdims=True), "it gives class numbers, int32"),
+        (lambda x: keras.ops.argmax(small(x), -1, keepdims=True), "its output is class numbers, int32"),
         (lambda x: layers.Softmax()(layers.Reshape((64, 3))(small(x))), r"get_layer\('conv2d(_\d+)?'\).output"),
         (lambda x: layers.Flatten()(small(x)), r"a score map \(height, width, classes\) was expected"),
     ],
@@ -172,7 +172,7 @@ def test_unreadable_files_are_refused_with_the_reason(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "own.keras", "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    with pytest.raises(ModelError, match="is a Mine, a layer of your own"):
+    with pytest.raises(ModelError, match="is a Mine, a layer of your own program"):
         read_keras(tmp_path / "own.keras")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").touch()

@@ -242,9 +242,9 @@ def test_fine_tuning_is_saved_and_matches_the_file(trained: Trained, tmp_path: P
     rounding = keras_segmenter(load_keras(tmp_path / "a.qat" / "model.keras"), dataset.classes)
     segment = Segmenter(out)
     frames = [read_photo(example.image) for example in dataset.parts["test"]]
-    answers = [segment(frame) for frame in frames]
-    for frame, answer in zip(frames, answers, strict=True):
-        assert np.mean(answer.labels == rounding(frame).labels) > 0.99
+    results = [segment(frame) for frame in frames]
+    for frame, result in zip(frames, results, strict=True):
+        assert np.mean(result.labels == rounding(frame).labels) > 0.99
 
     out.unlink()
     again = CliRunner().invoke(app, arguments)
@@ -256,8 +256,8 @@ def test_fine_tuning_is_saved_and_matches_the_file(trained: Trained, tmp_path: P
     assert resumed.exit_code == 0, resumed.output
     assert (tmp_path / "a.qat" / "model.keras").stat().st_mtime_ns == tuned, "--force must not undo --resume"
     segment = Segmenter(out)
-    for frame, answer in zip(frames, answers, strict=True):
-        assert np.array_equal(segment(frame).score_map.stored, answer.score_map.stored)
+    for frame, result in zip(frames, results, strict=True):
+        assert np.array_equal(segment(frame).score_map.stored, result.score_map.stored)
 
 
 @pytest.mark.parametrize(("kind", "bytes_per_weight"), [("float32", 4), ("float16", 2)])
@@ -303,7 +303,7 @@ def test_earlier_steps_and_an_accepted_drop_are_in_the_card(
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "option"),
     [
         ({"kind": "int4"}, "--kind"),
         ({"ranges": "widest"}, "--ranges"),
@@ -312,8 +312,8 @@ def test_earlier_steps_and_an_accepted_drop_are_in_the_card(
         ({"kind": "float16", "qat": 3}, "for int8"),
     ],
 )
-def test_invalid_methods_are_refused(values: dict, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_invalid_methods_are_refused(values: dict, option: str) -> None:
+    with pytest.raises(UsageError, match=option):
         Method(**values)
 
 
@@ -323,8 +323,8 @@ def test_invalid_methods_are_refused(values: dict, says: str) -> None:
 )
 def test_the_gates_limits(dice_drop: float, edge_drop: float, refused: str) -> None:
     def scores(dice: float, edges: float) -> Scores:
-        both, one = round(dice * 10_000_000), round((1 - dice) * 20_000_000)
-        matrix = np.array([[0, one], [0, both]])
+        hits, false_alarms = round(dice * 10_000_000), round((1 - dice) * 20_000_000)
+        matrix = np.array([[0, false_alarms], [0, hits]])
         return Scores(("background", "cat"), (PhotoScore("a", matrix, np.array([np.nan, edges]), 0.5),))
 
     reason = gate(scores(0.9, 0.8), scores(0.9 - dice_drop, 0.8 - edge_drop))
@@ -377,7 +377,7 @@ def test_one_channel_of_probabilities_becomes_two_classes(trained: Trained, tmp_
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         assert mask is not None
         cv2.imwrite(str(path), np.minimum(mask, 1))
-    (data / "labels.txt").write_text("background\nsomebody\n")
+    (data / "labels.txt").write_text("background\nperson\n")
 
     def one_channel(scores: Any) -> Any:
         return keras.ops.sigmoid(keras.ops.max(scores[..., 1:], -1, keepdims=True) - scores[..., :1])
@@ -387,16 +387,16 @@ def test_one_channel_of_probabilities_becomes_two_classes(trained: Trained, tmp_
     assert done.exit_code == 0, done.output
     card = read_card((tmp_path / "one.tflite").read_bytes(), tmp_path / "one.tflite")
     assert card is not None
-    assert card.class_names == ("background", "somebody")
+    assert card.class_names == ("background", "person")
     assert card.scores["val"]["int8"]["mean_dice"] > card.scores["val"]["float"]["mean_dice"] - 0.005
 
 
-def test_a_model_that_knows_nothing_is_refused(trained: Trained, tmp_path: Path) -> None:
+def test_a_model_no_better_than_guessing_is_refused(trained: Trained, tmp_path: Path) -> None:
     data, run = trained
     folder = as_from_elsewhere(run, tmp_path / "theirs", keras.ops.softmax)
     wrong = ("--input-scale", "0.00392", "--calibration", "8")
     done = CliRunner().invoke(app, convert_arguments(data, folder, tmp_path / "theirs.tflite", *wrong))
     assert done.exit_code == 1
-    assert "knows nothing of these photos before it is converted" in done.output
+    assert "as even before conversion the model is no better than guessing on the validation photos" in done.output
     assert "correct it with --input-scale and --input-offset" in done.output
     assert not (tmp_path / "theirs.tflite").exists()

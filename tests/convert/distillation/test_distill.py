@@ -206,7 +206,7 @@ def test_a_foreign_tflite_can_be_the_teacher(trained: Trained, dataset: Dataset)
     [
         (SIGMOID_FLOAT32, "", "has the classes background, class 1; the data has"),
         (FOUR_UINT8, "conv", "leave out --hint for a .tflite"),
-        (None, "nonsense", "no layer 'nonsense' to take a hint from; there are down0_a_conv"),
+        (None, "nonsense", "no layer 'nonsense' for --hint; it has down0_a_conv"),
     ],
 )
 def test_an_unsuitable_teacher_is_refused(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from convert.pruning.channels import find_channels
 from convert.pruning.importance import CRITERIA, taylor
 from seg_edge.errors import DataError, ModelError
-from tests.convert.test_channels import small
+from tests.convert.pruning.test_channels import small
 from train.losses import cross_entropy, cross_entropy_dice
 
 Batch = tuple[np.ndarray, np.ndarray]

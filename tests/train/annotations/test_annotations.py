@@ -19,7 +19,7 @@ from train.annotations.region import BrokenRowError
 from train.annotations.rle import bitmap_of, uncompressed
 from train.masks import make_masks
 
-FORMATS = Path(__file__).parents[1] / "data" / "formats"
+FORMATS = Path(__file__).parents[2] / "data" / "formats"
 PHOTOS = FORMATS / "photos"
 LABELS = ["background", "cat", "dog"]
 
@@ -60,7 +60,7 @@ def test_every_format_gives_the_same_masks(name: str, truth: dict[str, np.ndarra
         np.testing.assert_array_equal(draw_mask(regions, (48, 64), LABELS), truth[photo], photo)
 
 
-def test_a_hole_in_supervisely_shows_what_lies_under_it(tmp_path: Path) -> None:
+def test_a_hole_in_supervisely_shows_the_regions_under_it(tmp_path: Path) -> None:
     ring = {"exterior": [[2, 2], [30, 2], [30, 30], [2, 30]], "interior": [[[10, 10], [20, 10], [20, 20], [10, 20]]]}
     under = {"exterior": [[12, 12], [18, 18]], "interior": []}
     objects = [
@@ -186,7 +186,7 @@ def test_yolo_class_numbers_may_have_gaps(tmp_path: Path) -> None:
     assert [region.label for region in read_annotations(tmp_path, PHOTOS, Choices())["p0.png"]] == ["dog"]
 
 
-def test_masks_beside_their_photos_as_roboflow_writes_them(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
+def test_masks_next_to_their_photos_as_roboflow_writes_them(tmp_path: Path, truth: dict[str, np.ndarray]) -> None:
     for name, mask in truth.items():
         cv2.imwrite(str(tmp_path / name.replace("png", "jpg")), read_photo(PHOTOS / name))
         cv2.imwrite(str(tmp_path / name.replace(".png", "_mask.png")), mask)

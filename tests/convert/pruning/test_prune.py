@@ -1,4 +1,4 @@
-"""A trained model is pruned to its budget, and its origin is recorded beside it."""
+"""A trained model is pruned to its budget, and its origin is recorded next to it."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from convert.pruning.narrow import narrow
 from convert.pruning.plan import Limits, choose, least_cost
 from convert.pruning.table import ms_by_layer, table
 from seg_edge.errors import ModelError
-from tests.convert.test_channels import separable, shake, small
+from tests.convert.pruning.test_channels import separable, shake, small
 from train.keras_model import load_keras
 from train.unet import unet
 

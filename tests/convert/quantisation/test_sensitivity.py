@@ -28,14 +28,14 @@ def network(trained: Trained) -> tuple[object, dict, Dataset]:
     return folded, choose_ranges(folded, images, "minmax"), dataset
 
 
-def test_every_place_has_a_row_and_a_much_too_wide_range_is_most_sensitive(network: tuple) -> None:
+def test_every_rounding_has_a_row_and_a_much_too_wide_range_is_most_sensitive(network: tuple) -> None:
     folded, ranges, data = network
     rows = sensitivities(folded, {**ranges, "down1_a_relu": (0.0, 2000.0)}, data.parts["val"], 4, photos=2)
     assert {row.layer for row in rows if row.kind == "weights"} == set(kernel_names(folded))
     assert {row.layer for row in rows if row.kind == "output"} == set(ranges) - {"image"}
     assert sum(row.share for row in rows) == pytest.approx(1)
     assert [row.sqnr_db for row in rows] == sorted(row.sqnr_db for row in rows)
-    assert [row.place for row in most_sensitive(rows)] == ["down1_a_relu (output)"]
+    assert [row.name for row in most_sensitive(rows)] == ["down1_a_relu (output)"]
     assert rows[0].sqnr_db < 20
     assert rows[0].dice_drop > 0.05
     assert "down1_a_relu (output)" in table(rows).splitlines()[1]
@@ -54,7 +54,7 @@ def test_an_uneven_kernel_is_the_most_sensitive(network: tuple) -> None:
     kernel, bias = reader.get_weights()
     reader.set_weights([kernel / shrink[:, np.newaxis], bias])
     rows = sensitivities(uneven, ranges, data.parts["val"], 4, photos=2)
-    assert "logits (weights)" in [row.place for row in rows[:2]]
+    assert "logits (weights)" in [row.name for row in rows[:2]]
 
 
 def test_the_most_sensitive_are_the_fewest_that_cause_most_of_the_noise() -> None:

@@ -1,0 +1,14 @@
+"""The Pareto front: the models that no other beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Indices of the models that no other beats in both cost and score, cheapest first."""
+    front: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda index: (costs[index], -scores[index])):
+        if not front or scores[index] > scores[front[-1]]:
+            front.append(index)
+    return front
