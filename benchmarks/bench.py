@@ -28,13 +28,15 @@ from benchmarks.suites import SUITES, Suite, read_suites, unique
 from seg_edge.apps.bench.accuracy import measure_accuracy
 from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.apps.bench.figures import latency
-from seg_edge.apps.bench.run import BenchSettings, Log, run_bench
+from seg_edge.apps.bench.run import BenchSettings, run_bench
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.scores import PhotoScore, Scores
 from seg_edge.interpreter import default_threads
 from seg_edge.system.files import write_file
+from train.worst_photos import draw_worst
 
 HERE = Path(__file__).parent
 LIVE_MS = 100.0  # per frame; flicker is measured only for models this fast

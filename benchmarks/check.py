@@ -26,8 +26,9 @@ from seg_edge.apps.bench.candidates import Candidate, describe, reference
 from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import Round, measure_rounds
-from seg_edge.apps.bench.run import Log, drawn_frame
+from seg_edge.apps.bench.run import drawn_frame
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import StatusLine, exit_codes
 from seg_edge.errors import DataError, SegEdgeError
 
@@ -179,7 +180,7 @@ def measure_ours(
         rounds,
         runs,
         seed=1000 * attempt,
-        between=lambda done, total: log(f"latency, attempt {attempt + 1}: {done} of {total} rounds"),
+        progress=lambda done, total: log(f"latency, attempt {attempt + 1}: {done} of {total} rounds"),
     )
 
 

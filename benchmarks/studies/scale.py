@@ -30,9 +30,9 @@ from benchmarks.reporting import document
 from benchmarks.reporting.curves import describe_curve
 from seg_edge.apps.bench.cold_start import run_once
 from seg_edge.apps.bench.document import describe_machine
-from seg_edge.apps.bench.run import Log
 from seg_edge.apps.bench.text import headline
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.commands.console import exit_codes
 from seg_edge.errors import SegEdgeError
 from seg_edge.evaluation.latency import measure

@@ -2,9 +2,9 @@
 
 from seg_edge import Segmenter, read_photo, render
 frame = read_photo("photo.jpg")
-answer = Segmenter("person")(frame)
-print(answer.areas)
-picture = render(frame, answer, "blur")
+result = Segmenter("person")(frame)
+print(result.areas)
+picture = render(frame, result, "blur")
 """
 
 import importlib

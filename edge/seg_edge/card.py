@@ -27,13 +27,13 @@ CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 MAX_CARD_BYTES = 1_000_000  # a card is a few kB; more is a zip bomb or not a card
 FORMAT = 1
-# The head of the appended zip's first file, by which one that was cut short is known (APPNOTE.TXT 4.3.7).
+# The local header of the zip's first file (APPNOTE.TXT 4.3.7), which reveals a zip that was cut short.
 ZIP_START = re.compile(rb"PK\x03\x04.{26}labels\.txt", re.DOTALL)
-# What zipfile lets through of a damaged archive, beside BadZipFile.
+# What zipfile raises for a damaged archive, besides BadZipFile.
 DAMAGE = (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error, lzma.LZMAError)
 
-# RGB, one a non-background class. The colour-blind safe qualitative set of Okabe and Ito (2008), reordered so that
-# the first class stands out from skin, clothes and grass.
+# RGB, one for each class but the background. The colour-blind safe qualitative set of Okabe and Ito (2008), reordered
+# so that the first class stands out from skin, clothes and grass.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (0, 158, 115),
     (230, 159, 0),
@@ -60,7 +60,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything the runtime and a reader need to know of a model.
+    """Everything the runtime and a reader need to know about a model.
 
     Attributes:
         name: What the user calls it.
@@ -71,7 +71,7 @@ class ModelCard:
         offset: See `scale`.
         output: `logits` (one channel a class; for a single channel, of the one foreground class) or
             `probabilities`.
-        specks: Regions of fewer of the output's pixels are noise, see `seg_edge.specks`; 0 for none.
+        specks: Regions with fewer output pixels than this are noise, see `seg_edge.specks`; 0 keeps all regions.
         parent_sha256: Of the model file this one was converted from.
         recipe: How it was made: training, pruning and quantisation with every value.
         seed: Of the training.
@@ -156,15 +156,15 @@ def _check_types(card: ModelCard) -> None:
         if not isinstance(getattr(card, name), dict):
             raise TypeError(f"{name} {getattr(card, name)!r} is not an object")
     if not isinstance(card.specks, int) or card.specks < 0:
-        raise TypeError(f"specks {card.specks!r} is no number of pixels")
+        raise TypeError(f"specks {card.specks!r} is not a number of pixels")
     if not isinstance(card.seed, int | None):
         raise TypeError(f"seed {card.seed!r} is not a whole number")
     unprintable = [name for name in (card.name, *card.class_names) if not name.isprintable()]
     if unprintable:
-        raise ValueError(f"the name {unprintable[0]!r} holds what can't be printed")
-    doubled = {name for name in card.class_names if card.class_names.count(name) > 1}
-    if doubled:
-        raise ValueError(f"two classes are called {', '.join(sorted(doubled))}")
+        raise ValueError(f"the name {unprintable[0]!r} has unprintable characters")
+    duplicates = {name for name in card.class_names if card.class_names.count(name) > 1}
+    if duplicates:
+        raise ValueError(f"two classes are called {', '.join(sorted(duplicates))}")
 
 
 def _colour(values: Any) -> tuple[int, int, int]:
@@ -180,13 +180,13 @@ def make_classes(names: list[str] | tuple[str, ...]) -> tuple[ClassInfo, ...]:
 
 
 def append_card(model: bytes, card: ModelCard) -> bytes:
-    """A `.tflite` with the card appended; one that was already there is replaced.
+    """A `.tflite` with the card appended; an existing card is replaced.
 
     The zip's timestamps are fixed, so the same model and card give the same bytes.
     """
     buffer = BytesIO()
     buffer.write(strip_card(model))
-    # "w" appends here too; "a" would first read what is left of a damaged card.
+    # "w" appends here too; "a" would first try to read a damaged card.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in (
             (LABELS_NAME, "\n".join(card.class_names) + "\n"),
@@ -206,10 +206,10 @@ def strip_card(model: bytes) -> bytes:
 
 
 def read_card(model: bytes, where: str | Path) -> ModelCard | None:
-    """The card inside a `.tflite`'s bytes, or None when it carries none.
+    """The card inside a `.tflite`'s bytes, or None if it has none.
 
     Raises:
-        ModelError: There is a card and it is damaged, oversized or of a newer format.
+        ModelError: The card is damaged, oversized or of a newer format.
     """
     try:
         with zipfile.ZipFile(BytesIO(model)) as archive:
@@ -224,7 +224,7 @@ def read_card(model: bytes, where: str | Path) -> ModelCard | None:
     except DAMAGE as error:
         raise ModelError(f"{where}: its card is damaged ({error}); fetch the file again.") from error
     if len(content) > MAX_CARD_BYTES:
-        raise ModelError(f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, which no card of ours is.")
+        raise ModelError(f"{where}: its card is larger than {MAX_CARD_BYTES} bytes, the limit for cards.")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

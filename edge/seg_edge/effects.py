@@ -1,8 +1,11 @@
-"""Pictures of an answer: overlay, mask, matte, cut-out, background blurred or replaced, people hidden.
+"""Pictures of a segmentation: overlay, mask, matte, cut-out, background blurred or replaced, people hidden.
 
-To add an effect: write a function that takes what `draw` takes and returns one that draws some rows; enter it in
-`EFFECTS` at the end and in `seg_edge.commands.options.Effect`. What is drawn may replace the frame's own rows, from the
-top down: whatever an effect needs of other rows it takes before the first is drawn.
+To add an effect: write a function with the parameters of `draw` that returns a function drawing some rows, and add it
+to `EFFECTS` at the end and to `seg_edge.commands.options.Effect`. If a JPEG would spoil it, add its name to
+`seg_edge.apps.image_jobs.SHARP`; to offer it over HTTP, add its name and media type in `seg_edge.serve.answer`.
+
+A drawn row may replace the frame's own row, from the top down, so an effect must read what it needs of other rows
+before it draws the first.
 """
 
 from __future__ import annotations
@@ -23,10 +26,10 @@ from seg_edge.privacy import without_people
 from seg_edge.segmentation import Segmentation
 from seg_edge.strips import Drawing, Rows, stretched
 
-OVERLAY_OPACITY = 0.5  # drawn as halves of frame and colour: OpenCV takes ten times as long to scale
-BLUR_SHARE = 1 / 40  # standard deviation of the blur, of the frame's longer side: a background, no longer a place
+OVERLAY_OPACITY = 0.5  # drawn as halves of frame and colour, as scaling takes OpenCV ten times as long
+BLUR_SHARE = 1 / 40  # standard deviation of the blur, as a share of the frame's longer side
 BLUR_STRENGTHS = (0.1, 5.0)
-GREEN = (0, 177, 64)  # RGB: chroma key green, which programs that mix pictures look for
+GREEN = (0, 177, 64)  # RGB: chroma key green, which video mixers replace
 TRANSPARENT = "transparent"
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": GREEN}
 
@@ -34,7 +37,7 @@ Background = np.ndarray | tuple[int, int, int] | str | None
 
 
 def check_background(effect: str, background: object) -> None:
-    """Refuses `replace` without a background, and a background without `replace`; None is none.
+    """Refuses `replace` without a background, and a background without `replace`.
 
     Raises:
         UsageError: One of the two is missing.
@@ -45,21 +48,21 @@ def check_background(effect: str, background: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class EffectSettings:
-    """What is made of an answer.
+    """An effect and its options.
 
     Attributes:
         effect: `overlay` tints each class with its colour; `mask` is the colours alone, hard-edged, so that each pixel
             tells its class; `matte` is white on black; `cutout` is the foreground on transparency; `blur` and `replace`
-            change what is behind it; `anonymize` hides the foreground itself, see `seg_edge.privacy`.
+            change the background; `anonymize` hides the foreground itself, see `seg_edge.privacy`.
         background: For `replace`: a BGR uint8 picture of any size (see `cover`), an RGB colour, or `transparent`.
-        blur_strength: For `blur`: so many times the standard blur, 0.1 to 5.
+        blur_strength: For `blur`: a multiple of the standard blur, 0.1 to 5.
         only: `all` regions, or the `largest` alone. These three are applied by `seg_edge.regions.select_regions`.
         min_area: Regions under this share of the picture are dropped, 0..1.
         fill_holes: Background that a region encloses becomes part of it.
 
     Raises:
         UsageError: A value is out of range, or two contradict each other.
-        TypeError: The background picture is no BGR uint8 array.
+        TypeError: The background picture is not a BGR uint8 array.
     """
 
     effect: str = "overlay"
@@ -88,7 +91,7 @@ class EffectSettings:
         if not 0 <= self.min_area <= 1:
             raise UsageError(f"the minimum area must be a share of the picture, 0 to 1, got {self.min_area}.")
         if self.effect == "anonymize" and (self.only != "all" or self.min_area):
-            raise UsageError("anonymize hides everybody; --only and --min-area would leave people visible.")
+            raise UsageError("anonymize hides everyone; --only and --min-area would leave people visible.")
 
     @property
     def transparent(self) -> bool:
@@ -96,7 +99,7 @@ class EffectSettings:
         return self.effect == "cutout" or (self.effect == "replace" and isinstance(self.background, str))
 
     def effects(self) -> list[str]:
-        """The effects that can be changed to with the other settings as they are."""
+        """The effects that can be chosen without changing the other settings."""
         selects = self.only != "all" or self.min_area > 0
         left_out = {"replace": self.background is None, "anonymize": selects}
         return [name for name in EFFECTS if not left_out.get(name)]
@@ -107,7 +110,7 @@ def _is_colour(value: object) -> bool:
 
 
 def parse_background(text: str) -> tuple[int, int, int] | str | Path:
-    """What `--background` says: an RGB colour, `transparent`, or else the file of a picture."""
+    """The value of `--background`: an RGB colour, `transparent`, or else the file of a picture."""
     if text == TRANSPARENT:
         return text
     if re.fullmatch("#([0-9a-fA-F]{3}){1,2}", text):
@@ -119,20 +122,20 @@ def parse_background(text: str) -> tuple[int, int, int] | str | Path:
 def draw(
     frame: np.ndarray, segmentation: Segmentation, settings: EffectSettings, own_alpha: np.ndarray | None = None
 ) -> Drawing:
-    """What `render` gives, before it is drawn.
+    """Prepares what `render` returns, without drawing it yet.
 
     Args:
         frame: BGR uint8 (height, width, 3), the one that was segmented.
-        segmentation: Its answer.
-        settings: What to make of it.
-        own_alpha: uint8 (height, width), the frame's own transparency, None where it has none. Cut-outs and replaced
-            backgrounds show nothing of it where that is 0.
+        segmentation: Its segmentation.
+        settings: How to draw it.
+        own_alpha: uint8 (height, width), the frame's own transparency; None if it has none. Cut-outs and replaced
+            backgrounds leave the frame out where this is 0.
 
     Raises:
-        TypeError: The frame is not the one of the answer.
+        TypeError: Not the frame that was segmented.
     """
     if frame.shape[:2] != segmentation.labels.shape:
-        raise TypeError(f"the answer is for a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
+        raise TypeError(f"the segmentation is of a frame of {segmentation.labels.shape}, got one of {frame.shape[:2]}")
     rows = EFFECTS[settings.effect](frame, segmentation, settings, own_alpha)
     return Drawing((*frame.shape[:2], 4 if settings.transparent else 3), rows)
 
@@ -147,7 +150,7 @@ def render(
 
     Args:
         frame: BGR uint8 (height, width, 3), the one that was segmented.
-        segmentation: Its answer.
+        segmentation: Its segmentation.
         effect: An effect's name, or all its settings.
         background: For the effect `replace`, given by name; see `EffectSettings`.
 
@@ -155,7 +158,7 @@ def render(
         BGR uint8 (height, width, 3), or BGRA (height, width, 4) where the settings are `transparent`. A new array.
 
     Raises:
-        TypeError: The frame is no frame, or not the one of the answer.
+        TypeError: Not an image, or not the frame that was segmented.
         UsageError: See `EffectSettings`.
     """
     settings = EffectSettings(effect, background) if isinstance(effect, str) else effect
@@ -163,10 +166,10 @@ def render(
 
 
 def flatten(picture: np.ndarray) -> np.ndarray:
-    """A picture for views and recordings that hold no transparency: what is transparent shows `GREEN`.
+    """Makes a picture opaque, for views and recordings: transparent parts become `GREEN`.
 
     Args:
-        picture: What `render` gives: BGR uint8 (height, width, 3), returned as it is, or BGRA (height, width, 4).
+        picture: From `render`: BGR uint8 (height, width, 3), returned as it is, or BGRA (height, width, 4).
 
     Returns:
         BGR uint8 (height, width, 3).
@@ -182,7 +185,7 @@ def flatten(picture: np.ndarray) -> np.ndarray:
 def cover(picture: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
     """Scales and crops a picture at its centre so that it fills (height, width).
 
-    `render` does it to a background that doesn't fit. For many frames, do it once and give the result.
+    `render` does this to a background of another size; for many frames, do it once and pass the result.
 
     Args:
         picture: BGR uint8 of any size.
@@ -223,15 +226,15 @@ def _overlay(
         alpha, strip = soft_alpha(labels, rows), frame[rows]
         picture, tinted = strip.copy(order="C"), np.empty(strip.shape, np.uint8)
         window = window_of(alpha)
-        beside = labels[rows]
+        classes = labels[rows]
         if len(tints) > 1:
-            # The outer half of a soft edge is background; it takes the tint of the class beside it.
+            # The outer half of a soft edge is background; it gets the tint of the class next to it.
             part, inner = with_margin(labels, rows)
-            beside = cv2.copyTo(beside, beside, cv2.dilate(part, np.ones((3, 3), np.uint8))[inner].copy())
+            classes = cv2.copyTo(classes, classes, cv2.dilate(part, np.ones((3, 3), np.uint8))[inner].copy())
         half = np.right_shift(strip[window], 1, out=tinted[window])
         for label, tint in enumerate(tints, 1):
-            there = cv2.inRange(beside[window], label, label) if len(tints) > 1 else None  # type: ignore[call-overload]
-            cv2.add(half, (*tint, 0), half, mask=there)  # type: ignore[call-overload]
+            mask = cv2.inRange(classes[window], label, label) if len(tints) > 1 else None  # type: ignore[call-overload]
+            cv2.add(half, (*tint, 0), half, mask=mask)  # type: ignore[call-overload]
         paste(picture, tinted, alpha)
         return picture
 
@@ -272,10 +275,10 @@ def _blur(
     sigma = max(0.5, sigma / scale)
     total = cv2.GaussianBlur(small * weight[..., np.newaxis], (0, 0), sigma)
     blurred = total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., np.newaxis]
-    behind = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
+    background = stretched(np.clip(blurred, 0, 255).astype(np.uint8), (height, width))
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind(rows)
+        picture = background(rows)
         paste(picture, frame[rows], soft_alpha(segmentation.labels, rows))
         return picture
 
@@ -289,13 +292,13 @@ def _replace(
         return _cutout(frame, segmentation, settings, own_alpha)
     if isinstance(settings.background, tuple):
         line = np.full(frame.shape[1:], settings.background[::-1], np.uint8)
-        behind: Rows = lambda rows: np.broadcast_to(line, frame[rows].shape).copy()  # noqa: E731
+        background: Rows = lambda rows: np.broadcast_to(line, frame[rows].shape).copy()  # noqa: E731
     else:
-        behind = stretched(_crop(np.asarray(settings.background), frame.shape[:2]), frame.shape[:2])
+        background = stretched(_crop(np.asarray(settings.background), frame.shape[:2]), frame.shape[:2])
     foreground = Foreground(frame, segmentation.labels, own_alpha)
 
     def rows(rows: slice) -> np.ndarray:
-        picture = behind(rows)
+        picture = background(rows)
         foreground.over(picture, rows)
         return picture
 

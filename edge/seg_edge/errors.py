@@ -2,7 +2,7 @@
 
 SegEdgeError
 ├── PhotoError                a photo can't be read
-│   └── PhotoTooLargeError    it has more pixels or bytes than the limit, or than there is memory for
+│   └── PhotoTooLargeError    it has more pixels or bytes than the limit or the memory allow
 ├── ModelError                a model file can't be used
 ├── RuntimeMissingError       no LiteRT runtime works
 ├── SourceError               a camera, stream or video can't be opened, or has failed
@@ -10,7 +10,7 @@ SegEdgeError
 ├── OutputError               a result can't be written
 └── UsageError                arguments that don't fit together; exit code 2, where the others give 1
 
-The text of each is one sentence or two for the user: what was wrong, where, and what to do. Only the commands print it
+The text of each is one or two sentences for the user: what was wrong, where, and what to do. Only the commands print it
 and exit.
 """
 
@@ -24,11 +24,11 @@ class PhotoError(SegEdgeError):
 
 
 class PhotoTooLargeError(PhotoError):
-    """A photo has more pixels or bytes than the limit, or than there is memory for."""
+    """A photo has more pixels or bytes than the limit or the memory allow."""
 
 
 class ModelError(SegEdgeError):
-    """A model file can't be found, trusted or loaded, or is no segmentation model."""
+    """A model file can't be found, trusted or loaded, or isn't a segmentation model."""
 
 
 class RuntimeMissingError(SegEdgeError):

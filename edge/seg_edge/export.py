@@ -11,14 +11,14 @@ VIA_ATTRIBUTE = "class"
 
 
 def to_points(polygons: Sequence[Polygon]) -> list[dict[str, Any]]:
-    """`[{"class": name, "area": pixels, "points": [[x, y], ...]}]`, for programs that read JSON of ours."""
+    """`[{"class": name, "area": pixels, "points": [[x, y], ...]}]`, for programs that read seg-edge's JSON."""
     return [
         {"class": polygon.label, "area": polygon.area, "points": polygon.points_xy.tolist()} for polygon in polygons
     ]
 
 
 def to_via(photo: str, file_bytes: int, polygons: Sequence[Polygon]) -> dict[str, Any]:
-    """VIA 2 annotations of one photo, as "Annotation > Import Annotations (from json)" takes them.
+    """VIA 2 annotations of one photo, as "Annotation > Import Annotations (from json)" reads them.
 
     Args:
         photo: File name.
@@ -74,7 +74,7 @@ def to_coco(
 
 
 def join_coco(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One COCO document of several photos' from `to_coco`, which share their categories; ids are numbered anew."""
+    """One COCO document of several photos' from `to_coco`, which share their categories; ids are renumbered."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, document in enumerate(documents, 1):

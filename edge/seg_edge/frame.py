@@ -1,7 +1,7 @@
 """What a frame is, and how pictures of other kinds become one.
 
 A frame is BGR uint8 (height, width, 3), as OpenCV and picamera2 deliver it. An array doesn't say in which order its
-colours are, so arrays are always taken as BGR; a PIL image knows, and is taken as what it is.
+colours are, so arrays are always read as BGR; a PIL image states its mode.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ def as_frame(picture: Any) -> np.ndarray:
 
     Args:
         picture: uint8 array, BGR (height, width, 3), BGRA (height, width, 4) or grey (height, width) or
-            (height, width, 1); or a PIL image of any mode. What is transparent is laid over white, as when a photo is
-            read. For an array in RGB order give `picture[..., ::-1]`.
+            (height, width, 1); or a PIL image of any mode. Transparent parts are laid over white, as when a photo
+            is read. For an array in RGB order give `picture[..., ::-1]`.
 
     Returns:
         BGR uint8 (height, width, 3); `picture` itself if it is that.
 
     Raises:
         TypeError: It is something else.
-        UsageError: A PIL image that its EXIF data say is to be turned: a mask would not fit what a viewer shows.
+        UsageError: A PIL image whose EXIF orientation was not applied: a mask would not fit what a viewer shows.
     """
-    # Whoever has a PIL image has loaded PIL.
+    # Without PIL loaded, it isn't a PIL image.
     pil = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(picture, pil.Image):
         return _of_pil(picture)
@@ -51,7 +51,7 @@ def as_frame(picture: Any) -> np.ndarray:
 
 
 def over_white(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """What is transparent laid over white.
+    """Lays transparent parts over white.
 
     Args:
         colour: BGR uint8 (height, width, 3), not multiplied by alpha.
@@ -71,10 +71,10 @@ def over_white(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def _of_pil(picture: Any) -> np.ndarray:
-    turned = picture.getexif().get(0x0112, 1)
-    if turned not in (0, 1):
+    orientation = picture.getexif().get(0x0112, 1)
+    if orientation not in (0, 1):
         raise UsageError(
-            f"the PIL image is stored turned (EXIF orientation {turned}); "
+            f"the PIL image is not upright (EXIF orientation {orientation}); "
             "give PIL.ImageOps.exif_transpose(image), or read the file with seg_edge.read_photo."
         )
     if picture.mode.startswith("I;16"):

@@ -23,7 +23,7 @@ RUNTIMES = (
     ("tensorflow", "tensorflow.lite.python.interpreter", "tensorflow"),
 )
 DTYPES = (np.uint8, np.int8, np.float32)
-DELEGATE = "DELEGATE"  # LiteRT's name for a node that stands for what a delegate took
+DELEGATE = "DELEGATE"  # LiteRT's name for a node that a delegate runs
 MAX_DEFAULT_THREADS = 4  # the cores of a Raspberry Pi; small models gain nothing from more
 
 
@@ -77,7 +77,7 @@ def find_runtime() -> Runtime:
     """The first runtime of `RUNTIMES` that imports.
 
     Raises:
-        RuntimeMissingError: None does; says why each failed.
+        RuntimeMissingError: None does; the message says why each failed.
     """
     failures = []
     for name, module, _ in RUNTIMES:
@@ -101,7 +101,7 @@ def _version(distribution: str) -> str:
 
 
 def available_cores() -> int:
-    """How many cores this process may use, also in a container whose time is limited; at least 1."""
+    """How many cores this process may use, also in a container with a CPU limit; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(Machine())
     return cores if quota is None else max(1, min(cores, int(quota)))
@@ -113,7 +113,7 @@ def default_threads() -> int:
 
 
 class LiteRT:
-    """A `.tflite` model ready to run on this CPU, by one thread at a time; a `Segmenter` sees to that.
+    """A `.tflite` model ready to run on this CPU, by one thread at a time, as a `Segmenter` ensures.
 
     Args:
         content: The file's bytes.
@@ -142,7 +142,9 @@ class LiteRT:
         self.input, self.output = _only(inputs, "input", where), _only(outputs, "output", where)
         self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
         if self.input.shape[3] != 3:
-            raise ModelError(f"{where}: a colour image (1, height, width, 3) was expected in, got {self.input.shape}.")
+            raise ModelError(
+                f"{where}: a colour image (1, height, width, 3) was expected as input, got {self.input.shape}."
+            )
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """Runs the model; see `Backend.run`.
@@ -159,7 +161,7 @@ class LiteRT:
         return self._interpreter.get_tensor(self._output_index)
 
     def delegation(self) -> tuple[bool, list[str]] | None:
-        """Whether XNNPACK runs part of the model, and the names of the operators it leaves; None if unknown."""
+        """Whether XNNPACK runs part of the model, and the names of the operators it doesn't run; None if unknown."""
         running = running_operators(self._interpreter)
         if running is None:
             return None
@@ -191,7 +193,7 @@ def inference(interpreter: Any, make_input: Callable[[TensorSpec], np.ndarray]) 
 
 
 def running_operators(interpreter: Any) -> dict[int, str] | None:
-    """What an interpreter runs, in order: the kind of each operator by its index, `DELEGATE` for what XNNPACK took.
+    """What an interpreter runs, in order: the kind of each operator by its index, `DELEGATE` for what XNNPACK runs.
 
     None where the runtime doesn't say.
     """
@@ -213,10 +215,10 @@ def running_operators(interpreter: Any) -> dict[int, str] | None:
 
 
 def slow_operators(kinds: Iterable[str]) -> Counter[str]:
-    """How many operators of each kind XNNPACK should have taken, of those that it left.
+    """How many operators of each kind XNNPACK could run but doesn't.
 
-    Not QUANTIZE: XNNPACK has none from uint8 to int8 or back, which every model with bytes in and out begins and
-    ends with.
+    QUANTIZE isn't counted: every model with uint8 input and output begins and ends with a conversion from or to int8,
+    which XNNPACK doesn't have.
     """
     counts = Counter(kinds)
     del counts["QUANTIZE"]

@@ -12,10 +12,10 @@ def json_text(document: Any, **layout: Any) -> str:
     r"""The document as JSON.
 
     A file name that is not UTF-8 reaches Python with lone surrogates; they become a backslash and their number
-    (`caf\udce9.jpg`), since no UTF-8 can hold them. NaN and infinity become null.
+    (`caf\udce9.jpg`), as UTF-8 has no form for them. NaN and infinity become null.
 
     Args:
-        document: Of dicts, sequences, texts, numbers, booleans and None.
+        document: Dicts, lists, tuples, strings, numbers, booleans and None.
         layout: `indent` or `separators` of `json.dumps`.
     """
     return json.dumps(_valid(document), ensure_ascii=False, allow_nan=False, **layout)

@@ -1,6 +1,6 @@
-"""Steady masks from both sides: where frames may wait, those that follow tell of a frame what those before it can't.
+"""Smooths masks with past and future frames, at the cost of delay.
 
-`smooth.py` remembers the past; here the next frames are added to it, each as far as the picture stood still until then.
+`smooth.py` remembers the past; here the next frames are added to it, each weighted by how still the picture has been.
 See `docs/decisions/steady-masks.md`.
 """
 
@@ -18,14 +18,14 @@ from seg_edge.segmentation import Segmentation
 from seg_edge.smooth import DEFAULT_SMOOTH, LONGEST_MEMORY, Memory, small_picture, trust
 from seg_edge.timing import timed
 
-MOST_FRAMES = 15  # whose pictures wait too; in 4K they have 25 MB each
+MOST_FRAMES = 15  # their pictures are held too, in 4K 25 MB each
 
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """An answer that waits, with its own scores and picture, and what was remembered when it came; all float32."""
+    """A segmentation that waits, with its own scores and picture, and the memory when it was added; all float32."""
 
-    answer: Segmentation
+    segmentation: Segmentation
     scores: np.ndarray
     picture: np.ndarray
     mean_scores: np.ndarray
@@ -34,11 +34,11 @@ class _Held:
 
 
 class Lookahead:
-    """Steadies the answers of one stream, each when `frames` more have come. Not to be shared between threads.
+    """Smooths the segmentations of one stream, each when `frames` more have come. Not to be shared between threads.
 
     Args:
         frames: How many, 1 to 15.
-        smooth: How long the past is remembered, as of `TemporalSmoother`; the answers themselves must not be smoothed.
+        smooth: How long the past is remembered, see `TemporalSmoother`; the segmentations must not be smoothed already.
 
     Raises:
         UsageError: One of them is out of range.
@@ -57,47 +57,47 @@ class Lookahead:
         self._memory: Memory | None = None
         self._held: deque[_Held] = deque()
 
-    def add(self, answer: Segmentation) -> Segmentation | None:
-        """Takes the answer for the next frame; gives the steady one of the frame `frames` before it, or None yet."""
-        timing_ms = dict(answer.timing_ms)
+    def add(self, segmentation: Segmentation) -> Segmentation | None:
+        """Adds the next frame's segmentation; returns the smoothed one of `frames` frames earlier, None at first."""
+        timing_ms = dict(segmentation.timing_ms)
         with timed(timing_ms, "postprocess"):
-            self._hold(replace(answer, timing_ms=timing_ms))
-        return self._steady() if len(self._held) > self.frames else None
+            self._hold(replace(segmentation, timing_ms=timing_ms))
+        return self._smoothed() if len(self._held) > self.frames else None
 
     def rest(self) -> Iterator[Segmentation]:
-        """The answers that still wait, when no more come."""
+        """The smoothed segmentations still held, when no more frames come."""
         while self._held:
-            yield self._steady()
+            yield self._smoothed()
 
-    def _hold(self, answer: Segmentation) -> None:
-        scores = answer.score_map.stored
-        picture = small_picture(answer.pixels, scores.shape)
+    def _hold(self, segmentation: Segmentation) -> None:
+        scores = segmentation.score_map.stored
+        picture = small_picture(segmentation.pixels, scores.shape)
         if self._memory is None:
             self._memory = Memory(scores, picture)
         else:
-            self._memory.take(scores, picture, self._limit)
+            self._memory.add(scores, picture, self._limit)
         means = (self._memory.scores.copy(), self._memory.picture.copy(), self._memory.frames.copy())
         flat = (len(scores), -1)
         own = (scores.reshape(flat).astype(np.float32), picture.reshape(flat).astype(np.float32))
-        self._held.append(_Held(answer, *own, *means))
+        self._held.append(_Held(segmentation, *own, *means))
 
-    def _steady(self) -> Segmentation:
+    def _smoothed(self) -> Segmentation:
         held = self._held.popleft()
-        timing_ms = dict(held.answer.timing_ms)
+        timing_ms = dict(held.segmentation.timing_ms)
         with timed(timing_ms, "postprocess"):
             score_map = self._mean_scores(held)
-            labels = score_map.labels(held.answer.labels.shape)  # type: ignore[arg-type]
-        return replace(held.answer, labels=labels, score_map=score_map, timing_ms=timing_ms)
+            labels = score_map.labels(held.segmentation.labels.shape)  # type: ignore[arg-type]
+        return replace(held.segmentation, labels=labels, score_map=score_map, timing_ms=timing_ms)
 
     def _mean_scores(self, held: _Held) -> ScoreMap:
-        stored = held.answer.score_map.stored
-        holds, total = np.ones_like(held.frames), held.frames.copy()
+        stored = held.segmentation.score_map.stored
+        weight, total = np.ones_like(held.frames), held.frames.copy()
         scores = held.mean_scores.reshape(stored.shape) * total[..., np.newaxis]
         for later in self._held:
-            holds *= trust(later.picture - held.mean_picture)
-            scores += holds[..., np.newaxis] * later.scores.reshape(stored.shape)
-            total += holds
+            weight *= trust(later.picture - held.mean_picture)
+            scores += weight[..., np.newaxis] * later.scores.reshape(stored.shape)
+            total += weight
         scores /= total[..., np.newaxis]
         if stored.dtype != np.float32:
             scores = np.rint(scores).astype(stored.dtype)
-        return replace(held.answer.score_map, stored=scores)
+        return replace(held.segmentation.score_map, stored=scores)

@@ -1,8 +1,8 @@
 """The edge of the foreground: how much of each pixel it covers, and in which colour.
 
 Alpha comes from the label map and not from the probabilities: solid inside, nothing outside, soft over three pixels
-along the outline. What a model is unsure of is not half transparent in the photo. docs/decisions/solid-alpha.md has
-the figures. All of it can be had for some rows of a picture at a time, so that a large one needs no second copy.
+along the outline. What a model is unsure of is not half transparent in the photo; docs/decisions/solid-alpha.md has
+the figures. Everything can be computed for some rows at a time, so that a large picture needs no second copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ALL = slice(None)
 
 
 def with_margin(labels: np.ndarray, rows: slice) -> tuple[np.ndarray, slice]:
-    """Some rows of a plane with one more above and below where there is one, and where they are in that."""
+    """Some rows of a plane with the rows above and below, where they exist; and the slice of the rows within these."""
     top, bottom, _ = rows.indices(len(labels))
     first = max(0, top - 1)
     return labels[first : bottom + 1], slice(top - first, bottom - first)
@@ -38,21 +38,21 @@ def soft_alpha(labels: np.ndarray, rows: slice = ALL) -> np.ndarray:
 
 
 def window_of(plane: np.ndarray) -> tuple[slice, slice]:
-    """The rectangle outside of which a uint8 plane is 0; at least one pixel, as OpenCV takes no empty arrays."""
+    """The rectangle outside of which a uint8 plane is 0; at least one pixel, as OpenCV rejects empty arrays."""
     left, top, width, height = cv2.boundingRect(plane)
     return slice(top, top + max(height, 1)), slice(left, left + max(width, 1))
 
 
 def soft_pixels(alpha: np.ndarray) -> np.ndarray:
-    """Where the pixels are, in `alpha.ravel()`, that are neither all foreground nor all background."""
+    """Indices in `alpha.ravel()` of the pixels that are neither all foreground nor all background."""
     return np.flatnonzero(cv2.inRange(alpha, 1, 254).view(bool))
 
 
 class Foreground:
     """The foreground of a frame, in colours free of the background that a photo's pixels mix in at its soft edge.
 
-    Each colour there is the mean of the surely foreground pixels nearby, which are sampled on a grid of about a
-    thousand. Where there are none, the frame's own colour stays.
+    Each colour at the edge is the mean of nearby pixels that are certainly foreground, sampled on a grid of about a
+    thousand cells a side. Where there are none, the frame's own colour stays.
 
     Args:
         frame: BGR uint8 (height, width, 3).
@@ -116,13 +116,13 @@ def paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
 
 def _paste(below: np.ndarray, above: np.ndarray, alpha: np.ndarray, soft: np.ndarray, edge: np.ndarray) -> None:
     pixels = below.reshape(-1, 3)
-    behind = pixels[soft].astype(np.int32)
+    background = pixels[soft].astype(np.int32)
     share = alpha.ravel()[soft][:, np.newaxis].astype(np.int32)
     cv2.copyTo(above, alpha, below)
-    pixels[soft] = (behind * (255 - share) + edge * share + 127) // 255
+    pixels[soft] = (background * (255 - share) + edge * share + 127) // 255
 
 
 def with_alpha(bgr: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Adds transparency, BGRA uint8 (h, w, 4); where nothing is seen there is no colour either."""
+    """Adds transparency: BGRA uint8 (h, w, 4); fully transparent pixels are black."""
     bgra = cv2.insertChannel(alpha, cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA), 3)
     return cv2.copyTo(bgra, alpha)

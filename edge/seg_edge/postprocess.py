@@ -1,7 +1,7 @@
-"""From the model's scores to answers at the frame's size: label map, probabilities, polygons.
+"""From the model's scores to results at the frame's size: label map, probabilities, polygons.
 
 Scores are upsampled before the decision, so edges are smooth rather than made of the model's pixels. Where
-it can be, that happens on the quantised numbers: every channel of an output shares one scale, so order is kept.
+possible, that happens on the quantised numbers: every channel of an output shares one scale, so order is kept.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from seg_edge.interpreter import TensorSpec
 from seg_edge.specks import without_specks
 
-MAX_CHANNELS = 128  # CV_CN_MAX of OpenCV 5: it takes no arrays of more
+MAX_CHANNELS = 128  # CV_CN_MAX of OpenCV 5: it supports no more
 
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """A model's answer as it came out.
+    """A model's output.
 
     Attributes:
         stored: (h, w, channels) in the model's dtype; one channel a class, or one for the only foreground class.
         spec: Of the output tensor.
         kind: `logits` or `probabilities`.
-        specks: Regions of fewer of these pixels are none in the label map, see `seg_edge.specks`; 0 keeps all.
+        specks: Regions with fewer pixels than this are left out of the label map, see `seg_edge.specks`; 0 keeps all.
     """
 
     stored: np.ndarray
@@ -35,7 +35,7 @@ class ScoreMap:
     specks: int = 0
 
     def labels(self, shape_hw: tuple[int, int]) -> np.ndarray:
-        """The most likely class of every pixel, uint8 `shape_hw`; the lower class where two are equal."""
+        """The most likely class of every pixel, uint8 `shape_hw`; the lower class if two are equal."""
         if self.specks:
             return self.without_specks().labels(shape_hw)
         channels = self.stored.shape[2]
@@ -43,10 +43,10 @@ class ScoreMap:
         if channels == 1:
             return (best > self._threshold()).view(np.uint8)
         if channels == 2:
-            # Not the sign of their difference, which is no byte: OpenCV stretches bytes alike on every machine.
+            # Not the sign of their difference, which isn't a byte: OpenCV resizes only bytes alike on every machine.
             foreground = upsample(self.stored[..., 1].copy(), shape_hw)
-            place = foreground.view(bool) if foreground.itemsize == 1 else None  # no third plane of a large photo
-            return np.greater(foreground, best, out=place).view(np.uint8)
+            out = foreground.view(bool) if foreground.itemsize == 1 else None  # saves a third plane of a large photo
+            return np.greater(foreground, best, out=out).view(np.uint8)
         labels = np.zeros(shape_hw, np.uint8)
         for index in range(1, channels):
             plane = upsample(np.ascontiguousarray(self.stored[..., index]), shape_hw)
@@ -55,7 +55,7 @@ class ScoreMap:
         return labels
 
     def without_specks(self) -> ScoreMap:
-        """Scores that say at once what the label map of these does."""
+        """Scores with the same label map, in which the specks are gone from the scores themselves."""
         if not self.specks:
             return self
         whole = replace(self, specks=0)
@@ -63,13 +63,14 @@ class ScoreMap:
         return whole.relabelled(labels, without_specks(labels, self.specks))
 
     def relabelled(self, labels: np.ndarray, wanted: np.ndarray) -> ScoreMap:
-        """The scores with the highest there is for the wanted class, wherever it isn't the most likely one.
+        """The scores, changed where needed so that `wanted` becomes their label map.
 
-        Scores that just suffice would leave new specks where bytes are stretched and rounded.
+        The wanted class gets the highest of all scores: one that just sufficed would leave new specks, as bytes are
+        resized and rounded.
 
         Args:
-            labels: uint8 (h, w), what these scores say at their own size.
-            wanted: uint8 (h, w), what they are to say.
+            labels: uint8 (h, w), the scores' label map at their own size.
+            wanted: uint8 (h, w), the label map to get.
         """
         stored = self.stored.copy()
         low, high, pixels = stored.min(), stored.max(), stored.reshape(-1, stored.shape[2])
@@ -87,7 +88,7 @@ class ScoreMap:
         threshold = 0.5 if self.kind == "probabilities" else 0.0
         if self.spec.scale:
             threshold = threshold / self.spec.scale + self.spec.zero_point
-        # To compare whole numbers with a real one, NumPy would make each pixel one.
+        # To compare integers with a float, NumPy would convert every pixel.
         return threshold if self.stored.dtype == np.float32 else math.floor(threshold)
 
     def probabilities(self, shape_hw: tuple[int, int]) -> np.ndarray:
@@ -97,7 +98,7 @@ class ScoreMap:
         if self.kind == "probabilities":
             return np.concatenate([1 - scores, scores], axis=2) if channels == 1 else scores
         if channels <= 2:
-            # The softmax of two is the sigmoid of their difference, and a tenth of the work.
+            # The softmax of two is the sigmoid of their difference, at a tenth of the work.
             foreground = _sigmoid(scores[..., 0] if channels == 1 else scores[..., 1] - scores[..., 0])
             return cv2.merge([1 - foreground, foreground])
         # Sums over the first axis are sums of planes; over the last they would be many short ones.
@@ -118,7 +119,7 @@ def upsample(plane: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return (1 + np.tanh(values / 2)) / 2  # the same, and it can't overflow
+    return (1 + np.tanh(values / 2)) / 2  # equals the sigmoid, and can't overflow
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The frame is stretched to the input size. A label map at the input's (or output's) proportions therefore covers the
 whole frame, and the inverse geometry is one resize, done in `seg_edge.postprocess`. Stretching wastes no input pixel
-on borders; training varies the proportions, so that the model does not mind.
+on borders; training varies the proportions, so models tolerate it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Preprocessor:
         return self.quantise(resize_to_input(frame, self.size_wh))
 
     def quantise(self, pixels: np.ndarray) -> np.ndarray:
-        """The same of what `resize_to_input` gives: RGB uint8 (height, width, 3) at the input's size.
+        """The tensor of pixels from `resize_to_input`: RGB uint8 (height, width, 3) at the input's size.
 
         Raises:
             TypeError: It is something else.

@@ -1,10 +1,10 @@
-"""Hides the people in a picture so that nothing can be brought back: what is left of each is a few coarse colours.
+"""Hides the people in a picture irreversibly: all that is left of each is a few coarse colours.
 
 A region is grown by a margin, as models cut off hair and fingers, and everything under it is replaced by the colours of
-at most 4x4 cells, each rounded to one of 8 levels a channel. Blurring or a finer mosaic would leave what a program can
-recognise (McPherson, Shokri and Shmatikov, Defeating Image Obfuscation with Deep Learning, 2016).
+at most 4x4 cells, each rounded to one of 8 levels a channel. Programs can recognise people under a blur or a finer
+mosaic (McPherson, Shokri and Shmatikov, Defeating Image Obfuscation with Deep Learning, 2016).
 
-What the model misses stays visible. Look at every picture before it is published.
+What the model misses stays visible. Check every picture before you publish it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from seg_edge.postprocess import ScoreMap
 from seg_edge.strips import Rows
 
 CELLS = 4  # along a region's longer side
-MIN_CELL_PX = 16  # a region that is smaller is one colour, and not its own few pixels
+MIN_CELL_PX = 16  # a smaller region becomes one colour, rather than its own few pixels
 LEVELS = 8
-LIKELY = 0.25  # lower than the 0.5 of the label map: rather a wall hidden than a face shown
+LIKELY = 0.25  # lower than the 0.5 of the label map: better to hide some wall than to show a face
 MARGIN = 0.02  # of the picture's longer side
 
 
 def hidden_part(scores: ScoreMap) -> np.ndarray:
-    """What is hidden, at the score map's size: uint8 (h, w), 255 where a person may be, margin and holes included."""
+    """The part to hide, at the score map's size: uint8 (h, w), 255 where a person may be, margin and holes included."""
     height, width = scores.stored.shape[:2]
     likely = scores.probabilities((height, width))[..., 0] < 1 - LIKELY
     reach = (2 * math.ceil(MARGIN * width) + 1, 2 * math.ceil(MARGIN * height) + 1)

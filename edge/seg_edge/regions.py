@@ -1,4 +1,4 @@
-"""Which of the regions a model found are kept: the largest, those large enough, with their holes or without."""
+"""Selects which regions are kept: the largest, or those that are large enough; with or without holes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from seg_edge.segmentation import Segmentation
 
 
 def select_regions(segmentation: Segmentation, settings: EffectSettings) -> Segmentation:
-    """The answer with the regions that `settings` keeps: `only`, `min_area` and `fill_holes`.
+    """The segmentation with only the regions that `settings` keeps: `only`, `min_area` and `fill_holes`.
 
-    A region is a connected part of one class. The score map is what is changed, so that labels, areas, outlines and
-    pictures agree.
+    A region is a connected part of one class. The score map itself is changed, so that labels, areas, outlines
+    and pictures agree.
 
     Returns:
-        A new answer, or the one given where everything is kept.
+        A new segmentation, or the one given if everything is kept.
     """
     if settings.only == "all" and not settings.min_area and not settings.fill_holes:
         return segmentation

@@ -1,4 +1,4 @@
-"""What a Segmenter answers for a frame: the label map, and what can be made of it."""
+"""What a Segmenter returns for a frame: the label map, and what can be made of it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from seg_edge.card import ClassInfo
 from seg_edge.matte import soft_alpha
 from seg_edge.postprocess import Polygon, ScoreMap, find_polygons
 
-# Regions under this share of the picture are specks, not shapes anybody would outline.
+# Regions under this share of the picture are specks, not shapes anyone would outline.
 SPECK = 0.0005
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The answer for one frame, everything at the frame's size.
+    """The result for one frame, everything at the frame's size.
 
     Attributes:
         labels: uint8 (height, width), 0 is background, `i` is `classes[i]`.
         classes: Names and colours, background first.
-        score_map: The model's scores, smaller than the frame; as they came out, or steadied over time.
+        score_map: The model's scores, smaller than the frame; as they came out, or smoothed over time.
         pixels: What the model saw: RGB uint8 (input_h, input_w, 3).
         timing_ms: Milliseconds spent in `preprocess`, `inference` and `postprocess`.
     """
@@ -38,7 +38,7 @@ class Segmentation:
     @cached_property
     def areas(self) -> dict[str, float]:
         """Share of the frame's pixels of each class but the background, 0..1."""
-        if len(self.classes) == 2:  # several times as quick as a histogram
+        if len(self.classes) == 2:  # several times as fast as a histogram
             return {self.classes[1].name: cv2.countNonZero(self.labels) / self.labels.size}
         counts = cv2.calcHist([self.labels], [0], None, [256], [0, 256]).ravel()
         return {info.name: float(counts[i]) / self.labels.size for i, info in enumerate(self.classes) if i}

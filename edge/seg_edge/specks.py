@@ -1,4 +1,4 @@
-"""Specks: regions and holes of a few of a model's pixels, which are noise more often than what they seem to be."""
+"""Removes specks: regions and holes of a few of a model's pixels, which are more often noise than real."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import cv2
 import numpy as np
 
 
-def without_specks(labels: np.ndarray, least: int) -> np.ndarray:
-    """The label map in which connected regions of fewer than `least` pixels have become what is around them.
+def without_specks(labels: np.ndarray, min_pixels: int) -> np.ndarray:
+    """The label map with connected regions of fewer than `min_pixels` pixels replaced by what is around them.
 
-    That is the class that most of the sides of their outline face, the lower one where two are equal. Foreground is
-    connected at its corners too, background is not. The background's turn is last, so that a hole is one whether a
-    speck was in it or not.
+    That is the class next to most of the pixel sides along their outline, the lower one if two are equal. Foreground is
+    connected at its corners too, background is not. Background comes last, so that a hole counts as one whether there
+    was a speck in it or not.
 
     Args:
         labels: uint8 (h, w).
-        least: Of a region that stays, in pixels.
+        min_pixels: Of a region that stays.
     """
     classes = int(labels.max(initial=0)) + 1
-    # In a frame of no class every pixel has four neighbours.
+    # Framed with one more class, every pixel has four neighbours.
     framed = cv2.copyMakeBorder(labels.astype(np.int16), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=classes)
     pixels, stride = framed.ravel(), framed.shape[1]
     for index in [*range(1, classes), 0]:
-        of_class = (framed == index).view(np.uint8)
-        count, numbers = cv2.connectedComponents(of_class, connectivity=8 if index else 4)
+        plane = (framed == index).view(np.uint8)
+        count, numbers = cv2.connectedComponents(plane, connectivity=8 if index else 4)
         regions = numbers.ravel()
-        small = np.bincount(regions) < least
-        small[0] = False  # what isn't of the class
+        small = np.bincount(regions) < min_pixels
+        small[0] = False  # the pixels of other classes
         if not small.any():
             continue
         at = np.flatnonzero(small[regions])

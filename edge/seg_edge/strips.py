@@ -1,7 +1,7 @@
-"""Pictures that are drawn some rows at a time.
+"""Pictures drawn some rows at a time.
 
-A strip stays in the processor's cache, and may take the place of the photo's own rows, so that a photo of 200
-megapixels is in memory once.
+A strip stays in the processor's cache, and may overwrite the photo's own rows, so that a photo of 200 megapixels is in
+memory only once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Drawing:
 
     Attributes:
         shape: (height, width, channels): 3 are BGR, 4 BGRA.
-        rows: Draws its rows; from the top down, where it is drawn over what it is made of.
+        rows: Draws its rows; from the top down if it is drawn over the frame that it is made of.
     """
 
     shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class Drawing:
 
 
 def stretched(picture: np.ndarray, shape_hw: tuple[int, int]) -> Rows:
-    """Draws a picture at (height, width) into new arrays; one that grows is never held whole at that size.
+    """Draws a picture at (height, width) into new arrays; a picture that grows is never held at that size as a whole.
 
     Args:
         picture: uint8 (h, w) or (h, w, channels).

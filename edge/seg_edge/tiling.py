@@ -1,7 +1,7 @@
-"""Large and long photos in tiles: what is too small for the model in the whole photo is found in a part of it.
+"""Large and long photos in tiles: what is too small for the model in the whole photo is found in a tile.
 
-Tiles overlap by half. Their scores are averaged, weighted towards each tile's middle, where the model sees most of what
-is around, and become one score map, as if the model had a larger input.
+Tiles overlap by half. Their scores are averaged, weighted towards each tile's middle, where the model sees the most
+context, and become one score map, as if the model had a larger input.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from seg_edge.timing import timed
 Tiles = str | int
 
 LONG = 2.0  # proportions beyond which a photo is not stretched to the model's input as a whole
-LARGE = 4  # times the model's input along the shorter side: such a photo has details that the model can't see at once
-FOUND = 0.1  # of a large photo is foreground: nobody that matters is small in it
+LARGE = 4  # times the model's input along the shorter side: the model can't see the details of such a photo at once
+FOUND = 0.1  # share of a large photo: with more foreground than this it has its subject, and tiles are not needed
 AUTO_TILES = 4
 MAX_TILES = 100  # along a side
 
@@ -33,7 +33,7 @@ def check_tiles(tiles: Tiles) -> None:
     """Refuses what is neither `auto`, `off` nor a number of tiles from 2 to 100.
 
     Raises:
-        UsageError: With what was given.
+        UsageError: It is something else.
     """
     if tiles not in ("auto", "off") and not (isinstance(tiles, int) and 2 <= tiles <= MAX_TILES):
         raise UsageError(f"tiles must be auto, off or a number from 2 to {MAX_TILES}, got {tiles!r}.")
@@ -44,18 +44,18 @@ def segment_tiled(
 ) -> Segmentation:
     """Segments a photo, in tiles where that finds more.
 
-    `auto` takes tiles where the photo is longer than 2:1, and where it is large and less than a tenth of it was found
-    to be foreground. A photo in N tiles along its longer side costs N inferences for each of its rows of tiles, and one
-    more; at 4:3 the 4 tiles of `auto` are 13.
+    `auto` uses tiles if the photo is longer than 2:1, or if it is large and less than a tenth of it was found to be
+    foreground. N tiles along the longer side cost N inferences for each row of tiles, and one more for the whole photo;
+    at 4:3 the 4 tiles of `auto` cost 13.
 
     Args:
         segmenter: Without smoothing.
         frame: BGR uint8 (height, width, 3).
-        tiles: `auto`, `off`, or so many tiles along the longer side, overlapping by half.
-        most: Tiles that `auto` takes along a long photo.
+        tiles: `auto`, `off`, or the number of tiles along the longer side, overlapping by half.
+        most: The most tiles that `auto` uses along a long photo.
 
     Returns:
-        The answer; its `timing_ms` are sums over the tiles.
+        The segmentation; its `timing_ms` are sums over the tiles.
 
     Raises:
         UsageError: See `check_tiles`.
@@ -78,13 +78,13 @@ def segment_tiled(
 
 
 def _at_model_size(segmenter: Segmenter, frame: np.ndarray, timing_ms: dict[str, float]) -> Segmentation:
-    """The answer at the model's size, as a tile's own label map isn't needed; its times are added to `timing_ms`."""
+    """A segmentation with labels at the model's size, as tiles need no more; adds its times to `timing_ms`."""
     with timed(timing_ms, "preprocess"):
         pixels = resize_to_input(frame, segmenter.card.input_size_wh)
-    answer = segmenter(pixels, pixels)
-    for stage, elapsed_ms in answer.timing_ms.items():
+    segmentation = segmenter(pixels, pixels)
+    for stage, elapsed_ms in segmentation.timing_ms.items():
         timing_ms[stage] = timing_ms.get(stage, 0.0) + elapsed_ms
-    return answer
+    return segmentation
 
 
 def _square_tiles(shape_hw: tuple[int, int]) -> int:
@@ -100,27 +100,27 @@ def _may_miss(whole: Segmentation, shape_hw: tuple[int, ...], input_size_wh: tup
 def _in_tiles(
     segmenter: Segmenter, frame: np.ndarray, count: int, whole: Segmentation | None, timing_ms: dict[str, float]
 ) -> Segmentation:
-    """The answer of tiles and whole merged, its label map at the model's size."""
+    """The tiles merged with the whole, if given; the label map is at the model's size."""
     rows, columns = _grid(frame.shape[:2], count)
     total, weights = np.zeros(0), np.zeros(0)
     for row, column in itertools.product(range(rows), range(columns)):
         part = frame[_steps(row, rows, frame.shape[0]), _steps(column, columns, frame.shape[1])]
-        answer = _at_model_size(segmenter, part, timing_ms)
+        tile = _at_model_size(segmenter, part, timing_ms)
         with timed(timing_ms, "postprocess"):
-            scores = answer.score_map
+            scores = tile.score_map
             half_hw = [(side + 1) // 2 for side in scores.stored.shape[:2]]
             stored = upsample(scores.stored, (2 * half_hw[0], 2 * half_hw[1])).astype(np.float32)
             if not total.size:
                 total = np.zeros((half_hw[0] * (rows + 1), half_hw[1] * (columns + 1), stored.shape[2]), np.float32)
                 weights = np.zeros((*total.shape[:2], 1), np.float32)
             weight = np.outer(*(_tent(2 * half) for half in half_hw))[..., np.newaxis]
-            place = tuple(slice(half * at, half * (at + 2)) for half, at in zip(half_hw, (row, column), strict=True))
-            total[place] += stored * weight
-            weights[place] += weight
+            window = tuple(slice(half * at, half * (at + 2)) for half, at in zip(half_hw, (row, column), strict=True))
+            total[window] += stored * weight
+            weights[window] += weight
     with timed(timing_ms, "postprocess"):
         scores = _merge(scores, total / weights, whole)
     pixels = whole.pixels if whole else resize_to_input(frame, segmenter.card.input_size_wh)
-    return replace(answer, score_map=scores, pixels=pixels)
+    return replace(tile, score_map=scores, pixels=pixels)
 
 
 def _grid(shape_hw: tuple[int, ...], count: int) -> tuple[int, int]:
@@ -131,7 +131,7 @@ def _grid(shape_hw: tuple[int, ...], count: int) -> tuple[int, int]:
 
 
 def _steps(at: int, count: int, side: int) -> slice:
-    """Where the tile number `at` of `count` is along a side: it covers two of the steps they make."""
+    """The extent of tile `at` of `count` along a side: a tile covers two steps."""
     start = min(round(at * side / (count + 1)), side - 1)
     return slice(start, max(round((at + 2) * side / (count + 1)), start + 1))
 
@@ -142,9 +142,9 @@ def _tent(length: int) -> np.ndarray:
 
 
 def _merge(scores: ScoreMap, stored: np.ndarray, whole: Segmentation | None) -> ScoreMap:
-    """The score map of `stored`, in the model's numbers; at each pixel that of the whole where it has more foreground.
+    """The score map of `stored`, or where it has more foreground that of the whole, in the model's numbers.
 
-    Both are means of the same quantised numbers, so rounding is all it takes to store them.
+    Both are means of the same quantised numbers, so they only need rounding.
     """
     if whole is not None:
         of_whole = upsample(whole.score_map.stored, stored.shape[:2]).reshape(stored.shape).astype(np.float32)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Where the milliseconds of a photo or a frame go."""
+"""Measures the stages of a photo or a frame, in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos that are transparent in places: nothing is found there, and what is drawn of them stays as transparent."""
+"""Partly transparent photos: nothing is found in transparent parts, and cut-outs keep them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from seg_edge.effects import EffectSettings, draw
 from seg_edge.segmentation import Segmentation
 from seg_edge.strips import Drawing
 
-SEEN = 127  # of 255: what is less opaque than this is background
+SEEN = 127  # of 255: anything less opaque is background
 
 
-def find_seen(answer: Segmentation, alpha: np.ndarray | None, effect: str) -> Segmentation:
-    """The answer, with what is transparent in the photo as background, unless somebody is to be hidden there.
+def find_seen(segmentation: Segmentation, alpha: np.ndarray | None, effect: str) -> Segmentation:
+    """The segmentation with transparent parts as background, except to anonymize: people there must be hidden too.
 
     Args:
-        answer: For the photo laid over white.
-        alpha: The photo's own, uint8 (height, width); None where it is opaque.
-        effect: What is to be drawn.
+        segmentation: Of the photo laid over white.
+        alpha: The photo's own, uint8 (height, width); None if it is opaque.
+        effect: The effect to be drawn.
     """
     if alpha is None or effect == "anonymize":
-        return answer
-    return replace(answer, labels=np.where(alpha > SEEN, answer.labels, 0).astype(np.uint8))
+        return segmentation
+    return replace(segmentation, labels=np.where(alpha > SEEN, segmentation.labels, 0).astype(np.uint8))
 
 
 def shows_alpha(settings: EffectSettings) -> bool:
@@ -35,20 +35,19 @@ def draw_transparent(
     frame: np.ndarray,
     colour: np.ndarray,
     alpha: np.ndarray | None,
-    answer: Segmentation,
+    segmentation: Segmentation,
     effect: str | EffectSettings,
 ) -> Drawing:
-    """Draws an answer as `draw` does; a cut-out, and what is put before a new background, is nowhere less transparent
-    than the photo.
+    """Draws a segmentation as `draw` does; cut-outs and foregrounds on a new background keep the photo's transparency.
 
     Args:
         frame: The photo laid over white, BGR uint8 (height, width, 3).
-        colour: The photo before that, BGR uint8 (height, width, 3).
-        alpha: Its own, uint8 (height, width); None where it is opaque.
-        answer: For the frame.
+        colour: The photo's own colours, BGR uint8 (height, width, 3).
+        alpha: Its own, uint8 (height, width); None if it is opaque.
+        segmentation: Of the frame.
         effect: An effect's name, or all its settings.
     """
     settings = EffectSettings(effect) if isinstance(effect, str) else effect
     if shows_alpha(settings):
-        return draw(colour, answer, settings, alpha)
-    return draw(frame, answer, settings)
+        return draw(colour, segmentation, settings, alpha)
+    return draw(frame, segmentation, settings)

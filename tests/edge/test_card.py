@@ -1,4 +1,4 @@
-"""The card inside a `.tflite`: what goes in comes out, and whatever else is there is a ModelError."""
+"""The card inside a `.tflite`: it reads back as written, and anything else is a ModelError."""
 
 import contextlib
 import io
@@ -61,7 +61,7 @@ def document(**changes: Any) -> str:
     return json.dumps({**json.loads(CARD.to_json()), **changes})
 
 
-def test_what_goes_in_comes_out() -> None:
+def test_a_card_reads_back_as_written() -> None:
     card = read_card(CARDED, "m.tflite")
     assert card is not None
     # JSON knows lists only; everything the class declares as a tuple must come back as one.
@@ -90,7 +90,7 @@ def test_it_is_a_zip_of_labels_and_card() -> None:
         assert json.loads(archive.read("card.json"))["scores"] == {"int8": {"mean_dice": 0.9}}
 
 
-def test_the_interpreter_does_not_mind_the_card() -> None:
+def test_the_interpreter_ignores_the_card() -> None:
     bare, carded = LiteRT(MODEL, 1, "bare"), LiteRT(CARDED, 1, "carded")
     assert (bare.input, bare.output) == (carded.input, carded.output)
 
@@ -113,7 +113,7 @@ def test_a_card_without_what_the_runtime_needs_is_refused(missing: str) -> None:
         read_card(with_files({"card.json": json.dumps(values).encode()}), "m.tflite")
 
 
-def test_unknown_keys_are_left_alone() -> None:
+def test_unknown_keys_are_ignored() -> None:
     assert ModelCard.from_json(document(mood="good"), "m") == CARD
 
 
@@ -124,8 +124,8 @@ def test_unknown_keys_are_left_alone() -> None:
         ({"format": None}, "format None"),
         ({"output": "boxes"}, "logits or probabilities"),
         ({"output": []}, "logits or probabilities"),
-        ({"specks": -1}, "-1 is no number of pixels"),
-        ({"specks": "many"}, "'many' is no number of pixels"),
+        ({"specks": -1}, "-1 is not a number of pixels"),
+        ({"specks": "many"}, "'many' is not a number of pixels"),
         ({"classes": [{"name": "a", "colour": [0, 0, 0]}]}, "1 classes"),
         ({"classes": [{"name": str(i), "colour": [0, 0, 0]} for i in range(257)]}, "257 classes"),
         ({"classes": [{"name": "a", "colour": [0, 0, 256]}] * 2}, "0 to 255"),
@@ -155,8 +155,8 @@ def test_nonsense_in_a_card_is_refused(changes: dict[str, Any], reason: str) -> 
     assert str(refusal.value).startswith("m.tflite: ")
 
 
-def test_two_classes_of_one_name_are_refused() -> None:
-    """The answer's areas are a dict by name: the second would hide the first."""
+def test_two_classes_with_the_same_name_are_refused() -> None:
+    """Areas are a dict by name: the second would hide the first."""
     classes = [{"name": name, "colour": [0, 0, 0]} for name in ("background", "cat", "cat")]
     with pytest.raises(ModelError, match="cat"):
         ModelCard.from_json(document(classes=classes), "m")
@@ -229,7 +229,7 @@ def test_a_damaged_card_never_raises_anything_else(changes: list[tuple[int, int]
     content = bytearray(CARDED)
     for index, value in changes:
         content[index] = value
-    with warnings.catch_warnings():  # zipfile warns of a name that it finds twice
+    with warnings.catch_warnings():  # zipfile warns about duplicate names
         warnings.simplefilter("ignore", UserWarning)
         never_another_error(bytes(content))
 

@@ -37,7 +37,7 @@ SHAPE = (96, 128)
 BACKGROUND = np.full((30, 40, 3), (10, 20, 30), np.uint8)
 
 
-def answer(shape_hw: tuple[int, int] = SHAPE, certainty: float = 40.0) -> Segmentation:
+def two_animals(shape_hw: tuple[int, int] = SHAPE, certainty: float = 40.0) -> Segmentation:
     """A cat in the middle of the left half, a dog in the middle of the right one."""
     logits = np.zeros((12, 16, 3), np.float32)
     logits[..., 0] = certainty / 2
@@ -55,8 +55,8 @@ def sharp(labels: np.ndarray) -> Segmentation:
 
 
 FRAME = tiny.noise(SHAPE)
-ANSWER = answer()
-SHARP = sharp(ANSWER.labels)
+SEGMENTATION = two_animals()
+SHARP = sharp(SEGMENTATION.labels)
 SOLID, CLEAR = SHARP.alpha() == 255, SHARP.alpha() == 0
 
 
@@ -65,7 +65,7 @@ SOLID, CLEAR = SHARP.alpha() == 255, SHARP.alpha() == 0
 @pytest.mark.parametrize("background_hw", [(30, 40), (1, 1), (600, 8), (8, 600)])
 def test_shape_and_dtype_at_any_size(effect: str, shape_hw: tuple[int, int], background_hw: tuple[int, int]) -> None:
     frame, background = tiny.noise(shape_hw), tiny.noise(background_hw, seed=1)
-    picture = render(frame, answer(shape_hw), effect, background)
+    picture = render(frame, two_animals(shape_hw), effect, background)
     assert picture.shape == (*shape_hw, 4 if effect == "cutout" else 3)
     assert picture.dtype == np.uint8
     np.testing.assert_array_equal(frame, tiny.noise(shape_hw))
@@ -80,7 +80,7 @@ def test_the_effects_are_those_of_the_commands() -> None:
 @pytest.mark.parametrize("effect", ["", "Overlay", "sepia"])
 def test_an_unknown_effect_is_refused_with_the_known_ones(effect: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        render(FRAME, ANSWER, effect)
+        render(FRAME, SEGMENTATION, effect)
     assert repr(effect) in str(refusal.value)
     assert "overlay, mask, matte, cutout, blur, replace, anonymize" in str(refusal.value)
 
@@ -89,7 +89,7 @@ def test_an_unknown_effect_is_refused_with_the_known_ones(effect: str) -> None:
 @pytest.mark.parametrize("layout", tiny.LAYOUTS.values(), ids=tiny.LAYOUTS)
 def test_the_memory_layout_does_not_matter(effect: str, layout: Callable[[np.ndarray], np.ndarray]) -> None:
     frame = layout(tiny.noise((90, 120)))
-    segmentation = answer(frame.shape[:2])
+    segmentation = two_animals(frame.shape[:2])
     expected = render(np.ascontiguousarray(frame), segmentation, effect, BACKGROUND)
     np.testing.assert_array_equal(render(frame, segmentation, effect, BACKGROUND), expected)
 
@@ -98,7 +98,7 @@ def test_the_memory_layout_does_not_matter(effect: str, layout: Callable[[np.nda
 @pytest.mark.parametrize("shape_hw", [(48, 64), (96, 127), (128, 96)])
 def test_a_frame_of_another_size_is_refused_with_got_and_expected(effect: str, shape_hw: tuple[int, int]) -> None:
     with pytest.raises((TypeError, ValueError, UsageError)) as refusal:
-        render(tiny.noise(shape_hw), ANSWER, effect, BACKGROUND)
+        render(tiny.noise(shape_hw), SEGMENTATION, effect, BACKGROUND)
     for side in (*shape_hw, *SHAPE):
         assert str(side) in str(refusal.value)
 
@@ -113,11 +113,11 @@ def test_a_frame_of_another_size_is_refused_with_got_and_expected(effect: str, s
     ],
     ids=lambda value: f"{value.dtype} {value.shape}",
 )
-def test_a_background_that_is_no_frame_is_refused_with_got_and_expected(
+def test_an_invalid_background_is_refused_with_got_and_expected(
     background: np.ndarray,
 ) -> None:
     with pytest.raises((TypeError, UsageError)) as refusal:
-        render(FRAME, ANSWER, "replace", background)
+        render(FRAME, SEGMENTATION, "replace", background)
     assert str(background.shape) in str(refusal.value)
 
 
@@ -156,23 +156,23 @@ def test_an_overlay_is_as_strong_where_the_model_is_unsure(classes: int) -> None
 
 def test_an_overlay_has_soft_edges_without_a_dark_line() -> None:
     """On white, no pixel is darker than the tint and the frame it lies between."""
-    picture = render(tiny.grey_frame(SHAPE, 255), ANSWER).astype(int)
+    picture = render(tiny.grey_frame(SHAPE, 255), SEGMENTATION).astype(int)
     row = picture[48, 8:64]  # across the cat
     assert np.unique(row[:, 0]).size == 4  # the frame, the tint, two steps between
     assert (row[:, 2] >= (255 + 200) // 2 - 2).all()
 
 
 def test_mask_is_the_colours_alone() -> None:
-    picture = render(FRAME, ANSWER, "mask")
-    np.testing.assert_array_equal(picture, colour_map(ANSWER))
+    picture = render(FRAME, SEGMENTATION, "mask")
+    np.testing.assert_array_equal(picture, colour_map(SEGMENTATION))
     for label, bgr in ((0, (0, 0, 0)), (1, (0, 100, 200)), (2, (240, 60, 0))):
-        assert (picture[ANSWER.labels == label] == bgr).all()
+        assert (picture[SEGMENTATION.labels == label] == bgr).all()
 
 
 def test_a_cutout_keeps_the_pixels_inside_and_has_no_colour_outside() -> None:
-    picture = render(FRAME, ANSWER, "cutout")
+    picture = render(FRAME, SEGMENTATION, "cutout")
     alpha = picture[..., 3]
-    np.testing.assert_array_equal(alpha, ANSWER.alpha())
+    np.testing.assert_array_equal(alpha, SEGMENTATION.alpha())
     np.testing.assert_array_equal(picture[alpha == 255][:, :3], FRAME[alpha == 255])
     assert not picture[alpha == 0].any()
     assert picture[48, 36, 3] == picture[48, 92, 3] == 255
@@ -223,10 +223,10 @@ def test_an_edge_without_sure_foreground_keeps_its_colours() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize("background_hw", [(300, 200), (700, 900)])
-def test_strips_leave_no_seams_and_may_replace_the_frame(
+def test_strips_leave_no_seams_and_may_overwrite_the_frame(
     effect: str, background_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frame, segmentation = tiny.noise((400, 300), seed=4), answer((400, 300))
+    frame, segmentation = tiny.noise((400, 300), seed=4), two_animals((400, 300))
     settings = EffectSettings(effect, tiny.noise(background_hw, 5) if effect == "replace" else None)
     monkeypatch.setattr(strips, "STRIP_PIXELS", 400 * 300)
     at_once = render(frame, segmentation, settings)
@@ -239,7 +239,7 @@ def test_strips_leave_no_seams_and_may_replace_the_frame(
         np.testing.assert_array_equal(frame, at_once)
 
 
-def test_a_frame_s_own_transparency_shows_nothing_of_it() -> None:
+def test_transparent_parts_of_a_frame_stay_hidden() -> None:
     own = np.zeros(SHAPE, np.uint8)
     own[40:60] = 100
     cutout = draw(FRAME, SHARP, EffectSettings("cutout"), own).whole()
@@ -253,7 +253,7 @@ def test_a_frame_s_own_transparency_shows_nothing_of_it() -> None:
 
 
 def test_a_matte_is_white_on_black() -> None:
-    np.testing.assert_array_equal(render(FRAME, ANSWER, "matte"), np.dstack([ANSWER.alpha()] * 3))
+    np.testing.assert_array_equal(render(FRAME, SEGMENTATION, "matte"), np.dstack([SEGMENTATION.alpha()] * 3))
 
 
 def test_a_background_of_one_colour_is_rgb() -> None:
@@ -261,7 +261,9 @@ def test_a_background_of_one_colour_is_rgb() -> None:
 
 
 def test_a_transparent_background_is_the_cutout() -> None:
-    np.testing.assert_array_equal(render(FRAME, ANSWER, "replace", "transparent"), render(FRAME, ANSWER, "cutout"))
+    np.testing.assert_array_equal(
+        render(FRAME, SEGMENTATION, "replace", "transparent"), render(FRAME, SEGMENTATION, "cutout")
+    )
     assert EffectSettings("replace", "transparent").transparent
     assert not EffectSettings("overlay", "transparent").transparent
 
@@ -279,7 +281,7 @@ def test_a_transparent_background_is_the_cutout() -> None:
         ("./white", Path("white")),
     ],
 )
-def test_what_a_background_says(text: str, meant: object) -> None:
+def test_how_a_background_option_is_read(text: str, meant: object) -> None:
     assert parse_background(text) == meant
 
 
@@ -301,12 +303,12 @@ def test_what_a_background_says(text: str, meant: object) -> None:
     ],
     ids=str,
 )
-def test_settings_that_make_no_sense_are_refused(values: dict) -> None:
+def test_contradictory_settings_are_refused(values: dict) -> None:
     with pytest.raises(UsageError):
         EffectSettings(**values)
 
 
-def test_which_effects_can_be_changed_to() -> None:
+def test_which_effects_can_be_chosen_later() -> None:
     every = list(EFFECTS)
     assert EffectSettings("replace", (0, 0, 0)).effects() == every
     assert EffectSettings().effects() == [name for name in every if name != "replace"]
@@ -321,7 +323,7 @@ def test_a_stronger_blur_leaves_less() -> None:
 
 def test_replace_needs_a_background() -> None:
     with pytest.raises(UsageError, match="--background"):
-        render(FRAME, ANSWER, "replace")
+        render(FRAME, SEGMENTATION, "replace")
 
 
 def test_replace_changes_what_is_behind_and_not_what_is_in_front() -> None:
@@ -362,7 +364,7 @@ def test_blur_leaves_the_foreground_and_blurs_the_rest() -> None:
 
 def test_blur_keeps_the_middle_of_a_soft_foreground() -> None:
     middle = (slice(36, 60), slice(28, 44))
-    picture = render(FRAME, ANSWER, "blur")
+    picture = render(FRAME, SEGMENTATION, "blur")
     np.testing.assert_array_equal(picture[middle], FRAME[middle])
 
 
@@ -377,7 +379,7 @@ def test_blur_draws_no_halo_around_the_foreground() -> None:
 @pytest.mark.parametrize("effect", ["blur", "replace"])
 def test_one_colour_stays_that_colour(effect: str, value: int) -> None:
     frame = tiny.grey_frame(SHAPE, value)
-    picture = render(frame, ANSWER, effect, frame)
+    picture = render(frame, SEGMENTATION, effect, frame)
     assert np.abs(picture.astype(int) - value).max() <= 1
 
 
@@ -421,8 +423,8 @@ def test_a_flattened_cutout_is_shown_over_green() -> None:
 
 
 @pytest.mark.parametrize("effect", [name for name in EFFECTS if name != "cutout"])
-def test_what_holds_no_transparency_is_flat_already(effect: str) -> None:
-    picture = render(FRAME, ANSWER, effect, BACKGROUND)
+def test_opaque_pictures_are_flat_already(effect: str) -> None:
+    picture = render(FRAME, SEGMENTATION, effect, BACKGROUND)
     assert flatten(picture) is picture
 
 
@@ -433,6 +435,6 @@ def test_a_background_covered_once_serves_every_frame(size_hw: tuple[int, int]) 
     assert covered.shape == (*SHAPE, 3)
     assert cover(covered, SHAPE) is covered
     kept = covered.copy()
-    picture = render(FRAME, ANSWER, "replace", covered)
-    np.testing.assert_array_equal(picture, render(FRAME, ANSWER, "replace", background))
+    picture = render(FRAME, SEGMENTATION, "replace", covered)
+    np.testing.assert_array_equal(picture, render(FRAME, SEGMENTATION, "replace", background))
     np.testing.assert_array_equal(covered, kept)

@@ -21,7 +21,7 @@ def labels() -> np.ndarray:
     return drawn
 
 
-def test_coco_holds_boxes_areas_and_categories_of_the_label_map(labels: np.ndarray) -> None:
+def test_coco_has_boxes_areas_and_categories_of_the_label_map(labels: np.ndarray) -> None:
     document = to_coco("a.jpg", (80, 60), find_polygons(labels, NAMES, 1), NAMES)
     assert document["images"] == [{"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}]
     assert document["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
@@ -32,7 +32,7 @@ def test_coco_holds_boxes_areas_and_categories_of_the_label_map(labels: np.ndarr
     assert np.array_equal(drawn, labels == 1)
 
 
-def test_via_comes_back_through_train_as_the_same_mask(labels: np.ndarray, tmp_path: Path) -> None:
+def test_via_annotations_read_by_train_give_the_same_mask(labels: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("train.masks", reason="the workstation's packages aren't installed (pip install '.[train]')")
     from train.annotations.draw import draw_mask
     from train.via.read import read_via

@@ -125,7 +125,7 @@ def test_it_runs_what_the_model_computes(path: Path, brightness: float, logit: f
     np.testing.assert_allclose(real[..., 1], logit, atol=1.5 * step)
 
 
-def test_an_answer_is_not_overwritten_by_the_next() -> None:
+def test_a_result_is_not_overwritten_by_the_next() -> None:
     model = load(tiny.TWO_UINT8)
     first = model.run(np.zeros((1, 32, 32, 3), np.uint8))
     before = first.copy()
@@ -157,7 +157,7 @@ def test_a_wrong_tensor_is_refused_with_got_and_expected(shape: tuple[int, ...],
     ("path", "reason"),
     [
         (tiny.TWO_OUTPUTS, "one output was expected, got 2"),
-        (tiny.GREY, r"\(1, height, width, 3\) was expected in, got \(1, 32, 32, 1\)"),
+        (tiny.GREY, r"\(1, height, width, 3\) was expected as input, got \(1, 32, 32, 1\)"),
     ],
     ids=["two outputs", "grey"],
 )
@@ -166,8 +166,8 @@ def test_models_of_another_kind_are_refused(path: Path, reason: str) -> None:
         load(path)
 
 
-def test_a_model_without_a_size_of_its_own_is_refused() -> None:
-    """LiteRT gives it 1x1, and every frame would be answered by one pixel."""
+def test_a_model_without_a_fixed_size_is_refused() -> None:
+    """LiteRT gives it 1x1, and every frame would get one pixel."""
     with pytest.raises(ModelError, match=r"^tiny_any_size\.tflite: .*size"):
         load(tiny.ANY_SIZE)
 
@@ -217,7 +217,7 @@ def test_the_stand_in_for_the_next_test_is_accepted(monkeypatch: pytest.MonkeyPa
         ([tensor((1, 3, 8, 8))], [tensor()], r"got \(1, 3, 8, 8\)"),
     ],
 )
-def test_tensors_that_are_no_segmentation_are_refused(
+def test_tensors_of_other_tasks_are_refused(
     monkeypatch: pytest.MonkeyPatch, inputs: list[dict], outputs: list[dict], reason: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"^m\.tflite: .*{reason}"):
@@ -225,7 +225,7 @@ def test_tensors_that_are_no_segmentation_are_refused(
 
 
 class Importer:
-    """Stands in for `importlib.import_module`: knows the modules given, and fails as told for the others."""
+    """Stands in for `importlib.import_module`: knows the given modules, and fails with the given error for others."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], error: Exception):
         self.found, self.error, self.asked = found, error, []
@@ -242,7 +242,7 @@ MODULES = [module for _, module, _ in RUNTIMES]
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_the_first_runtime_that_imports_is_taken(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
+def test_the_first_runtime_that_imports_is_used(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
     found = {module: module for module in MODULES[index:]}
     importer = Importer(monkeypatch, found, ImportError("no"))
     runtime = find_runtime()
@@ -262,7 +262,7 @@ def test_the_first_runtime_that_imports_is_taken(monkeypatch: pytest.MonkeyPatch
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_runtime_that_does_not_import_is_passed_over(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_runtime_that_does_not_import_is_skipped(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     Importer(monkeypatch, {MODULES[1]: object}, error)
     assert find_runtime().name == "tflite-runtime"
 
@@ -306,7 +306,7 @@ LOAD = (
 
 
 @pytest.mark.parametrize("redirection", ["", "2>&-"], ids=["open", "closed"])
-def test_a_fresh_process_says_nothing_on_stderr(redirection: str) -> None:
+def test_a_fresh_process_prints_nothing_on_stderr(redirection: str) -> None:
     """LiteRT's "INFO: Created TensorFlow Lite XNNPACK delegate" comes once a process; services close stderr."""
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -c "$1" "$2" {redirection}', sys.executable, LOAD, tiny.TWO_UINT8],

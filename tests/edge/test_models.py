@@ -61,7 +61,7 @@ def test_a_tampered_bundled_model_is_refused(shipped: Path) -> None:
     assert "install seg-edge again" in message
 
 
-def test_the_same_file_by_path_is_a_strangers(shipped: Path) -> None:
+def test_the_same_file_by_path_is_not_a_bundled_model(shipped: Path) -> None:
     (shipped / "mine.tflite").write_bytes(CONTENT + b"\0")
     assert open_model(shipped / "mine.tflite").content == CONTENT + b"\0"
 
@@ -105,7 +105,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         ("shifted.tflite", b"\0" + CONTENT),
     ],
 )
-def test_what_is_no_flatbuffer_of_ours_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_anything_but_a_tflite_flatbuffer_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     message = refusal(path)

@@ -21,7 +21,7 @@ def score_map(stored: np.ndarray, kind: str = "logits", scale: float = 0.05, zer
 
 
 def reference_gaps(scores: ScoreMap, shape_hw: tuple[int, int]) -> np.ndarray:
-    """Dequantised, upsampled in float64, (height, width, classes): the largest is the answer."""
+    """Dequantised, upsampled in float64, (height, width, classes): the largest wins."""
     spec = scores.spec
     real = scores.stored.astype(np.float64)
     if spec.scale:
@@ -56,8 +56,8 @@ SHAPES = st.one_of(
 
 
 @given(score_maps(), SHAPES)
-def test_labels_are_those_of_the_straightforward_way(scores: ScoreMap, shape_hw: tuple[int, int]) -> None:
-    """Only where two classes are as close as rounding goes may another answer stand."""
+def test_labels_equal_those_of_the_straightforward_way(scores: ScoreMap, shape_hw: tuple[int, int]) -> None:
+    """Another class is allowed only where two are as close as rounding."""
     labels = scores.labels(shape_hw)
     assert labels.shape == shape_hw
     assert labels.dtype == np.uint8
@@ -123,7 +123,7 @@ def test_where_the_threshold_of_one_channel_lies(
 @pytest.mark.parametrize("size", [(1, 1), (4, 1), (1, 4)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_a_frame_of_one_pixel_has_an_answer(size: tuple[int, int], dtype: type[np.generic], channels: int) -> None:
+def test_a_frame_of_one_pixel_gets_a_result(size: tuple[int, int], dtype: type[np.generic], channels: int) -> None:
     stored = np.zeros((4, 4, channels), dtype)
     stored[..., -1] = 100
     labels = score_map(stored, zero=0).labels(size)
@@ -143,7 +143,7 @@ def distance(points_xy: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def half_plane(degrees: float, channels: int, dtype: type[np.generic]) -> ScoreMap:
-    """What a model that is less and less sure within three cells of the line would say."""
+    """The scores of a model that is less and less sure within three cells of the line."""
     logit = np.clip(distance(CELLS, degrees) / FACTOR, -3, 3)
     planes = [logit] if channels == 1 else [-logit, logit, *[np.full_like(logit, -5)] * (channels - 2)]
     real = np.dstack(planes)
@@ -158,7 +158,7 @@ def half_plane(degrees: float, channels: int, dtype: type[np.generic]) -> ScoreM
 @pytest.mark.parametrize("degrees", [0, 20, 45, 70, 90, 135, 200, 315])
 @pytest.mark.parametrize("channels", [1, 2, 4])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_an_edge_upsampled_eightfold_is_a_line_and_no_staircase(
+def test_an_edge_upsampled_eightfold_is_a_line_and_not_a_staircase(
     degrees: float, channels: int, dtype: type[np.generic]
 ) -> None:
     scores = half_plane(degrees, channels, dtype)
@@ -216,7 +216,7 @@ def test_probabilities_are_the_softmax(channels: int, dtype: type[np.generic]) -
 
 
 @pytest.mark.parametrize("channels", [5, 128, 129, 256])
-def test_as_many_classes_as_a_card_may_name(channels: int) -> None:
+def test_the_largest_number_of_classes_works(channels: int) -> None:
     stored = np.zeros((4, 4, channels), np.uint8)
     stored[..., channels - 1] = 200
     scores = score_map(stored, zero=0)
@@ -226,7 +226,7 @@ def test_as_many_classes_as_a_card_may_name(channels: int) -> None:
     assert (probabilities.argmax(axis=2) == channels - 1).all()
 
 
-def test_neither_answer_changes_the_scores() -> None:
+def test_neither_result_changes_the_scores() -> None:
     stored = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
     scores = score_map(stored.copy())
     for shape_hw in ((4, 4), (8, 8)):
@@ -257,7 +257,7 @@ def test_a_rectangle_has_four_corners() -> None:
 
 
 @pytest.mark.parametrize("rectangle", [(0, 0, 80, 60, 2), (0, 0, 5, 5, 2), (70, 50, 80, 60, 2)])
-def test_an_outline_filled_is_the_region_again(rectangle: tuple[int, int, int, int, int]) -> None:
+def test_a_filled_outline_is_the_region(rectangle: tuple[int, int, int, int, int]) -> None:
     labels = canvas(rectangle)
     (polygon,) = find_polygons(labels, NAMES, 1)
     drawn = cv2.fillPoly(np.zeros_like(labels), [polygon.points_xy], 2)
@@ -294,11 +294,11 @@ def test_regions_that_touch_at_a_corner_are_one() -> None:
 
 
 @pytest.mark.parametrize("region", [(5, 5, 6, 6, 1), (5, 5, 40, 6, 1), (5, 5, 6, 40, 1)])
-def test_what_has_no_inside_is_no_polygon(region: tuple[int, int, int, int, int]) -> None:
+def test_regions_without_an_inside_have_no_polygon(region: tuple[int, int, int, int, int]) -> None:
     assert find_polygons(canvas(region), NAMES, 0) == []
 
 
-def test_nothing_there_is_no_polygon() -> None:
+def test_an_empty_map_has_no_polygons() -> None:
     assert find_polygons(canvas(), NAMES, 0) == []
 
 

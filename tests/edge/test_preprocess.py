@@ -25,7 +25,7 @@ def test_uint8_gets_the_pixels_themselves() -> None:
     np.testing.assert_array_equal(tensor, RGB[np.newaxis])
 
 
-def test_int8_gets_the_pixels_less_128() -> None:
+def test_int8_gets_the_pixels_minus_128() -> None:
     tensor = Preprocessor(INT8, 1 / 255, 0.0)(FRAME)
     assert tensor.dtype == np.int8
     np.testing.assert_array_equal(tensor.astype(int), RGB[np.newaxis].astype(int) - 128)
@@ -147,7 +147,7 @@ def test_the_memory_layout_does_not_matter(
     np.testing.assert_array_equal(frame, before)
 
 
-def test_a_frame_of_the_right_size_is_not_handed_through() -> None:
+def test_a_frame_of_the_right_size_is_copied() -> None:
     frame = FRAME.copy()
     tensor = Preprocessor(UINT8, 1 / 255, 0.0)(frame)
     tensor[:] = 0

@@ -13,7 +13,7 @@ from seg_edge.privacy import CELLS, LEVELS, MIN_CELL_PX, hidden_part
 from tests import tiny
 
 
-def answer(shape_hw: tuple[int, int], share: float = 0.9) -> Segmentation:
+def one_person(shape_hw: tuple[int, int], share: float = 0.9) -> Segmentation:
     """A person of probability `share` in the middle of 40x40 scores."""
     logit = np.full((40, 40, 1), -8, np.float32)
     logit[10:30, 15:25] = np.log(share / (1 - share))
@@ -25,7 +25,7 @@ def answer(shape_hw: tuple[int, int], share: float = 0.9) -> Segmentation:
 def test_few_coarse_colours_are_left_of_a_person(shape_hw: tuple[int, int]) -> None:
     frame = tiny.noise(shape_hw)
     kept = frame.copy()
-    segmentation = answer(shape_hw)
+    segmentation = one_person(shape_hw)
     picture = render(frame, segmentation, "anonymize")
     np.testing.assert_array_equal(frame, kept)
     inside = segmentation.labels > 0
@@ -36,29 +36,29 @@ def test_few_coarse_colours_are_left_of_a_person(shape_hw: tuple[int, int]) -> N
 
 def test_the_mask_is_grown_and_the_rest_is_left_alone() -> None:
     frame = tiny.noise((400, 400))
-    picture = render(frame, answer((400, 400)), "anonymize")
+    picture = render(frame, one_person((400, 400)), "anonymize")
     changed = (picture != frame).any(axis=2)
     assert changed[92:308, 142:258].mean() > 0.99  # the person is 100:300, 150:250; the margin 2 % of 400
     assert not changed[:70].any()
     assert not changed[:, :120].any()
 
 
-def test_what_may_be_a_person_is_hidden_too() -> None:
-    unsure = answer((400, 400), share=0.3)
+def test_possible_people_are_hidden_too() -> None:
+    unsure = one_person((400, 400), share=0.3)
     assert not unsure.labels.any()
     assert hidden_part(unsure.score_map)[10:30, 15:25].all()
-    assert not hidden_part(answer((400, 400), share=0.1).score_map).any()
+    assert not hidden_part(one_person((400, 400), share=0.1).score_map).any()
 
 
 def test_a_hole_in_a_person_is_hidden() -> None:
-    whole = answer((400, 400))
+    whole = one_person((400, 400))
     whole.score_map.stored[17:23, 18:22] = -8  # of a pullover that the model doesn't know
     assert hidden_part(whole.score_map)[10:30, 15:25].all()
 
 
 def test_no_two_faces_give_different_pictures_but_for_coarse_colours() -> None:
     """Pixels shuffled within each cell, which destroys any face, change nothing but a rounding."""
-    segmentation = answer((400, 400))
+    segmentation = one_person((400, 400))
     frame = tiny.grey_frame((400, 400), 100)
     face = frame.copy()
     face[150:250:2, 160:240] = 140
@@ -68,7 +68,7 @@ def test_no_two_faces_give_different_pictures_but_for_coarse_colours() -> None:
 
 def test_without_people_the_frame_is_unchanged() -> None:
     frame = tiny.noise((50, 60))
-    picture = render(frame, answer((50, 60), share=0.001), "anonymize")
+    picture = render(frame, one_person((50, 60), share=0.001), "anonymize")
     np.testing.assert_array_equal(picture, frame)
     assert picture is not frame
 
@@ -82,8 +82,8 @@ def test_a_real_face_is_gone() -> None:
 
 @pytest.mark.parametrize("shape_hw", [(40, 40), (24, 24), (9, 5)])
 def test_a_tiny_person_is_one_colour_and_not_a_few_pixels(shape_hw: tuple[int, int]) -> None:
-    """A person of 20x10 pixels, or fewer, has room for 2x1 cells: 4x4 would show half of what is known of it."""
-    frame, segmentation = tiny.noise(shape_hw), answer(shape_hw)
+    """A person of 20x10 pixels, or fewer, has room for 2x1 cells: 4x4 would show half of its pixels."""
+    frame, segmentation = tiny.noise(shape_hw), one_person(shape_hw)
     inside = segmentation.labels > 0
     high, wide = inside.any(axis=1).sum(), inside.any(axis=0).sum()
     colours = np.unique(render(frame, segmentation, "anonymize")[inside], axis=0)
@@ -94,4 +94,4 @@ def test_a_tiny_person_is_one_colour_and_not_a_few_pixels(shape_hw: tuple[int, i
 def test_a_cell_s_colour_is_the_mean_rounded_to_a_level() -> None:
     frame = tiny.grey_frame((24, 24), 100)
     frame[::2] = 61  # a mean of about 80, in the level 64 to 95
-    assert (render(frame, answer((24, 24)), "anonymize")[12, 12] == 64 + 256 // LEVELS // 2).all()
+    assert (render(frame, one_person((24, 24)), "anonymize")[12, 12] == 64 + 256 // LEVELS // 2).all()

@@ -32,24 +32,24 @@ def scene(channels: int, dtype: type[np.generic] = np.uint8, hole: bool = False)
     )
 
 
-def regions(answer: Segmentation) -> int:
-    return cv2.connectedComponents((answer.labels > 0).astype(np.uint8))[0] - 1
+def regions(result: Segmentation) -> int:
+    return cv2.connectedComponents((result.labels > 0).astype(np.uint8))[0] - 1
 
 
-def test_nothing_asked_is_the_same_answer() -> None:
-    answer = scene(2)
-    assert select_regions(answer, EffectSettings()) is answer
+def test_default_settings_change_nothing() -> None:
+    result = scene(2)
+    assert select_regions(result, EffectSettings()) is result
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_only_the_largest_is_left(channels: int, dtype: type[np.generic]) -> None:
-    answer = scene(channels, dtype)
-    left = select_regions(answer, EffectSettings(only="largest"))
-    assert regions(answer) == 3
+    result = scene(channels, dtype)
+    left = select_regions(result, EffectSettings(only="largest"))
+    assert regions(result) == 3
     assert regions(left) == 1
     window = (slice(None), slice(0, 170))
-    np.testing.assert_array_equal(left.labels[window], answer.labels[window])
+    np.testing.assert_array_equal(left.labels[window], result.labels[window])
     assert not left.labels[:, 170:].any()
     assert left.areas["a"] == pytest.approx(200 / 1200, rel=0.1)
     assert not left.alpha()[:, 170:].any()
@@ -70,28 +70,28 @@ def test_only_holes_are_filled(channels: int) -> None:
     np.testing.assert_array_equal(filled.labels, whole.labels)
 
 
-def test_background_at_the_border_is_no_hole() -> None:
+def test_background_at_the_border_is_not_a_hole() -> None:
     labels = np.ones((20, 20), np.uint8)
     labels[5:10, :4] = 0
     stored = np.dstack([1 - labels, labels]) * np.uint8(100)
     scores = ScoreMap(stored, TensorSpec("out", (1, 20, 20, 2), np.uint8, 0.1, 0), "logits")
-    answer = Segmentation(scores.labels((20, 20)), make_classes(("background", "a")), scores, labels, {})
-    np.testing.assert_array_equal(select_regions(answer, EffectSettings(fill_holes=True)).labels, labels)
+    result = Segmentation(scores.labels((20, 20)), make_classes(("background", "a")), scores, labels, {})
+    np.testing.assert_array_equal(select_regions(result, EffectSettings(fill_holes=True)).labels, labels)
 
 
-def test_of_two_equal_regions_one_is_left() -> None:
+def test_one_of_two_equal_regions_is_kept() -> None:
     labels = np.zeros((20, 20), np.uint8)
     labels[2:8, 2:8] = labels[2:8, 12:18] = 1
     stored = np.dstack([1 - labels, labels]) * np.uint8(100)
     scores = ScoreMap(stored, TensorSpec("out", (1, 20, 20, 2), np.uint8, 0.1, 0), "logits")
-    answer = Segmentation(scores.labels((20, 20)), make_classes(("background", "a")), scores, labels, {})
-    assert regions(select_regions(answer, EffectSettings(only="largest"))) == 1
+    result = Segmentation(scores.labels((20, 20)), make_classes(("background", "a")), scores, labels, {})
+    assert regions(select_regions(result, EffectSettings(only="largest"))) == 1
 
 
 @pytest.mark.parametrize("value", [0, 200])
 def test_all_or_nothing_found(value: int) -> None:
     stored = np.dstack([np.full((8, 8), 100), np.full((8, 8), value)]).astype(np.uint8)
     scores = ScoreMap(stored, TensorSpec("out", (1, 8, 8, 2), np.uint8, 0.1, 0), "logits")
-    answer = Segmentation(scores.labels((8, 8)), make_classes(("background", "a")), scores, stored, {})
-    left = select_regions(answer, EffectSettings(only="largest", min_area=0.1, fill_holes=True))
-    np.testing.assert_array_equal(left.labels, answer.labels)
+    result = Segmentation(scores.labels((8, 8)), make_classes(("background", "a")), scores, stored, {})
+    left = select_regions(result, EffectSettings(only="largest", min_area=0.1, fill_holes=True))
+    np.testing.assert_array_equal(left.labels, result.labels)

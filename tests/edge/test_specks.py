@@ -42,7 +42,7 @@ def drawn(*rows: str) -> np.ndarray:
 def test_maps_worked_out_by_hand(before: tuple[str, ...], after: tuple[str, ...]) -> None:
     labels = drawn(*before)
     np.testing.assert_array_equal(without_specks(labels, 3), drawn(*after))
-    np.testing.assert_array_equal(labels, drawn(*before))  # the one that was given stays
+    np.testing.assert_array_equal(labels, drawn(*before))  # the given map is unchanged
 
 
 def score_map(labels: np.ndarray, channels: int, dtype: type[np.generic], specks: int) -> ScoreMap:
@@ -57,16 +57,16 @@ def score_map(labels: np.ndarray, channels: int, dtype: type[np.generic], specks
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (2, np.uint8), (2, np.float32), (3, np.int8)])
-def test_a_label_map_has_none_at_any_size(channels: int, dtype: type[np.generic]) -> None:
+def test_a_label_map_has_no_specks_at_any_size(channels: int, dtype: type[np.generic]) -> None:
     labels = np.zeros((20, 30), np.uint8)
     labels[5:15, 8:22] = 1
     labels[9, 12:14] = labels[2, 3] = labels[18, 28] = 0
     labels[2, 3] = labels[17, 25] = 1
     kept = score_map(labels, channels, dtype, 0).labels((200, 300))
-    answer = score_map(labels, channels, dtype, 4).labels((200, 300))
-    assert [cv2.connectedComponents(picture)[0] - 1 for picture in (kept, answer)] == [3, 1]
-    assert (answer[50:150, 80:220] == 0).sum() < 500  # the corners that stretching rounds; the hole was 200
-    assert answer[95, 130] == 1
+    result = score_map(labels, channels, dtype, 4).labels((200, 300))
+    assert [cv2.connectedComponents(picture)[0] - 1 for picture in (kept, result)] == [3, 1]
+    assert (result[50:150, 80:220] == 0).sum() < 500  # the corners that resizing rounds; the hole was 200
+    assert result[95, 130] == 1
 
 
 def test_probabilities_are_the_models_own() -> None:
@@ -76,7 +76,7 @@ def test_probabilities_are_the_models_own() -> None:
     np.testing.assert_array_equal(with_specks.probabilities((30, 40)), without.probabilities((30, 40)))
 
 
-def test_the_card_says_so(tmp_path: Path) -> None:
+def test_the_card_gives_the_size_of_specks(tmp_path: Path) -> None:
     frame = np.zeros((32, 32, 3), np.uint8)
     frame[4:7, 4:7] = frame[14:30, 14:30] = 255
     for specks, found in ((0, True), (10, False)):
@@ -89,7 +89,7 @@ def test_the_card_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["person", "person-fast", "person-fine"])
 def test_a_portrait_is_one_piece(model: str) -> None:
-    """Scraps of the flag behind her and of the sky in her hat are no people and no holes."""
+    """Scraps of the flag in the background aren't people, and bits of sky in her hat aren't holes."""
     segmenter = Segmenter(model, threads=1)
     labels = segmenter(read_photo(PORTRAIT)).labels
     _, height, width, _ = segmenter.backend.output.shape

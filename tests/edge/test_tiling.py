@@ -1,4 +1,4 @@
-"""Tiles: long photos and small people are found, close-ups are left alone, and it costs what is said."""
+"""Tiles: long photos and small people are found, close-ups are left alone, at the documented cost."""
 
 from collections.abc import Sequence
 
@@ -44,8 +44,8 @@ def photo(shape_hw: tuple[int, int], *squares: tuple[int, int, int]) -> np.ndarr
     return frame
 
 
-def overlap(answer: Segmentation, frame: np.ndarray) -> float:
-    found, truth = answer.labels > 0, frame[..., 0] > 100
+def overlap(result: Segmentation, frame: np.ndarray) -> float:
+    found, truth = result.labels > 0, frame[..., 0] > 100
     return 2 * np.count_nonzero(found & truth) / max(np.count_nonzero(found) + np.count_nonzero(truth), 1)
 
 
@@ -53,14 +53,14 @@ def overlap(answer: Segmentation, frame: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("shape_hw", "runs"), [((100, 1000), 19), ((1000, 100), 19), ((100, 201), 4), ((60, 20000), 100)]
 )
-def test_a_long_photo_goes_in_square_tiles(shape_hw: tuple[int, int], runs: int, dtype: type[np.generic]) -> None:
+def test_a_long_photo_is_cut_into_square_tiles(shape_hw: tuple[int, int], runs: int, dtype: type[np.generic]) -> None:
     backend = Brightness(dtype=dtype)
     frame = photo(shape_hw, (shape_hw[1] // 2 - 20, shape_hw[0] // 2 - 20, 40))
-    answer = segment_tiled(segmenter(backend), frame)
+    result = segment_tiled(segmenter(backend), frame)
     assert backend.runs == runs
-    assert answer.labels.shape == shape_hw
+    assert result.labels.shape == shape_hw
     if max(shape_hw) < 2000:
-        assert overlap(answer, frame) > 0.9
+        assert overlap(result, frame) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_a_long_photo_goes_in_square_tiles(shape_hw: tuple[int, int], runs: int,
         ((120, 160), (60, 60, 10), 1),  # small
     ],
 )
-def test_auto_takes_tiles_where_little_is_found_in_a_large_photo(
+def test_auto_uses_tiles_if_little_is_found_in_a_large_photo(
     shape_hw: tuple[int, int], square: tuple[int, int, int], runs: int
 ) -> None:
     backend = Brightness()
-    answer = segment_tiled(segmenter(backend), photo(shape_hw, square))
+    result = segment_tiled(segmenter(backend), photo(shape_hw, square))
     assert backend.runs == runs
-    assert set(answer.timing_ms) == {"preprocess", "inference", "postprocess"}
+    assert set(result.timing_ms) == {"preprocess", "inference", "postprocess"}
 
 
-def test_what_is_too_small_for_the_whole_is_found_in_tiles() -> None:
+def test_tiles_find_what_is_too_small_in_the_whole_photo() -> None:
     frame = photo((300, 400), *((left, top, 12) for left in range(30, 380, 60) for top in (55, 205)))
     whole = segment_tiled(segmenter(Brightness()), frame, "off")
     tiled = segment_tiled(segmenter(Brightness()), frame)
@@ -123,7 +123,7 @@ def test_a_person_in_a_panorama_is_found() -> None:
 
 
 def test_people_in_a_large_group_photo_are_found(shared_data) -> None:
-    """Street photos of whole figures, each as high as an eighth of a 12 MP view of a place."""
+    """Street photos of whole figures, each as high as an eighth of a 12 MP street view."""
     place = sorted((shared_data / "places" / "images").iterdir())[20]
     frame = cv2.resize(cv2.imread(str(place)), (4000, 3000), interpolation=cv2.INTER_CUBIC)
     truth = np.zeros(frame.shape[:2], bool)

@@ -1,4 +1,4 @@
-"""What is put behind people: a picture or a colour that stays, or a video that plays there again and again."""
+"""The background behind people: a fixed picture or colour, or a video that plays in a loop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from seg_edge.sources.source import SourceFrame, SourceRequest
 from seg_edge.sources.video_file import VideoFileSource
 
 ANY_INPUT_WH = (1, 1)  # the model doesn't see it
-HALF_TICK_S = 5e-4  # containers that count milliseconds round
-MOST_FRAMES = 8  # decoded for one picture; a background that takes longer than that is shown more slowly
+HALF_TICK_S = 5e-4  # containers that count in milliseconds round timestamps
+MOST_FRAMES = 8  # decoded for one picture; a background that needs more plays more slowly
 
 
 class Backdrop:
-    """The settings of an effect, with the background that belongs behind each picture.
+    """The settings of an effect, with the right background for each picture.
 
     Args:
-        settings: Of the effect; a background that is a picture is scaled once, for all pictures.
+        settings: Of the effect; a background picture is scaled once, for all pictures.
         shape_hw: Height and width of the pictures.
-        video: Plays behind them at its own rate and begins again at its end.
+        video: Plays in the background at its own rate, in a loop.
 
     Raises:
         SourceError: The video can't be read.
@@ -37,7 +37,7 @@ class Backdrop:
         self._player = _Player(video) if video else None
 
     def at(self, seconds: float) -> EffectSettings:
-        """The settings for a picture that is shown so long after the first one; times must rise.
+        """The settings for a picture shown this many seconds after the first one; times must rise.
 
         Raises:
             SourceError: The video was removed or changed meanwhile.
@@ -80,7 +80,7 @@ class _Player:
         self._last_s = 0.0
 
     def newer(self, seconds: float) -> np.ndarray | None:
-        """The picture that is due, where it is another one than before."""
+        """The picture that is due; None if it is the same as before."""
         picture = None
         seconds += HALF_TICK_S
         for _ in range(MOST_FRAMES):

@@ -1,11 +1,11 @@
-"""`seg-edge camera`: a source, segmented as it comes, to every sink that was asked for, until somebody ends it."""
+"""`seg-edge camera`: segments a live source and sends the pictures to every sink, until the user stops it."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import cv2
 from seg_edge.apps.backdrop import Backdrop
 from seg_edge.apps.camera_settings import CameraSettings
 from seg_edge.apps.camera_sinks import choose_view, open_sinks
+from seg_edge.callbacks import Log
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.capture.supervisor import OPENER
@@ -33,34 +34,31 @@ from seg_edge.sources.source import SourceRequest
 from seg_edge.system.files import write_file
 from seg_edge.system.memory import keep_freed_memory
 from seg_edge.system.systemd import ServiceManager
+from seg_edge.timing import timed
 
 IDLE_S = 0.05  # how often a window is kept alive while no frame comes
-STUCK_S = 10.0  # a frame that takes longer is not slow: systemd is no longer told that all is well
+STUCK_S = 10.0  # a frame that takes longer has hung: systemd's watchdog is no longer notified
 STATUS_S = 1.0
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended: why, what failed meanwhile, and the object that `--stats` writes."""
+    """How the run ended: the reason, what failed meanwhile, and the object that `--stats` writes."""
 
     reason: str
     failures: list[str]
     stats: dict[str, Any]
 
 
-def run_camera(
-    settings: CameraSettings, log: Log, show_status: Log = lambda text: None, opener: str = OPENER
-) -> Outcome:
-    """Runs until the source or the settings end it, a signal comes, or a person closes the window.
+def run_camera(settings: CameraSettings, log: Log, status: Log = lambda text: None, opener: str = OPENER) -> Outcome:
+    """Runs until the source or the settings end it, a signal arrives, or the user closes the window.
 
     A sink that fails is closed and reported, and the others go on.
 
     Args:
         settings: What to do.
-        log: Takes news for the user, from any thread.
-        show_status: Takes a line about once a second, such as for a terminal's last line.
+        log: Receives lines for the user, from any thread.
+        status: Receives a line about once a second, which replaces the last one.
         opener: See `seg_edge.capture.supervisor.Capture`.
 
     Raises:
@@ -84,14 +82,14 @@ def run_camera(
     recordings: list[Path] = []
     try:
         with contextlib.ExitStack() as stack:
-            # Until it is open, Ctrl-C is the ordinary one.
+            # Until it is open, Ctrl-C does what it does in any program.
             pipeline = Pipeline(request, segmenter, log, opener, settings.effects, lookahead)
             stack.callback(pipeline.close)
             stack.enter_context(_stopped_by_signals(controls))
             log(f"camera: {pipeline.info.description}")
             if lookahead:
-                late_ms = lookahead.frames / (pipeline.info.fps or 30.0) * 1000
-                log(f"--lookahead: every picture is shown {lookahead.frames} frames, about {late_ms:.0f} ms, later")
+                delay_ms = lookahead.frames / (pipeline.info.fps or 30.0) * 1000
+                log(f"--lookahead delays every picture by {lookahead.frames} frames, about {delay_ms:.0f} ms")
             backdrop = Backdrop(settings.effects, pipeline.info.size_wh[::-1], settings.backdrop)
             stack.callback(backdrop.close)
             if settings.on_demand and not pipeline.info.endless:
@@ -106,7 +104,7 @@ def run_camera(
             stats = RunStats(flicker=settings.stats is not None)
             try:
                 with pipeline:
-                    _publish_all(settings, backdrop, page, pipeline, controls, sinks, stats, show_status)
+                    _publish_all(settings, backdrop, page, pipeline, controls, sinks, stats, status)
             finally:
                 document = stats.to_json(pipeline, segmenter)
                 if settings.stats:  # before the sinks are closed: a long recording takes its time
@@ -115,7 +113,9 @@ def run_camera(
     except KeyboardInterrupt:  # a second Ctrl-C
         if not recordings:
             raise
-        raise OutputError(f"stopped at once; what was recorded is in {recordings[0]} and plays.") from None
+        raise OutputError(
+            f"stopped at once; the recording up to then is in {recordings[0]} and can be played."
+        ) from None
     failures = list(sinks.failures)
     if pipeline.complaint:
         failures.append(f"{shown_name(settings.source)}: {pipeline.complaint}.")
@@ -131,20 +131,20 @@ def _publish_all(
     controls: Controls,
     sinks: SinkGroup,
     stats: RunStats,
-    show_status: Log,
+    status: Log,
 ) -> None:
     manager = ServiceManager()
     deadline = None if settings.seconds is None else time.monotonic() + settings.seconds
     first: float | None = None
     wanted = True
     manager.ready()
-    status, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
+    line, next_status, last = "waiting for the first frame", 0.0, time.monotonic()
     while not controls.stopped.is_set() and stats.published != settings.frames:
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             break
-        resting = page is not None and not wanted
-        if page is not None and page.wanted(resting) != wanted:
+        paused = page is not None and not wanted
+        if page is not None and page.wanted(paused) != wanted:
             wanted = not wanted
             pipeline.want(wanted)
         item = pipeline.take(IDLE_S)
@@ -155,30 +155,30 @@ def _publish_all(
         elif pipeline.exhausted():
             break
         else:
-            sinks.idle("Nobody watches: the camera rests." if resting else pipeline.trouble)
+            sinks.idle("Camera paused: no viewers." if paused else pipeline.trouble)
         if now >= next_status:
             next_status = now + STATUS_S
-            status = "nobody watches: the camera rests" if resting else pipeline.trouble or _status(stats, pipeline)
-            show_status(status)
-        # A lost camera is being seen to, and a slow one is waited for; a frame that never gets done is neither.
-        if resting or pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
-            manager.alive(status)
+            line = "camera paused: no viewers" if paused else pipeline.trouble or _status(stats, pipeline)
+            status(line)
+        # A lost camera is reopened and a slow one is waited for; a frame that never finishes is a fault.
+        if paused or pipeline.trouble or now - last < STUCK_S + (pipeline.stall_s or 0):
+            manager.alive(line)
     manager.stopping()
 
 
 def _publish(
     item: SegmentedFrame, settings: EffectSettings, controls: Controls, sinks: SinkGroup, stats: RunStats
 ) -> None:
-    began = time.monotonic()
-    picture = flatten(render(item.source.frame, item.answer, replace(settings, effect=controls.effect)))
-    if controls.mirror:
-        picture = cv2.flip(picture, 1)
-    rendered = time.monotonic()
-    age_ms = (rendered - item.source.captured) * 1000
-    number = stats.published + 1
-    sinks.publish(OutputFrame(number, item.source.captured, age_ms, stats.fps, item.source.frame, item.answer, picture))
-    published = time.monotonic()
-    stats.add(item, (rendered - began) * 1000, (published - rendered) * 1000)
+    timing_ms: dict[str, float] = {}
+    with timed(timing_ms, "render"):
+        picture = flatten(render(item.source.frame, item.answer, replace(settings, effect=controls.effect)))
+        if controls.mirror:
+            picture = cv2.flip(picture, 1)
+    with timed(timing_ms, "publish"):
+        captured, number = item.source.captured, stats.published + 1
+        age_ms = (time.monotonic() - captured) * 1000
+        sinks.publish(OutputFrame(number, captured, age_ms, stats.fps, item.source.frame, item.answer, picture))
+    stats.add(item, timing_ms["render"], timing_ms["publish"])
 
 
 def _status(stats: RunStats, pipeline: Pipeline) -> str:
@@ -187,13 +187,13 @@ def _status(stats: RunStats, pipeline: Pipeline) -> str:
 
 @contextmanager
 def _stopped_by_signals(controls: Controls) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the camera in order, a second one at once; SIGUSR1 takes a snapshot."""
+    """Ctrl-C, SIGTERM and a closed terminal end the run cleanly, a second one at once; SIGUSR1 takes a snapshot."""
 
     def stop(number: int, frame: object) -> None:
         controls.stop()
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-    # What whoever started us had ignored, as nohup does, stays ignored.
+    # Signals that are ignored from the start, as under nohup, stay ignored.
     caught = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in caught}
     before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: controls.snapshot.set())

@@ -1,4 +1,4 @@
-"""What `seg-edge camera` was asked for."""
+"""The settings of `seg-edge camera`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from seg_edge.system.files import check_writable
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """Everything `seg-edge camera` was asked for; see its options.
+    """The settings of `seg-edge camera`; see its options.
 
     Attributes:
         controls: See `SourceRequest`.
-        effects: What is made of the picture.
-        backdrop: A video that plays as its background.
-        rotate: Turn the picture clockwise by so many degrees: 0, 90, 180 or 270.
-        flip: Exchange top and bottom, after that.
+        effects: The effect and its options.
+        backdrop: A video that plays as the background.
+        rotate: Degrees to turn the picture clockwise: 0, 90, 180 or 270.
+        flip: Swap top and bottom, after turning.
         frame_origins: Web sites, such as `http://hass.local:8123`, that may show the page in a frame.
-        names: What else the page's machine is called, by a proxy before it.
-        segment_s: Record in pieces of so many seconds.
-        keep_bytes: Delete the oldest pieces beyond so much.
-        on_demand: The camera is open only while somebody looks at the page.
-        view: `window`, `http`, `none`, or empty for a window where there can be one, else the page.
-        lookahead: Steady masks with so many following frames too, which every frame waits for.
-        seconds: End after so long, counted from the start.
-        frames: End after so many published frames.
-        mqtt: Address of an MQTT broker, `mqtt://user:password@host:port`, to which the classes' shares go.
-        mqtt_name: What the camera is called there.
-        as_json: One JSON object a frame on standard output.
+        names: Further host names of the page, used by a proxy in front of it.
+        segment_s: Length of a recording's segments in seconds; None for one file.
+        keep_bytes: Size limit; the oldest segments are deleted.
+        on_demand: The camera is open only while someone views the page.
+        view: `window`, `http`, `none`, or empty for a window if one can be shown, else the page.
+        lookahead: Number of future frames used for smoothing; delays every frame.
+        seconds: When to stop, counted from the start.
+        frames: Number of published frames after which to stop.
+        mqtt: Address of an MQTT broker, `mqtt://user:password@host:port`, that receives the classes' shares.
+        mqtt_name: The camera's name there.
+        as_json: Print one JSON object a frame on standard output.
         collect: Keep photos to annotate, see `seg_edge.sinks.collect`.
     """
 
@@ -74,9 +74,9 @@ class CameraSettings:
     def __post_init__(self) -> None:
         if self.stats:
             check_writable(self.stats)
-        always = (self.record, self.virtual_camera, self.as_json, self.mqtt, self.collect)
-        if self.on_demand and (self.view != "http" or any(always)):
+        outputs = (self.record, self.virtual_camera, self.as_json, self.mqtt, self.collect)
+        if self.on_demand and (self.view != "http" or any(outputs)):
             raise UsageError(
                 "--on-demand is for --view http alone: recordings, --virtual-camera, --json, --mqtt and --collect "
-                "would miss what nobody watches."
+                "would have gaps while there are no viewers."
             )

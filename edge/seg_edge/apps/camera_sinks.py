@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from seg_edge.apps.camera_settings import CameraSettings
+from seg_edge.callbacks import Log
 from seg_edge.segmenter import Segmenter
 from seg_edge.sinks.http.view import HttpView
 from seg_edge.sinks.record import Record
@@ -15,17 +16,15 @@ from seg_edge.sinks.sink import Controls, Sink
 from seg_edge.sources.source import SourceInfo
 from seg_edge.system.board import Machine
 
-Log = Callable[[str], None]
-
 
 def choose_view(log: Log) -> str:
-    """A window where there can be one, else the page."""
+    """A window if one can be shown, else the page."""
     from seg_edge.sinks.display import look_for_windows
 
     why_not = look_for_windows(Machine()).why_not
     if not why_not:
         return "window"
-    log(f"no window, as {why_not}; the picture is on a page")
+    log(f"no window, as {why_not}; the picture is shown on a page")
     return "http"
 
 
@@ -37,7 +36,7 @@ def open_sinks(
     segmenter: Segmenter,
     log: Log,
 ) -> Iterator[Sink]:
-    """Opens what was asked for, one after the other, so that those that are open are closed when one can't be."""
+    """Opens the sinks one after another, so that the caller can close those already open if one fails."""
     effects = settings.effects.effects()
     fps = info.fps or 30.0
     if settings.record:

@@ -1,4 +1,4 @@
-"""The checks of `seg-edge doctor` that look at the board: CPU, cameras, heat, time for an inference."""
+"""The checks of `seg-edge doctor` that concern the board: CPU, cameras, heat, time for an inference."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ INT8_SPEED = (
     (("amx_int8", "i8mm", "asimddp", "avx512_vnni", "avx_vnni"), "8-bit dot products, which int8 models use"),
     (("asimd", "neon", "avx2"), "no 8-bit dot products, so int8 may be no faster than float"),
 )
-# At each number of threads, a fifth of it warm-up: a new thread starts on the core of the one that made it, and the
-# kernel takes about a tenth of a second to move it.
+# For each number of threads; a fifth is warm-up: a new thread starts on the core of its creator, and the kernel takes
+# about a tenth of a second to move it.
 TIMING_SECONDS = 1.0
 MAX_RUNS = 1000
-# Drivers of newer PCs, whose ordinary governor "powersave" goes to full speed; not so amd-pstate without "-epp".
+# Drivers of newer PCs, whose usual governor "powersave" goes up to full speed, unlike amd-pstate's without "-epp".
 FULL_SPEED_POWERSAVE = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
 
-# Status, found, advice, data: a `seg_edge.apps.doctor.Finding` but for the check's name.
-Answer = tuple[str, str, str, Mapping[str, Any]]
+# Status, found, advice, data: a `seg_edge.apps.doctor.Finding` without the check's name.
+Result = tuple[str, str, str, Mapping[str, Any]]
 
 
-def check_simd(machine: Machine) -> Answer:
-    """The CPU's instructions for int8, and whether XNNPACK takes the model."""
+def check_simd(machine: Machine) -> Result:
+    """The CPU's instructions for int8, and whether XNNPACK runs the model."""
     board = read_board(machine)
     useful, found = _int8_speed(board.features)
     data: dict[str, Any] = {"features": useful, "xnnpack": None, "not_delegated": None}
@@ -39,30 +39,30 @@ def check_simd(machine: Machine) -> Answer:
     backend = interpreter.LiteRT(file.content, 1, file.name)
     split = backend.delegation()
     if split is None:
-        return "ok", f"{found}; this runtime doesn't say what XNNPACK took", "", data
+        return "ok", f"{found}; this runtime doesn't say what XNNPACK runs", "", data
     data["xnnpack"], data["not_delegated"] = split
     if not data["xnnpack"]:
-        # Nothing of the instructions: only XNNPACK would use them.
+        # Says nothing about the instructions: only XNNPACK would use them.
         found = f"XNNPACK is not used for {file.name}"
         if machine.is_32_bit_arm:
             return "note", f"{found}: there is none for 32-bit Arm", "a 64-bit system is faster", data
         if backend.runtime.name == "tflite-runtime":
             return "note", f"{found} by tflite-runtime", "faster: pip install ai-edge-litert", data
         # XNNPACK's CPU detection reads these; where a container hides them it stays off.
-        advice = "let it read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
+        advice = "allow it to read /proc/cpuinfo and /sys, or pip install -U ai-edge-litert"
         return "problem", found, advice, data
     if slow := interpreter.slow_operators(data["not_delegated"]):
         rest = ", ".join(f"{count} {kind}" for kind, count in sorted(slow.items()))
-        advice = "these may be slow, and another version of the runtime may take them: see the check 'interpreter'"
-        return "note", f"{found}; XNNPACK takes {file.name} but for {rest}", advice, data
-    found += f"; XNNPACK takes {file.name}"
+        advice = "these may be slow, and another version of the runtime may support them: see the check 'interpreter'"
+        return "note", f"{found}; XNNPACK runs {file.name} except {rest}", advice, data
+    found += f"; XNNPACK runs {file.name}"
     if board.features and not useful:
         return "note", found, "expect slow inference: see the check 'threads'", data
     return "ok", found, "", data
 
 
 def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
-    """Which of `INT8_SPEED` are there, and a line about them."""
+    """Which of `INT8_SPEED` the CPU has, and a line about them."""
     if not features:
         return [], "this system doesn't list the CPU's instructions"
     useful = [name for names, _ in INT8_SPEED for name in names if name in features]
@@ -70,7 +70,7 @@ def _int8_speed(features: tuple[str, ...]) -> tuple[list[str], str]:
     return useful, f"{', '.join(useful) or 'neither AVX2 nor NEON'}: {next(meanings, 'int8 and float are both slow')}"
 
 
-def check_camera(machine: Machine) -> Answer:
+def check_camera(machine: Machine) -> Result:
     """The /dev/video* nodes that are cameras, and the permission to use them."""
     cameras = find_cameras(machine)
     data = {"cameras": [asdict(camera) for camera in cameras]}
@@ -87,8 +87,8 @@ def check_camera(machine: Machine) -> Answer:
     return "ok", found, "", data
 
 
-def check_libcamera(machine: Machine) -> Answer:
-    """On a Raspberry Pi: whether this environment reaches what drives a camera module."""
+def check_libcamera(machine: Machine) -> Result:
+    """On a Raspberry Pi: whether this environment can import what drives a camera module."""
     board = read_board(machine)
     if not board.is_raspberry_pi:
         return "ok", "not a Raspberry Pi", "", {"board": board.model}
@@ -103,10 +103,10 @@ def check_libcamera(machine: Machine) -> Answer:
     hidden = bool(re.search(r"^include-system-site-packages\s*=\s*false", config, re.MULTILINE))
     data = {"board": board.model, "here": here, "system": system, "venv_hides_system": hidden}
     if all(here.values()):
-        return "ok", f"libcamera and picamera2 are there; {board.model}", "", data
+        return "ok", f"libcamera and picamera2 are installed; {board.model}", "", data
     missing = " and ".join(name for name in names if not here[name])
     install = "" if system["picamera2"] else "sudo apt install python3-picamera2; "
-    venv = "make the environment again: /usr/bin/python3 -m venv --system-site-packages DIR"
+    venv = "create the environment again: /usr/bin/python3 -m venv --system-site-packages DIR"
     if system["libcamera"]:
         why = "hides the system's packages" if hidden else "is not the system's Python"
         found = f"{missing}: not importable, the system has libcamera but this environment {why}"
@@ -115,8 +115,8 @@ def check_libcamera(machine: Machine) -> Answer:
     return "note", found, install + (venv if hidden else ""), data
 
 
-def check_throttling(machine: Machine) -> Answer:
-    """Whether heat, power or the governor hold the CPU back."""
+def check_throttling(machine: Machine) -> Result:
+    """Whether heat, power or the governor slow down the CPU."""
     board = read_board(machine)
     data = {
         "throttle_bits": board.throttle_bits,
@@ -134,18 +134,18 @@ def check_throttling(machine: Machine) -> Answer:
         facts.append(f"{board.mhz:.0f} of {board.max_mhz:.0f} MHz")
     if board.governor:
         facts.append(f"governor {board.governor}")
-    rest = ", ".join(facts) or "no sensor and no clock to read"
-    held = board.throttled_now or board.throttled_since_boot
-    cure = "cool it: a heatsink or a fan"
-    if "under-voltage" in held:
-        cure = "use the board's own power supply and a short cable, and nothing hungry on its USB"
+    rest = ", ".join(facts) or "no sensor or clock to read"
+    causes = board.throttled_now or board.throttled_since_boot
+    remedy = "cool it: a heatsink or a fan"
+    if "under-voltage" in causes:
+        remedy = "use the board's own power supply and a short cable, and unplug power-hungry USB devices"
     if board.throttled_now:
-        return "problem", f"now: {', '.join(held)}; {rest}", cure, data
+        return "problem", f"now: {', '.join(causes)}; {rest}", remedy, data
     if board.throttled_since_boot:
-        return "note", f"since boot: {', '.join(held)}; {rest}", cure, data
-    # A PC is made for such heat.
+        return "note", f"since boot: {', '.join(causes)}; {rest}", remedy, data
+    # PCs are built for this temperature.
     if board.temperature_c is not None and board.temperature_c > HOT_C and machine.arch.startswith(("arm", "aarch")):
-        return "note", rest, cure, data
+        return "note", rest, remedy, data
     if board.governor == "powersave" and board.clock_driver not in FULL_SPEED_POWERSAVE:
         folder = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         available = machine.text(f"{CPUFREQ}/scaling_available_governors").split()
@@ -157,7 +157,7 @@ def check_throttling(machine: Machine) -> Answer:
     return "ok", history + rest, "", data
 
 
-def check_threads(machine: Machine) -> Answer:
+def check_threads(machine: Machine) -> Result:
     """How long an inference takes, by thread count."""
     board = read_board(machine)
     file = _any_model()
@@ -187,12 +187,12 @@ def check_threads(machine: Machine) -> Answer:
         found += f"; this container may use {quota:g} of {board.cores} cores"
     load = "" if board.load is None else f"; load {board.load:.1f} on {board.cores} cores"
     if board.load is not None and board.load > board.cores / 2:
-        # Says nothing about which is fastest: the other programs decide that.
-        advice = "times are too long under such a load: ask again when it has fallen"
+        # Doesn't say which is fastest: the other programs decide that.
+        advice = "this load makes the times too long: try again when it is lower"
         return "note", found + load, advice, data
     data |= {"fastest": fastest, "speed_up": round(median[1] / median[fastest], 2)}
     if len(median) > 1:
-        found += f"; {fastest} fastest, {data['speed_up']} x 1 thread"
+        found += f"; {fastest} fastest, {data['speed_up']} x as fast as 1"
     found += load
     if median[fastest] < 0.9 * median[max(median)]:
         return "note", found, f"more threads do not help here: --threads {fastest}", data

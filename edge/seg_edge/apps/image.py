@@ -1,7 +1,7 @@
 """Many photos through one Segmenter: decoding, inference and writing overlap, memory stays bounded.
 
-A few threads each take a photo from its file to its results (OpenCV releases Python's lock; the Segmenter runs one
-photo at a time). No more photos are in work than there are threads, and no more than memory is allowed for.
+A few threads each process a photo from its file to its results (OpenCV releases Python's lock; the Segmenter runs one
+photo at a time). There are never more photos in progress than threads, nor more than memory allows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg_edge.apps.image_jobs import DONE_BEFORE, RESULT_OF_OURS, SHARP, ImageOptions, PhotoJob, PhotoResult
+from seg_edge.apps.image_jobs import DONE_BEFORE, MADE_BY_US, SHARP, ImageOptions, PhotoJob, PhotoResult
 from seg_edge.apps.image_outputs import STREAM, is_result
 from seg_edge.errors import OutputError, PhotoError, PhotoTooLargeError, SegEdgeError
 from seg_edge.export import to_coco, to_via
@@ -36,30 +36,32 @@ from seg_edge.timing import timed
 from seg_edge.transparency import draw_transparent, find_seen, shows_alpha
 
 WORKERS = 3
-# What a photo takes for each of its pixels while it is in work, a little more than was measured: OpenCV holds what it
-# decodes twice, PNG and TIFF may have 16 bits or transparency, HEIC, AVIF and inks go through another library.
+# Memory for each pixel of a photo in progress, slightly more than was measured: OpenCV holds what it decodes twice, PNG
+# and TIFF may have 16 bits or transparency, and HEIC, AVIF and CMYK go through another library.
 JPEG_BYTES, PROGRESSIVE_BYTES, OTHER_BYTES = 7, 10, 14
-WEBP_BYTES, SHARP_WEBP_BYTES = 4, 26  # beside it, for its encoder: with loss, and without or with transparency
-BACKGROUND_BYTES = 3  # beside them, for a background picture that is shrunk to the photo
-USABLE_SHARE = 0.8  # of the memory that is free when the command starts
+WEBP_BYTES, SHARP_WEBP_BYTES = 4, 26  # in addition, for the encoder: lossy, and lossless or transparent
+BACKGROUND_BYTES = 3  # in addition, for a background picture that is shrunk to the photo's size
+USABLE_SHARE = 0.8  # of the memory that is free at the start
 
 
 def segment_photos(
     jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions, others: Set[Path] = frozenset()
 ) -> Iterator[PhotoResult]:
-    """Segments photos in order; a photo that fails yields a result with its error and the rest goes on.
+    """Segments photos in order; a photo that fails yields a result with its error, and the others continue.
 
     Args:
         jobs: The photos.
         segmenter: For all of them.
-        options: What to make.
+        options: What to make of them.
         others: Photos that no result may replace, besides the jobs' own.
     """
     inputs = {job.photo.absolute() for job in jobs} | others
     keep_freed_memory()
     free = available_bytes()
     background = options.settings.background
-    held = background.nbytes if isinstance(background, np.ndarray) else 0  # all the time; what is free is without it
+    held = (
+        background.nbytes if isinstance(background, np.ndarray) else 0
+    )  # throughout; the free memory doesn't include it
     budget = (
         max(0, options.memory_bytes - held) if options.memory_bytes else int(free * USABLE_SHARE) if free else 1 << 30
     )
@@ -71,7 +73,7 @@ def segment_photos(
                 yield pending.popleft()[0].result()
             if needed > budget:
                 error = (
-                    f"{one_line_name(job.photo)} needs about {needed / 1e6:.0f} MB of memory, where "
+                    f"{one_line_name(job.photo)} needs about {needed / 1e6:.0f} MB of memory, but "
                     f"{budget / 1e6:.0f} MB may be used; raise --memory, close other programs or scale it down."
                 )
                 pending.append((pool.submit(PhotoResult, job.photo, error=error), 0))
@@ -82,19 +84,19 @@ def segment_photos(
 
 
 def _bytes_needed(job: PhotoJob, options: ImageOptions) -> int:
-    """An upper bound of what a photo takes while it is in work; 0 for what can't be read."""
+    """An upper bound of the memory for a photo in progress; 0 if it can't be read."""
     try:
         if job.content is not None:
             return 0  # there is no other photo to wait for
         header = read_header(job.photo)
         plain = header.format == "JPEG" and profile_space(header.icc_profile) != "CMYK"
-        each = (PROGRESSIVE_BYTES if header.progressive else JPEG_BYTES) if plain else OTHER_BYTES
+        pixel_bytes = (PROGRESSIVE_BYTES if header.progressive else JPEG_BYTES) if plain else OTHER_BYTES
         if options.suffix == ".webp":
             sharp = options.settings.transparent or options.settings.effect in SHARP
-            each += SHARP_WEBP_BYTES if sharp else WEBP_BYTES
+            pixel_bytes += SHARP_WEBP_BYTES if sharp else WEBP_BYTES
         if isinstance(options.settings.background, np.ndarray):
-            each += BACKGROUND_BYTES
-        return header.size_wh[0] * header.size_wh[1] * each + job.photo.stat().st_size
+            pixel_bytes += BACKGROUND_BYTES
+        return header.size_wh[0] * header.size_wh[1] * pixel_bytes + job.photo.stat().st_size
     except (PhotoError, OSError):
         return 0
 
@@ -103,23 +105,23 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
     result = PhotoResult(job.photo, outputs=job.outputs)
     try:
         if job.content is None and not job.again and read_header(job.photo).is_result:
-            return replace(result, skipped=RESULT_OF_OURS, outputs={})
+            return replace(result, skipped=MADE_BY_US, outputs={})
         for path in job.outputs.values():
             if path.absolute() in inputs and path != STREAM and not is_result(path):
                 raise OutputError(f"{one_line_name(job.photo)}: its result would replace the photo {path}.")
-        there = [path for path in job.outputs.values() if path != STREAM and path.exists()]
-        if options.skip_existing and len(there) == len(job.outputs):
+        existing = [path for path in job.outputs.values() if path != STREAM and path.exists()]
+        if options.skip_existing and len(existing) == len(job.outputs):
             return replace(result, skipped=DONE_BEFORE)
-        if there and not options.force and not options.skip_existing:
-            message = f"{one_line_name(job.photo)}: {there[0]} already exists; --force replaces it."
+        if existing and not options.force and not options.skip_existing:
+            message = f"{one_line_name(job.photo)}: {existing[0]} already exists; --force replaces it."
             return replace(result, error=message, blocked=True)
         with timed(result.timing_ms, "decode"):
             photo = _load(job)
-        answer = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
-        answer = find_seen(answer, photo.alpha, options.settings.effect)
-        result.timing_ms.update(answer.timing_ms)
+        segmentation = select_regions(segment_tiled(segmenter, photo.frame, options.tiles), options.settings)
+        segmentation = find_seen(segmentation, photo.alpha, options.settings.effect)
+        result.timing_ms.update(segmentation.timing_ms)
         with timed(result.timing_ms, "render"):
-            _write_all(job, result, photo, answer, options)
+            _write_all(job, result, photo, segmentation, options)
         result.timing_ms["total"] = sum(result.timing_ms.values())
     except SegEdgeError as problem:
         result.error = str(problem)
@@ -133,30 +135,32 @@ def _segment_photo(job: PhotoJob, segmenter: Segmenter, options: ImageOptions, i
 
 
 def _too_large(photo: Path) -> PhotoTooLargeError:
-    return PhotoTooLargeError(f"{one_line_name(photo)} doesn't fit into the memory left; scale it down.")
+    return PhotoTooLargeError(f"{one_line_name(photo)} doesn't fit in the free memory; scale it down.")
 
 
 def _load(job: PhotoJob) -> Photo:
     if job.content is None:
         return load_photo(job.photo)
-    # A copy, for a TIFF's bytes may be changed.
+    # A copy, as the bytes of a TIFF may be changed.
     return load_photo_bytes(np.frombuffer(bytearray(job.content), np.uint8), "the photo on standard input")
 
 
-def _draw(photo: Photo, answer: Segmentation, options: ImageOptions) -> Drawing | np.ndarray:
-    """The picture; only a PNG is encoded a strip at a time. The photo's pixels may be gone afterwards."""
-    drawing = draw_transparent(photo.frame, photo.colour, photo.alpha, answer, options.settings)
+def _draw(photo: Photo, segmentation: Segmentation, options: ImageOptions) -> Drawing | np.ndarray:
+    """The picture, not drawn yet for a PNG, which is encoded strip by strip. May overwrite the photo's pixels."""
+    drawing = draw_transparent(photo.frame, photo.colour, photo.alpha, segmentation, options.settings)
     if options.suffix == ".png":
         return drawing
     frame = photo.colour if shows_alpha(options.settings) else photo.frame
     return drawing.whole(frame if drawing.shape == frame.shape else None)
 
 
-def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segmentation, options: ImageOptions) -> None:
-    height, width = answer.labels.shape
-    result.size_wh, result.areas = (width, height), answer.areas
-    classes = [info.name for info in answer.classes]
-    outlines = answer.polygons() if options.polygons or options.collect_coco else []
+def _write_all(
+    job: PhotoJob, result: PhotoResult, photo: Photo, segmentation: Segmentation, options: ImageOptions
+) -> None:
+    height, width = segmentation.labels.shape
+    result.size_wh, result.areas = (width, height), segmentation.areas
+    classes = [info.name for info in segmentation.classes]
+    outlines = segmentation.polygons() if options.polygons or options.collect_coco else []
     if options.collect_coco:
         result.coco = to_coco(job.name, result.size_wh, outlines, classes)
     exif = keep_metadata(photo.header.exif) if options.keep_metadata and photo.header.exif else b""
@@ -170,7 +174,7 @@ def _write_all(job: PhotoJob, result: PhotoResult, photo: Photo, answer: Segment
             )
             content = json_text(document).encode()
         else:
-            picture = answer.labels if kind == "labels" else _draw(photo, answer, options)
+            picture = segmentation.labels if kind == "labels" else _draw(photo, segmentation, options)
             suffix = ".png" if kind == "labels" else options.suffix
             quality = LOSSLESS if options.settings.effect in SHARP else WEBP_QUALITY
             try:

@@ -1,8 +1,8 @@
-"""Many photos on many machines: what `segment_photos` does, by Ray's actors, each with a Segmenter of its own.
+"""Many photos on many machines: `segment_photos` in Ray actors, each with its own Segmenter.
 
-All machines see photos and results under the same paths, as over a network file system. An actor that is killed is
-started again, and does the photos again that it had not answered for: results are written whole or not at all, under
-names that the photo gives.
+All machines must see photos and results under the same paths, for example on a network file system. An actor that is
+killed is restarted, and processes the photos again that it had not finished: results are written whole or not at all,
+under names that depend on the photo alone.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from seg_edge.photo.read import one_line_name
 from seg_edge.segmenter import Segmenter
 from seg_edge.system.memory import available_bytes
 
-QUEUED = 2  # photos an actor has been given, so that it needn't wait for the next
+QUEUED = 2  # photos given to each actor, so that it never waits for the next
 RETRIES = 2  # of a photo whose actor was killed
 
 
 class PhotoActor:
-    """One Segmenter, in a process of Ray's."""
+    """One Segmenter in a Ray process."""
 
     def __init__(self, threads: int, folder: str, share: float):
         try:
@@ -41,7 +41,7 @@ class PhotoActor:
         self.share = share
 
     def load(self, model: Sequence[Any]) -> Segmenter:
-        """The Segmenter of the model in Ray's store, which the first call makes, also of an actor that starts again."""
+        """The Segmenter of the model in Ray's store, made by the first call, also after a restart."""
         if self.segmenter is None:
             import ray
 
@@ -49,7 +49,7 @@ class PhotoActor:
         return self.segmenter
 
     def is_ready(self, model: Sequence[Any]) -> bool:
-        """True, once the Segmenter is there."""
+        """True, once the Segmenter exists."""
         return bool(self.load(model))
 
     def segment(
@@ -58,11 +58,11 @@ class PhotoActor:
         """Segments a photo.
 
         Args:
-            model: Where it is in Ray's store.
+            model: Its reference in Ray's store.
             job: The photo.
-            options: Of the command; its memory is a machine's.
-            photos: Those of all jobs that bear the name of one of its results.
-            is_new: No result was there when the job was given out: what is there now, an actor that was killed wrote.
+            options: Of the command; its memory limit is for each machine.
+            photos: The photos of all jobs whose paths equal one of this job's results.
+            is_new: No result existed when the job was assigned; any that exists now was written by a killed actor.
         """
         memory = int(options.memory_bytes * self.share) if options.memory_bytes else self.memory_bytes
         options = replace(options, memory_bytes=memory)
@@ -75,14 +75,14 @@ class PhotoActor:
 def segment_photos_on_cluster(
     jobs: Sequence[PhotoJob], segmenter: Segmenter, options: ImageOptions, address: str, threads: int = 1
 ) -> Iterator[PhotoResult]:
-    """Segments photos, in the order in which they are done; one that fails yields a result with its error.
+    """Segments photos, and yields them as they are finished; a failed one yields a result with its error.
 
     Args:
-        jobs: The photos; their paths hold on all machines.
+        jobs: The photos; their paths must be valid on all machines.
         segmenter: Its model is sent to the actors.
         options: Of the command.
-        address: Of a Ray cluster; `auto` is the one that runs on this machine, or else this machine alone.
-        threads: CPU threads of an actor; there are as many actors as the cluster's processors have room for.
+        address: Of a Ray cluster; `auto` is the one running on this machine, else this machine alone.
+        threads: CPU threads of an actor; there are as many actors as the cluster's processors allow.
 
     Raises:
         UsageError: Ray isn't installed, or no cluster is at the address.
@@ -98,9 +98,9 @@ def segment_photos_on_cluster(
         def give(actor: Any) -> None:
             job = next(waiting, None)
             if job:
-                taken = frozenset(path.absolute() for path in job.outputs.values() if path.absolute() in inputs)
+                photos = frozenset(path.absolute() for path in job.outputs.values() if path.absolute() in inputs)
                 is_new = not any(path.exists() for path in job.outputs.values())
-                pending[actor.segment.remote(model, job, options, taken, is_new)] = actor, job
+                pending[actor.segment.remote(model, job, options, photos, is_new)] = actor, job
 
         for _ in range(QUEUED):
             for actor in actors:
@@ -111,15 +111,15 @@ def segment_photos_on_cluster(
             try:
                 result = ray.get(done)
             except ray.exceptions.RayError as error:
-                result = PhotoResult(job.photo, error=f"{one_line_name(job.photo)}: {_said(error)}")
+                result = PhotoResult(job.photo, error=f"{one_line_name(job.photo)}: {_cause(error)}")
             give(actor)
             yield result
 
 
 @contextmanager
 def _ray(address: str) -> Iterator[Any]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-    # Else it prints messages of worker deaths to stdout, among the JSON lines, whatever `log_to_driver` says.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it reports usage to its makers
+    # Otherwise it prints messages about dead workers to stdout, among the JSON lines, whatever `log_to_driver` is.
     os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
     try:
         import ray
@@ -132,8 +132,10 @@ def _ray(address: str) -> Iterator[Any]:
             logging_level="ERROR",
             **({"include_dashboard": False} if address == "auto" else {}),
         )
-    except Exception as error:  # Ray raises many kinds, among them this one
-        raise UsageError(f"--ray {address}: no Ray cluster is there, or none can be started: {_said(error)}") from error
+    except Exception as error:  # Ray raises many kinds, Exception itself among them
+        raise UsageError(
+            f"--ray {address}: no Ray cluster is there, or none can be started: {_cause(error)}"
+        ) from error
     try:
         yield ray
     finally:
@@ -141,22 +143,22 @@ def _ray(address: str) -> Iterator[Any]:
 
 
 def _start_actors(ray: Any, model: Sequence[Any], threads: int) -> list[Any]:
-    rooms = [int(node["Resources"].get("CPU", 0) // threads) for node in ray.nodes() if node["Alive"]]
-    if not any(rooms):
-        raise UsageError(f"--ray: no machine of the cluster has {threads} processors; give fewer --threads.")
+    slots = [int(node["Resources"].get("CPU", 0) // threads) for node in ray.nodes() if node["Alive"]]
+    if not any(slots):
+        raise UsageError(f"--ray: no machine of the cluster has {threads} processors; choose fewer --threads.")
     kind = ray.remote(PhotoActor).options(
         num_cpus=threads, max_restarts=-1, max_task_retries=RETRIES, scheduling_strategy="SPREAD"
     )
-    actors = [kind.remote(threads, os.getcwd(), 1 / max(rooms)) for _ in range(sum(rooms))]
+    actors = [kind.remote(threads, os.getcwd(), 1 / max(slots)) for _ in range(sum(slots))]
     try:
         ray.get([actor.is_ready.remote(model) for actor in actors])
     except ray.exceptions.RayError as error:
-        raise SegEdgeError(f"--ray: a worker can't be started: {_said(error)}") from error
+        raise SegEdgeError(f"--ray: a worker can't be started: {_cause(error)}") from error
     return actors
 
 
-def _said(error: BaseException) -> str:
-    """The last line of the cause, without the name of its class."""
+def _cause(error: BaseException) -> str:
+    """The last line of the error's cause, without its class."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, SegEdgeError):
         return str(cause)

@@ -1,4 +1,4 @@
-"""Photos to segment: what to make of each, where its results go, and what became of it."""
+"""Photos to segment: what to make of each, where its results go, and the outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, Place, result_paths, result_stems
+from seg_edge.apps.image_outputs import FORMATS, STREAM, SUFFIXES, OutputPath, result_paths, result_stems
 from seg_edge.effects import EffectSettings
 from seg_edge.errors import UsageError
 from seg_edge.photo.find import FoundPhotos
@@ -23,25 +23,25 @@ class ImageOptions:
     """What to make of each photo.
 
     Attributes:
-        settings: The effect, and which regions count.
+        settings: The effect, and which regions are kept.
         tiles: See `seg_edge.tiling.segment_tiled`.
-        place: Where results go.
-        picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `place.file`.
+        out: Where results go.
+        picture_format: `jpeg`, `png` or `webp`; None for what suits the effect, or the name of `out.file`.
         labels: Also write the label map, an 8-bit PNG at the photo's size.
         polygons: Also write the outlines: `via`, `coco` or None.
         force: Replace existing results.
-        skip_existing: Leave out photos whose results are all there.
+        skip_existing: Skip photos whose results all exist.
         keep_metadata: Keep date, camera, exposure, description, author and copyright; see `seg_edge.photo.metadata`.
         collect_coco: Keep each photo's outlines in `PhotoResult.coco`.
-        memory_bytes: For all photos in work; None for most of what is free.
+        memory_bytes: For all photos in progress; None for most of what is free.
 
     Raises:
-        UsageError: Two of them make no sense together.
+        UsageError: Two of them contradict each other.
     """
 
     settings: EffectSettings = field(default_factory=EffectSettings)
     tiles: Tiles = "auto"
-    place: Place = field(default_factory=Place)
+    out: OutputPath = field(default_factory=OutputPath)
     picture_format: str | None = None
     labels: bool = False
     polygons: str | None = None
@@ -53,19 +53,19 @@ class ImageOptions:
 
     def __post_init__(self) -> None:
         check_tiles(self.tiles)
-        file = self.place.file
+        file = self.out.file
         of_file = FORMATS.get(file.suffix.lower()) if file else None
         if of_file and self.picture_format not in (None, of_file):
-            raise UsageError(f"--out {file} is no {self.picture_format}; leave one of --out and --format away.")
+            raise UsageError(f"--out {file} isn't a {self.picture_format} file name; drop --out or --format.")
         if self.settings.transparent and (self.picture_format or of_file) == "jpeg":
-            raise UsageError("a JPEG holds no transparency; write this effect as png or webp.")
+            raise UsageError("a JPEG can't be transparent; write this effect as png or webp.")
         if self.force and self.skip_existing:
             raise UsageError("--force replaces results, --skip-existing keeps them; give one of the two.")
 
     @property
     def suffix(self) -> str:
         """Of the picture."""
-        file = self.place.file
+        file = self.out.file
         if self.picture_format is None and file and file != STREAM:
             return file.suffix.lower()
         sharp = self.settings.transparent or self.settings.effect in SHARP or file == STREAM
@@ -88,9 +88,9 @@ class PhotoJob:
     Attributes:
         photo: Its file, or `STREAM`.
         outputs: The results' files by kind; `STREAM` for standard output.
-        name: What outlines call it: its name, in a folder with the path from there.
-        content: The file's bytes where it is `STREAM`.
-        again: Do it even if this package made it.
+        name: Its name in outlines: the file's name, for photos found in a folder with the path from there.
+        content: The file's bytes if it is `STREAM`.
+        again: Segment it even if seg-edge made it.
     """
 
     photo: Path
@@ -102,7 +102,7 @@ class PhotoJob:
 
 @dataclass
 class PhotoResult:
-    """What became of one photo: `error` is empty when it was done.
+    """The outcome for one photo; `error` is empty if it succeeded.
 
     Attributes:
         photo: Its file.
@@ -112,10 +112,10 @@ class PhotoResult:
         timing_ms: `decode`, `preprocess`, `inference`, `postprocess`, `render` (with encoding and writing) and their
             sum, `total`; as photos overlap, a folder takes less than the sum of its totals.
         error: Why it failed.
-        blocked: It failed because results are there already.
-        skipped: Why it was left out: it has its results already, or is a result itself.
+        blocked: It failed because results exist already.
+        skipped: Why it was skipped: it has results already, or is a result itself.
         coco: Its outlines, with `collect_coco`.
-        content: The picture, where it goes to standard output.
+        content: The picture, if it goes to standard output.
     """
 
     photo: Path
@@ -132,7 +132,7 @@ class PhotoResult:
     def to_json(self, segmenter: Segmenter) -> dict[str, Any]:
         """The object that `seg-edge image --json` prints.
 
-        A name that is not UTF-8 can't be told in JSON; `photo_base64` and `outputs_base64` then give its bytes.
+        JSON can't represent a name that is not UTF-8; `photo_base64` and `outputs_base64` then give its bytes.
         """
         document: dict[str, Any] = {"photo": str(self.photo), **_as_bytes("photo", self.photo)}
         if self.error:
@@ -163,19 +163,17 @@ def _as_bytes(kind: str, path: Path) -> dict[str, str]:
     return {}
 
 
-RESULT_OF_OURS = "seg-edge made it"
-DONE_BEFORE = "its results are there"
+MADE_BY_US = "seg-edge made it"
+DONE_BEFORE = "its results exist"
 
 
 def plan_jobs(found: FoundPhotos, options: ImageOptions) -> list[PhotoJob]:
     """Gives each photo the names of its results."""
-    folder, paths = options.place.folder, found.paths
+    folder, paths = options.out.folder, found.paths
     folders = [folder / found.below.get(path, Path()) if folder else path.parent for path in paths]
-    named = {path: found.below.get(path, Path()) / path.name for path in paths}
+    names = {path: found.below.get(path, Path()) / path.name for path in paths}
     alone = len(paths) == 1 and paths[0] not in found.below
     return [
-        PhotoJob(
-            path, result_paths(options.place, target, stem, options.endings()), named[path].as_posix(), again=alone
-        )
+        PhotoJob(path, result_paths(options.out, target, stem, options.endings()), names[path].as_posix(), again=alone)
         for path, target, stem in zip(paths, folders, result_stems(paths, folders), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""`seg-edge video`: every frame of a file, none dropped, into another file, with its sound and all else it has.
+"""`seg-edge video`: every frame of a file, none dropped, into another file, with its sound and other streams.
 
 Decoding, inference, drawing and encoding happen at the same time: in the capture process, in the pipeline's thread,
 here, and in a thread that writes.
@@ -6,7 +6,6 @@ here, and in a thread that writes.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from seg_edge.apps.backdrop import Backdrop
+from seg_edge.callbacks import OnProgress
 from seg_edge.capture.pipeline import Pipeline, SegmentedFrame
 from seg_edge.capture.stats import RunStats
 from seg_edge.effects import EffectSettings, render
@@ -35,23 +35,23 @@ from seg_edge.sources.source import SourceInfo, SourceRequest
 from seg_edge.sources.video_container import picture_bps
 from seg_edge.system.files import atomic_write, check_writable
 from seg_edge.system.memory import keep_freed_memory
+from seg_edge.timing import timed
 
-Progress = Callable[[int, int | None], None]
 Write = Callable[[np.ndarray, float | None], None]
 Draw = Callable[[SegmentedFrame], np.ndarray]
 
-WAIT_S = 0.2  # how soon Ctrl-C is heard while a frame takes long
+WAIT_S = 0.2  # how soon Ctrl-C is noticed during a slow frame
 WAITING = 3  # pictures drawn ahead of the encoder
-ON_THE_BEAT_S = 0.002  # containers that count milliseconds say the times of even frames unevenly
+ROUNDING_S = 0.002  # containers with millisecond timestamps round evenly spaced timestamps
 
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """What became of the video.
+    """The outcome for a video.
 
     Attributes:
-        sound: What is to be said of its sound, and of what else could not be kept.
-        complaint: What of the file could not be shown, such as `3 of its frames are damaged`; empty for nothing.
+        sound: What happened to its sound, and which other streams could not be kept.
+        complaint: What could not be read, such as `3 of its frames are damaged`; empty if nothing.
         stats: The object that `--stats` writes.
     """
 
@@ -66,26 +66,26 @@ def segment_video(
     segmenter: Segmenter,
     settings: EffectSettings,
     force: bool = False,
-    show_progress: Progress = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
     crf: int | None = None,
     fps: float | None = None,
     backdrop: Path | None = None,
     lookahead: Lookahead | None = None,
     flicker: bool = False,
 ) -> VideoOutcome:
-    """Segments a video file; `out` is there when all of it is done, and not before.
+    """Segments a video file; `out` appears when all of it is done, and not before.
 
     Args:
         video: Anything PyAV reads, or numbered pictures such as `f%04d.png`.
-        out: The file to write; its suffix chooses the container. Or numbered pictures, each there when it is done.
-        segmenter: Stateful where it smooths: use it for one video.
-        settings: What is made of each frame.
-        force: Replace `out` if it is there.
-        show_progress: Takes the number of frames done, and of all as far as the file tells.
-        crf: Quality as the codec counts it; None takes one at which the file is hardly larger than the video.
+        out: The file to write; its suffix chooses the container. Or numbered pictures, which appear one by one.
+        segmenter: Stateful if it smooths: use it for one video.
+        settings: The effect and its options.
+        force: Replace `out` if it exists.
+        progress: Receives the number of frames done, and of all frames if the file says.
+        crf: Quality on the codec's scale; None for one at which the file is hardly larger than the video.
         fps: Of numbered pictures.
         backdrop: A video that plays as the background.
-        lookahead: Steadies masks from both sides; see `Pipeline`.
+        lookahead: Smooths masks with future frames too; see `Pipeline`.
         flicker: Measure it for the stats.
 
     Raises:
@@ -100,14 +100,14 @@ def segment_video(
     stats = RunStats(flicker)
     with (
         Pipeline(request, segmenter, log=lambda news: None, effects=settings, lookahead=lookahead) as pipeline,
-        closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as behind,
+        closing(Backdrop(settings, pipeline.info.size_wh[::-1], backdrop)) as background,
     ):
 
         def draw(item: SegmentedFrame) -> np.ndarray:
-            return render(item.source.frame, item.answer, behind.at(item.source.at_s or 0.0))
+            return render(item.source.frame, item.answer, background.at(item.source.at_s or 0.0))
 
         def run(write: Write) -> None:
-            _write_frames(write, pipeline, draw, stats, show_progress)
+            _write_frames(write, pipeline, draw, stats, progress)
 
         if is_sequence(out):
             with NumberedPictures(out, force) as pictures:
@@ -119,7 +119,7 @@ def segment_video(
                     film = _open_film(video, out, temporary, pipeline.info, settings.transparent, crf)
                     sound = _write_video(video, film, pipeline.info, run)
             except OutputError as error:
-                raise OutputError(f"{error} Nothing is left of it.") from error
+                raise OutputError(f"{error} The partial file was removed.") from error
     return VideoOutcome(sound, pipeline.complaint, stats.to_json(pipeline, segmenter))
 
 
@@ -146,16 +146,16 @@ def _open_film(
 
 
 def _write_video(video: Path, film: VideoFile, info: SourceInfo, run: Callable[[Write], None]) -> str:
-    """Writes pictures and all else; returns what became of the sound."""
-    beat = Beat(info)
+    """Writes pictures and other streams; returns what happened to the sound."""
+    even = EvenTimes(info)
     if is_sequence(video):
         with film:
-            run(lambda picture, at_s: film.write(picture, beat(at_s or 0.0)))
+            run(lambda picture, at_s: film.write(picture, even(at_s or 0.0)))
         return "pictures have no sound"
     with film, CarriedStreams(video, film) as carried:
 
         def write(picture: np.ndarray, at_s: float | None) -> None:
-            shown_s = beat(at_s or 0.0)
+            shown_s = even(at_s or 0.0)
             carried.mux_until(shown_s)
             film.write(picture, shown_s)
 
@@ -165,19 +165,19 @@ def _write_video(video: Path, film: VideoFile, info: SourceInfo, run: Callable[[
     return f"{carried.sound}{lost}"
 
 
-class Beat:
-    """Puts frames that come at an even rate exactly on it; others keep the times they have."""
+class EvenTimes:
+    """Corrects the rounded timestamps of evenly spaced frames; other frames keep their times."""
 
     def __init__(self, info: SourceInfo):
         self._rate = float(Fraction(info.fps).limit_denominator(1001))
         self._first_s: float | None = None
 
     def __call__(self, at_s: float) -> float:
-        """When a frame is shown that the file shows at `at_s`, in seconds."""
+        """The time in seconds to show a frame with timestamp `at_s`."""
         if self._first_s is None:
             self._first_s = at_s
         even_s = self._first_s + round((at_s - self._first_s) * self._rate) / self._rate
-        return even_s if abs(even_s - at_s) < ON_THE_BEAT_S else at_s
+        return even_s if abs(even_s - at_s) < ROUNDING_S else at_s
 
 
 def _write_frames(
@@ -185,7 +185,7 @@ def _write_frames(
     pipeline: Pipeline,
     draw: Draw,
     stats: RunStats,
-    show_progress: Progress,
+    progress: OnProgress,
 ) -> None:
     with ExitStack() as stack:
         writer = ThreadPoolExecutor(1, "write video")
@@ -195,13 +195,14 @@ def _write_frames(
             item = pipeline.take(WAIT_S)
             if item is None:
                 continue
-            began = time.monotonic()
-            picture = draw(item)
-            rendered = time.monotonic()
-            pending.append(writer.submit(write, picture, item.source.at_s))
-            if len(pending) > WAITING:
-                pending.popleft().result()
-            stats.add(item, (rendered - began) * 1000, (time.monotonic() - rendered) * 1000)
-            show_progress(stats.published, pipeline.info.frames)
+            timing_ms: dict[str, float] = {}
+            with timed(timing_ms, "render"):
+                picture = draw(item)
+            with timed(timing_ms, "publish"):
+                pending.append(writer.submit(write, picture, item.source.at_s))
+                if len(pending) > WAITING:
+                    pending.popleft().result()
+            stats.add(item, timing_ms["render"], timing_ms["publish"])
+            progress(stats.published, pipeline.info.frames)
         while pending:
             pending.popleft().result()

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from seg_edge.commands.console import StatusLine, echo_json, fail
-from seg_edge.commands.options import INPUT_PANEL, MAX_THREADS, MODEL_PANEL, JsonOption
+from seg_edge.commands.options import INPUT_PANEL, MAX_THREADS, MEASUREMENT_PANEL, MODEL_PANEL, JsonOption
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
 
-WIDE = 160  # characters of a line where no terminal says how many it has
+WIDE = 160  # characters of a line outside a terminal
 
 
 def bench(
@@ -36,7 +36,7 @@ def bench(
     ] = None,
     photo: Annotated[
         Path | None,
-        typer.Option(help="The picture to segment.", rich_help_panel=INPUT_PANEL, show_default="a drawn one"),
+        typer.Option(help="The picture to segment.", rich_help_panel=INPUT_PANEL, show_default="a synthetic one"),
     ] = None,
     data: Annotated[
         Path | None,
@@ -54,8 +54,12 @@ def bench(
             help="Class names if that folder has no labels.txt, such as cat,dog.", rich_help_panel=INPUT_PANEL
         ),
     ] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Processes at each number of threads.")] = 7,
-    runs: Annotated[int, typer.Option(min=1, help="Inferences in each process.")] = 60,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Processes for each thread count.", rich_help_panel=MEASUREMENT_PANEL)
+    ] = 7,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Inferences in each process.", rich_help_panel=MEASUREMENT_PANEL)
+    ] = 60,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how fast models are on this device, and with --data how accurate. Takes about a minute."""

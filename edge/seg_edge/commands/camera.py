@@ -29,6 +29,7 @@ from seg_edge.commands.options import (
     ThreadsOption,
     effect_settings,
     moving_background,
+    parse_size,
 )
 from seg_edge.errors import UsageError
 from seg_edge.models import DEFAULT_MODEL
@@ -89,20 +90,20 @@ def camera(
     fill_holes: FillHolesOption = False,
     mirror: Annotated[
         bool,
-        typer.Option("--mirror", help="Mirror the picture, like a mirror or a video call.", rich_help_panel=VIEW_PANEL),
+        typer.Option("--mirror", help="Flip left and right, as in a video call.", rich_help_panel=VIEW_PANEL),
     ] = False,
     view: Annotated[
         View | None,
         typer.Option(
             help="Where to show it.",
             rich_help_panel=VIEW_PANEL,
-            show_default="a window where there can be one, else http",
+            show_default="a window if possible, else http",
         ),
     ] = None,
     host: Annotated[
         str,
         typer.Option(
-            help="Address the page listens on; 0.0.0.0 lets everybody on the network see it.",
+            help="Address the page listens on; 0.0.0.0 lets everyone on the network see it.",
             rich_help_panel=VIEW_PANEL,
         ),
     ] = "127.0.0.1",
@@ -117,12 +118,12 @@ def camera(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="Another host name that the page answers to.", rich_help_panel=VIEW_PANEL),
+        typer.Option(metavar="HOST", help="Another host name that the page accepts.", rich_help_panel=VIEW_PANEL),
     ] = None,
     on_demand: Annotated[
         bool,
         typer.Option(
-            "--on-demand", help="Open the camera only while somebody looks at the page.", rich_help_panel=VIEW_PANEL
+            "--on-demand", help="Open the camera only while someone views the page.", rich_help_panel=VIEW_PANEL
         ),
     ] = False,
     record: Annotated[
@@ -164,12 +165,12 @@ def camera(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Also tell an MQTT broker, such as Home Assistant's, what is seen: mqtt://user:password@host.",
+            help="Also publish detections to an MQTT broker, such as Home Assistant's: mqtt://user:password@host.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     mqtt_name: Annotated[
-        str, typer.Option(help="What the camera is called there.", rich_help_panel=OUTPUT_PANEL, metavar="NAME")
+        str, typer.Option(help="The camera's name there.", rich_help_panel=OUTPUT_PANEL, metavar="NAME")
     ] = "seg-edge",
     snapshots: Annotated[
         Path,
@@ -210,11 +211,11 @@ def camera(
     from seg_edge.smooth import DEFAULT_SMOOTH
 
     if (segment and not record) or (keep and not segment):
-        raise UsageError("--keep is for --segment, and --segment for --record; give those too.")
+        raise UsageError("--keep needs --segment, and --segment needs --record.")
     backdrop = moving_background(background)
     settings = CameraSettings(
         source=source,
-        size_wh=_size(size) if size else None,
+        size_wh=parse_size("--size", size) if size else None,
         fps=fps,
         controls=dict(_control(text) for text in control or ()),
         effects=effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes, backdrop),
@@ -255,13 +256,6 @@ def camera(
     )
     if outcome.failures:
         raise typer.Exit(1)
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
-    if not match:
-        raise UsageError(f"--size {text} is not a size; write it as 640x480.")
-    return int(match[1]), int(match[2])
 
 
 def _measure(option: str, text: str, units: dict[str, int], example: str) -> float:

@@ -1,7 +1,7 @@
-"""The command `seg-edge`: its commands, each in `seg_edge.commands`, and what an error becomes.
+"""The command `seg-edge`: its subcommands, each in a file of `seg_edge.commands`, and its entry point.
 
-With the commands the only place that prints and exits. What needs NumPy, OpenCV or LiteRT is imported inside them:
-where one of these doesn't load, `doctor` still runs.
+Only the files in this folder print and exit. NumPy, OpenCV and LiteRT are imported inside the subcommands, so that
+`doctor` still runs if one of them doesn't load.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import typer.core
 from seg_edge import __version__
 from seg_edge.commands.bench import bench
 from seg_edge.commands.camera import camera
-from seg_edge.commands.console import fail
+from seg_edge.commands.console import exit_codes, fail
 from seg_edge.commands.doctor import doctor
 from seg_edge.commands.image import image
 from seg_edge.commands.models import models
 from seg_edge.commands.serve import serve
 from seg_edge.commands.video import video
-from seg_edge.errors import SegEdgeError, UsageError
 from seg_edge.system.native_log import keep_python_stderr
 
-# What Typer's validation says, and what a person would.
+# Typer's validation messages, and plain ones.
 _PLAIN_WORDS = (
     (r"^Value error, ", ""),
     (r"Input should be a valid integer.*", "a whole number was expected."),
@@ -39,7 +38,7 @@ _PLAIN_WORDS = (
 
 
 class _PlainGroup(typer.core.TyperGroup):
-    """Says what is wrong with an option in plain words."""
+    """Reports invalid options in plain words."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -76,17 +75,17 @@ def _options(
 
 
 def _open_standard_streams() -> None:
-    """Puts /dev/null where one of the three is closed, or the next file opened would be taken for it."""
+    """Opens /dev/null for closed standard streams; otherwise the next file opened would take their place."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    # Python has none where they were closed.
+    # Python sets them to None if they were closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     keep_python_stderr()
-    # A name that this terminal's letters can't spell is no reason to stop.
+    # A name that the terminal's encoding can't represent is no reason to stop.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -94,16 +93,11 @@ def _open_standard_streams() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one line and an exit code (1 failed, 2 wrong usage)."""
     _open_standard_streams()
+    command = typer.main.get_command(app)
+    command.rich_markup_mode = None  # type: ignore[attr-defined]  # errors as one line, without a box around them
     try:
-        command = typer.main.get_command(app)
-        command.rich_markup_mode = None  # type: ignore[attr-defined]  # errors as one line, without a box around them
-        command(args=arguments, prog_name="seg-edge")
-    except UsageError as error:
-        fail(str(error), 2)
-    except SegEdgeError as error:
-        fail(str(error), 1)
-    except OSError as error:  # such as standard output on a full disk
-        fail(f"{error.filename or 'output'}: {error.strerror or error}.", 1)
+        with exit_codes():
+            command(args=arguments, prog_name="seg-edge")
     except ImportError as error:
         fail(f"a package that seg-edge needs does not load ({error}); 'seg-edge doctor' says what to do.", 1)
 

@@ -1,4 +1,4 @@
-"""What the commands say and how they end: lines on stderr, one that is written over, and the exit with a message."""
+"""The output of the commands: lines on stderr, a status line, JSON on stdout, and the exit with a message."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ ERASE_LINE = "\r\x1b[K"  # ECMA-48: back to the first column, erase to the end o
 
 
 def printable(text: str) -> str:
-    """Without what a terminal would obey: a stranger's card or file name may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """The text with unprintable characters replaced: cards and file names may contain control sequences."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class StatusLine:
-    """News for the user on stderr; in a terminal with a last line that is written over about once a second."""
+    """Lines for the user on stderr; in a terminal with a last line that is replaced again and again."""
 
     def __init__(self) -> None:
         self.in_terminal = sys.stderr.isatty()
 
-    # A terminal that was closed, or a log on a full disk, is no reason to stop filming.
+    # A closed terminal, or a log on a full disk, is no reason to stop the camera.
     def show(self, text: str) -> None:
-        """Writes the line anew; nothing where stderr is no terminal."""
+        """Replaces the last line; does nothing if stderr is not a terminal."""
         if self.in_terminal:
             with contextlib.suppress(OSError):
                 typer.echo(f"{ERASE_LINE}{printable(text)}", err=True, nl=False)
 
     def log(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         with contextlib.suppress(OSError):
             note(text, over_line=self.in_terminal)
 
 
 def note(message: str, over_line: bool = False) -> None:
-    """A line on stderr, of letters that any terminal takes; on request over the one that is there."""
+    """Prints a line of printable characters on stderr, on request in place of the last one."""
     typer.echo(f"{ERASE_LINE if over_line else ''}{printable(' '.join(message.splitlines()))}", err=True)
 
 
 def echo_json(document: Any, indent: int | None = None) -> None:
-    """A document on stdout, in UTF-8 whatever the terminal's letters are."""
+    """Prints a document on stdout, in UTF-8 whatever the terminal's encoding."""
     typer.echo(json_text(document, indent=indent).encode())
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Ends the program: one sentence on stderr, and the exit code."""
+    """Ends the program with a sentence on stderr and an exit code."""
     note(f"error: {message}")
     sys.exit(code)
 
 
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
-    """For commands other than `seg-edge`: an error becomes a line on stderr and exit code 1, or 2 for wrong usage."""
+    """Turns an error into a line on stderr and exit code 1, or 2 for wrong usage."""
     try:
         yield
     except UsageError as error:
-        note(f"error: {error}")
-        raise typer.Exit(2) from error
-    except (SegEdgeError, OSError) as error:
-        note(f"error: {error}")
-        raise typer.Exit(1) from error
+        fail(str(error), 2)
+    except SegEdgeError as error:
+        fail(str(error), 1)
+    except OSError as error:  # such as standard output on a full disk
+        fail(f"{error.filename or 'output'}: {error.strerror or error}.", 1)

@@ -14,7 +14,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check whether this machine can segment, and say what to do if it can't."""
     try:
         from seg_edge.apps.doctor import examine
-    except ImportError as error:  # NumPy itself: without it nothing else can be looked at
+    except ImportError as error:  # NumPy itself: without it nothing else can be checked
         fail(
             f"NumPy does not load ({error}); run 'pip install --force-reinstall numpy', "
             "on a Raspberry Pi 'sudo apt install libopenblas0'.",

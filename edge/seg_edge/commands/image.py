@@ -73,8 +73,8 @@ def image(
     out: Annotated[
         str | None,
         typer.Option(
-            help="Folder for the results, or for one photo its picture's file; '-' is standard output. By default the "
-            "photo's folder.",
+            help="Folder for the results, or for a single photo the picture's file; '-' is standard output. By default "
+            "the photo's folder.",
             metavar="FOLDER|FILE",
             rich_help_panel=OUTPUT_PANEL,
         ),
@@ -102,7 +102,7 @@ def image(
         bool,
         typer.Option(
             "--keep-metadata",
-            help="Keep date, camera, exposure, description, author and copyright; never the place.",
+            help="Keep date, camera, exposure, description, author and copyright; never the location.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
@@ -136,8 +136,8 @@ def image(
         str | None,
         typer.Option(
             metavar="auto|ADDRESS",
-            help="Share the photos among the machines of a Ray cluster, or with auto the cores of this one; "
-            "--threads and --memory are then a worker's and a machine's.",
+            help="Distribute the photos over a Ray cluster, or with auto over this machine's cores; --threads then "
+            "applies to each worker, --memory to each machine.",
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
@@ -146,7 +146,7 @@ def image(
     """Segment photos: one picture each, with the foreground tinted, cut out, or the background changed."""
     from seg_edge.apps.image import segment_photos
     from seg_edge.apps.image_jobs import ImageOptions, PhotoJob, plan_jobs
-    from seg_edge.apps.image_outputs import STREAM, choose_place
+    from seg_edge.apps.image_outputs import STREAM, choose_output
     from seg_edge.photo.find import FoundPhotos, find_photos
     from seg_edge.segmenter import Segmenter, default_photo_model
 
@@ -161,7 +161,7 @@ def image(
     options = ImageOptions(
         effect_settings(effect.value, background, blur_strength, only.value, min_area, fill_holes),
         int(tiles) if tiles.isascii() and tiles.isdigit() else tiles,
-        choose_place("-" if piped and out is None else out, several=len(found.paths) > 1),
+        choose_output("-" if piped and out is None else out, several=len(found.paths) > 1),
         picture_format.value if picture_format else None,
         labels,
         polygons.value if polygons else None,
@@ -176,7 +176,7 @@ def image(
         _check_coco(coco, options)
     segmenter = Segmenter(model or default_photo_model(threads, note), threads)
     if effect is Effect.anonymize:
-        note("anonymize hides what the model finds; what it misses stays visible, so look at every picture")
+        note("anonymize hides what the model finds; what it misses stays visible, so check every picture")
     jobs = plan_jobs(found, options)
     if piped:
         jobs = [PhotoJob(STREAM, jobs[0].outputs, "stdin", sys.stdin.buffer.read())]
@@ -205,9 +205,9 @@ def _check_streams(options: ImageOptions, piped: bool, as_json: bool) -> None:
 
     if piped and sys.stdin.isatty():
         raise UsageError("'-' reads a photo from standard input, which is the terminal; pipe one into it.")
-    if options.place.file == STREAM:
+    if options.out.file == STREAM:
         if as_json or options.labels or options.polygons:
-            raise UsageError("standard output takes one picture; for more than that name a file with --out.")
+            raise UsageError("standard output can hold only one picture; for more, name a file with --out.")
         if sys.stdout.isatty():
             raise UsageError("the picture would go to the terminal; redirect it with '> FILE', or name one with --out.")
 

@@ -30,13 +30,13 @@ class ImageReport:
     def __init__(self, segmenter: Segmenter, as_json: bool, show_bar: bool) -> None:
         self.segmenter, self.as_json, self.show_bar = segmenter, as_json, show_bar
         self.coco: list[dict[str, Any]] = []
-        self._done = self._failed = self._had = self._ours = 0
+        self._done = self._failed = self._done_before = self._made_by_us = 0
         self._blocked: list[PhotoResult] = []
 
-    def failed(self, message: str, document: dict[str, Any], say: bool = True) -> None:
+    def failed(self, message: str, document: dict[str, Any], show: bool = True) -> None:
         """Counts a photo that failed, and prints why unless `finish` will."""
         self._failed += 1
-        if say:
+        if show:
             note(f"error: {message}", over_line=self.show_bar)
         if self.as_json:
             echo_json(document)
@@ -48,11 +48,11 @@ class ImageReport:
         document = result.to_json(self.segmenter)
         if result.error:
             self._blocked += [result] if result.blocked else []
-            self.failed(result.error, document, say=not result.blocked)
+            self.failed(result.error, document, show=not result.blocked)
             return
         if result.skipped:
-            self._had += result.skipped == DONE_BEFORE
-            self._ours += result.skipped != DONE_BEFORE
+            self._done_before += result.skipped == DONE_BEFORE
+            self._made_by_us += result.skipped != DONE_BEFORE
             if self.as_json:
                 echo_json(document)
             return
@@ -72,23 +72,23 @@ class ImageReport:
         """Prints what was left out and how many failed.
 
         Raises:
-            typer.Exit: With 1, something failed, or nothing was done.
+            typer.Exit: With 1 if something failed, or nothing was done.
         """
         if len(self._blocked) == 1:
             note(f"error: {self._blocked[0].error}")
         elif self._blocked:
             note(
                 f"error: {len(self._blocked)} photos have results already, the first is {self._blocked[0].photo}; "
-                "--skip-existing leaves such photos out, --force replaces the results."
+                "--skip-existing skips such photos, --force replaces the results."
             )
-        if reasons := _left_out(left_out, self._ours):
+        if reasons := _left_out(left_out, self._made_by_us):
             note(f"left out: {reasons}")
         if count > 1:
-            parts = {"done": self._done, "with results already left out": self._had, "failed": self._failed}
+            parts = {"done": self._done, "skipped (results exist)": self._done_before, "failed": self._failed}
             counts = ", ".join(f"{number} {what}" for what, number in parts.items() if number or what == "done")
-            number = count - self._ours
+            number = count - self._made_by_us
             note(f"{number} photo{'' if number == 1 else 's'}: {counts}")
-        if self._failed or not (self._done or self._had):
+        if self._failed or not (self._done or self._done_before):
             raise typer.Exit(1)
 
 

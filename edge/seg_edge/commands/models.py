@@ -37,7 +37,7 @@ def models(
     if as_json:
         echo_json(_describe(file), indent=2)
     elif file.card is None:
-        typer.echo(f"{file.path}: {len(file.content):,} bytes, sha256 {file.sha256}\nIt carries no card.")
+        typer.echo(f"{file.path}: {len(file.content):,} bytes, sha256 {file.sha256}\nIt has no card.")
     else:
         typer.echo(_card_text(file, file.card))
 

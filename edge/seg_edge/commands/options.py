@@ -1,7 +1,8 @@
-"""Options that several commands share, so that they are called and explained alike."""
+"""Options that several commands share, so that their names and help texts are the same."""
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Effect(StrEnum):
-    """What is made of a picture."""
+    """How a picture is drawn."""
 
     overlay = "overlay"
     mask = "mask"
@@ -35,7 +36,7 @@ class Only(StrEnum):
 
 # Headings that --help puts options under.
 INPUT_PANEL, VIEW_PANEL, EFFECT_PANEL, OUTPUT_PANEL, MODEL_PANEL = "Input", "View", "Effect", "Output", "Model"
-ADDRESS_PANEL, LIMITS_PANEL = "Address", "Limits"
+ADDRESS_PANEL, LIMITS_PANEL, MEASUREMENT_PANEL = "Address", "Limits", "Measurement"
 ModelOption = Annotated[
     str, typer.Option(help="A bundled model's name or a .tflite file.", rich_help_panel=MODEL_PANEL)
 ]
@@ -65,7 +66,7 @@ LookaheadOption = Annotated[
     typer.Option(
         min=0,
         max=15,
-        help="Steady masks with so many following frames too, live at the price of showing each so much later.",
+        help="Also use this many following frames to steady masks; live output is delayed by as many frames.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -82,8 +83,8 @@ EffectOption = Annotated[
 BackgroundOption = Annotated[
     str | None,
     typer.Option(
-        help="For the effect 'replace': a picture's file, of a video or camera also a video's, which is repeated; "
-        "white, black, green, #rrggbb or transparent.",
+        help="For the effect 'replace': a picture file; for video and camera also a video, which loops; "
+        "or white, black, green, #rrggbb or transparent.",
         metavar="FILE|COLOUR",
         rich_help_panel=EFFECT_PANEL,
     ),
@@ -105,6 +106,18 @@ FillHolesOption = Annotated[
 ]
 
 
+def parse_size(option: str, text: str) -> tuple[int, int]:
+    """Width and height in pixels, written as `640x480`.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
+    if not match:
+        raise UsageError(f"{option} {text} is not a size; write it as 640x480.")
+    return int(match[1]), int(match[2])
+
+
 def effect_settings(
     effect: str,
     background: str | None,
@@ -114,12 +127,12 @@ def effect_settings(
     fill_holes: bool,
     backdrop: Path | None = None,
 ) -> EffectSettings:
-    """The settings that these options ask for; reads the background's picture, the first one of the video `backdrop`.
+    """The settings for these options; reads the background picture, or the first picture of the video `backdrop`.
 
     Raises:
         UsageError: They don't fit together.
         PhotoError: The background can't be read.
-        SourceError: The backdrop can't be.
+        SourceError: The backdrop can't be read.
     """
     from seg_edge.effects import Background, EffectSettings, check_background, parse_background
     from seg_edge.photo.read import read_photo
@@ -127,22 +140,24 @@ def effect_settings(
     check_background(effect, background)
     if blur_strength != 1 and effect != "blur":
         raise UsageError("--blur-strength is for --effect blur.")
-    behind = parse_background(background) if background is not None else None
+    parsed = parse_background(background) if background is not None else None
     if backdrop:
         from seg_edge.apps.backdrop import first_picture
 
         picture: Background = first_picture(backdrop)
     else:
-        if isinstance(behind, Path) and not behind.suffix and not behind.exists():
-            raise UsageError(f"--background {background} is no file, nor white, black, green, transparent or #rrggbb.")
-        picture = read_photo(behind) if isinstance(behind, Path) else behind
+        if isinstance(parsed, Path) and not parsed.suffix and not parsed.exists():
+            raise UsageError(
+                f"--background {background} is not a file or one of white, black, green, transparent, #rrggbb."
+            )
+        picture = read_photo(parsed) if isinstance(parsed, Path) else parsed
     return EffectSettings(effect, picture, blur_strength, only, min_area, fill_holes)
 
 
 def moving_background(background: str | None) -> Path | None:
-    """The video that is meant by `--background`; None where it is none, or a photo or a colour."""
+    """The video given as `--background`; None for a photo, a colour or nothing."""
     from seg_edge.effects import parse_background
     from seg_edge.photo.find import PHOTO_SUFFIXES
 
-    behind = parse_background(background) if background is not None else None
-    return behind if isinstance(behind, Path) and behind.suffix.lower() not in PHOTO_SUFFIXES else None
+    parsed = parse_background(background) if background is not None else None
+    return parsed if isinstance(parsed, Path) and parsed.suffix.lower() not in PHOTO_SUFFIXES else None

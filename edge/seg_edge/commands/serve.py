@@ -77,7 +77,7 @@ def serve(
         typer.Option(
             min=0.1,
             max=600,
-            help="Seconds for a photo to arrive, and then to be answered.",
+            help="Seconds for a photo to arrive, and then to be segmented.",
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 30,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from seg_edge.callbacks import OnProgress
 from seg_edge.commands.console import fail, printable
 from seg_edge.commands.options import (
     INPUT_PANEL,
@@ -92,14 +93,14 @@ def video(
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     try:
-        with _progress() as show_progress:
+        with _progress_bar() as progress:
             outcome = segment_video(
                 file,
                 out,
                 segmenter,
                 settings,
                 force,
-                show_progress,
+                progress,
                 crf,
                 fps,
                 backdrop,
@@ -117,8 +118,8 @@ def video(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int | None], None]]:
-    """A bar in a terminal; what moves it takes the number of frames done, and of all as far as that is known."""
+def _progress_bar() -> Iterator[OnProgress]:
+    """A bar in a terminal, moved by the callback; without a terminal the callback does nothing."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

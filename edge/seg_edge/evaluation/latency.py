@@ -38,13 +38,13 @@ class Timing:
         samples: Milliseconds of each run, in the order of the turns.
         threads: CPU threads of each inference.
         load: `os.getloadavg` before the first and after the last run: 1, 5 and 15 minutes; empty where it isn't known.
-        every: It took part in one turn of so many, from the first on.
+        stride: n if it took part in one turn of n, from the first on.
     """
 
     samples: tuple[float, ...]
     threads: int
     load: tuple[tuple[float, float, float], ...] = ()
-    every: int = 1
+    stride: int = 1
 
     @property
     def median_ms(self) -> float:
@@ -84,10 +84,10 @@ class Timing:
     @property
     def _turns(self) -> tuple[int, int]:
         """How many turns there were: more than the first number, at most the second."""
-        return (len(self.samples) - 1) * self.every, len(self.samples) * self.every
+        return (len(self.samples) - 1) * self.stride, len(self.samples) * self.stride
 
     def _by_turn(self) -> dict[int, float]:
-        return {index * self.every: sample for index, sample in enumerate(self.samples)}
+        return {index * self.stride: sample for index, sample in enumerate(self.samples)}
 
 
 def measure(
@@ -128,7 +128,7 @@ def time_in_turns(
     runs: int = RUNS,
     warmup: int = WARMUP,
     seconds: float | None = None,
-    every: Mapping[Name, int] | None = None,
+    strides: Mapping[Name, int] | None = None,
     seed: int = 0,
 ) -> dict[Name, Timing]:
     """Times any functions, alternating; see `measure`.
@@ -139,7 +139,7 @@ def time_in_turns(
         runs: The number of turns.
         warmup: Turns before them that don't count.
         seconds: See `measure`.
-        every: For the slow ones, n: they take part in one turn of n.
+        strides: For slow actions, n: they take part in one turn of n.
         seed: Of the order in each turn.
 
     Raises:
@@ -147,13 +147,13 @@ def time_in_turns(
     """
     if runs < 1 or warmup < 0 or (seconds is not None and not seconds > 0):
         raise UsageError(f"runs is {runs}, warmup {warmup}, seconds {seconds}; give 1 or more, 0 or more, above 0.")
-    rate = {name: (every or {}).get(name, 1) for name in actions}
-    if min(rate.values(), default=1) < 1:
-        raise UsageError(f"every is {every}; give 1 or more.")
+    stride = {name: (strides or {}).get(name, 1) for name in actions}
+    if min(stride.values(), default=1) < 1:
+        raise UsageError(f"strides is {strides}; give 1 or more.")
     random, samples = np.random.default_rng(seed), {name: list[float]() for name in actions}
 
     def turn(number: int) -> dict[Name, float]:
-        playing = [name for name in actions if number % rate[name] == 0]
+        playing = [name for name in actions if number % stride[name] == 0]
         return {playing[place]: _time(actions[playing[place]]) for place in random.permutation(len(playing))}
 
     began, before = time.perf_counter(), _load()
@@ -167,7 +167,7 @@ def time_in_turns(
         if seconds is not None and number + 1 >= MIN_RUNS and time.perf_counter() - began > seconds:
             break
     load = before + _load()
-    return {name: Timing(tuple(taken), threads, load, rate[name]) for name, taken in samples.items()}
+    return {name: Timing(tuple(taken), threads, load, stride[name]) for name, taken in samples.items()}
 
 
 def _time(action: Callable[[], object]) -> float:

@@ -1,1 +1,1 @@
-"""`seg-edge serve`: the page that segments in the browser, and the HTTP API. It needs the extra `serve`."""
+"""`seg-edge serve`: the page that segments in the browser, and the HTTP API. They need the extra `serve`."""

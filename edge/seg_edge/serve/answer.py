@@ -1,4 +1,4 @@
-"""One photo to one answer: decoded, segmented and put into the form that was asked for."""
+"""From one photo to one response: decoded, segmented and encoded in the form that was asked for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seg_edge.tiling import segment_tiled
 from seg_edge.timing import timed
 from seg_edge.transparency import draw_transparent, find_seen
 
-# What browsers and phones send. The decoders of the others have not been fuzzed by half the world.
+# What browsers and phones send. The decoders of other formats are fuzzed far less.
 FORMATS = ("JPEG", "PNG", "WebP")
 MAX_JPEG_SIDE = 65_500  # libjpeg's
 MOST_TILES = 6  # of a long photo: more would cost more than docs/serve.md promises
@@ -56,8 +56,8 @@ MEDIA_TYPES = {
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The response to a photo.
+class PhotoResponse:
+    """The response to a photo: the result in the form that was asked for.
 
     Attributes:
         content: In the output's media type.
@@ -68,28 +68,28 @@ class Answer:
     timing_ms: Mapping[str, float]
 
 
-def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pixels: int) -> Answer:
-    """Segments a photo.
+def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pixels: int) -> PhotoResponse:
+    """Segments a photo and encodes the result.
 
     Raises:
-        Problem: 413 and 422, it is too large or can't be decoded; 503, there is too little memory.
+        Problem: 413 or 422 if it is too large or can't be decoded, 503 if there is too little memory.
     """
     timing_ms: dict[str, float] = {}
     try:
         with timed(timing_ms, "decode"):
-            given = load_photo_bytes(np.frombuffer(photo, np.uint8), "the file", max_pixels, FORMATS)
-        if MEDIA_TYPES[output] == "image/jpeg" and max(given.frame.shape[:2]) > MAX_JPEG_SIDE:
+            decoded = load_photo_bytes(np.frombuffer(photo, np.uint8), "the file", max_pixels, FORMATS)
+        if MEDIA_TYPES[output] == "image/jpeg" and max(decoded.frame.shape[:2]) > MAX_JPEG_SIDE:
             raise Problem(422, "A JPEG has at most 65,500 pixels a side; ask for a PNG: labels, mask or cutout.")
-        found = segment_tiled(segmenter, given.frame, most=MOST_TILES)
-        found = find_seen(found, given.alpha, output.value)
-        timing_ms.update(found.timing_ms)
+        segmentation = segment_tiled(segmenter, decoded.frame, most=MOST_TILES)
+        segmentation = find_seen(segmentation, decoded.alpha, output.value)
+        timing_ms.update(segmentation.timing_ms)
         with timed(timing_ms, "encode"):
-            result = _result(segmenter, given, found, output)
+            result = _result(segmenter, decoded, segmentation, output)
         if isinstance(result, bytes):
-            return Answer(result, timing_ms)
+            return PhotoResponse(result, timing_ms)
         if output == Output.json:
             result["timing_ms"] = {stage: round(value, 3) for stage, value in timing_ms.items()}
-        return Answer(json.dumps(result).encode(), timing_ms)
+        return PhotoResponse(json.dumps(result).encode(), timing_ms)
     except PhotoTooLargeError as error:
         raise Problem(413, _sentence(error)) from error
     except (PhotoError, OutputError) as error:
@@ -97,18 +97,18 @@ def answer_photo(segmenter: Segmenter, photo: bytearray, output: Output, max_pix
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        raise Problem(503, "There is not enough memory for this photo now; make it smaller.") from error
+        raise Problem(503, "There is not enough memory for this photo at the moment; make it smaller.") from error
 
 
-def _result(segmenter: Segmenter, photo: Photo, found: Segmentation, output: Output) -> bytes | dict:
+def _result(segmenter: Segmenter, photo: Photo, segmentation: Segmentation, output: Output) -> bytes | dict:
     """An encoded picture, or a JSON document."""
     if output == Output.json:
-        return _describe(segmenter, found)
+        return _describe(segmenter, segmentation)
     if output == Output.coco:
-        return _coco(found)
-    picture = found.labels
+        return _coco(segmentation)
+    picture = segmentation.labels
     if output != Output.labels:
-        picture = draw_transparent(photo.frame, photo.colour, photo.alpha, found, output.value).whole()
+        picture = draw_transparent(photo.frame, photo.colour, photo.alpha, segmentation, output.value).whole()
     return mark_result(encode_picture(picture, ".jpg" if MEDIA_TYPES[output] == "image/jpeg" else ".png"))
 
 
@@ -117,16 +117,16 @@ def _sentence(error: Exception) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _describe(segmenter: Segmenter, found: Segmentation) -> dict:
-    height, width = found.labels.shape
+def _describe(segmenter: Segmenter, segmentation: Segmentation) -> dict:
+    height, width = segmentation.labels.shape
     return {
         "size_wh": [width, height],
-        "classes": {name: round(share, 6) for name, share in found.areas.items()},
-        "polygons": to_points(found.polygons()),
+        "classes": {name: round(share, 6) for name, share in segmentation.areas.items()},
+        "polygons": to_points(segmentation.polygons()),
         "model": {"name": segmenter.file.name, "sha256": segmenter.file.sha256},
     }
 
 
-def _coco(found: Segmentation) -> dict:
-    height, width = found.labels.shape
-    return to_coco("photo", (width, height), found.polygons(), [info.name for info in found.classes])
+def _coco(segmentation: Segmentation) -> dict:
+    height, width = segmentation.labels.shape
+    return to_coco("photo", (width, height), segmentation.polygons(), [info.name for info in segmentation.classes])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
@@ -21,15 +20,16 @@ from starlette.types import ASGIApp
 
 from seg_edge import __version__
 from seg_edge.interpreter import TensorSpec
+from seg_edge.json_text import json_text
 from seg_edge.segmenter import Segmenter
 from seg_edge.serve import site
-from seg_edge.serve.answer import MEDIA_TYPES, Answer, Output, answer_photo
+from seg_edge.serve.answer import MEDIA_TYPES, Output, PhotoResponse, answer_photo
 from seg_edge.serve.chunked import ChunkedResponse
 from seg_edge.serve.client import client_of_request
 from seg_edge.serve.document import DESCRIPTION, PHOTO_BODY, RESPONSES, describe
 from seg_edge.serve.http_rules import with_http_rules
 from seg_edge.serve.metrics import Metrics
-from seg_edge.serve.problem import Problem, UnreadProblem
+from seg_edge.serve.problem import TRY_AGAIN, Problem, UnreadProblem
 from seg_edge.serve.schema import Health, Models
 from seg_edge.serve.security import SecurityMiddleware
 from seg_edge.serve.settings import ServeSettings
@@ -38,7 +38,6 @@ from seg_edge.serve.workers import Workers
 from seg_edge.system.port import AllowedHosts
 
 SEGMENT = "/v1/segment"
-AGAIN = {"Retry-After": "1"}
 LINGER_S = 5.0  # how long the rest of a refused upload is read
 
 
@@ -62,7 +61,7 @@ def make_app(
     metrics = Metrics(SEGMENT, lambda: workers.inside, lambda: len(transfers))
     segmenters = model_sets[0]
     default = settings.default or next(iter(segmenters))
-    listing = json.dumps(_finite(_list_models(segmenters, settings)), allow_nan=False).encode()
+    listing = json_text(_list_models(segmenters, settings)).encode()
     files = {segmenter.file.sha256: segmenter.file.content for segmenter in segmenters.values()}
 
     @asynccontextmanager
@@ -93,7 +92,7 @@ def make_app(
         """
         if model not in segmenters:
             raise Problem(422, f"There is no model of this name; the models here are {', '.join(segmenters)}.")
-        late = Problem(503, f"The photo was not done within {settings.seconds:g} s; try again.", AGAIN)
+        late = Problem(503, f"The photo was not done within {settings.seconds:g} s; try again.", TRY_AGAIN)
         try:
             with ExitStack() as held:
                 transfer = held.enter_context(transfers.admit(client_of_request(request, settings)))
@@ -104,16 +103,16 @@ def make_app(
                         len(photo),
                         lambda models: answer_photo(models[model], photo, output, settings.max_pixels),
                     )
-                    answer = await _while_there(request, work)
-                transfer.answer(len(answer.content), request.scope.get("state", {}).get("abort"))
-                leave = held.pop_all().close  # until the answer is taken
+                    result = await _while_connected(request, work)
+                transfer.start_download(len(result.content), request.scope.get("state", {}).get("abort"))
+                release = held.pop_all().close  # once the response is received
         except UnreadProblem:
             await _discard(request)
             raise
-        metrics.stages(answer.timing_ms)
-        timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in answer.timing_ms.items())
+        metrics.stages(result.timing_ms)
+        timing = ", ".join(f"{stage};dur={elapsed:.3f}" for stage, elapsed in result.timing_ms.items())
         headers = {"Server-Timing": timing}
-        return ChunkedResponse(answer.content, transfer.moved, leave, headers=headers, media_type=MEDIA_TYPES[output])
+        return ChunkedResponse(result.content, transfer.moved, release, headers=headers, media_type=MEDIA_TYPES[output])
 
     @app.get("/v1/models", response_class=Response, responses={200: {"model": Models}})
     async def models() -> Response:
@@ -123,13 +122,13 @@ def make_app(
     @app.get("/v1/models/{sha256}.tflite", response_class=Response, include_in_schema=False)
     async def model_file(sha256: str) -> Response:
         if sha256 not in files:
-            raise Problem(404, "No model that is served has this SHA-256.")
+            raise Problem(404, "No served model has this SHA-256.")
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
         return ChunkedResponse(files[sha256], headers=headers, media_type="application/octet-stream")
 
     @app.get("/healthz", responses={200: {"model": Health}})
     async def healthz() -> Health:
-        """Answers while the server is up."""
+        """Responds while the server is up."""
         return Health(ok=True)
 
     @app.get(
@@ -157,7 +156,7 @@ async def _receive(request: Request, settings: ServeSettings, transfer: Transfer
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnreadProblem(415, "The photo was sent compressed (Content-Encoding); send the file as it is.")
     too_large = UnreadProblem(
-        413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are taken; scale it down."
+        413, f"The photo has more than the {settings.max_bytes / 1e6:g} MB that are accepted; scale it down."
     )
     if int(request.headers.get("content-length", 0)) > settings.max_bytes:
         raise too_large
@@ -172,25 +171,25 @@ async def _receive(request: Request, settings: ServeSettings, transfer: Transfer
                 transfer.arrived(len(chunk))
     except ClientDisconnect:
         raise Problem(400, "The photo did not arrive as a whole.") from None
-    transfer.is_here()
+    transfer.end_upload()
     return photo
 
 
-async def _while_there(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _while_connected(request: Request, work: Coroutine[Any, Any, PhotoResponse]) -> PhotoResponse:
     """The work's result; if the client disconnects first, a photo that is still queued leaves the queue."""
 
-    async def leave() -> None:
+    async def disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    left, working = asyncio.create_task(leave()), asyncio.create_task(work)
+    disconnecting, working = asyncio.create_task(disconnect()), asyncio.create_task(work)
     try:
-        await asyncio.wait({left, working}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({disconnecting, working}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Problem(400, "The client has gone.")
+            raise Problem(400, "The client has disconnected.")
         return working.result()
     finally:
-        left.cancel()
+        disconnecting.cancel()
         working.cancel()
 
 
@@ -213,7 +212,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         return Problem(422, f"The parameter {first['loc'][-1]} is wrong: {first['msg']}.").response()
     assert isinstance(error, HTTPException)
-    details = {404: "There is nothing at this address; /openapi.json lists what there is."}
+    details = {404: "There is nothing at this address; /openapi.json lists all addresses."}
     detail = details.get(error.status_code, f"{HTTPStatus(error.status_code).description or error.detail}.")
     return Problem(error.status_code, detail, error.headers).response()
 
@@ -241,15 +240,6 @@ def _list_models(segmenters: Mapping[str, Segmenter], settings: ServeSettings) -
         "limits": {"bytes": settings.max_bytes, "pixels": settings.max_pixels},
         "on_server": settings.on_server,
     }
-
-
-def _finite(value: Any) -> Any:
-    """The value with NaN and infinity as null: JSON has no such numbers, and browsers would refuse the document."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

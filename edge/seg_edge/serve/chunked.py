@@ -16,9 +16,9 @@ class ChunkedResponse(Response):
 
     Args:
         content: All of it.
-        moved: Called after each chunk that the client has taken.
-        done: Called once all was sent, or the client has disconnected.
-        others: As of `Response`.
+        moved: Called after each chunk that the client has received.
+        done: Called when everything was sent, or the client has disconnected.
+        others: See `Response`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whom a request comes from, so that one client can't take what is meant for all."""
+"""Identifies clients, so that one of them can't use up what is meant for all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seg_edge.serve.settings import ServeSettings
 
 
 def client_of(address: str) -> str:
-    """The client behind an address: of IPv6 its network of 64 bits, as each household has a whole one."""
+    """The client at an address: for IPv6 its /64 network, as each household has a whole one."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -21,7 +21,7 @@ def client_of(address: str) -> str:
 
 
 def client_of_request(request: Request, settings: ServeSettings) -> str:
-    """The same of a request; behind a proxy named with `--name`, of the address that the proxy added last."""
+    """The client of a request; with a proxy (`--name`), by the last address in X-Forwarded-For."""
     forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     if settings.names and forwarded:
         return client_of(forwarded)

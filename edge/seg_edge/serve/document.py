@@ -1,4 +1,4 @@
-"""The API's own description, beyond what FastAPI reads from its code."""
+"""The API's description, as far as FastAPI doesn't read it from the code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from seg_edge.serve.settings import ServeSettings
 DESCRIPTION = """\
 Segments photos. A photo is the request's whole body, as in
 `curl --data-binary @photo.jpg 'http://127.0.0.1:8000/v1/segment?output=labels' --output labels.png`.
-Photos are held in memory alone, and forgotten when they are answered.
+Photos are held only in memory, and discarded after the response.
 """
 REFUSALS = {
     400: "The request is broken.",
     401: "The token is missing or wrong.",
-    403: "Asked under a name of another machine, or from another site.",
+    403: "The request used another machine's name, or came from another site.",
     408: "The photo did not arrive in time.",
-    413: "The photo has more bytes or pixels than are taken.",
+    413: "The photo has more bytes or pixels than are accepted.",
     415: "The body is a form, not a photo.",
-    422: "The body is no photo that can be decoded, or a parameter is wrong.",
+    422: "The body is not a photo that can be decoded, or a parameter is wrong.",
     429: "Too many requests at once.",
-    503: "There was no time, or no memory, left for this one.",
+    503: "The server has no time or memory for this request at the moment.",
 }
 TEXT = {"type": "string"}
 RETRY_AFTER = {"Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}}
@@ -44,14 +44,14 @@ def _documented() -> dict[int | str, dict[str, Any]]:
         for status, text in REFUSALS.items()
     }
     picture = {"schema": {"type": "string", "format": "binary"}}
-    answers = {"application/json": {}, "image/png": picture, "image/jpeg": picture}
-    answered = {
+    content = {"application/json": {}, "image/png": picture, "image/jpeg": picture}
+    success = {
         "model": Found | Coco,
         "description": "In the form that was asked for.",
-        "content": answers,
+        "content": content,
         "headers": SERVER_TIMING,
     }
-    return {200: answered, **refusals}
+    return {200: success, **refusals}
 
 
 def _photo_body() -> dict[str, Any]:
@@ -64,13 +64,17 @@ RESPONSES, PHOTO_BODY = _documented(), _photo_body()
 
 
 def describe(app: FastAPI, settings: ServeSettings) -> None:
-    """Adds to an application's OpenAPI document how to bring the token."""
-    made = app.openapi
+    """Adds to an application's OpenAPI document how to send the token."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = made()
+        document = generate()
         schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["token"] = {"type": "http", "scheme": "bearer", "description": "What the server was started with."}
+        schemes["token"] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token that the server was started with.",
+        }
         for path, operations in document["paths"].items():
             if path.startswith(PROTECTED):
                 for operation in operations.values():

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+TRY_AGAIN = {"Retry-After": "1"}  # in a second
 
 
 class Problem(Exception):

@@ -17,7 +17,7 @@ class ProblemDetails(BaseModel):
 
 
 class ModelName(BaseModel):
-    """Which model answered."""
+    """The model that was used."""
 
     name: str
     sha256: str
@@ -65,7 +65,7 @@ class Model(BaseModel):
     name: str
     sha256: str
     bytes: int
-    url: str = Field(description="Where its file is.")
+    url: str = Field(description="Path of its file.")
     has_card: bool = Field(description="False if the file has no card; the one shown here is then a default.")
     input: Tensor
     output: Tensor

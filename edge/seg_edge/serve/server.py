@@ -1,4 +1,4 @@
-"""`seg-edge serve`: the models loaded, the port opened, and the application run until it is stopped."""
+"""`seg-edge serve`: loads the models, opens the port, and runs the application until it is stopped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
 import cv2
 import uvicorn
 
+from seg_edge.callbacks import Log
 from seg_edge.errors import UsageError
 from seg_edge.models import bundled_models
 from seg_edge.segmenter import Segmenter, default_photo_model
@@ -30,7 +31,7 @@ HEAD_BYTES = 16_384
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which on shutdown first answers the clients that are still sending or waiting."""
+    """uvicorn, except that on shutdown it first responds to clients that are still sending or waiting."""
 
     def __init__(self, config: uvicorn.Config, transfers: Transfers) -> None:
         super().__init__(config)
@@ -60,8 +61,8 @@ def load_models(settings: ServeSettings) -> list[Mapping[str, Segmenter]]:
     return model_sets
 
 
-def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
-    """Serves until SIGINT or SIGTERM; requests in progress are still answered.
+def serve(settings: ServeSettings, log: Log) -> None:
+    """Serves until SIGINT or SIGTERM; requests in progress still get a response.
 
     Raises:
         UsageError: Other machines could connect and there is no token; or this machine doesn't have the address.
@@ -92,26 +93,26 @@ def serve(settings: ServeSettings, log: Callable[[str], None]) -> None:
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         _announce(settings, listening, log)
-        log(f"{', '.join(model_sets[0])}; {len(model_sets)} photos at once; Ctrl-C ends it")
+        log(f"{', '.join(model_sets[0])}; {len(model_sets)} photos at once; Ctrl-C stops the server")
         for line in notes:
             log(line)
         if not site.is_built():
-            log("the page was not built: there is the API alone ('make web' builds the page)")
+            log("the page was not built, so only the API is served ('make web' builds the page)")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after shutdown
             Server(config, transfers).run(sockets=[listening])
     if any(thread.name.startswith("segment") for thread in threading.enumerate()):
         os._exit(0)  # Python would wait for a photo in progress, and a thread can't be stopped
 
 
-def _announce(settings: ServeSettings, listening: socket.socket, log: Callable[[str], None]) -> None:
+def _announce(settings: ServeSettings, listening: socket.socket, log: Log) -> None:
     """Prints the page's address, and a QR code for phones."""
-    # If stderr is no terminal it may be a journal that others can read.
-    is_person = sys.stderr.isatty()
-    shown = quote(settings.token, safe="") if is_person else "<SEG_EDGE_TOKEN>"
+    # If stderr is not a terminal, it may be a journal that others can read.
+    in_terminal = sys.stderr.isatty()
+    shown = quote(settings.token, safe="") if in_terminal else "<SEG_EDGE_TOKEN>"
     urls = [f"{url}{f'#token={shown}' if settings.token else ''}" for url in urls_of(settings.host, listening)]
     for url in urls:
         log(url)
-    if is_person and settings.token:
+    if in_terminal and settings.token:
         with contextlib.suppress(ImportError):
             import segno
 

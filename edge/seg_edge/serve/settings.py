@@ -27,7 +27,7 @@ class ServeSettings:
         queue: Photos that may wait for a worker.
         max_bytes: Largest upload.
         max_pixels: Largest photo.
-        seconds: Time for a photo to arrive, longer for a large one, and then to be answered.
+        seconds: Time for a photo to arrive, longer for a large one, and then to be segmented.
         on_server: Whether the page also offers uploading, besides segmenting in the browser.
         command: How the server was started, for messages that suggest a better command.
     """
@@ -77,7 +77,5 @@ class ServeSettings:
             return
         again = f"SEG_EDGE_TOKEN={secrets.token_urlsafe(18)} {self.command}"
         if self.names:
-            raise UsageError(
-                f"--name {self.names[0]} is for a proxy that lets others in, and that takes a token: {again}"
-            )
-        raise UsageError(f"--host {self.host} lets other machines in, and that takes a token: {again}")
+            raise UsageError(f"--name {self.names[0]} is for a proxy that lets others in, which needs a token: {again}")
+        raise UsageError(f"--host {self.host} lets other machines in, which needs a token: {again}")

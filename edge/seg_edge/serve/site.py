@@ -87,10 +87,10 @@ def _packed_routes() -> list[Route]:
 
         def send(request: Request) -> Response:
             content = unpack(name)
-            if not _takes_gzip(request.headers.get("accept-encoding", "")):
+            if not _accepts_gzip(request.headers.get("accept-encoding", "")):
                 return _send(lambda: gzip.open(io.BytesIO(content)), headers, media_type)
-            more = {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
-            return _send(lambda: io.BytesIO(content), headers | more, media_type)
+            encoding = {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
+            return _send(lambda: io.BytesIO(content), headers | encoding, media_type)
 
         return Route(f"/{name}", send)
 
@@ -109,7 +109,7 @@ def _route(name: str) -> Route:
     zipped = headers | length | {"Content-Encoding": "gzip"}
 
     def send(request: Request) -> Response:
-        if _takes_gzip(request.headers.get("accept-encoding", "")):
+        if _accepts_gzip(request.headers.get("accept-encoding", "")):
             return _send(lambda: open(file, "rb"), zipped, media_type)
         return _send(lambda: gzip.open(file), headers, media_type)
 
@@ -117,7 +117,7 @@ def _route(name: str) -> Route:
 
 
 def _send(opened: Callable[[], BinaryIO | gzip.GzipFile], headers: dict[str, str], media_type: str) -> Response:
-    """A file in chunks, each read once the client has taken the previous one."""
+    """A file in chunks, each read once the client has received the previous one."""
 
     def pieces() -> Iterator[bytes]:
         with opened() as file:
@@ -127,7 +127,7 @@ def _send(opened: Callable[[], BinaryIO | gzip.GzipFile], headers: dict[str, str
     return StreamingResponse(pieces(), headers=headers, media_type=media_type)
 
 
-def _takes_gzip(accepted: str) -> bool:
+def _accepts_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding header allows it."""
     found = re.search(r"(?:^|[,\s])gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)", accepted.lower())
     return bool(found and (found[1] or "1").strip("0."))

@@ -1,8 +1,8 @@
 """Uploads and downloads in progress: counted per client, and separately from the work on photos.
 
 On a slow network a photo takes a minute to arrive and its response a minute to leave; the work between takes
-milliseconds. So transfers hold no worker. They do hold memory, and that is limited here: where there is not enough for
-all, those that don't move make way.
+milliseconds. So transfers occupy no worker. They do hold memory, which is limited here: if there is not enough for all,
+stalled transfers are ended.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from seg_edge.serve.problem import Problem, UnreadProblem
+from seg_edge.serve.problem import TRY_AGAIN, Problem, UnreadProblem
 
 MAX_TRANSFERS = 192  # below the server's limit of connections, so that health checks get through
 MAX_OF_CLIENT = 64  # a class may share one address
 MIN_BYTES_S = 20_000  # a slower upload, on average after its first seconds, is ended
-STALLED_S = 2.0  # an upload or a download without a byte for this long makes way for others
-AGAIN = {"Retry-After": "1"}
+STALLED_S = 2.0  # an upload or a download without a byte for this long may be ended for others
 
 
 class Transfer:
@@ -27,7 +26,7 @@ class Transfer:
     Attributes:
         client: The client it comes from.
         held: Bytes of memory that the photo and the response take.
-        moved_at: When the last byte came or was taken, in the event loop's seconds; None between upload and download.
+        moved_at: When the last byte was received or sent, by the event loop's clock; None between upload and download.
     """
 
     def __init__(self, client: str, check: Callable[[Transfer], None]) -> None:
@@ -55,7 +54,7 @@ class Transfer:
             self._limit = None
 
     def moved(self) -> None:
-        """Says that something arrived or was taken just now."""
+        """Records that bytes were received or sent just now."""
         self.moved_at = asyncio.get_running_loop().time()
 
     def arrived(self, count: int) -> None:
@@ -72,16 +71,16 @@ class Transfer:
             assert when is not None
             self._limit.reschedule(when + count / MIN_BYTES_S)
 
-    def is_here(self) -> None:
-        """Says that the upload is complete."""
+    def end_upload(self) -> None:
+        """Records that the upload is complete."""
         self.moved_at = None
 
-    def answer(self, size: int, abort: Callable[[], object] | None) -> None:
-        """Turns the upload into a download.
+    def start_download(self, size: int, abort: Callable[[], object] | None) -> None:
+        """Begins the response.
 
         Args:
-            size: Bytes of the response.
-            abort: Hangs up on the client.
+            size: Its bytes.
+            abort: Closes the connection.
         """
         self.held, self._abort = size, abort or (lambda: None)
         self.moved()
@@ -92,7 +91,7 @@ class Transfer:
         return self._abort is not None
 
     def end(self, why: Problem, after_s: float = 0) -> None:
-        """Ends the request; a client to which the response is being sent is hung up on."""
+        """Ends the request; during the response, the connection is closed."""
         self._end = why
         if self._abort:
             self._abort()
@@ -104,7 +103,7 @@ class Transfers:
     """All requests in progress. To be used from one event loop.
 
     Args:
-        max_bytes: Memory that they may hold together; a client may hold as much as it leaves free, so half of it.
+        max_bytes: Memory that they may hold together; one client may hold as much as it leaves free, so at most half.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -125,11 +124,12 @@ class Transfers:
         own = self._of(client)
         if len(own) >= MAX_OF_CLIENT:
             self._make_room(
-                own, UnreadProblem(429, f"{len(own)} of your requests are in progress; try again in a second.", AGAIN)
+                own,
+                UnreadProblem(429, f"{len(own)} of your requests are in progress; try again in a second.", TRY_AGAIN),
             )
         elif len(self._all) >= MAX_TRANSFERS:
             full = f"{len(self._all)} requests are in progress; try again in a second."
-            self._make_room(self._all, UnreadProblem(503, full, AGAIN), client)
+            self._make_room(self._all, UnreadProblem(503, full, TRY_AGAIN), client)
         transfer = Transfer(client, self._check)
         self._all.add(transfer)
         try:
@@ -143,8 +143,8 @@ class Transfers:
     def _make_room(self, among: set[Transfer], refusal: Problem, client: str | None = None) -> None:
         """Ends the upload or download that has been stalled longest.
 
-        Where none is stalled, the stillest of the client that has the most makes way for `client`, if that one has
-        fewer even so.
+        If none is stalled, the stillest one of the client with the most is ended for `client`, provided that `client`
+        still has fewer.
         """
         now = asyncio.get_running_loop().time()
         moved = {transfer: transfer.moved_at for transfer in among if transfer.moved_at is not None}
@@ -158,24 +158,24 @@ class Transfers:
             raise refusal
         stillest = min(still, key=lambda transfer: moved[transfer])
         self._all.discard(stillest)
-        stillest.end(Problem(408, "The upload stalled while others waited; send it again.", AGAIN))
+        stillest.end(Problem(408, "The upload stalled while others waited; send it again.", TRY_AGAIN))
 
     def _check(self, asking: Transfer) -> None:
-        """Lets a client hold as much memory as it leaves free, so that there is always some for one more."""
+        """Lets a client hold as much memory as it leaves free, so that there is always some for another client."""
         while True:
             own = self._of(asking.client)
             free = self._max_bytes - sum(transfer.held for transfer in self._all)
             if sum(transfer.held for transfer in own) <= free:
                 return
             if len(own) > 1:
-                much = "Your photos take too much memory at once; try again in a second."
-                self._make_room(own, UnreadProblem(429, much, AGAIN))
+                refusal = "Your photos take too much memory at once; try again in a second."
+                self._make_room(own, UnreadProblem(429, refusal, TRY_AGAIN))
             else:
                 full = "There is no memory for more photos right now; try again in a second."
-                self._make_room(self._all, UnreadProblem(503, full, AGAIN))
+                self._make_room(self._all, UnreadProblem(503, full, TRY_AGAIN))
 
     def close(self, seconds: float) -> None:
-        """Shuts down: uploads are ended at once, photos being segmented after `seconds`, downloads go on."""
+        """Shuts down: uploads are ended at once, photos being segmented after `seconds`, downloads continue."""
         self._closing = True
         why = Problem(503, "The server is shutting down.", {"Connection": "close"})
         for transfer in self._all:

@@ -1,4 +1,4 @@
-"""Who is next: clients in turn, and of one client's photos the one that is due first."""
+"""The order of work: clients take turns, and of one client's photos the one that is due first is next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 class Turns(Generic[Item]):
-    """A queue in which nobody waits for all that another client has sent."""
+    """A fair queue: clients take turns."""
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, list[tuple[float, int, Item]]] = OrderedDict()
@@ -21,7 +21,7 @@ class Turns(Generic[Item]):
         return sum(map(len, self._clients.values()))
 
     def put(self, client: str, due: float, item: Item) -> None:
-        """Adds an item; a client that had none has its turn after the others."""
+        """Adds an item; a client without others is served after the clients that wait."""
         heapq.heappush(self._clients.setdefault(client, []), (due, next(self._number), item))
 
     def take(self) -> Item:
@@ -37,7 +37,7 @@ class Turns(Generic[Item]):
         return item
 
     def discard(self, client: str, item: Item) -> None:
-        """Removes an item, if it still waits."""
+        """Removes an item if it is still queued."""
         left = [entry for entry in self._clients.get(client, []) if entry[2] is not item]
         if left:
             heapq.heapify(left)
@@ -46,7 +46,7 @@ class Turns(Generic[Item]):
             self._clients.pop(client, None)
 
     def make_room_for(self, client: str) -> Item | None:
-        """Removes and returns the last item of the client with the most; None where this client would have as many."""
+        """Removes and returns the last item of the client with the most; None if this client would have as many."""
         most = max(self._clients, key=lambda name: len(self._clients[name]), default=client)
         if len(self._clients.get(most, [])) <= len(self._clients.get(client, [])) + 1:
             return None

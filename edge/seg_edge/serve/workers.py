@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from threading import Lock
 
 from seg_edge.segmenter import Segmenter
-from seg_edge.serve.answer import Answer
-from seg_edge.serve.problem import Problem
+from seg_edge.serve.answer import PhotoResponse
+from seg_edge.serve.problem import TRY_AGAIN, Problem
 from seg_edge.serve.turns import Turns
 
 Models = Mapping[str, Segmenter]
-BYTES_S = 500_000  # of one client, a photo passes those that are larger by this for each second that they wait
+BYTES_S = 500_000  # a photo overtakes those of its client that are larger by this for each second that they have waited
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    task: Callable[[Models], Answer]
-    future: Future[Answer]
+    task: Callable[[Models], PhotoResponse]
+    future: Future[PhotoResponse]
 
 
 class Workers:
@@ -43,14 +43,14 @@ class Workers:
 
     @property
     def inside(self) -> int:
-        """Photos that wait or are worked on, if only because a thread can't be stopped."""
+        """Photos waiting or being segmented, also those without a client, as a thread can't be stopped."""
         with self._lock:
             return self._count()
 
     def _count(self) -> int:
         return self.workers - len(self._idle) + len(self._turns)
 
-    async def run(self, client: str, size: int, task: Callable[[Models], Answer]) -> Answer:
+    async def run(self, client: str, size: int, task: Callable[[Models], PhotoResponse]) -> PhotoResponse:
         """Runs a task with a worker's models once it is its turn; returns its result.
 
         Args:
@@ -59,7 +59,7 @@ class Workers:
             task: What to do.
 
         Raises:
-            Problem: 429, too many wait, and this client has its share of them.
+            Problem: 429 if too many wait, and this client has its share of them.
         """
         job = _Job(task, Future())
         with self._lock:
@@ -67,18 +67,18 @@ class Workers:
                 self._make_room(client)
             self._turns.put(client, time.monotonic() + size / BYTES_S, job)
         self._pool.submit(self._work)
-        made = asyncio.wrap_future(job.future)
-        # After the deadline nobody retrieves its exception, which asyncio would report.
-        made.add_done_callback(lambda future: future.cancelled() or future.exception())
+        result = asyncio.wrap_future(job.future)
+        # After the deadline its exception isn't retrieved, which asyncio would report.
+        result.add_done_callback(lambda future: future.cancelled() or future.exception())
         try:
-            return await asyncio.shield(made)  # a running thread's future can't be cancelled
+            return await asyncio.shield(result)  # a running thread's future can't be cancelled
         finally:
             with self._lock:
                 self._turns.discard(client, job)
             job.future.cancel()
 
     def _make_room(self, client: str) -> None:
-        full = Problem(429, f"{self.slots} photos are waiting already; try again in a second.", {"Retry-After": "1"})
+        full = Problem(429, f"{self.slots} photos are waiting already; try again in a second.", TRY_AGAIN)
         last = self._turns.make_room_for(client)
         if last is None:
             raise full
@@ -86,20 +86,20 @@ class Workers:
 
     def _work(self) -> None:
         with self._lock:
-            if not self._turns:  # its client has gone
+            if not self._turns:  # its client has disconnected
                 return
             job, models = self._turns.take(), self._idle.pop()
             job.future.set_running_or_notify_cancel()
         try:
-            answer: Answer | BaseException = job.task(models)
+            result: PhotoResponse | BaseException = job.task(models)
         except BaseException as error:
-            answer = error  # raised where it is awaited
+            result = error  # raised where it is awaited
         with self._lock:
             self._idle.append(models)
-        if isinstance(answer, BaseException):
-            job.future.set_exception(answer)
+        if isinstance(result, BaseException):
+            job.future.set_exception(result)
         else:
-            job.future.set_result(answer)
+            job.future.set_result(result)
 
     def close(self) -> None:
         """Starts nothing more; what is running can't be stopped."""

@@ -1,7 +1,7 @@
 """Facts about the board: CPU, temperature, throttling, clock, load.
 
 Read from Linux's files and `vcgencmd`; unknown facts are None or empty.
-seg_edge.apps.doctor judges them; a benchmark records them with its figures.
+seg_edge.apps.doctor evaluates them; a benchmark records them with its figures.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ NOT_A_CAMERA = re.compile(r"bcm2835-(codec|isp)|pispbe|rp1-cfe|rpi-hevc-dec|rpiv
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the facts come from; tests point it at a made-up file tree.
+    """Where the facts come from; tests point it at a simulated file tree.
 
     Attributes:
         root: The folder that holds `proc`, `sys`, `dev` and `usr`.
         environment: Environment variables.
         run: `subprocess.run`, for `vcgencmd`.
         prefix: The Python environment's folder.
-        arch: The kernel's idea of the CPU.
+        arch: The CPU architecture that the kernel reports.
         bits: Of this Python, which on Raspberry Pi OS can be 32 under a 64-bit kernel.
         libc: Of this Python: `glibc` and its version, or `musl` and nothing; both empty outside Linux.
     """
@@ -72,9 +72,9 @@ class Board:
     """What figures measured on this board depend on.
 
     Attributes:
-        model: As a Raspberry Pi calls itself; empty elsewhere.
+        model: The name of a Raspberry Pi; empty elsewhere.
         cpu: The CPU's name, empty on most Arm kernels.
-        arch: The kernel's idea of the CPU.
+        arch: The CPU architecture that the kernel reports.
         cores: CPUs the kernel sees.
         features: Instruction sets, as the kernel calls them.
         temperature_c: The hottest sensor.
@@ -115,7 +115,7 @@ class Camera:
 
     Attributes:
         device: Its node, such as `/dev/video0`.
-        name: As it calls itself; may be empty.
+        name: The name it reports; may be empty.
         allowed: Whether this user may use it.
     """
 
@@ -173,12 +173,12 @@ def cpu_quota(machine: Machine) -> float | None:
 
 
 def vcgencmd(machine: Machine, what: str) -> str:
-    """The answer of a Raspberry Pi's firmware; empty elsewhere."""
+    """The output of `vcgencmd` on a Raspberry Pi; empty elsewhere."""
     try:
-        answer = machine.run(["vcgencmd", what], capture_output=True, text=True, timeout=1)
+        done = machine.run(["vcgencmd", what], capture_output=True, text=True, timeout=1)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout or ""
+    return done.stdout or ""
 
 
 def _throttle_bits(machine: Machine) -> int | None:

@@ -15,26 +15,26 @@ _numbers = itertools.count()
 
 
 def check_writable(path: Path) -> None:
-    """Refuses a path that can't be written to, before hours of work are spent. Missing folders are made.
+    """Refuses a path that can't be written, before hours of work are spent on it. Missing folders are created.
 
     Raises:
-        OutputError: It is a folder or a device, or its folder can't be made or written to.
+        OutputError: It is a folder or a device, or its folder can't be created or written to.
     """
     if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another place.")
+        raise OutputError(f"{path}: can't be written (a folder or a device, not a file); choose another location.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another location.") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: can't be written (no permission in its folder); choose another place.")
+        raise OutputError(f"{path}: can't be written (no permission in its folder); choose another location.")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder; at the block's end it is renamed to `path`, on an error removed.
 
-    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are made. An existing
+    The temporary name keeps the suffix, by which encoders choose their format. Missing folders are created. An existing
     folder or device is refused at once: a folder would fail at the end, a device would be replaced by a file.
 
     Raises:
@@ -47,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another place.") from error
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}); choose another location.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -1,4 +1,4 @@
-"""Letters of any script: a font of this machine that has them, or how they are spelled in plain ones."""
+"""Text in any script: finds a font on this machine that has its letters, or spells them in ASCII."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 PLAINER = ("Bold", "Italic", "Oblique", "Mono", "Serif", "Condensed", "Light", "Thin", "Black")
 DESCRIBING = ("LETTER", "CHARACTER", "SIGN", "VOWEL", "SMALL", "CAPITAL", "SYLLABLE")
-_missed: list[str] = []
+_missing: list[str] = []
 
 
 @cache
 def font_for(text: str) -> Path | None:
-    """A font file that has every letter of the text, sans-serif and regular if possible; None where there is none.
+    """A font file that has every letter of the text, sans-serif and regular if possible; None if there is none.
 
-    Fontconfig is asked, which every desktop has. That there is no font is said once.
+    Asks Fontconfig, which every desktop has. A missing font is reported once.
     """
     points = " ".join(sorted({f"{ord(letter):x}" for letter in text if not _is_invisible(letter)}))
     command = ["fc-list", "--format", "%{file}\n", f":charset={points}:scalable=true:color=false"]
@@ -28,15 +28,17 @@ def font_for(text: str) -> Path | None:
         listed = []
     fonts = [Path(line) for line in listed if line.lower().endswith((".ttf", ".otf", ".ttc"))]
     if not fonts:
-        if not _missed:
-            LOG.warning("No font here has the letters of %r: they are spelled; sudo apt install fonts-noto-core", text)
-        _missed.append(text)
+        if not _missing:
+            LOG.warning(
+                "No font has the letters of %r, so they are spelled in ASCII; sudo apt install fonts-noto-core", text
+            )
+        _missing.append(text)
         return None
     return min(fonts, key=lambda font: (sum(word in font.stem for word in PLAINER), "Sans" not in font.stem, font.name))
 
 
 def _is_invisible(letter: str) -> bool:
-    """Spaces, and what joins letters or chooses between their forms, which a font needn't have."""
+    """Spaces, and characters that join letters or choose between their forms, which fonts may lack."""
     return letter.isspace() or unicodedata.category(letter) == "Cf" or "\ufe00" <= letter <= "\ufe0f"
 
 

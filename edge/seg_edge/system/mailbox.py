@@ -12,10 +12,10 @@ class Mailbox(Generic[Item]):
     """Room for one item between two threads.
 
     Args:
-        keep_all: `put` waits for room; otherwise it replaces the item that is there.
+        keep_all: `put` waits for room; otherwise it replaces the waiting item.
 
     Attributes:
-        replaced: How many items were replaced before anybody took them.
+        replaced: How many items were replaced before they were taken.
     """
 
     def __init__(self, keep_all: bool):
@@ -45,7 +45,7 @@ class Mailbox(Generic[Item]):
             return item
 
     def end(self) -> None:
-        """Ends it: nothing more is put in, but what is there can still be taken. Wakes all waiting threads."""
+        """Ends it: nothing more is put in, but a waiting item can still be taken. Wakes all waiting threads."""
         with self._change:
             self._ended = True
             self._change.notify_all()

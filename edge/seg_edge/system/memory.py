@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """The largest resident set a process has had, in 10^6 bytes; 0 for one that has ended, or without Linux's /proc.
+    """The largest resident set a process has had, in 10^6 bytes; 0 if it has ended, or without Linux's /proc.
 
     Not `getrusage`, whose figure starts from that of the program that started this one.
     """

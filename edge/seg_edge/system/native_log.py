@@ -61,6 +61,6 @@ def keep_python_stderr() -> None:
     """
     with suppress(OSError, AttributeError, ValueError):
         if sys.stderr.fileno() == 2:
-            # Without a buffer: what a full disk refuses would be tried again at the end, and become the exit code.
+            # Unbuffered: otherwise what a full disk rejects would be retried at exit, and change the exit code.
             raw = os.fdopen(os.dup(2), "wb", 0)
             sys.stderr = io.TextIOWrapper(raw, sys.stderr.encoding, "backslashreplace", write_through=True)

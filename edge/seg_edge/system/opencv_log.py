@@ -22,7 +22,7 @@ _quiet = _Quiet()
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's own log off stderr, from any number of threads: our own error says what is wrong."""
+    """Keeps OpenCV's own log off stderr, from any number of threads: our own message says what is wrong."""
     # OpenCV 5 has the functions in cv2.utils.logging, 4.x in cv2. The level is per process, so the first thread sets it
     # and the last one restores it.
     log = getattr(getattr(cv2, "utils", None), "logging", cv2)

@@ -1,4 +1,4 @@
-"""Opens a port to listen on, and knows the host names under which this machine is addressed."""
+"""Opens a port to listen on, and lists the host names and URLs of this machine."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ def open_port(host: str, port: int, backlog: int = 32) -> socket.socket:
 
     Raises:
         UsageError: It is not a port, or not an address of this machine.
-        OutputError: The port is taken, or not allowed.
+        OutputError: The port is in use, or not allowed.
     """
     if not 0 <= port <= 65535:
-        raise UsageError(f"--port {port} is no port; choose one of 1 to 65535, or 0 for any that is free.")
+        raise UsageError(f"--port {port} is not a port; choose 1 to 65535, or 0 for any free one.")
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        both = (
-            found[0][4][0] == "::" and socket.has_dualstack_ipv6()
-        )  # otherwise IPv4, which phones use, would be excluded
-        listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog, dualstack_ipv6=both)
-        # Inherited by what is accepted; asyncio sets it only on sockets that were made with a protocol number.
+        # Otherwise IPv4, which phones use, would be excluded.
+        dualstack = found[0][4][0] == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server(found[0][4][:2], family=found[0][0], backlog=backlog, dualstack_ipv6=dualstack)
+        # Inherited by accepted connections; asyncio sets it only on sockets that were made with a protocol number.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         return listening
     except (socket.gaierror, UnicodeError) as error:
-        raise UsageError(f"--host {host!r} is no address of this machine ({error}); try 127.0.0.1.") from error
+        raise UsageError(f"--host {host!r} is not an address of this machine ({error}); try 127.0.0.1.") from error
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"--host {host} is no address of this machine; try 127.0.0.1.") from error
+            raise UsageError(f"--host {host} is not an address of this machine; try 127.0.0.1.") from error
         reason = (error.strerror or str(error)).partition(" (while attempting")[0]
         raise OutputError(f"can't listen on {host} port {port} ({reason}); choose another with --port N.") from error
 
@@ -79,7 +78,7 @@ class AllowedHosts:
 
 
 def urls_of(host: str, listening: socket.socket) -> list[str]:
-    """Where browsers find it; of a server on all addresses, those under which other machines do, the surest first."""
+    """The server's URLs; if it listens on all addresses, those for other machines, the most reliable first."""
     port, hosts = listening.getsockname()[1], [host]
     if host in EVERYWHERE:
         name = f"{socket.gethostname().partition('.')[0]}.local"
@@ -90,10 +89,10 @@ def urls_of(host: str, listening: socket.socket) -> list[str]:
 def _own_addresses() -> list[str]:
     """This machine's addresses towards its network. Nothing is sent: a datagram socket only picks its route."""
     found = []
-    # Addresses that are nobody's (RFC 5737 and RFC 3849), so their route is the default one.
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+    # Addresses for documentation (RFC 5737 and RFC 3849), so their route is the default one.
+    for family, address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((elsewhere, 9))
+            probe.connect((address, 9))
             found.append(probe.getsockname()[0])
     return found[:1]
 

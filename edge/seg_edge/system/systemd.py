@@ -1,4 +1,4 @@
-"""Tells systemd when the camera runs, that it is still alive, and when it ends (sd_notify(3)).
+"""Notifies systemd when the camera runs, that it is still alive, and when it ends (sd_notify(3)).
 
 Does nothing elsewhere, or under a unit without `Type=notify`.
 """
@@ -26,24 +26,24 @@ class ServiceManager:
         limit_us = environment.get("WATCHDOG_USEC", "")
         # Half the limit is what sd_watchdog_enabled(3) recommends.
         self._interval_s = int(limit_us) / 2e6 if limit_us.isdigit() else None
-        self._told_at = float("-inf")
+        self._notified_at = float("-inf")
 
     def ready(self) -> None:
         """The camera delivers frames."""
-        self._tell("READY=1")
+        self._notify("READY=1")
 
     def alive(self, status: str) -> None:
         """Call it often while frames are processed: notifies the watchdog in time, updates `systemctl status`."""
         now = time.monotonic()
-        if now - self._told_at >= (self._interval_s or 1.0):
-            self._told_at = now
-            self._tell(f"WATCHDOG=1\nSTATUS={status}")
+        if now - self._notified_at >= (self._interval_s or 1.0):
+            self._notified_at = now
+            self._notify(f"WATCHDOG=1\nSTATUS={status}")
 
     def stopping(self) -> None:
         """Shutdown has begun."""
-        self._tell("STOPPING=1")
+        self._notify("STOPPING=1")
 
-    def _tell(self, state: str) -> None:
+    def _notify(self, state: str) -> None:
         if not self._address:
             return
         # The camera goes on without its service manager.

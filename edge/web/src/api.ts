@@ -1,4 +1,4 @@
-/** What the server says: its models, their tensors and its limits. */
+/** The server's API: its models, their tensors and its limits. */
 
 import { Fault, Locked } from "./fault.ts";
 
@@ -39,7 +39,7 @@ export interface ModelInfo {
   readonly sha256: string;
   readonly bytes: number;
   readonly url: string;
-  /** A user's own, which no server has. */
+  /** The user's own model file, which the server doesn't have. */
   readonly file?: Blob;
   readonly has_card: boolean;
   readonly input: TensorInfo;
@@ -53,11 +53,11 @@ export interface Listing {
   readonly on_server: boolean;
 }
 
-const PATIENCE_MS = 300_000; // a class of thirty is through before
+const PATIENCE_MS = 300_000; // enough for a class of thirty
 
 /**
- * What the server answers, or a `Fault`. While it is busy it is asked again, as often as it says, and a little later
- * each time by chance, so that those who wait don't all come back at once.
+ * The server's response, or a `Fault`. A busy server is asked again after the time it names plus a random delay, so that
+ * waiting clients don't all come back at once.
  */
 export async function ask(
   url: string, token: string, options: RequestInit = {}, waiting: (seconds: number) => void = () => undefined,

@@ -3,7 +3,7 @@
 import { Fault } from "./fault.ts";
 import type { Word } from "./strings.ts";
 
-/** Whether browsers give a camera to pages of this address. */
+/** Whether browsers allow pages at this address to use a camera. */
 export const HAS_CAMERA = (navigator.mediaDevices as MediaDevices | undefined) !== undefined;
 
 const REASONS: Record<string, Word> = {
@@ -14,7 +14,7 @@ const REASONS: Record<string, Word> = {
 
 export type Facing = "user" | "environment";
 
-/** A picture of the camera; a `VideoFrame`, where there are some, is not copied until it is in the worker. */
+/** A picture of the camera; a `VideoFrame`, if the browser has them, is not copied until it is in the worker. */
 export type Frame = VideoFrame | ImageBitmap;
 
 export class Webcam {
@@ -26,7 +26,7 @@ export class Webcam {
     return this.stream !== null;
   }
 
-  /** Opens the one at the front or the back, if there are two. */
+  /** Opens the camera; with two, the one at the front or the back. */
   async start(facingMode: Facing): Promise<void> {
     this.stop();
     try {
@@ -36,24 +36,24 @@ export class Webcam {
       this.video.srcObject = this.stream;
       await this.video.play();
     } catch (error) {
-      this.stop(); // a camera that nobody sees must not stay on
+      this.stop(); // a camera without a picture must not stay on
       const { name, message } = error as Error;
       throw new Fault(REASONS[name] ?? "cameraFails", { reason: message });
     }
   }
 
-  /** Whether there is another one. */
+  /** Whether there is another camera. */
   async canTurn(): Promise<boolean> {
     const devices = await navigator.mediaDevices.enumerateDevices();
     return devices.filter(({ kind }) => kind === "videoinput").length > 1;
   }
 
-  /** People expect themselves as in a mirror; the camera at a phone's back shows the world as it is. */
+  /** People expect to see themselves as in a mirror; the camera at a phone's back isn't mirrored. */
   get mirrored(): boolean {
     return this.stream?.getVideoTracks()[0]?.getSettings().facingMode !== "environment";
   }
 
-  /** Hands over one picture after the other until it is closed; those that come while one is worked on are left out. */
+  /** Processes pictures one after another until it is closed; those that arrive meanwhile are dropped. */
   each(work: (frame: Frame, rate: number) => Promise<void>): Promise<void> {
     const lost = new Promise<never>((_, reject) => {
       this.stream!.getVideoTracks()[0]!.addEventListener("ended", () => reject(new Fault("lost")));
@@ -61,12 +61,12 @@ export class Webcam {
     return Promise.race([lost, this.run(this.stream!, work)]);
   }
 
-  /** As long as it is this stream's turn: the next one's has a loop of its own. */
-  private async run(mine: MediaStream, work: (frame: Frame, rate: number) => Promise<void>): Promise<void> {
+  /** Runs as long as this stream is open: the next one has its own loop. */
+  private async run(stream: MediaStream, work: (frame: Frame, rate: number) => Promise<void>): Promise<void> {
     let shown = 0, since = performance.now(), rate = 0, next = this.next();
-    while (this.stream === mine) {
+    while (this.stream === stream) {
       await next;
-      if (this.stream !== mine) return;
+      if (this.stream !== stream) return;
       next = this.next();
       if (document.hidden) continue;
       await work("VideoFrame" in self ? new VideoFrame(this.video) : await createImageBitmap(this.video), rate);
@@ -79,7 +79,7 @@ export class Webcam {
     }
   }
 
-  /** Waits until there is a picture that was not there before. */
+  /** Waits for a new picture. */
   private next(): Promise<void> {
     return new Promise((resolve) => {
       if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(() => resolve());
@@ -87,7 +87,7 @@ export class Webcam {
     });
   }
 
-  /** The picture of this moment as a file. */
+  /** The current picture as a file. */
   async photo(): Promise<File> {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [this.video.videoWidth, this.video.videoHeight];

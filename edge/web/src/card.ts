@@ -1,4 +1,4 @@
-/** The model card, for people. */
+/** Shows the model card. */
 
 import type { ModelInfo } from "./api.ts";
 import { make, megabytes } from "./dom.ts";
@@ -17,7 +17,7 @@ function isObject(value: unknown): value is Scores {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** One row a part of the data and variant of the model; null where the scores have no such form. */
+/** A row for each part of the data and variant of the model; null if the scores have another form. */
 function scoreTable(scores: Scores): HTMLElement | null {
   const rows: [string, Scores][] = [];
   for (const [part, variants] of Object.entries(scores)) {
@@ -40,14 +40,14 @@ function scoreTable(scores: Scores): HTMLElement | null {
   });
   const scroll = make("div", make("table", make("thead", make("tr", ...heads)), make("tbody", ...body)));
   scroll.className = "scroll";
-  scroll.tabIndex = 0; // a table too wide for a phone can be scrolled by keys
+  scroll.tabIndex = 0; // so that a wide table can be scrolled by keyboard
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", text("scores"));
   return scroll;
 }
 
 /** The card's content. */
-export function showCard(place: HTMLElement, { card, bytes, sha256, has_card }: ModelInfo): void {
+export function showCard(container: HTMLElement, { card, bytes, sha256, has_card }: ModelInfo): void {
   const list = make("dl");
   const line = (word: Word, content: string): void => {
     if (content) list.append(make("div", make("dt", text(word)), make("dd", content)));
@@ -68,5 +68,5 @@ export function showCard(place: HTMLElement, { card, bytes, sha256, has_card }: 
     if (!Object.keys(value).length) continue;
     parts.push(make("details", make("summary", text(word)), make("pre", JSON.stringify(value, null, 1))));
   }
-  place.replaceChildren(...parts);
+  container.replaceChildren(...parts);
 }

@@ -1,6 +1,6 @@
 /** Small helpers around the document. */
 
-/** The element of an id that is in the page's source. */
+/** The element with an id that is in the page's source. */
 export function at<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
   return document.getElementById(id) as Kind;
 }
@@ -14,10 +14,10 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-// Another program's page may be on this origin, under another path.
+// Another program's page may have the same origin, under another path.
 const stored = (key: string): string => `seg-edge ${location.pathname} ${key}`;
 
-/** What this browser has been told to remember; nothing where it forbids pages to. */
+/** A value that this browser remembers; empty if it doesn't allow pages to store any. */
 export function recall(key: string): string {
   try {
     return localStorage.getItem(stored(key)) ?? "";
@@ -32,16 +32,16 @@ export function remember(key: string, value: string): void {
     if (value) localStorage.setItem(stored(key), value);
     else localStorage.removeItem(stored(key));
   } catch {
-    // It is asked for again when the page is loaded again.
+    // The user is asked again when the page is reloaded.
   }
 }
 
-/** Which of a group of radio buttons is chosen. */
+/** The chosen value of a group of radio buttons. */
 export function chosen(name: string): string {
   return document.querySelector<HTMLInputElement>(`input[name="${name}"]:checked`)?.value ?? "";
 }
 
-/** Hands a file to the user. */
+/** Downloads a file. */
 export function save(content: Blob, name: string): void {
   const link = make("a"), url = URL.createObjectURL(content);
   Object.assign(link, { href: url, download: name });
@@ -49,9 +49,9 @@ export function save(content: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** Shows a bitmap and gives its memory back. */
+/** Shows a bitmap and frees its memory. */
 export function draw(canvas: HTMLCanvasElement, picture: ImageBitmap): void {
-  const fits = canvas.width === picture.width && canvas.height === picture.height; // to set them, too, would empty the canvas
+  const fits = canvas.width === picture.width && canvas.height === picture.height; // setting them would clear the canvas
   if (!fits) [canvas.width, canvas.height] = [picture.width, picture.height];
   canvas.getContext("bitmaprenderer")!.transferFromImageBitmap(picture);
 }

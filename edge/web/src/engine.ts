@@ -1,4 +1,4 @@
-/** The page's side of the worker: a question, a promise. */
+/** The page's side of the worker: each request returns a promise. */
 
 import type { Frame } from "./camera.ts";
 import { Fault, Locked } from "./fault.ts";
@@ -12,11 +12,11 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** What the worker tells while it works. */
+/** What the worker reports while it works. */
 export interface News {
-  /** Bytes of the engine that were loaded, of all. */
+  /** Bytes of the engine loaded so far, and of all. */
   progress(done: number, total: number): void;
-  /** The server is busy, and asked again in so many seconds. */
+  /** The server is busy, and will be asked again in this many seconds. */
   waiting(seconds: number): void;
 }
 
@@ -43,9 +43,9 @@ export class Engine {
     };
   }
 
-  private ask<Answer>(request: Request, transfer: Transferable[] = []): Promise<Answer> {
-    if (this.broken) return Promise.reject(new Fault("broken")); // nobody would answer any more
-    return new Promise<Answer>((resolve, reject) => {
+  private ask<Result>(request: Request, transfer: Transferable[] = []): Promise<Result> {
+    if (this.broken) return Promise.reject(new Fault("broken")); // there would be no reply
+    return new Promise<Result>((resolve, reject) => {
       this.waiting.set(++this.number, { resolve, reject });
       this.worker.postMessage({ id: this.number, request }, transfer);
     });
@@ -55,17 +55,17 @@ export class Engine {
     return this.ask({ kind: "load", ...request });
   }
 
-  /** A photo made small. */
+  /** A small version of a photo. */
   thumbnail(photo: Blob): Promise<ImageBitmap> {
     return this.ask({ kind: "thumbnail", photo });
   }
 
-  /** What `replace` puts behind people from now on; null for a colour. */
+  /** Sets the background for `replace`; null for a colour. */
   background(picture: Blob | null): Promise<void> {
     return this.ask({ kind: "background", picture });
   }
 
-  /** Segments a photo, which is then the one that `paint`, `save` and `labels` are about. */
+  /** Segments a photo; `paint`, `save` and `labels` then refer to it. */
   segment(photo: Blob, look: Look, where: Where): Promise<Found> {
     return this.ask({ kind: "segment", photo, look, where });
   }
@@ -82,7 +82,7 @@ export class Engine {
     return this.ask({ kind: "save", look, type });
   }
 
-  /** The file of a photo with its effect, whatever photo is shown. */
+  /** A photo with its effect as a file, whichever photo is shown. */
   make(photo: Blob, look: Look, where: Where, type: string): Promise<Blob> {
     return this.ask({ kind: "make", photo, look, where, type });
   }

@@ -1,4 +1,4 @@
-/** A failure that the page tells in the user's language. */
+/** A failure that the page reports in the user's language. */
 
 import type { Word } from "./strings.ts";
 

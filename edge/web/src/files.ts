@@ -6,7 +6,7 @@ function listOf(files: FileList | null | undefined): File[] {
   return [...(files ?? [])];
 }
 
-/** Opens the browser's choice of files at a click, and hands over what was chosen. */
+/** Opens the browser's file dialog at a click, and passes on the chosen files. */
 export function onChoice(button: string, input: string, take: (files: File[]) => void): void {
   const field = at<HTMLInputElement>(input);
   at(button).addEventListener("click", () => field.click());
@@ -17,7 +17,7 @@ export function onChoice(button: string, input: string, take: (files: File[]) =>
   });
 }
 
-/** Hands over what is dropped or pasted. */
+/** Passes on what is dropped or pasted. */
 export function onArrival(take: (files: File[]) => void): void {
   const arrive = (transfer: DataTransfer | null): void => {
     const files = listOf(transfer?.files);

@@ -13,19 +13,19 @@ interface Exports extends WebAssembly.Exports {
   softAlpha(labels: number, width: number, height: number, line: number, out: number): void;
 }
 
-/** What the kernels need to stretch along a side: of each place two offsets, and two weights in one number. */
+/** What the kernels need to resize along a side: for each position two offsets, and two weights in one number. */
 export type Steps = Int32Array<ArrayBuffer>;
 
 const PAGE = 65_536, SLACK = 32;
-const KEPT = 64 * 2 ** 20; // memory can't be made smaller, so what large photos took is given back with all of it
-let module: WebAssembly.Module | null = null; // compiled when it is used: an old browser can't, and gets a message before
+const KEPT = 64 * 2 ** 20; // memory can't shrink, so after large photos all of it is released
+let module: WebAssembly.Module | null = null; // compiled on first use: old browsers can't, and have shown a message by then
 let kernels: Exports | null = null;
 
 /** The kernels, and addresses of blocks of memory for this one call. */
 function reserve(...sizes: number[]): { run: Exports; at: number[] } {
   module ??= new WebAssembly.Module(binary);
   if (!kernels || kernels.memory.buffer.byteLength > KEPT) kernels = new WebAssembly.Instance(module).exports as Exports;
-  let end = 0; // the module has no data of its own
+  let end = 0; // the module has no static data
   const at = sizes.map((size) => {
     const start = (end + 15) & ~15;
     end = start + size + SLACK;
@@ -53,7 +53,7 @@ export function halved(data: Bytes, width: number, height: number): Bytes {
   return taken(run, out, data.length >> 2);
 }
 
-/** Rows of `stride` bytes stretched bilinearly to one place for each of the steps; `half` then takes means of 2x2 pixels of four. */
+/** Rows of `stride` bytes resized bilinearly, with a position for each step; `half` then averages 2x2 pixels of four bytes. */
 export function stretched(data: Bytes, stride: number, channels: number, across: Steps, down: Steps, half: boolean): Bytes {
   const width = across.length / 3, height = down.length / 3, count = width * channels;
   const { run, at } = reserve(data.length, across.byteLength, down.byteLength, 4 * count + 64, count * height);
@@ -63,11 +63,11 @@ export function stretched(data: Bytes, stride: number, channels: number, across:
   put(run, downAt, down);
   run.bilinear(source, stride, channels, width, height, acrossAt, downAt, rows, out);
   if (!half) return taken(run, out, count * height);
-  run.halve(out, width, height, out); // in place, as no pixel is written before all four of it are read
+  run.halve(out, width, height, out); // in place, as a pixel is written only after its four are read
   return taken(run, out, (count * height) >> 2);
 }
 
-/** Which of the planes, stretched, is the highest at each place; the first where two are. */
+/** Which of the resized planes is the highest at each pixel; the first one if two are. */
 export function highest(planes: readonly Bytes[], stride: number, across: Steps, down: Steps): Bytes {
   const width = across.length / 3, height = down.length / 3, count = width * height;
   const { run, at } = reserve(planes[0]!.length, across.byteLength, down.byteLength, 4 * width + 64, count, count, count);
@@ -83,7 +83,7 @@ export function highest(planes: readonly Bytes[], stride: number, across: Steps,
   return taken(run, labels, count);
 }
 
-/** Of each pixel the share of foreground among the 3x3 around it, of 255; beside a picture is what its outermost pixels are. */
+/** The share of foreground, of 255, among the 3x3 pixels around each pixel; beyond the border the outermost pixels are repeated. */
 export function meanOfNine(labels: Bytes, width: number, height: number): Bytes {
   const { run, at } = reserve(labels.length, width + 2, labels.length);
   const [source, line, out] = at as [number, number, number];

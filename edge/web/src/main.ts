@@ -34,7 +34,7 @@ const engine = new Engine({
   waiting: (seconds) => say(text("waiting", { seconds })),
 });
 
-// A plus sign in an address is a space to URLSearchParams alone.
+// Only URLSearchParams reads a plus sign as a space.
 const tokenIn = (address: string): string | null =>
   new URLSearchParams(address.slice(address.indexOf("#") + 1).replaceAll("+", "%2B")).get("token");
 const served = (path: string): string => new URL(path.replace(/^\//, ""), document.baseURI).href;
@@ -44,7 +44,7 @@ let listing: Listing | null = null, models: Models | null = null;
 let loading: Promise<Loaded> | null = null;
 let found: Found | null = null;
 let facing: Facing = "user";
-let busy = 0; // how many things are being done
+let busy = 0; // number of tasks in progress
 
 const model = (): ModelInfo => models!.current;
 const onServer = (): boolean => !at("where").hidden && !model().file && chosen("where") === "server";
@@ -56,7 +56,7 @@ function where(): Where {
   return { url: served(`v1/segment?model=${encodeURIComponent(name)}`), token, classes: card.classes, limits: listing!.limits };
 }
 
-/** Says something, once: screen readers read each change out. */
+/** Shows a status, once: screen readers read out each change. */
 function say(words: string): void {
   if (status.textContent !== words) status.textContent = words;
 }
@@ -82,7 +82,7 @@ function isUsable(element: Element | null): element is HTMLElement {
   return element instanceof HTMLElement && element.offsetParent !== null && !element.matches(":disabled");
 }
 
-/** Does something for the user, and tells when it failed. */
+/** Does something for the user, and reports a failure. */
 async function attempt(work: () => Promise<void>): Promise<void> {
   const focused = document.activeElement;
   error.textContent = "";
@@ -95,8 +95,8 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   } finally {
     busy--;
     refresh();
-    // Who uses keys must not be thrown back to the page's start, because a button was disabled or has gone meanwhile.
-    // It is on the page itself by then, or still on what was disabled a moment ago.
+    // The keyboard focus must not jump to the start of the page because a button was disabled or removed meanwhile. By now
+    // it is on the page itself, or still on the disabled button.
     const { activeElement } = document, isLost = activeElement === document.body || !isUsable(activeElement);
     if (isLost && focused !== document.body) {
       (isUsable(focused) ? focused : webcam.open ? at("shoot") : found ? at("save") : at("choose")).focus({ preventScroll: true });
@@ -104,12 +104,12 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** What can be done now. */
+/** Shows what can be done now. */
 function refresh(): void {
-  const live = webcam.open, there = strip.current !== null;
+  const live = webcam.open, hasPhoto = strip.current !== null;
   document.body.classList.toggle("busy", busy > 0);
-  at("drop").hidden = there || live || !at("token-form").hidden;
-  at("viewer").hidden = !there && !live;
+  at("drop").hidden = hasPhoto || live || !at("token-form").hidden;
+  at("viewer").hidden = !hasPhoto && !live;
   before.hidden = live;
   video.hidden = !live;
   after.hidden = !found;
@@ -129,14 +129,14 @@ function refresh(): void {
 async function prepare(): Promise<Loaded> {
   say(text("loading"));
   const info = model();
-  const mine = (loading = engine.load({ model: info, token }));
-  mine.catch(() => {
-    if (loading === mine) loading = null; // so that the next photo tries again
+  const pending = (loading = engine.load({ model: info, token }));
+  pending.catch(() => {
+    if (loading === pending) loading = null; // so that the next photo tries again
   });
-  const loaded = await mine.catch((reason) => {
+  const loaded = await pending.catch((reason) => {
     throw reason instanceof Fault && reason.word === "gone" && !navigator.onLine ? new Fault("offlineModel") : reason;
   });
-  if (loading !== mine) return loaded; // another model was chosen meanwhile
+  if (loading !== pending) return loaded; // another model was chosen meanwhile
   progress.hidden = true;
   say(text("ready"));
   void keep(loaded.files, models!.all, token);
@@ -152,8 +152,8 @@ function describeModel(): void {
 
 async function listModels(): Promise<void> {
   const response = await ask(served("v1/models"), token);
-  const said = (await response.json()) as Listing;
-  listing = { ...said, models: said.models.map((each) => ({ ...each, url: served(each.url) })) };
+  const received = (await response.json()) as Listing;
+  listing = { ...received, models: received.models.map((info) => ({ ...info, url: served(info.url) })) };
   at("token-form").hidden = true;
   remember("token", token);
   models = new Models(listing);
@@ -167,7 +167,7 @@ function clear(): void {
   before.width = after.width = 1;
 }
 
-/** Takes what was given: photos, or a model. */
+/** Opens what the user added: photos, or a model. */
 async function take(files: readonly File[]): Promise<void> {
   const model = files.find(({ name }) => /\.tflite$/i.test(name));
   if (model) return openModel(model);
@@ -198,7 +198,7 @@ function isUndecodable(reason: unknown): reason is Fault {
   return reason instanceof Fault && reason.word.startsWith("undecodable");
 }
 
-/** A file that can't be decoded is told by its name. */
+/** Adds the name of a file that can't be decoded to the message. */
 async function named<Kind>({ name }: File, work: Promise<Kind>): Promise<Kind> {
   return work.catch((reason) => {
     throw isUndecodable(reason) ? new Fault(reason.word, { name }) : reason;
@@ -210,32 +210,32 @@ async function show(photo: Photo): Promise<void> {
   stopWebcam();
   clear();
   strip.current = photo;
-  const place = where();
-  const loaded = place ? { threads: 0, files: [] } : await (loading ?? prepare());
+  const server = where();
+  const loaded = server ? { threads: 0, files: [] } : await (loading ?? prepare());
   if (strip.current !== photo) return;
   say(text("working"));
   refresh();
-  const asked = look(), info = model();
-  const answer = await named(photo.file, engine.segment(photo.file, asked, place));
-  if (strip.current !== photo || model() !== info) return drop(answer); // another photo or model was chosen meanwhile
+  const chosenLook = look(), info = model();
+  const result = await named(photo.file, engine.segment(photo.file, chosenLook, server));
+  if (strip.current !== photo || model() !== info) return drop(result); // another photo or model was chosen meanwhile
   const { name } = photo.file;
   before.setAttribute("aria-label", name === "sample.jpg" ? text("samplePhoto") : text("photoNamed", { name }));
-  draw(before, answer.photo!);
-  showFound(answer, threadsInWords(loaded));
-  if (asked.effect !== look().effect) await repaint();
-  say([inWords(answer, info.card.classes), answer.original && text("scaled", { size: answer.original.join("×") })].filter(Boolean).join(" "));
+  draw(before, result.photo!);
+  showFound(result, threadsInWords(loaded));
+  if (chosenLook.effect !== look().effect) await repaint();
+  say([inWords(result, info.card.classes), result.original && text("scaled", { size: result.original.join("×") })].filter(Boolean).join(" "));
 }
 
-function showFound(answer: Found, threads: string): void {
-  found = answer;
-  shape(answer.size);
-  draw(after, answer.picture);
+function showFound(result: Found, threads: string): void {
+  found = result;
+  shape(result.size);
+  draw(after, result.picture);
   label();
-  showNumbers(answer, model().card.classes, threads);
-  models!.note(answer.timing["inference"]);
+  showNumbers(result, model().card.classes, threads);
+  models!.note(result.timing["inference"]);
 }
 
-/** The names of what is seen, for who can't see it. */
+/** Describes the pictures for users who can't see them. */
 function label(): void {
   const effect = text((look().effect === "anonymize" ? "privacy" : look().effect) as Word), name = strip.current?.file.name ?? "";
   after.setAttribute("aria-label", webcam.open ? text("liveResult", { effect }) : text("result", { name, effect }));
@@ -247,8 +247,8 @@ function shape([width, height]: readonly [number, number]): void {
 
 async function repaint(): Promise<void> {
   if (webcam.open || !found) return;
-  const answer = found, picture = await engine.paint(look());
-  if (found !== answer) return picture.close();
+  const result = found, picture = await engine.paint(look());
+  if (found !== result) return picture.close();
   draw(after, picture);
   label();
 }
@@ -259,10 +259,10 @@ function threadsInWords({ threads }: Loaded): string {
   return text(self.crossOriginIsolated ? "oneThread" : "oneThreadWhy");
 }
 
-/** Gives the memory of pictures back that nobody will see. */
-function drop(answer: Found): void {
-  answer.photo?.close();
-  answer.picture.close();
+/** Frees the memory of pictures that won't be shown. */
+function drop(result: Found): void {
+  result.photo?.close();
+  result.picture.close();
 }
 
 async function film(): Promise<void> {
@@ -275,22 +275,22 @@ async function film(): Promise<void> {
   at("turn").hidden = !(await webcam.canTurn());
   refresh();
   say(text("live"));
-  let told = 0;
+  let numbersAt = 0;
   const frames = webcam.each(async (frame, rate) => {
-    const info = model(), answer = await engine.frame(frame, look());
-    if (!webcam.open || model() !== info) return drop(answer);
+    const info = model(), result = await engine.frame(frame, look());
+    if (!webcam.open || model() !== info) return drop(result);
     const first = found === null;
-    found = answer;
-    draw(after, answer.picture);
+    found = result;
+    draw(after, result.picture);
     if (first) {
       label();
       refresh();
     }
-    if (performance.now() - told < 500) return;
-    told = performance.now();
-    shape(answer.size);
-    showNumbers(answer, info.card.classes, [rate && text("rate", { rate: rate.toFixed(0) }), threadsInWords(loaded)].filter(Boolean).join(", "));
-    models!.note(answer.timing["inference"]);
+    if (performance.now() - numbersAt < 500) return;
+    numbersAt = performance.now();
+    shape(result.size);
+    showNumbers(result, info.card.classes, [rate && text("rate", { rate: rate.toFixed(0) }), threadsInWords(loaded)].filter(Boolean).join(", "));
+    models!.note(result.timing["inference"]);
   });
   frames.catch((reason) => {
     stopWebcam();
@@ -326,11 +326,11 @@ async function changeModel(): Promise<void> {
 }
 
 async function saveAll(): Promise<void> {
-  const pictures: { name: string; content: Uint8Array }[] = [], asked: Look = look(), place = where(), count = strip.photos.length;
+  const pictures: { name: string; content: Uint8Array }[] = [], chosenLook: Look = look(), server = where(), count = strip.photos.length;
   for (const [i, photo] of strip.photos.entries()) {
     say(text("workingOf", { number: i + 1, count }));
-    const made = await named(photo.file, engine.make(photo.file, asked, place, typeOf(asked.effect)));
-    pictures.push({ name: nameOf(photo.file.name, asked.effect), content: new Uint8Array(await made.arrayBuffer()) });
+    const picture = await named(photo.file, engine.make(photo.file, chosenLook, server, typeOf(chosenLook.effect)));
+    pictures.push({ name: nameOf(photo.file.name, chosenLook.effect), content: new Uint8Array(await picture.arrayBuffer()) });
   }
   saveZip(pictures);
   say(text("doneOf", { count }));
@@ -360,7 +360,7 @@ onChoice("background", "background-file", ([file]) => void attempt(() => setBack
 onChoice("own", "own-file", ([file]) => void attempt(() => openModel(file!)));
 onLook(() => void attempt(repaint), () => void attempt(() => setBackground(null)));
 at("drop").addEventListener("click", (event) => {
-  if (event.target !== at("sample")) at("choose").click(); // for pointers; keys have the button
+  if (event.target !== at("sample")) at("choose").click(); // for pointers; the keyboard has the button
 });
 onClick("sample", async () => {
   await take([new File([await (await ask(served(SAMPLE), "")).blob()], "sample.jpg", { type: "image/jpeg" })]);
@@ -408,6 +408,6 @@ at("copy").hidden = !CAN_COPY;
 at("share").hidden = !CAN_SHARE;
 at("webcam-why").hidden = HAS_CAMERA;
 document.title = `seg-edge: ${text("title")}`;
-history.replaceState(null, "", location.pathname); // the access code is not for the address bar
+history.replaceState(null, "", location.pathname); // the access code must not stay in the address bar
 register();
 void attempt(begin).then(() => models?.mark(isKept));

@@ -29,7 +29,7 @@ export function runsOf(plane: Bytes, width: number): number[] {
 
 /**
  * Gives the colour of the foreground at a soft edge, free of the background that a photo's pixels mix in there: the mean
- * of the surely foreground pixels nearby, sampled on a grid of about a thousand over the photo.
+ * of nearby pixels that are certainly foreground, sampled on a grid of about a thousand cells a side.
  */
 export function foregroundColour(photo: Plane, alpha: Bytes): (x: number, y: number, colour: Uint8Array) => void {
   const { data, width, height } = photo, step = 1 + Math.floor(Math.max(width, height) / 1000);

@@ -1,4 +1,4 @@
-/** The choice of a model: by what it is good for where a family of three is served, else by name. */
+/** The choice of a model: by purpose if a family of three is served, else by name. */
 
 import type { Listing, ModelInfo } from "./api.ts";
 import { at, megabytes } from "./dom.ts";
@@ -7,7 +7,7 @@ import { text } from "./strings.ts";
 const choice = at<HTMLSelectElement>("model");
 const ROLE = /-(fine|fast)$/;
 
-/** What a model is called: `person-fine` is the best of the family of `person`. */
+/** A model's title: `person-fine` is the best of the `person` family. */
 function titleOf({ name }: ModelInfo, models: readonly ModelInfo[]): string {
   const bases = new Set(models.map((model) => model.name.replace(ROLE, "")));
   const role = ROLE.exec(name)?.[1] as "fine" | "fast" | undefined, base = name.replace(ROLE, "");
@@ -33,27 +33,27 @@ export class Models {
     return this.models;
   }
 
-  /** Adds a user's own, and chooses it. */
+  /** Adds the user's own model, and chooses it. */
   open(model: ModelInfo): void {
     const known = this.models.findIndex(({ url }) => url === model.url);
     if (known < 0) this.models.push(model);
     this.fill(known < 0 ? this.models.length - 1 : known);
   }
 
-  /** Takes one away that could not be loaded, and chooses the one before. */
+  /** Removes a model that could not be loaded, and chooses the previous one. */
   forget(model: ModelInfo, url: string): void {
-    this.models.splice(this.models.findIndex((each) => each.url === model.url), 1);
-    this.fill(Math.max(this.models.findIndex((each) => each.url === url), 0));
+    this.models.splice(this.models.findIndex((item) => item.url === model.url), 1);
+    this.fill(Math.max(this.models.findIndex((item) => item.url === url), 0));
   }
 
-  /** What the chosen one costs. */
+  /** Shows the cost of the chosen model. */
   note(inferenceMs?: number): void {
     const parts = [text("qualityNote", { size: megabytes(this.current.bytes) })];
     if (inferenceMs !== undefined) parts.push(text("qualityTime", { ms: inferenceMs.toFixed(inferenceMs < 10 ? 1 : 0) }));
     at("quality-note").textContent = parts.join(" · ");
   }
 
-  /** Without a network only those can be chosen that were loaded. */
+  /** Without a network, only models that were loaded can be chosen. */
   async mark(isKept: (url: string) => Promise<boolean>): Promise<void> {
     for (const [i, { url, file }] of this.models.entries()) {
       choice.options[i]!.disabled = !navigator.onLine && !file && !(await isKept(url));

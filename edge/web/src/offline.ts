@@ -1,4 +1,4 @@
-/** What makes the page work without a network, beside the service worker itself. */
+/** Makes the page work without a network, together with the service worker. */
 
 import type { ModelInfo } from "./api.ts";
 
@@ -7,12 +7,12 @@ export function register(): void {
   void navigator.serviceWorker?.register(new URL("sw.js", document.baseURI)).catch(() => undefined);
 }
 
-/** Whether an address is there without a network. */
+/** Whether an address is available without a network. */
 export async function isKept(url: string): Promise<boolean> {
   return "caches" in self && (await caches.match(url, { ignoreVary: true })) !== undefined;
 }
 
-/** What was loaded before the service worker was there goes into its cache, and so do the other models. */
+/** Caches what was loaded before the service worker was ready, and the other models. */
 export async function keep(files: readonly string[], models: readonly ModelInfo[], token: string): Promise<void> {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.ready;

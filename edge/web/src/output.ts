@@ -1,4 +1,4 @@
-/** The ways a picture goes out: saved, copied, shared, or many in one file. */
+/** The ways pictures leave the page: saved, copied, shared, or several in one file. */
 
 import { zipSync } from "fflate";
 
@@ -11,12 +11,12 @@ export const CAN_COPY = "ClipboardItem" in self && (navigator.clipboard as Clipb
 export const CAN_SHARE = typeof navigator.canShare === "function"
   && navigator.canShare({ files: [new File([], "picture.png", { type: "image/png" })] });
 
-/** As `seg-edge image` writes them: what is transparent or a mask without loss, the rest as JPEG. */
+/** As `seg-edge image` writes them: transparent pictures and masks lossless, the rest as JPEG. */
 export function typeOf(effect: Effect): string {
   return effect === "cutout" || effect === "mask" ? "image/png" : "image/jpeg";
 }
 
-/** The name of a photo's picture, as `seg-edge image` gives it. */
+/** The file name of a photo's picture, as of `seg-edge image`. */
 export function nameOf(photo: string, effect: Effect): string {
   return `${photo.replace(/\.[^.]*$/, "")}.${effect}.${typeOf(effect) === "image/png" ? "png" : "jpg"}`;
 }
@@ -36,7 +36,7 @@ export async function share(picture: Blob, name: string): Promise<void> {
   });
 }
 
-/** Hands several pictures to the user as one zip. */
+/** Downloads several pictures as one zip. */
 export function saveZip(pictures: readonly { readonly name: string; readonly content: Uint8Array }[]): void {
   const files: Record<string, Uint8Array> = {};
   for (const { name, content } of pictures) {

@@ -1,4 +1,4 @@
-/** Pictures of an answer: `Segmentation` in the browser. */
+/** Pictures of a segmentation: `seg_edge/effects.py` in the browser. */
 
 import type { ClassInfo } from "./api.ts";
 import { foregroundColour, paste, runsOf } from "./matte.ts";
@@ -10,18 +10,18 @@ export const EFFECTS = ["cutout", "blur", "replace", "anonymize", "overlay", "ma
 export type Effect = (typeof EFFECTS)[number];
 export type Colour = readonly [number, number, number];
 
-/** What is painted how. */
+/** The effect and its colour. */
 export interface Look {
   readonly effect: Effect;
-  /** Behind the people, for `replace`, where there is no picture. */
+  /** The background for `replace` if there is no picture. */
   readonly colour: Colour;
 }
 
-/** A photo and what was found in it, all of one size. */
+/** A photo and its segmentation, all of the same size. */
 export interface Scene {
   /** RGBA. */
   readonly photo: Plane;
-  /** The photo before it was laid over white; null where it is opaque. */
+  /** The photo before it was laid over white; null if it is opaque. */
   readonly transparent: Transparent | null;
   readonly labels: Bytes;
   /** How much of each pixel is foreground, 255 for all. */
@@ -60,9 +60,9 @@ function kernelOf(sigma: number): Float32Array {
 /** A Gaussian blur of four channels; at the sides the picture is mirrored without its outermost pixel (`BORDER_REFLECT_101`). */
 function gaussian(picture: Plane<Floats>, sigma: number): Plane<Floats> {
   const { width, height } = picture, kernel = kernelOf(sigma), middle = kernel.length >> 1;
-  const inside = (place: number, length: number): number => {
+  const inside = (position: number, length: number): number => {
     if (length === 1) return 0;
-    const period = 2 * (length - 1), at = ((place % period) + period) % period;
+    const period = 2 * (length - 1), at = ((position % period) + period) % period;
     return at < length ? at : period - at;
   };
   const pass = (from: Floats, length: number, lines: number, step: number, across: number): Floats => {
@@ -113,7 +113,7 @@ function cutout(photo: Plane, alpha: Bytes): Bytes {
   const { width } = photo, data = new Uint8Array(photo.data.length), colour = new Uint8Array(3), runs = runsOf(alpha, width);
   const colourAt = foregroundColour(photo, alpha);
   const source = pixelsOf(photo.data), target = pixelsOf(data);
-  for (let i = 0; i < runs.length; i += 2) { // elsewhere nothing is to be seen, and has no colour
+  for (let i = 0; i < runs.length; i += 2) { // elsewhere all is transparent, and black
     const y = Math.floor(runs[i]! / width), end = runs[i + 1]!;
     for (let at = runs[i]!; at < end; at++) {
       if (alpha[at] === 255) {
@@ -144,15 +144,15 @@ function overlay({ photo, labels, alpha, classes }: Scene): Bytes {
         for (let c = 0; c < 3; c++) data[4 * at + c] = halves[data[4 * at + c]!]! + tint[c]!;
         continue;
       }
-      // The outer half of a soft edge is background; it takes the tint of the class beside it.
-      let beside = 0;
+      // The outer half of a soft edge is background; it gets the tint of the class next to it.
+      let label = 0;
       const x = at - y * width;
       for (let j = Math.max(0, y - 1); j <= Math.min(height - 1, y + 1); j++) {
-        for (let k = Math.max(0, x - 1); k <= Math.min(width - 1, x + 1); k++) beside = Math.max(beside, labels[j * width + k]!);
+        for (let k = Math.max(0, x - 1); k <= Math.min(width - 1, x + 1); k++) label = Math.max(label, labels[j * width + k]!);
       }
       for (let c = 0; c < 3; c++) {
         const value = 4 * at + c;
-        data[value] = round(data[value]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[beside]![c]! * (share / 255));
+        data[value] = round(data[value]! * (1 - OVERLAY_OPACITY * (share / 255)) + tints[label]![c]! * (share / 255));
       }
     }
   }
@@ -175,7 +175,7 @@ function filled([red, green, blue]: Colour, count: number): Bytes {
 /**
  * The picture of a scene, RGBA.
  *
- * @param background Behind the people, for `replace`; of any size.
+ * @param background For `replace`; of any size.
  */
 export async function paint(scene: Scene, { effect, colour }: Look, background: Plane | null): Promise<Bytes> {
   const { photo, alpha, transparent } = scene;

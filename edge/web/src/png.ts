@@ -1,4 +1,4 @@
-/** A label map as an 8-bit grey PNG, which no canvas writes (W3C PNG specification, 5, 9 and 11). */
+/** A label map as an 8-bit grey PNG, which canvases can't write (W3C PNG specification, 5, 9 and 11). */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const CRC = Uint32Array.from({ length: 256 }, (_, n) => {

@@ -1,4 +1,4 @@
-/** From a model's scores to answers at the picture's size: `seg_edge/postprocess.py` in the browser. */
+/** From a model's scores to results at the picture's size: `seg_edge/postprocess.py` in the browser. */
 
 import type { TensorInfo } from "./api.ts";
 import { highest } from "./kernels.ts";
@@ -9,7 +9,7 @@ export interface Scores {
   readonly data: Numbers;
   readonly spec: TensorInfo;
   readonly kind: "logits" | "probabilities";
-  /** Regions of fewer of its pixels are none in the label map; 0 keeps all. */
+  /** Regions with fewer pixels than this are left out of the label map; 0 keeps all. */
   readonly specks: number;
 }
 
@@ -20,14 +20,14 @@ function channel<Kind extends Numbers>(data: Kind, channels: number, index: numb
   return plane;
 }
 
-/** Scores stretched to another size, bilinearly. */
+/** Scores resized bilinearly. */
 export function upsample({ data, spec }: Pick<Scores, "data" | "spec">, width: number, height: number): Numbers {
   const { size_wh: [w, h], channels } = spec;
   if (data instanceof Float32Array) return bilinearFloats({ data, width: w, height: h, channels }, width, height).data;
   return bilinear({ data, width: w, height: h, channels }, width, height).data;
 }
 
-/** The most likely class of every pixel; the lower class where two are equal. */
+/** The most likely class of every pixel; the lower class if two are equal. */
 export function labelsOf(scores: Scores, width: number, height: number): Bytes {
   if (scores.specks) return labelsOf(clean(scores), width, height);
   const { data, spec } = scores, [w, h] = spec.size_wh, { channels } = spec;
@@ -56,7 +56,7 @@ export function labelsOf(scores: Scores, width: number, height: number): Bytes {
   return labels;
 }
 
-/** Scores that say at once what the label map of these does: the highest there is for what specks have become. */
+/** Scores with the same label map, in which the specks are gone from the scores themselves. */
 function clean(scores: Scores): Scores {
   const { spec: { size_wh: [w, h], channels } } = scores, data = scores.data.slice();
   const labels = labelsOf({ ...scores, specks: 0 }, w, h), wanted = withoutSpecks(labels, w, scores.specks);

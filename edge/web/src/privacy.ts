@@ -1,12 +1,12 @@
-/** Hides people so that nothing can be brought back: `seg_edge/privacy.py` in the browser. */
+/** Hides people irreversibly: `seg_edge/privacy.py` in the browser. */
 
 import { backgroundOf, type Scores } from "./postprocess.ts";
 import { bilinear, byArea, type Bytes, type Plane } from "./resize.ts";
 
 const CELLS = 4; // along a region's longer side
-const MIN_CELL = 16; // pixels: a region that is smaller is one colour, and not its own few pixels
+const MIN_CELL = 16; // pixels: a smaller region becomes one colour, rather than its own few pixels
 const STEP = 32; // between the levels that a colour is rounded to
-const LIKELY = 0.25; // lower than the 0.5 of the label map: rather a wall hidden than a face shown
+const LIKELY = 0.25; // lower than the 0.5 of the label map: better to hide some wall than to show a face
 const MARGIN = 0.02; // of the picture's longer side
 
 /** Half the width of each row of OpenCV's elliptic structuring element, from its middle row on. */
@@ -14,7 +14,7 @@ function ellipse(across: number, down: number): number[] {
   return Array.from({ length: down + 1 }, (_, dy) => Math.round(across * Math.sqrt((down * down - dy * dy) / (down * down || 1))));
 }
 
-/** What is hidden, at the scores' size: 255 where a person may be, margin and holes included. */
+/** The part to hide, at the scores' size: 255 where a person may be, margin and holes included. */
 function hiddenPart(scores: Scores): Plane {
   const [width, height] = scores.spec.size_wh;
   const likely = backgroundOf(scores).map((share) => (share < 1 - LIKELY ? 1 : 0));
@@ -37,7 +37,7 @@ function hiddenPart(scores: Scores): Plane {
   return { data, width, height, channels: 1 };
 }
 
-/** Makes 255, in place, of the zeros that no way along zeros, not corner to corner, leads to from the sides. */
+/** Fills holes with 255, in place: zeros that aren't connected to the border through zeros, corners excluded. */
 function fillHoles(data: Bytes, width: number, height: number): void {
   const outside = new Uint8Array(data.length), waiting: number[] = [];
   const visit = (x: number, y: number): void => {
@@ -62,7 +62,7 @@ interface Box {
   bottom: number;
 }
 
-/** The boxes around connected regions, corner to corner too. */
+/** The boxes around regions, connected at corners too. */
 function regionsOf({ data, width, height }: Plane): Box[] {
   const seen = new Uint8Array(data.length), boxes: Box[] = [];
   for (let start = 0; start < data.length; start++) {

@@ -11,7 +11,7 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 export type Floats = Float32Array<ArrayBuffer>;
 export type Numbers = Bytes | Floats;
 
-/** Numbers of a picture, row by row, `channels` beside each other. */
+/** The numbers of a picture, row by row, with the `channels` of a pixel together. */
 export interface Plane<Kind extends Numbers = Bytes> {
   readonly data: Kind;
   readonly width: number;
@@ -19,7 +19,7 @@ export interface Plane<Kind extends Numbers = Bytes> {
   readonly channels: number;
 }
 
-/** For each place along a side: the two places it lies between and how near it is to the second. */
+/** For each position along a side: the two positions it lies between, and how near it is to the second. */
 interface Places {
   readonly first: Int32Array;
   readonly second: Int32Array;
@@ -32,16 +32,16 @@ function placesOf(from: number, to: number): Places {
   const scale = 1 / (to / from);
   const first = new Int32Array(to), second = new Int32Array(to), share = new Float32Array(to);
   for (let i = 0; i < to; i++) {
-    const place = Math.fround((i + 0.5) * scale - 0.5);
-    const before = Math.floor(place);
+    const position = Math.fround((i + 0.5) * scale - 0.5);
+    const before = Math.floor(position);
     first[i] = Math.min(Math.max(before, 0), from - 1);
     second[i] = Math.min(Math.max(before + 1, 0), from - 1);
-    share[i] = place - before;
+    share[i] = position - before;
   }
   return { first, second, share };
 }
 
-/** The same for the kernels, in 2048ths; along a row, of pixels of `channels` bytes, the first has all where the two are one. */
+/** The same for the kernels, in 2048ths, for rows of pixels of `channels` bytes; where both are the same, the first has all. */
 export function stepsOf(from: number, to: number, channels: number | null): Steps {
   const { first, second, share } = placesOf(from, to), steps = new Int32Array(3 * to);
   for (let i = 0; i < to; i++) {
@@ -53,13 +53,13 @@ export function stepsOf(from: number, to: number, channels: number | null): Step
   return steps;
 }
 
-/** `cvRound`: to the nearest whole number, halves to the even one. */
+/** `cvRound`: to the nearest integer, halves to even. */
 export function round(value: number): number {
   const floor = Math.floor(value), rest = value - floor;
   return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
 }
 
-/** Bytes stretched bilinearly (`INTER_LINEAR`). */
+/** Bytes resized bilinearly (`INTER_LINEAR`). */
 export function bilinear(picture: Plane, width: number, height: number): Plane {
   const { channels } = picture;
   if (picture.width === width && picture.height === height) return picture;
@@ -68,7 +68,7 @@ export function bilinear(picture: Plane, width: number, height: number): Plane {
   return { data: stretched(picture.data, picture.width * channels, channels, across, down, false), width, height, channels };
 }
 
-/** `halve(bilinear(picture, width, height))`, where it can be without copying what is between. */
+/** `halve(bilinear(picture, width, height))`, if possible without copying the picture in between. */
 export function bilinearHalved(picture: Plane, width: number, height: number): Plane {
   const { channels } = picture;
   const isWhole = picture.width % width === 0 && picture.height % height === 0;
@@ -100,7 +100,7 @@ export function pixelsOf(data: Bytes): Uint32Array<ArrayBuffer> {
   return new Uint32Array(data.buffer, data.byteOffset, data.length >> 2);
 }
 
-/** Which places of the long side a place of the short one covers, and by how much of itself. */
+/** Which positions of the long side a position of the short one covers, and with which share. */
 interface Cover {
   readonly from: Int32Array;
   readonly to: Int32Array;
@@ -187,8 +187,8 @@ function byWholeArea(picture: Plane, across: number, down: number): Plane {
 }
 
 /**
- * 32-bit floats stretched bilinearly. Here alone OpenCV's own result differs from machine to machine, in the last of a
- * float's bits: on x86 it is computed by Intel's IPP.
+ * 32-bit floats resized bilinearly. Only here OpenCV's own result differs from machine to machine, in the last bits of a
+ * float: on x86 it is computed by Intel's IPP.
  */
 export function bilinearFloats(picture: Plane<Floats>, width: number, height: number): Plane<Floats> {
   const { data, channels } = picture;

@@ -1,4 +1,4 @@
-/** What was found: said in a sentence, and in numbers with where the time went. */
+/** Shows what was found, in a sentence and in numbers, and the timings. */
 
 import type { ClassInfo } from "./api.ts";
 import { at, make, percent } from "./dom.ts";
@@ -6,7 +6,7 @@ import { text, type Word } from "./strings.ts";
 import type { Found } from "./worker.ts";
 
 const STAGES = ["decode", "preprocess", "inference", "postprocess", "paint", "encode", "transfer"] as const;
-const SPECK = 0.0005; // as in `seg_edge/segmenter.py`: less of a picture is nobody
+const SPECK = 0.0005; // as in `seg_edge/segmenter.py`: less of a picture counts as nothing
 
 function hex(colour: readonly number[]): string {
   return `#${colour.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
@@ -22,19 +22,19 @@ export function namesOf(classes: readonly ClassInfo[]): string {
   return classes.slice(1).map(({ name }) => name).join(", ");
 }
 
-/** That something was found, or that nothing was. */
+/** A sentence on whether something was found. */
 export function inWords({ shares }: Found, classes: readonly ClassInfo[]): string {
   if (shares.slice(1).some((share) => share >= SPECK)) return text("done");
   return findsPeople(classes) ? text("nobody") : text("nothing", { classes: namesOf(classes) });
 }
 
-/** Fills the list of shares and that of times. */
+/** Fills the lists of shares and timings. */
 export function showNumbers({ shares, timing }: Found, classes: readonly ClassInfo[], threads: string): void {
   const order = [...classes.keys()].slice(1).sort((a, b) => shares[b]! - shares[a]!);
   at("legend").replaceChildren(...[...order, 0].map((index) => {
     const { name, colour } = classes[index]!, share = shares[index] ?? 0;
     const row = make("li", make("i"), make("b", name), make("span", percent(share)), make("div"));
-    // Black on a dark page is no bar.
+    // A black bar would be invisible on a dark page.
     row.style.setProperty("--colour", index ? hex(colour) : "var(--control)");
     row.style.setProperty("--share", percent(share).replace(" ", ""));
     (row.firstChild as HTMLElement).style.background = hex(colour);

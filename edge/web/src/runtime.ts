@@ -1,4 +1,4 @@
-/** LiteRT in a worker: the WebAssembly loaded, a model compiled and run. */
+/** LiteRT in a worker: loads the WebAssembly, compiles and runs a model. */
 
 import { loadAndCompile, loadLiteRt, Tensor, type CompiledModel } from "@litertjs/core";
 
@@ -10,7 +10,7 @@ import type { Numbers } from "./resize.ts";
 declare const VARIANTS: Record<"threaded" | "compat", { readonly js: string; readonly wasm: string; readonly bytes: number }>;
 
 const MAX_THREADS = 4; // small models gain nothing from more
-const ROOT = new URL("..", self.location.href); // this file lies in the page's folder `assets`
+const ROOT = new URL("..", self.location.href); // this file is in the page's folder `assets`
 
 export type Progress = (done: number, total: number) => void;
 
@@ -20,7 +20,7 @@ const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 1
 const RELAXED_SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2,
   253, 15, 253, 128, 2, 11];
 
-/** Which of the two is for this browser: threads need memory that is shared, and were built with relaxed SIMD. */
+/** The variant for this browser: threads need shared memory, and their build uses relaxed SIMD. */
 export async function variant(): Promise<"threaded" | "compat"> {
   const supports = (module: number[]): boolean => WebAssembly.validate(Uint8Array.from(module));
   if (typeof OffscreenCanvas === "undefined" || !supports(SIMD)) {
@@ -29,12 +29,12 @@ export async function variant(): Promise<"threaded" | "compat"> {
   return self.crossOriginIsolated && supports(RELAXED_SIMD) ? "threaded" : "compat";
 }
 
-/** The addresses of what a variant loads. */
+/** The addresses that a variant loads. */
 export function filesOf(name: "threaded" | "compat"): string[] {
   return [VARIANTS[name].js, VARIANTS[name].wasm].map((path) => new URL(path, ROOT).href);
 }
 
-/** How many threads a variant runs a model on. */
+/** The number of threads with which a variant runs a model. */
 export function threadsOf(name: "threaded" | "compat"): number {
   return name === "threaded" ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS) : 1;
 }
@@ -52,7 +52,7 @@ export async function start(name: "threaded" | "compat", progress: Progress): Pr
     at += value.length;
     progress(at, bytes);
   }
-  // LiteRT.js opens a device of the GPU whether or not it will be used; here it won't.
+  // LiteRT.js opens a GPU device even if it isn't used, as here.
   Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null }, configurable: true });
   Object.assign(self, {
     Module: {

@@ -1,18 +1,18 @@
-/** Regions and holes of a few of a model's pixels: `seg_edge/specks.py` in the browser, equal to it. */
+/** Removes regions and holes of a few of a model's pixels: `seg_edge/specks.py` in the browser, equal to it. */
 
 import type { Bytes } from "./resize.ts";
 
 const OUTSIDE = -1;
 
-/** The label map in which connected regions of fewer than `least` pixels have become what is around them. */
-export function withoutSpecks(labels: Bytes, width: number, least: number): Bytes {
+/** The label map with connected regions of fewer than `minPixels` pixels replaced by what is around them. */
+export function withoutSpecks(labels: Bytes, width: number, minPixels: number): Bytes {
   const height = labels.length / width, framed = new Framed(labels, width, height);
   const classes = 1 + labels.reduce((most, label) => Math.max(most, label), 0);
-  for (let index = 1; index <= classes; index++) framed.clean(index % classes, classes, least); // the background last
+  for (let index = 1; index <= classes; index++) framed.clean(index % classes, classes, minPixels); // the background last
   return framed.labels(height);
 }
 
-/** A label map with a frame around it, so that every pixel has eight neighbours. */
+/** A label map with a frame, so that every pixel has eight neighbours. */
 class Framed {
   private readonly cells: Int16Array;
   private readonly queue: Int32Array;
@@ -35,8 +35,8 @@ class Framed {
     return labels;
   }
 
-  /** Regions of a class are connected at their corners too, but those of the background. */
-  clean(index: number, classes: number, least: number): void {
+  /** Regions are connected at their corners too, except those of the background. */
+  clean(index: number, classes: number, minPixels: number): void {
     const { cells, queue, stride } = this, sides = [-1, 1, -stride, stride];
     const near = index ? [...sides, -stride - 1, -stride + 1, stride - 1, stride + 1] : sides;
     const seen = new Uint8Array(cells.length);
@@ -53,11 +53,11 @@ class Framed {
           queue[count++] = next;
         }
       }
-      if (count < least) this.dissolve(queue.subarray(0, count), index, classes, sides);
+      if (count < minPixels) this.dissolve(queue.subarray(0, count), index, classes, sides);
     }
   }
 
-  /** Gives a region to the class that most of the sides of its outline face, if there is one. */
+  /** Gives a region to the class next to most of the pixel sides along its outline, if there is one. */
   private dissolve(region: Int32Array, index: number, classes: number, sides: readonly number[]): void {
     const facing = new Uint32Array(classes);
     for (const at of region) {

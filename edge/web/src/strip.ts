@@ -1,4 +1,4 @@
-/** The photos that were given, as a strip of small pictures to go through. */
+/** The user's photos, as a strip of thumbnails. */
 
 import { at, draw, make } from "./dom.ts";
 import { text } from "./strings.ts";
@@ -25,12 +25,12 @@ export class Strip {
 
   add(file: File): Photo {
     const photo = { file, thumbnail: make("canvas") };
-    photo.thumbnail.width = photo.thumbnail.height; // a square until the photo is known
+    photo.thumbnail.width = photo.thumbnail.height; // a square until the photo is loaded
     this.photos.push(photo);
     return photo;
   }
 
-  /** Draws a photo small. */
+  /** Draws a photo's thumbnail. */
   fill(photo: Photo, picture: ImageBitmap): void {
     draw(photo.thumbnail, picture);
   }
@@ -46,7 +46,7 @@ export class Strip {
     this.current = null;
   }
 
-  /** One photo alone needs no strip. */
+  /** A single photo needs no strip. */
   show(): void {
     const count = this.photos.length, focused = this.photos.findIndex(({ thumbnail }) => thumbnail.parentElement === document.activeElement);
     at("strip").hidden = count < 2;

@@ -1,6 +1,6 @@
-/** Keeps the page usable without a network: what it was made of, and what it has loaded, is served from the cache. */
+/** Keeps the page usable without a network: its own files, and what it has loaded, are served from the cache. */
 
-declare const SHELL: string[]; // set by the build, as are the next
+declare const SHELL: string[]; // set by the build, like the next ones
 declare const ENGINE: string[];
 declare const BUILD: string;
 
@@ -18,7 +18,7 @@ const worker = self as unknown as {
   addEventListener(kind: "fetch", listener: (event: Fetching) => void): void;
 };
 const NAME = `seg-edge-${BUILD}`;
-const ROOT = new URL(".", location.href).pathname; // a proxy may have put the page under a path of its own
+const ROOT = new URL(".", location.href).pathname; // a proxy may serve the page under another path
 
 worker.addEventListener("install", (event) => {
   event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL.map((name) => ROOT + name))).then(() => worker.skipWaiting()));
@@ -29,7 +29,7 @@ worker.addEventListener("activate", (event) => {
     const now = await caches.open(NAME);
     for (const name of (await caches.keys()).filter((name) => name.startsWith("seg-edge-") && name !== NAME)) {
       const old = await caches.open(name);
-      // What kept its name has kept its content: nine megabytes need not be loaded again, and the page works offline still.
+      // Same name, same content: nine megabytes aren't loaded again, and the page keeps working offline.
       for (const request of await old.keys()) {
         const { pathname } = new URL(request.url), kept = await old.match(request);
         if (!kept || !(lasting(pathname) || pathname === `${ROOT}v1/models`)) continue;
@@ -42,14 +42,14 @@ worker.addEventListener("activate", (event) => {
   event.waitUntil(clean());
 });
 
-/** Under these addresses nothing ever changes. Others on this port, at another time, may be another program's. */
+/** The content at these addresses never changes. Other addresses may belong to another program on this port. */
 function lasting(path: string): boolean {
   if (!path.startsWith(ROOT)) return false;
   const name = path.slice(ROOT.length);
   return (name !== "" && SHELL.includes(name)) || ENGINE.includes(name) || /^v1\/models\/[0-9a-f]{64}\.tflite$/.test(name);
 }
 
-/** Puts an answer into the cache, after it was given; a full disk is no reason not to give it. */
+/** Caches a response after it was delivered; a full disk must not prevent that. */
 function put(event: Fetching, response: Response): void {
   const copy = response.clone();
   event.waitUntil(caches.open(NAME).then((cache) => cache.put(event.request, copy)).catch(() => undefined));
@@ -66,7 +66,7 @@ async function kept(event: Fetching): Promise<Response> {
 async function newest(event: Fetching): Promise<Response> {
   try {
     const response = await fetch(event.request);
-    // Another server may be on this port now, such as that of `seg-edge camera`: its page is not ours to keep.
+    // Another server may use this port now, such as that of `seg-edge camera`: its page must not be cached.
     if (response.ok && response.headers.has("Cross-Origin-Opener-Policy")) put(event, response);
     return response;
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * What a `.tflite` file says of itself: its tensors, and the card in the zip that is appended to it.
+ * Reads a `.tflite` file: its tensors, and the card in the zip that is appended to it.
  *
  * Tables and vectors are those of FlatBuffers (https://flatbuffers.dev/internals), the fields' numbers those of
  * TensorFlow's `schema.fbs`. The checks are those of `seg_edge/interpreter.py`, `card.py` and `models/`.
@@ -11,7 +11,7 @@ import type { Card, ModelInfo, TensorInfo } from "./api.ts";
 import { megabytes } from "./dom.ts";
 import { Fault } from "./fault.ts";
 
-const MAX_BYTES = 50_000_000; // a phone's browser has no room for more
+const MAX_BYTES = 50_000_000; // more than a phone's browser can hold
 const MAX_CARD_BYTES = 1_000_000;
 const TYPES: Record<number, string> = { 0: "float32", 3: "uint8", 9: "int8" };
 // The palette of `seg_edge/card.py`, for classes without a card.
@@ -23,7 +23,7 @@ const PALETTE: readonly [number, number, number][] = [
 class Table {
   constructor(private readonly view: DataView, private readonly at: number) {}
 
-  /** Where a field's value lies; 0 if it is left out. */
+  /** The offset of a field's value; 0 if it is absent. */
   private field(index: number): number {
     const table = this.at - this.view.getInt32(this.at, true), offset = 4 + 2 * index;
     const found = offset < this.view.getUint16(table, true) ? this.view.getUint16(table + offset, true) : 0;
@@ -40,7 +40,7 @@ class Table {
     return at ? new Table(this.view, at + this.view.getUint32(at, true)) : null;
   }
 
-  /** A vector's items, each read where it lies. */
+  /** A vector's items, each read at its offset. */
   items<Item>(index: number, size: number, read: (view: DataView, at: number) => Item): Item[] {
     const field = this.field(index);
     if (!field) return [];
@@ -77,9 +77,9 @@ function readCard(content: Uint8Array, name: string): Card | null {
   try {
     found = unzipSync(content, { filter: (file) => file.name === "card.json" && file.originalSize <= MAX_CARD_BYTES });
   } catch {
-    // No archive is no card, but one that was cut short is damage.
-    const said = strFromU8(content.subarray(-66_000), true);
-    if (said.includes("PK\x05\x06") || said.includes("PK\x03\x04")) throw new Fault("damagedCard", { name, reason: "zip" });
+    // Without an archive there is no card, but one that was cut short is damaged.
+    const tail = strFromU8(content.subarray(-66_000), true);
+    if (tail.includes("PK\x05\x06") || tail.includes("PK\x03\x04")) throw new Fault("damagedCard", { name, reason: "zip" });
     return null;
   }
   if (!found["card.json"]) return null;
@@ -92,7 +92,7 @@ function readCard(content: Uint8Array, name: string): Card | null {
     if (card.output !== "logits" && card.output !== "probabilities") throw new Error(`output ${card.output}`);
     if (!Number.isFinite(card.scale) || !Number.isFinite(card.offset)) throw new Error("scale, offset");
     if (card.classes.length < 2 || card.classes.length > 256) throw new Error(`${card.classes.length} classes`);
-    if (!card.classes.every((each) => isText(each.name) && isColour(each.colour))) throw new Error("classes");
+    if (!card.classes.every((info) => isText(info.name) && isColour(info.colour))) throw new Error("classes");
     const blank = { version: "0", parent_sha256: "", recipe: {}, data: {}, versions: {}, scores: {}, licence: "", created: "", notes: "" };
     return { ...blank, ...card };
   } catch (error) {
@@ -100,7 +100,7 @@ function readCard(content: Uint8Array, name: string): Card | null {
   }
 }
 
-/** As `_card_of_a_stranger` in Python. */
+/** As `_default_card` in Python. */
 function madeUp(name: string, input: TensorInfo, { channels }: TensorInfo): Card {
   const classes = Array.from({ length: Math.max(channels, 2) }, (_, i) => ({
     name: i ? `class ${i}` : "background", colour: i ? PALETTE[(i - 1) % PALETTE.length]! : [0, 0, 0] as const,
@@ -136,7 +136,7 @@ export async function readModel(file: File): Promise<ModelInfo> {
   } catch (error) {
     throw error instanceof Fault ? error : new Fault("noModel", { name: file.name });
   }
-  if (input.channels !== 3) throw wrong("its input is no colour picture");
+  if (input.channels !== 3) throw wrong("its input is not a colour picture");
   if (output.channels > 256) throw wrong(`it has ${output.channels} classes`);
   const found = readCard(content, file.name), card = found ?? madeUp(name, input, output);
   if (card.input_size_wh.join() !== input.size_wh.join()) throw wrong(`its card says ${card.input_size_wh.join("×")}`);

@@ -5,7 +5,7 @@ import { round, type Bytes, type Numbers, type Plane } from "./resize.ts";
 
 const LONG = 2, LARGE = 4, FOUND = 0.1, AUTO_TILES = 4, MAX_TILES = 100;
 
-/** What was found in a photo. */
+/** The result for a photo. */
 export interface Labelled {
   readonly scores: Scores;
   /** At the photo's size. */
@@ -50,7 +50,7 @@ async function inTiles(
   return merged!.scores(whole);
 }
 
-/** Where the tile number `at` of `count` is along a side: it covers two of the steps they make. */
+/** The extent of tile `at` of `count` along a side: a tile covers two steps. */
 function part(at: number, count: number, side: number): [number, number] {
   const start = Math.min(round((at * side) / (count + 1)), side - 1);
   return [start, Math.max(round(((at + 2) * side) / (count + 1)), start + 1)];
@@ -62,7 +62,7 @@ function crop({ data, width }: Plane, left: number, top: number, right: number, 
   return { data: new Uint8Array(pixels.buffer), width: w, height: bottom - top, channels: 4 };
 }
 
-/** Weights along a tile, highest in its middle and never 0; in 32-bit floats, as all that follows. */
+/** Weights along a tile, highest in its middle and never 0; in 32-bit floats, like everything that follows. */
 function tent(length: number): Float32Array {
   return Float32Array.from({ length }, (_, i) => 1 - Math.abs(Math.fround(Math.fround((i + 0.5) * 2 / length) - 1)));
 }
@@ -97,7 +97,7 @@ class Merged {
     }
   }
 
-  /** The score map in the model's numbers; at each pixel that of the whole photo where it has more foreground. */
+  /** The score map, or where it has more foreground that of the whole photo, in the model's numbers. */
   scores(whole: Scores | null): Scores {
     const { width, height, like: { spec, kind, specks, data: { constructor } } } = this, { channels } = spec;
     const mean = this.total.map((value, i) => value / this.weights[Math.floor(i / channels)]!);

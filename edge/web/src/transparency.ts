@@ -1,17 +1,17 @@
-/** Photos that are transparent in places: `seg_edge/transparency.py` in the browser. */
+/** Partly transparent photos: `seg_edge/transparency.py` in the browser. */
 
 import type { Bytes, Plane } from "./resize.ts";
 
-const SEEN = 127; // of 255: what is less opaque than this is background
+const SEEN = 127; // of 255: anything less opaque is background
 
 /** A photo before it was laid over white. */
 export interface Transparent {
-  /** RGBA, all of it opaque. */
+  /** RGBA, fully opaque. */
   readonly colour: Plane;
   readonly alpha: Bytes;
 }
 
-/** Lays a picture over white, in place; null where nothing of it is transparent. */
+/** Lays a picture over white, in place; null if it is opaque. */
 export function layOverWhite(picture: Plane): Transparent | null {
   const { data } = picture;
   let at = 3;
@@ -26,12 +26,12 @@ export function layOverWhite(picture: Plane): Transparent | null {
   return { colour: { ...picture, data: colour }, alpha };
 }
 
-/** Makes background, in place, of what is transparent in the photo. */
+/** Turns transparent parts of the photo into background, in place. */
 export function findSeen(labels: Bytes, { alpha }: Transparent): void {
   for (let i = 0; i < labels.length; i++) if (alpha[i]! <= SEEN) labels[i] = 0;
 }
 
-/** The cut-out of a photo's colours, RGBA, made nowhere less transparent than the photo; gives its alpha, too. */
+/** The cut-out in a photo's own colours, RGBA, nowhere less transparent than the photo; returns its alpha, too. */
 export function keepTransparent(cutout: Bytes, { alpha }: Transparent): Bytes {
   const kept = new Uint8Array(alpha.length), pixels = new Uint32Array(cutout.buffer);
   for (let i = 0; i < kept.length; i++) {

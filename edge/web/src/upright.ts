@@ -1,6 +1,6 @@
 /**
- * The orientation that WebP and PNG carry in EXIF, which browsers follow or not: it is read as `seg_edge` reads it, and
- * taken out of the file, so that every browser decodes the picture as it is stored. JPEG's is followed by all of them.
+ * The EXIF orientation of WebP and PNG, which only some browsers apply: it is read as `seg_edge` reads it, and removed from
+ * the file, so that every browser decodes the picture as it is stored. All browsers apply that of JPEG.
  *
  * PNG: W3C PNG specification, 11.3 (eXIf). WebP: RFC 9649. EXIF 2.3, tag 0x0112 in a TIFF directory.
  */
@@ -15,7 +15,7 @@ function kindAt(view: DataView, at: number): string {
   return String.fromCharCode(...Array.from({ length: 4 }, (_, i) => view.getUint8(at + i)));
 }
 
-/** Where the EXIF block lies and how long it is. */
+/** The offset and length of the EXIF block. */
 function findExif(view: DataView): [number, number] | null {
   if (kindAt(view, 0) === "RIFF" && kindAt(view, 8) === "WEBP") {
     if (kindAt(view, 12) !== "VP8X" || !(view.getUint8(20) & 8)) return null;
@@ -32,7 +32,7 @@ function findExif(view: DataView): [number, number] | null {
   return null;
 }
 
-/** The orientation's place in the file, its width in bytes and the byte order. */
+/** The orientation's offset in the file, its width in bytes and the byte order. */
 function findOrientation(view: DataView): { at: number; width: number; little: boolean } | null {
   const found = findExif(view);
   if (!found) return null;
@@ -44,7 +44,7 @@ function findOrientation(view: DataView): { at: number; width: number; little: b
   const directory = start + view.getUint32(start + 4, little);
   const count = view.getUint16(directory, little);
   if (directory + 2 + 12 * count > end) return null;
-  for (let i = count - 1; i >= 0; i--) { // the last of several counts, as in Python
+  for (let i = count - 1; i >= 0; i--) { // of several, the last one counts, as in Python
     const entry = directory + 2 + 12 * i;
     if (view.getUint16(entry, little) !== ORIENTATION) continue;
     const width = WIDTHS[view.getUint16(entry + 2, little)], values = view.getUint32(entry + 4, little);
@@ -55,13 +55,13 @@ function findOrientation(view: DataView): { at: number; width: number; little: b
   return null;
 }
 
-/** Makes the checksum of a PNG's EXIF chunk right again. */
+/** Corrects the checksum of a PNG's EXIF chunk. */
 function sign(content: ArrayBuffer, view: DataView): void {
   const [start, length] = findExif(view)!;
   view.setUint32(start + length, crcOf(new Uint8Array(content, start - 4, length + 4)));
 }
 
-/** The file as browsers are to decode it, and the orientation, 1 to 8, in which it is to be shown then. */
+/** The file for browsers to decode, and the orientation, 1 to 8, to apply afterwards. */
 export async function takeOrientation(file: Blob): Promise<[Blob, number]> {
   const head = new DataView(await file.slice(0, 16).arrayBuffer());
   if (head.byteLength < 16 || !/^(RIFF....WEBP|.PNG\r\n)/s.test(kindAt(head, 0) + kindAt(head, 4) + kindAt(head, 8))) return [file, 1];
@@ -77,7 +77,7 @@ export async function takeOrientation(file: Blob): Promise<[Blob, number]> {
     if (kindAt(view, 1) === "PNG\r") sign(content, view);
     return value >= 1 && value <= 8 ? [new Blob([content], { type: file.type }), value] : [file, 1];
   } catch (error) {
-    if (error instanceof RangeError) return [file, 1]; // cut short: whether it can be shown the decoder says
+    if (error instanceof RangeError) return [file, 1]; // cut short: the decoder decides whether it can be shown
     throw error;
   }
 }
@@ -86,7 +86,7 @@ export async function takeOrientation(file: Blob): Promise<[Blob, number]> {
 export function drawUpright(
   context: OffscreenCanvasRenderingContext2D, picture: CanvasImageSource, orientation: number, width: number, height: number,
 ): void {
-  // Columns of the matrix that takes stored places, 0 to 1, to upright ones.
+  // Columns of the matrix from stored to upright positions, 0 to 1.
   const [a, b, c, d, e, f] = ([
     [1, 0, 0, 1, 0, 0], [-1, 0, 0, 1, 1, 0], [-1, 0, 0, -1, 1, 1], [1, 0, 0, -1, 0, 1],
     [0, 1, 1, 0, 0, 0], [0, 1, -1, 0, 1, 0], [0, -1, -1, 0, 1, 1], [0, -1, 1, 0, 0, 1],

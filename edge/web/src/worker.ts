@@ -1,4 +1,4 @@
-/** The worker: pictures come in, answers go out; the page stays quick meanwhile. */
+/** The worker: pictures in, results out, while the page stays responsive. */
 
 import { ask, type Listing, type ModelInfo } from "./api.ts";
 import type { Frame } from "./camera.ts";
@@ -20,7 +20,7 @@ import { drawUpright, takeOrientation } from "./upright.ts";
 
 export type Timing = Record<string, number>;
 
-/** The server that is to segment; null where this browser does. */
+/** The server that segments; null if this browser does. */
 export type Where = {
   readonly url: string;
   readonly token: string;
@@ -30,11 +30,11 @@ export type Where = {
 
 export interface Found {
   readonly size: readonly [number, number];
-  /** The photo's own size, where it was too large and has been scaled down. */
+  /** The photo's own size, if it was too large and has been scaled down. */
   readonly original: readonly [number, number] | null;
   readonly shares: readonly number[];
   readonly timing: Timing;
-  /** The photo, upright; none of a camera's frame. */
+  /** The photo, upright; null for a camera's frame. */
   readonly photo: ImageBitmap | null;
   readonly picture: ImageBitmap;
 }
@@ -55,9 +55,9 @@ export interface Loaded {
   readonly files: readonly string[];
 }
 
-const MAX_PIXELS = 16_000_000; // more than this an iPhone's canvas doesn't hold
+const MAX_PIXELS = 16_000_000; // the limit of an iPhone's canvas
 const MAX_BACKGROUND_PIXELS = 4_000_000;
-const THUMBNAIL = 144; // pixels, for screens of two a point
+const THUMBNAIL = 144; // pixels, for screens with two a point
 
 interface Ready {
   readonly info: ModelInfo;
@@ -81,7 +81,7 @@ async function load({ model, token }: { model: ModelInfo; token: string }): Prom
     await start(name, (done, total) => postMessage({ progress: { done, total } }));
     return name;
   });
-  started.catch(() => (started = null)); // the network may be back when it is tried again
+  started.catch(() => (started = null)); // the network may be back at the next attempt
   const name = await started;
   if (running?.info.url !== model.url) {
     running?.model.close();
@@ -93,7 +93,7 @@ async function load({ model, token }: { model: ModelInfo; token: string }): Prom
   return { threads: threadsOf(name), files: filesOf(name) };
 }
 
-/** The first pictures are slow, as the browser compiles what it sees used; so they are none of the user's. */
+/** The first pictures are slow, as the browser compiles code that it sees used; so they are blank ones. */
 async function warmUp({ info, model, table }: Ready): Promise<void> {
   const [width, height] = [640, 480];
   const blank = { data: new Uint8Array(4 * width * height), width, height, channels: 4 };
@@ -103,11 +103,11 @@ async function warmUp({ info, model, table }: Ready): Promise<void> {
   }
 }
 
-/** A file's pixels, upright, on white where it is transparent, and before that. */
+/** A file's pixels, upright, laid over white and before that. */
 async function decode(photo: Blob, maxPixels: number): Promise<Picture> {
   const [file, orientation] = await takeOrientation(photo);
   const picture = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(async () => {
-    throw new Fault(await strangerOf(photo));
+    throw new Fault(await undecodableKind(photo));
   });
   const [w, h] = [picture.width, picture.height];
   const [width, height] = orientation < 5 ? [w, h] : [h, w], scale = Math.min(1, Math.sqrt(maxPixels / (w * h)));
@@ -115,8 +115,8 @@ async function decode(photo: Blob, maxPixels: number): Promise<Picture> {
   return { plane, transparent: layOverWhite(plane), original: scale < 1 ? [width, height] : null };
 }
 
-/** What a file is that can't be decoded, by its content: HEIC is often called .jpg. */
-async function strangerOf(photo: Blob): Promise<Word> {
+/** The format of a file that can't be decoded, by its content: HEIC is often named .jpg. */
+async function undecodableKind(photo: Blob): Promise<Word> {
   const head = new TextDecoder("latin1").decode(await photo.slice(0, 1024).arrayBuffer());
   if (/^....ftyp.{0,40}(hei[cxms]|hev[cx]|mif1|msf1)/s.test(head)) return "undecodableHeic";
   return /<svg[\s>]/.test(head) ? "undecodableSvg" : "undecodable";
@@ -132,29 +132,29 @@ function pixelsOf(picture: Frame, orientation: number, fullWidth: number, fullHe
   return { data, width, height, channels: 4 };
 }
 
-/** The same of a camera's picture, without a canvas where the browser can. */
+/** The pixels of a camera's picture, without a canvas if the browser can. */
 async function pixelsOfFrame(frame: Frame): Promise<Plane> {
   if (frame instanceof ImageBitmap) return pixelsOf(frame, 1, frame.width, frame.height, 1);
-  const [width, height] = [frame.displayWidth, frame.displayHeight], { visibleRect, format } = frame, wanted = { format: "RGBA" } as const;
+  const [width, height] = [frame.displayWidth, frame.displayHeight], { visibleRect, format } = frame, rgba = { format: "RGBA" } as const;
   const turned = frame as { rotation?: number; flip?: boolean }; // not in TypeScript's library yet
   const asStored = visibleRect?.width === width && visibleRect.height === height && !turned.rotation && !turned.flip;
-  // A browser that can't convert ignores what is wanted.
-  if (!asStored || !format || format.startsWith("BGR") || frame.allocationSize(wanted) !== 4 * width * height) {
+  // A browser that can't convert ignores the format.
+  if (!asStored || !format || format.startsWith("BGR") || frame.allocationSize(rgba) !== 4 * width * height) {
     return pixelsOf(frame, 1, width, height, 1);
   }
   const data = new Uint8Array(4 * width * height);
-  await frame.copyTo(data, wanted);
+  await frame.copyTo(data, rgba);
   frame.close();
   return { data, width, height, channels: 4 };
 }
 
-interface Answer {
+interface Segmented {
   readonly scene: Scene;
   readonly timing: Timing;
 }
 
-/** What the model here finds; of a camera's frames as a whole, as in Python. */
-async function segmentHere(photo: Plane, transparent: Transparent | null, tiled: boolean): Promise<Answer> {
+/** Segments in this browser; a camera's frames without tiles, as in Python. */
+async function segmentHere(photo: Plane, transparent: Transparent | null, tiled: boolean): Promise<Segmented> {
   if (!running) throw new Fault("broken");
   const { info, model, table } = running, timing = { preprocess: 0, inference: 0, postprocess: 0 };
   const began = performance.now();
@@ -173,12 +173,12 @@ async function segmentHere(photo: Plane, transparent: Transparent | null, tiled:
   return { scene: { photo, transparent, labels, alpha, hide, classes: info.card.classes }, timing };
 }
 
-/** The same by the server. */
-async function segmentThere(file: Blob, { plane: photo, transparent }: Picture, { url, token, classes, limits }: NonNullable<Where>): Promise<Answer> {
+/** Segments on the server. */
+async function segmentOnServer(file: Blob, { plane: photo, transparent }: Picture, { url, token, classes, limits }: NonNullable<Where>): Promise<Segmented> {
   const began = performance.now(), size = `${photo.width}×${photo.height}`;
   if (file.size > limits.bytes) throw new Fault("tooManyBytes", { size: megabytes(file.size), limit: megabytes(limits.bytes) });
   if (photo.width * photo.height > limits.pixels) throw new Fault("tooManyPixels", { size, limit: limits.pixels / 1e6 });
-  const made = async (output: string): Promise<[Plane, string]> => {
+  const request = async (output: string): Promise<[Plane, string]> => {
     const waiting = (seconds: number): void => postMessage({ waiting: seconds });
     const response = await ask(`${url}&output=${output}`, token, { method: "POST", body: file }, waiting);
     const { plane } = await decode(await response.blob(), Infinity);
@@ -187,23 +187,23 @@ async function segmentThere(file: Blob, { plane: photo, transparent }: Picture, 
     }
     return [plane, response.headers.get("Server-Timing") ?? ""];
   };
-  const [{ data, width, height }, stages] = await made("labels");
+  const [{ data, width, height }, stages] = await request("labels");
   const timing: Timing = {};
   for (const [, stage, elapsed] of stages.matchAll(/(\w+);dur=([\d.]+)/g)) timing[stage!] = Number(elapsed);
   const labels = new Uint8Array(width * height);
   for (let i = 0; i < labels.length; i++) labels[i] = data[4 * i]!;
   const alpha = softAlpha(labels, width, height);
   timing["transfer"] = performance.now() - began - Object.values(timing).reduce((sum, value) => sum + value, 0);
-  // Whom the model is unsure of is hidden too, and that no label map tells.
-  const hide = async (): Promise<Bytes> => (await made("anonymize"))[0].data;
+  // People that the model is unsure of are hidden too, and aren't in the label map.
+  const hide = async (): Promise<Bytes> => (await request("anonymize"))[0].data;
   return { scene: { photo, transparent, labels, alpha, hide, classes }, timing };
 }
 
-async function understand(photo: Blob, where: Where): Promise<Answer & Picture> {
+async function segment(photo: Blob, where: Where): Promise<Segmented & Picture> {
   const began = performance.now();
   const picture = await decode(photo, where ? Infinity : MAX_PIXELS);
   const decoded = performance.now() - began;
-  const { scene, timing } = where ? await segmentThere(photo, picture, where) : await segmentHere(picture.plane, picture.transparent, true);
+  const { scene, timing } = where ? await segmentOnServer(photo, picture, where) : await segmentHere(picture.plane, picture.transparent, true);
   return { ...picture, scene, timing: where ? timing : { decode: decoded, ...timing } };
 }
 
@@ -216,9 +216,9 @@ function bitmapOf({ data, width, height }: Plane): ImageBitmap {
   if (shown?.width !== width || shown.height !== height) shown = new OffscreenCanvas(width, height);
   return canvasOf(data, width, height, shown).transferToImageBitmap();
 }
-let shown: OffscreenCanvas | null = null; // of a camera's pictures one canvas, which is empty again each time
+let shown: OffscreenCanvas | null = null; // one canvas for all of a camera's pictures; it is empty after each
 
-/** The picture of a scene; a background that doesn't fit is scaled once for many frames. */
+/** The picture of a scene; a background of another size is scaled once for many frames. */
 async function painted(scene: Scene, look: Look): Promise<Plane> {
   const { width, height } = scene.photo;
   if (look.effect === "replace" && background) {
@@ -229,7 +229,7 @@ async function painted(scene: Scene, look: Look): Promise<Plane> {
 }
 let fitted: { of: Plane; plane: Plane } | null = null;
 
-async function found({ scene, timing }: Answer, look: Look, photo: ImageBitmap | null, original: Picture["original"]): Promise<Found> {
+async function found({ scene, timing }: Segmented, look: Look, photo: ImageBitmap | null, original: Picture["original"]): Promise<Found> {
   const began = performance.now();
   const picture = bitmapOf(await painted(scene, look));
   last = scene;
@@ -265,8 +265,8 @@ async function handle(request: Request): Promise<unknown> {
       return null;
     case "segment": {
       last = null;
-      const answer = await understand(request.photo, request.where);
-      return found(answer, request.look, bitmapOf(answer.plane), answer.original);
+      const result = await segment(request.photo, request.where);
+      return found(result, request.look, bitmapOf(result.plane), result.original);
     }
     case "frame": {
       const { frame } = request, began = performance.now();
@@ -275,7 +275,7 @@ async function handle(request: Request): Promise<unknown> {
       return found({ scene, timing: { decode: decoded, ...timing } }, request.look, null, null);
     }
     case "make":
-      return save((await understand(request.photo, request.where)).scene, request.look, request.type);
+      return save((await segment(request.photo, request.where)).scene, request.look, request.type);
   }
   if (!last) throw new Fault("broken");
   if (request.kind === "paint") return bitmapOf(await painted(last, request.look));
@@ -283,7 +283,7 @@ async function handle(request: Request): Promise<unknown> {
   return marked(await greyPng(last.labels, last.photo.width, last.photo.height));
 }
 
-// One after the other: a model can't be exchanged while it runs.
+// One after another: a model can't be replaced while it runs.
 let turn = Promise.resolve();
 self.onmessage = ({ data: { id, request } }: MessageEvent<{ id: number; request: Request }>) => {
   turn = turn.then(async () => {

@@ -1,4 +1,4 @@
-"""Each ailment made up in a folder that stands for /, and the doctor's advice for it."""
+"""Each problem simulated in a folder that stands for /, and the doctor's advice for it."""
 
 import hashlib
 import importlib.metadata
@@ -56,7 +56,7 @@ def make(tmp_path: Path) -> Make:
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Fill it with the only distributions that are to be installed."""
+    """The only distributions that count as installed; tests fill it."""
     installed: dict[str, str] = {}
 
     def version(name: str) -> str:
@@ -69,7 +69,7 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def tiny_model(operations: int = 1) -> bytes:
-    """A model of logistic functions alone, one after the other: (1, 8, 8, 3) float32 in and out."""
+    """A model of logistic functions only, one after another: (1, 8, 8, 3) float32 in and out."""
     model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.LOGISTIC
     code.version = 1
@@ -126,11 +126,11 @@ def test_a_machine_without_any_file_is_examined_too(make: Make, bundle: Callable
     assert not [finding for finding in findings if "the check itself failed" in finding.found]
     found = {finding.check: (finding.status, finding.found) for finding in findings}
     assert found["simd"] == ("note", "this system doesn't list the CPU's instructions; XNNPACK not tried")
-    assert found["throttling"] == ("ok", "no sensor and no clock to read")
+    assert found["throttling"] == ("ok", "no sensor or clock to read")
     assert found["threads"] == ("problem", "no bundled model to time")
 
 
-def test_a_check_that_breaks_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_itself_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(machine: Machine) -> Any:
         raise KeyError("surprise")
 
@@ -146,7 +146,7 @@ def test_missing_runtime(make: Make, monkeypatch: pytest.MonkeyPatch, bundle: Ca
     assert (finding.status, finding.advice) == ("problem", "pip install ai-edge-litert")
     assert "No module named 'no_such_module'" in finding.found
     assert "aarch64" in finding.found
-    # Raspberry Pi OS of 32 bits says aarch64 too where its kernel has 64.
+    # 32-bit Raspberry Pi OS also says aarch64 if its kernel has 64 bits.
     assert "tflite-runtime 'numpy<2'" in run_check("interpreter", make(arch="aarch64", bits=32)).advice
     bundle(tiny_model())
     for check in ("simd", "threads", "model"):
@@ -158,14 +158,14 @@ def test_missing_runtime(make: Make, monkeypatch: pytest.MonkeyPatch, bundle: Ca
     ("fields", "advice"),
     [
         ({"arch": "x86_64", "libc": ("glibc", "2.27")}, "pip install ai-edge-litert"),
-        ({"arch": "x86_64", "libc": ("glibc", "2.17")}, "needs glibc 2.27, this is 2.17; take a newer system"),
+        ({"arch": "x86_64", "libc": ("glibc", "2.17")}, "needs glibc 2.27, this is 2.17; use a newer system"),
         ({"arch": "aarch64", "libc": ("musl", "")}, "no runtime has wheels for musl"),
         ({"arch": "riscv64", "libc": ("glibc", "2.39")}, "no runtime has wheels for 64-bit Python on riscv64"),
         ({"arch": "i686", "bits": 32, "libc": ("glibc", "2.36")}, "no runtime has wheels for 32-bit Python on i686"),
         ({"arch": "arm64", "libc": ("", "")}, "pip install ai-edge-litert"),
     ],
 )
-def test_nothing_is_advised_that_has_no_wheel(
+def test_packages_without_a_wheel_are_not_recommended(
     fields: dict[str, Any], advice: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))
@@ -175,7 +175,7 @@ def test_nothing_is_advised_that_has_no_wheel(
     assert finding.advice.startswith("pip install") == advice.startswith("pip install")
 
 
-def test_why_the_first_runtime_was_passed_over(
+def test_why_the_first_runtime_was_skipped(
     make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]
 ) -> None:
     versions["tflite-runtime"] = "2.14.0"
@@ -189,7 +189,7 @@ def test_why_the_first_runtime_was_passed_over(
     assert run_check("interpreter", make(arch="armv7l", bits=32)).status == "ok"
 
 
-def test_tensorflow_in_place_of_a_runtime(
+def test_tensorflow_instead_of_a_runtime(
     make: Make, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "old_runtime.py").write_text("")
@@ -210,7 +210,7 @@ def test_32_bits_need_an_old_python(version: tuple[int, int], make: Make, monkey
     monkeypatch.setattr("seg_edge.apps.doctor.sys", SimpleNamespace(version_info=version))
     advice = run_check("interpreter", make(arch="armv7l", bits=32)).advice
     assert advice.startswith("pip install tflite-runtime 'numpy<2'")
-    assert ("in an environment of Python 3.11" in advice) == (version > (3, 11))
+    assert ("with Python 3.11" in advice) == (version > (3, 11))
 
 
 def test_numpy_too_new_for_tflite_runtime(
@@ -219,7 +219,7 @@ def test_numpy_too_new_for_tflite_runtime(
     monkeypatch.setattr(np, "__version__", "2.1.0")
     assert run_check("numpy", make()).status == "ok"
     versions["tflite-runtime"] = "2.14.0"
-    # Installed, but it doesn't import: so it takes nobody's place.
+    # Installed, but it doesn't import: so it replaces nothing.
     versions["ai-edge-litert"] = "2.3.0"
     works = interpreter.RUNTIMES
     monkeypatch.setattr(interpreter, "RUNTIMES", (("ai-edge-litert", "no_such_module", "x"),))
@@ -229,7 +229,7 @@ def test_numpy_too_new_for_tflite_runtime(
     finding = run_check("numpy", make())
     assert (finding.status, finding.advice) == (
         "note",
-        "ai-edge-litert takes its place: pip uninstall tflite-runtime",
+        "ai-edge-litert replaces it: pip uninstall tflite-runtime",
     )
     monkeypatch.setattr(np, "__version__", "1.26.4")
     assert run_check("numpy", make()).status == "ok"
@@ -268,12 +268,12 @@ def test_an_opencv_that_does_not_import(
     assert (finding.status, finding.found) == ("problem", f"OpenCV does not import: {message}")
     assert finding.advice == advice
     finding = run_check("window", machine)
-    assert (finding.status, finding.found) == ("problem", f"can't be looked at: {message}")
+    assert (finding.status, finding.found) == ("problem", f"can't be checked: {message}")
     assert finding.advice == "see the check 'opencv'"
 
 
 @pytest.mark.parametrize(
-    ("build", "environment", "status", "said"),
+    ("build", "environment", "status", "advice"),
     [
         ("  GUI:                           NONE\n", {"DISPLAY": ":0"}, "note", "pip install opencv-python"),
         ("nothing of the kind\n", {"DISPLAY": ":0"}, "note", "pip install opencv-python"),
@@ -282,16 +282,16 @@ def test_an_opencv_that_does_not_import(
     ],
 )
 def test_window(
-    build: str, environment: dict[str, str], status: str, said: str, make: Make, monkeypatch: pytest.MonkeyPatch
+    build: str, environment: dict[str, str], status: str, advice: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"General:\n{build}    GTK+:   NO\n")
     monkeypatch.setattr("sys.platform", "linux")
     finding = run_check("window", make(environment=environment))
     assert finding.status == status
-    assert said in finding.advice
+    assert advice in finding.advice
 
 
-def test_only_an_opencv_that_is_there_is_taken_away(
+def test_only_an_installed_opencv_is_uninstalled(
     make: Make, versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:   NONE\n")
@@ -311,7 +311,7 @@ def test_window_on_a_display_that_is_gone(make: Make, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("plugins", "status"), [(["libqxcb.so"], "note"), ([], "ok")])
-def test_wayland_alone_does_not_serve_the_wheels_qt(
+def test_wayland_without_x11_is_not_enough(
     plugins: list[str], status: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "cv2/qt/plugins/platforms"
@@ -329,14 +329,14 @@ def video(number: int, name: str) -> dict[str, str]:
 
 
 def test_no_camera(make: Make) -> None:
-    # What a Pi has without any: its codec and image processor.
+    # A Pi without a camera has its codec and image processor.
     finding = run_check("camera", make(video(10, "bcm2835-codec-decode") | video(13, "bcm2835-isp-output0")))
     assert (finding.status, finding.data) == ("note", {"cameras": []})
     assert "USB camera" in finding.advice
 
 
-def test_a_usb_cameras_second_node_is_no_camera(make: Make) -> None:
-    """The kernel makes two for each, of which the second carries data about the pictures; also of two of a kind."""
+def test_a_usb_cameras_second_node_is_not_a_camera(make: Make) -> None:
+    """The kernel makes two for each camera, the second with data about the pictures; also for two of the same kind."""
     nodes = [video(number, "HD Webcam C270") for number in range(4)]
     index = {f"sys/class/video4linux/video{number}/index": f"{number % 2}\n" for number in range(4)}
     machine = make(nodes[0] | nodes[1] | nodes[2] | nodes[3] | index)
@@ -365,14 +365,14 @@ NEITHER = f"libcamera and picamera2: not installed, so no camera module ({PI_4})
 
 
 @pytest.mark.parametrize(
-    ("system", "config", "importable", "status", "found", "said"),
+    ("system", "config", "importable", "status", "found", "advice"),
     [
         (["libcamera", "picamera2"], "false", [], "problem", HIDDEN, ["python3 -m venv --system-site-packages"]),
         (["libcamera"], "false", [], "problem", HIDDEN, ["apt install python3-picamera2", "--system-site-packages"]),
         (["libcamera", "picamera2"], "true", [], "problem", OTHER_PYTHON, ["/usr/bin/python3 -m venv"]),
         ([], "false", [], "note", NEITHER, ["sudo apt install python3-picamera2", "--system-site-packages"]),
         ([], "true", ["libcamera"], "note", "picamera2: not installed", ["sudo apt install python3-picamera2"]),
-        (["libcamera", "picamera2"], "true", ["libcamera", "picamera2"], "ok", f"are there; {PI_4}", []),
+        (["libcamera", "picamera2"], "true", ["libcamera", "picamera2"], "ok", f"are installed; {PI_4}", []),
     ],
 )
 def test_libcamera_on_a_pi_4(
@@ -381,7 +381,7 @@ def test_libcamera_on_a_pi_4(
     importable: list[str],
     status: str,
     found: str,
-    said: list[str],
+    advice: list[str],
     make: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -392,7 +392,7 @@ def test_libcamera_on_a_pi_4(
     finding = run_check("libcamera", make(files))
     assert finding.status == status
     assert found in finding.found
-    assert all(text in finding.advice for text in said)
+    assert all(text in finding.advice for text in advice)
     assert finding.data["board"] == PI_4
 
 
@@ -420,7 +420,7 @@ def test_throttling(bits: str, status: str, found: str, advice: str, make: Make)
     assert finding.data["throttle_bits"] == int(bits, 16)
 
 
-def test_vcgencmd_that_hangs_or_fails(make: Make) -> None:
+def test_vcgencmd_hangs_or_fails(make: Make) -> None:
     def hang(command: list[str], **kwargs: Any) -> Any:
         raise subprocess.TimeoutExpired(command, kwargs["timeout"])
 
@@ -444,7 +444,7 @@ def test_heat_and_governor(make: Make) -> None:
     hot = {"sys/class/thermal/thermal_zone1/temp": "82500\n", f"{CPUFREQ}/scaling_governor": "ondemand\n"}
     finding = run_check("throttling", make(hot, arch="aarch64"))
     assert (finding.status, finding.data["temperature_c"]) == ("note", 82.5)
-    assert run_check("throttling", make(arch="x86_64")).status == "ok"  # what a laptop is made for
+    assert run_check("throttling", make(arch="x86_64")).status == "ok"  # laptops are built for it
 
 
 def test_board_of_a_pi_4(make: Make) -> None:
@@ -470,20 +470,20 @@ def test_simd(cpuinfo: str, features: list[str], meaning: str, make: Make, bundl
     assert finding.data == {"features": features, "xnnpack": True, "not_delegated": []}
     assert finding.status == ("ok" if features else "note")
     assert meaning in finding.found
-    assert finding.found.endswith("; XNNPACK takes tiny")
+    assert finding.found.endswith("; XNNPACK runs tiny")
 
 
 def test_an_unlisted_cpu_gets_no_verdict(make: Make, bundle: Callable[..., None]) -> None:
     bundle(tiny_model())
     finding = run_check("simd", make({"proc/cpuinfo": "processor\t: 0\nmvendorid\t: 0x710\n"}))
     assert finding.status == "ok"
-    assert finding.found == "this system doesn't list the CPU's instructions; XNNPACK takes tiny"
+    assert finding.found == "this system doesn't list the CPU's instructions; XNNPACK runs tiny"
 
 
-def test_bytes_in_and_out_are_no_fault_of_a_bundled_model(make: Make) -> None:
+def test_bytes_in_and_out_are_not_counted_against_a_bundled_model(make: Make) -> None:
     finding = run_check("simd", make({"proc/cpuinfo": "processor : 0\nflags : avx2\n"}))
     assert (finding.status, finding.advice) == ("ok", "")
-    assert finding.found.endswith("; XNNPACK takes person")
+    assert finding.found.endswith("; XNNPACK runs person")
     assert finding.data["not_delegated"] == ["QUANTIZE", "QUANTIZE"]
 
 
@@ -503,7 +503,7 @@ CONVOLUTIONS = [operation(i, "CONV_2D", [i, -1], [i + 1]) for i in range(3)]  # 
         ("no such method", "ok", None, None),
     ],
 )
-def test_what_xnnpack_leaves(
+def test_operators_that_xnnpack_does_not_run(
     added: Any,
     status: str,
     xnnpack: bool | None,
@@ -526,12 +526,12 @@ def test_what_xnnpack_leaves(
 @pytest.mark.parametrize(
     ("runtime", "fields", "status", "found", "advice"),
     [
-        ("ai-edge-litert", {}, "problem", "for tiny", "let it read /proc/cpuinfo and /sys"),
+        ("ai-edge-litert", {}, "problem", "for tiny", "allow it to read /proc/cpuinfo and /sys"),
         ("tflite-runtime", {}, "note", "for tiny by tflite-runtime", "pip install ai-edge-litert"),
         ("tflite-runtime", {"bits": 32, "arch": "armv7l"}, "note", "none for 32-bit Arm", "64-bit system"),
     ],
 )
-def test_without_xnnpack_nothing_is_said_of_the_cpu(
+def test_without_xnnpack_nothing_is_reported_about_the_cpu(
     runtime: str,
     fields: dict[str, Any],
     status: str,
@@ -561,7 +561,7 @@ def test_no_number_of_threads_is_called_fastest_under_load(
     assert finding.status == "note"
     assert "load 3.0 on 1 cores" in finding.found
     assert "fastest" not in finding.found
-    assert "ask again" in finding.advice
+    assert "try again" in finding.advice
     assert set(finding.data["median_ms"]) == {"1", "2"}
     assert (finding.data["fastest"], finding.data["speed_up"]) == (None, None)
 
@@ -598,15 +598,15 @@ def test_a_containers_share_of_the_processors(
     finding = run_check("threads", machine)
     assert finding.data["quota"] == quota
     assert (f"this container may use {quota} of 4 cores" in finding.found) == (quota is not None)
-    # As many threads as it may use whole processors: more would use up the time early and then stand still.
+    # As many threads as whole processors: more would use up the quota early and then pause.
     assert len(finding.data["median_ms"]) == max(1, int(quota)) if quota else 4
 
 
 @pytest.mark.parametrize(
     ("two_ms", "status", "found", "advice"),
     [
-        (8.0, "note", "threads 1: 5.0 ms, 2: 8.0 ms (median of 3); 1 fastest, 1.0 x 1 thread", "--threads 1"),
-        (2.5, "ok", "threads 1: 5.0 ms, 2: 2.5 ms (median of 3); 2 fastest, 2.0 x 1 thread", ""),
+        (8.0, "note", "threads 1: 5.0 ms, 2: 8.0 ms (median of 3); 1 fastest, 1.0 x as fast as 1", "--threads 1"),
+        (2.5, "ok", "threads 1: 5.0 ms, 2: 2.5 ms (median of 3); 2 fastest, 2.0 x as fast as 1", ""),
     ],
 )
 def test_each_number_of_threads_is_measured_by_itself_and_warmed_up(
@@ -619,7 +619,7 @@ def test_each_number_of_threads_is_measured_by_itself_and_warmed_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def measured(models: dict[str, bytes], threads: int, runs: int, warmup: int, seconds: float) -> dict[str, Timing]:
-        # Both are ended by the time alone, in which the kernel has spread the threads over the cores.
+        # Only the time limit ends both; by then the kernel has spread the threads over the cores.
         assert min(runs, warmup) >= 1000
         assert seconds >= 1
         return {name: Timing((5.0 if threads == 1 else two_ms,) * 3, threads) for name in models}
@@ -635,7 +635,7 @@ def test_each_number_of_threads_is_measured_by_itself_and_warmed_up(
     assert "fastest" not in run_check("threads", make()).found
 
 
-def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None]) -> None:
+def test_an_intact_a_changed_and_a_missing_model(make: Make, bundle: Callable[..., None]) -> None:
     content = tiny_model()
     bundle(content)
     finding = run_check("model", make())
@@ -653,13 +653,13 @@ def test_model_whole_altered_and_absent(make: Make, bundle: Callable[..., None])
     assert run_check("threads", make()).status == "problem"
 
 
-def test_pyav_is_looked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pyav_is_checked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_check("video", make()).status == "ok"
     monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="10.0.0"))  # Debian 12's
     old = run_check("video", make(bits=32, arch="armv7l"))
-    assert (old.status, old.advice) == ("note", "take a 64-bit system for video files")
+    assert (old.status, old.advice) == ("note", "use a 64-bit system for video files")
     assert run_check("video", make(bits=64, arch="aarch64")).advice == "pip install -U av"
     monkeypatch.setitem(sys.modules, "av", None)
     missing = run_check("video", make())
     assert (missing.status, missing.advice) == ("note", "pip install av")
-    assert run_check("video", make(bits=32, arch="armv7l")).advice == "take a 64-bit system for video files"
+    assert run_check("video", make(bits=32, arch="armv7l")).advice == "use a 64-bit system for video files"

@@ -1,4 +1,4 @@
-"""Photos through a Segmenter in order, in constant memory, each failure its own."""
+"""Photos through a Segmenter in order, in constant memory, failures apart."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from seg_edge import Segmentation, Segmenter
 from seg_edge.apps import image as app
 from seg_edge.apps.image import segment_photos
 from seg_edge.apps.image_jobs import ImageOptions, PhotoResult, plan_jobs
-from seg_edge.apps.image_outputs import Place, choose_place
+from seg_edge.apps.image_outputs import OutputPath, choose_output
 from seg_edge.effects import EffectSettings
 from seg_edge.errors import UsageError
 from seg_edge.photo.find import FoundPhotos
@@ -37,7 +37,7 @@ def save(path: Path, picture: np.ndarray) -> Path:
 
 
 def options(folder: Path | None = None, effect: str = "overlay", **others: object) -> ImageOptions:
-    return ImageOptions(EffectSettings(effect), place=Place(folder), **others)  # type: ignore[arg-type]
+    return ImageOptions(EffectSettings(effect), out=OutputPath(folder), **others)  # type: ignore[arg-type]
 
 
 def segment(photos: Sequence[Path], segmenter: Segmenter, options: ImageOptions) -> Iterator[PhotoResult]:
@@ -46,7 +46,7 @@ def segment(photos: Sequence[Path], segmenter: Segmenter, options: ImageOptions)
     return segment_photos(plan_jobs(found, options), segmenter, options)
 
 
-def test_a_photo_becomes_what_was_wanted_at_its_own_size(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_results_have_the_photos_size(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "in" / "square.png", bright_square((64, 96)))
     (result,) = segment([photo], segmenter, options(tmp_path / "new" / "out", "cutout", labels=True))
     assert result.error == ""
@@ -65,7 +65,7 @@ def test_a_photo_becomes_what_was_wanted_at_its_own_size(segmenter: Segmenter, t
     assert result.timing_ms["total"] == pytest.approx(sum(result.timing_ms[stage] for stage in stages))
 
 
-def test_failures_are_each_photo_s_own_and_order_is_kept(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_failure_concerns_one_photo_and_order_is_kept(segmenter: Segmenter, tmp_path: Path) -> None:
     photos = [save(tmp_path / f"{index}.png", bright_square()) for index in range(6)]
     photos[1].write_text("not a photo")
     photos[4].unlink()
@@ -88,7 +88,7 @@ def test_results_are_not_replaced_unless_forced(segmenter: Segmenter, tmp_path: 
     assert cv2.imread(str(earlier)).shape == (64, 96, 3)
 
 
-def test_photos_of_one_name_keep_all_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_photos_with_the_same_name_keep_all_their_results(segmenter: Segmenter, tmp_path: Path) -> None:
     names = ["one/a.png", "one/a.jpg", "one/b.png", "two/a.png"]
     photos = [save(tmp_path / name, bright_square()) for name in names]
     results = list(segment(photos, segmenter, options(tmp_path / "out")))
@@ -101,7 +101,7 @@ def test_photos_of_one_name_keep_all_their_results(segmenter: Segmenter, tmp_pat
     ]
 
 
-def test_results_of_an_earlier_run_are_known_by_what_is_in_them(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_recognised_by_their_content(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", bright_square())
     own = save(tmp_path / "b.overlay.jpg", bright_square())
     for picture_format, effect in (("jpeg", "overlay"), ("png", "cutout"), ("webp", "blur"), ("webp", "cutout")):
@@ -117,14 +117,14 @@ def test_results_of_an_earlier_run_are_known_by_what_is_in_them(segmenter: Segme
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.overlay.overlay.jpg"]
 
 
-def test_a_result_named_alone_is_done(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_result_named_by_hand_is_segmented(segmenter: Segmenter, tmp_path: Path) -> None:
     (result,) = segment([save(tmp_path / "a.png", bright_square())], segmenter, options())
     found = FoundPhotos([result.outputs["overlay"]])
     (again,) = segment_photos(plan_jobs(found, options()), segmenter, options())
     assert (again.error, again.skipped) == ("", "")
 
 
-def test_results_that_are_there_can_be_skipped(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_photos_with_results_can_be_skipped(segmenter: Segmenter, tmp_path: Path) -> None:
     photos = [save(tmp_path / f"{name}.png", bright_square()) for name in "ab"]
     list(segment(photos[:1], segmenter, options()))
     before = (tmp_path / "a.overlay.jpg").stat().st_mtime_ns
@@ -178,7 +178,7 @@ def test_names_of_up_to_255_bytes_work(segmenter: Segmenter, tmp_path: Path, len
     assert all(len(os.fsencode(name)) <= 255 and (tmp_path / name).is_file() for name in outputs)
 
 
-def test_metadata_go_along_on_request_and_places_never(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_metadata_is_kept_on_request_but_never_location(segmenter: Segmenter, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     exif = image.Exif()
     exif[0x010E], exif[0x0110], exif[0x0132], exif[0x0112] = "at home", "Phone 7", "2026:01:02 03:04:05", 6
@@ -192,7 +192,7 @@ def test_metadata_go_along_on_request_and_places_never(segmenter: Segmenter, tmp
         wanted = options(None, effect, picture_format=picture_format, force=True, keep_metadata=True)
         (result,) = segment([photo], segmenter, wanted)
         picture = image.open(result.outputs[effect])
-        assert picture.size == (64, 96)  # turned upright, and not a second time by whoever reads it
+        assert picture.size == (64, 96)  # turned upright, and not a second time by the reader
         kept = picture.getexif()
         assert [kept.get(tag) for tag in (0x010E, 0x0110, 0x0132, 0x0112)] == [
             *(exif[t] for t in (0x010E, 0x0110, 0x0132)),
@@ -202,7 +202,7 @@ def test_metadata_go_along_on_request_and_places_never(segmenter: Segmenter, tmp
         assert dict(kept.get_ifd(0x8825)) == {}
 
 
-def test_photos_in_work_keep_within_their_memory(
+def test_photos_in_progress_stay_within_their_memory(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [save(tmp_path / f"{index}.png", np.full((500, 400, 3), 90, np.uint8)) for index in range(6)]
@@ -252,14 +252,14 @@ from pathlib import Path
 from seg_edge import Segmenter
 from seg_edge.apps.image import segment_photos
 from seg_edge.apps.image_jobs import ImageOptions, plan_jobs
-from seg_edge.apps.image_outputs import Place
+from seg_edge.apps.image_outputs import OutputPath
 from seg_edge.effects import EffectSettings
 from seg_edge.photo.find import FoundPhotos
 from seg_edge.system.memory import peak_mb
 
 segmenter = Segmenter("person-fast", 1)
 for effect in ("overlay", "cutout", "blur"):
-    options = ImageOptions(EffectSettings(effect), place=Place(Path("out")), force=True)
+    options = ImageOptions(EffectSettings(effect), out=OutputPath(Path("out")), force=True)
     (result,) = segment_photos(plan_jobs(FoundPhotos([Path(sys.argv[1])]), options), segmenter, options)
     assert not result.error, result.error
 print(peak_mb())
@@ -267,14 +267,14 @@ print(peak_mb())
 
 
 def test_a_photo_takes_at_most_seven_bytes_a_pixel(tmp_path: Path) -> None:
-    """The law by which a photo of 200 megapixels needs 1.4 GB: the slope from 12 to 36, of photos to be turned."""
+    """Why 200 megapixels need 1.4 GB: the slope from 12 to 36 megapixels, for photos that must be turned."""
     for name, (height, width) in {"small": (4000, 3000), "large": (8000, 4500)}.items():
         exif = Image.Exif()
         exif[0x0112] = 6
         picture = cv2.resize(tiny.noise((40, 30)), (width, height))
         Image.fromarray(picture).save(tmp_path / f"{name}.jpg", exif=exif)
     peaks = []
-    for name in ("small.jpg", "large.jpg"):  # each in a process of its own: freed memory is in pieces
+    for name in ("small.jpg", "large.jpg"):  # each in its own process, as freed memory is fragmented
         command = [sys.executable, "-c", PEAK, name]
         peaks.append(float(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout))
     small, large = peaks
@@ -284,38 +284,38 @@ def test_a_photo_takes_at_most_seven_bytes_a_pixel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "several", "expected"),
     [
-        (None, True, Place()),
-        ("folder", True, Place(folder=Path("folder"))),
-        ("a.png/", False, Place(folder=Path("a.png"))),
-        ("2024.12", False, Place(folder=Path("2024.12"))),
-        ("a.PNG", False, Place(file=Path("a.PNG"))),
-        ("-", False, Place(file=Path("-"))),
+        (None, True, OutputPath()),
+        ("folder", True, OutputPath(folder=Path("folder"))),
+        ("a.png/", False, OutputPath(folder=Path("a.png"))),
+        ("2024.12", False, OutputPath(folder=Path("2024.12"))),
+        ("a.PNG", False, OutputPath(file=Path("a.PNG"))),
+        ("-", False, OutputPath(file=Path("-"))),
     ],
 )
 def test_out_is_a_file_or_a_folder(
-    out: str | None, several: bool, expected: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    out: str | None, several: bool, expected: OutputPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert choose_place(out, several) == expected
+    assert choose_output(out, several) == expected
 
 
-def test_out_for_one_file_takes_one_photo(tmp_path: Path) -> None:
+def test_a_file_as_out_is_for_one_photo(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one file"):
-        choose_place("a.png", several=True)
+        choose_output("a.png", several=True)
     with pytest.raises(UsageError, match=r"\.png or \.webp"):
-        choose_place("a.tif", several=False)
+        choose_output("a.tif", several=False)
     (tmp_path / "a.png").mkdir()
-    assert choose_place(str(tmp_path / "a.png"), several=True).folder == tmp_path / "a.png"
+    assert choose_output(str(tmp_path / "a.png"), several=True).folder == tmp_path / "a.png"
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"effect": "cutout", "picture_format": "jpeg"}, "transparency"),
+        ({"effect": "cutout", "picture_format": "jpeg"}, "transparent"),
         ({"force": True, "skip_existing": True}, "one of the two"),
     ],
 )
-def test_options_that_contradict_each_other(wanted: dict, message: str) -> None:
+def test_contradictory_options_are_refused(wanted: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         options(None, **wanted)
 
@@ -331,7 +331,7 @@ def test_a_picture_too_long_for_its_format_is_refused(segmenter: Segmenter, tmp_
     assert result.error == ""
 
 
-def test_an_unwritable_place_leaves_nothing_behind(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_an_unwritable_folder_leaves_nothing_behind(segmenter: Segmenter, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png", bright_square())
     occupied = tmp_path / "file"
     occupied.write_text("a file where a folder is wanted")
@@ -376,5 +376,5 @@ def test_memory_does_not_grow_with_the_number_of_photos(segmenter: Segmenter, tm
         return highest
 
     peak(4)
-    # Held, 45 photos more would be 45 frames more; what the threads have at the same moment differs by a few.
+    # If photos were held, 45 more would be 45 more frames; what the threads hold at one moment differs by a few.
     assert peak(60) < peak(15) + 8 * frame_bytes

@@ -1,4 +1,4 @@
-"""Photos on a real Ray on this machine: what the local command makes, and nothing lost when a worker is killed."""
+"""Photos on a real Ray on this machine: the local command's results, and nothing lost when a worker is killed."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten photos of which one is none, and one has a result already."""
+    """Ten photos; one isn't a photo, and one has a result already."""
     (tmp_path / "in").mkdir()
     for index in range(10):
         assert cv2.imwrite(str(tmp_path / "in" / f"{index}.png"), np.roll(bright_square((48, 64)), index, axis=1))
@@ -112,14 +112,14 @@ def actor_pids() -> list[int]:
 
 @pytest.fixture
 def actor(model: Path, monkeypatch: pytest.MonkeyPatch) -> PhotoActor:
-    """One without Ray, where the photos are."""
+    """One without Ray, in the photos' folder."""
     monkeypatch.chdir(Path.cwd())
     actor = PhotoActor(1, os.getcwd(), share=0.5)
     actor.segmenter = Segmenter(model, threads=1)
     return actor
 
 
-def test_a_photo_that_is_done_again_replaces_its_own_results_only(actor: PhotoActor, tmp_path: Path) -> None:
+def test_a_repeated_photo_replaces_only_its_own_results(actor: PhotoActor, tmp_path: Path) -> None:
     photo, result = tmp_path / "a.png", tmp_path / "a.overlay.jpg"
     assert cv2.imwrite(str(photo), bright_square())
     job, options = PhotoJob(photo, {"overlay": result}, "a.png"), ImageOptions()
@@ -144,18 +144,18 @@ def test_no_result_replaces_a_photo_of_another_job(actor: PhotoActor, tmp_path: 
 
 def test_a_machine_s_memory_is_shared_by_its_workers(actor: PhotoActor, tmp_path: Path) -> None:
     photo = tmp_path / "a.png"
-    assert cv2.imwrite(str(photo), bright_square((400, 500)))  # 2.4 MB while it is in work
+    assert cv2.imwrite(str(photo), bright_square((400, 500)))  # 2.4 MB in progress
     job = PhotoJob(photo, {"overlay": tmp_path / "a.jpg"}, "a.png")
     assert "2 MB may be used" in actor.segment([], job, ImageOptions(memory_bytes=4_000_000), frozenset(), True).error
     assert not actor.segment([], job, ImageOptions(memory_bytes=6_000_000), frozenset(), True).error
 
 
-def test_a_folder_that_a_machine_lacks_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_a_machine_lacks_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"{tmp_path}/none: can't be entered on .* share it with all machines"):
         PhotoActor(1, str(tmp_path / "none"), share=1)
 
 
-def test_what_is_refused(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_is_refused(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["image", "-", "--ray", "auto"])
     assert isinstance(done.exception, UsageError)
     assert "'-' is one photo" in str(done.exception)

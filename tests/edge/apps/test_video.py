@@ -1,4 +1,4 @@
-"""`seg-edge video`: every frame, in order, the length kept; whole or not there."""
+"""`seg-edge video`: every frame, in order, the length kept; complete or absent."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_edge.apps.video import Beat, segment_video
+from seg_edge.apps.video import EvenTimes, segment_video
 from seg_edge.commands import cli
 from seg_edge.effects import EffectSettings
 from seg_edge.errors import OutputError, SourceError, UsageError
@@ -27,7 +27,7 @@ FRAMES = 45
 
 
 def make_clip(path: Path, frames: int = FRAMES, shape_hw: tuple[int, int] = (64, 96), fps: float = 25) -> Path:
-    """A bright square whose brightness tells the frame's number; the model finds it in every frame."""
+    """A bright square whose brightness encodes the frame's number; the model finds it in every frame."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, shape_hw[::-1])
     for number in range(frames):
         frame = bright_square(shape_hw)
@@ -71,7 +71,7 @@ def test_every_frame_comes_out_in_order_with_its_own_mask(clip: Path, tmp_path: 
     assert outcome.stats["frames"] == {
         "captured": FRAMES, "segmented": FRAMES, "published": FRAMES, "dropped": 0,
     }  # fmt: skip
-    assert outcome.stats["flicker"] is None, "measured where it is asked for"
+    assert outcome.stats["flicker"] is None, "measured only on request"
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
 
 
@@ -110,7 +110,9 @@ def test_an_existing_file_is_kept_unless_forced(clip: Path, tmp_path: Path, segm
     assert len(read_clip(out)[0]) == FRAMES
 
 
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+def test_bad_input_is_reported_in_one_sentence_and_leaves_nothing(
+    tmp_path: Path, clip: Path, segmenter: Segmenter
+) -> None:
     folder = tmp_path / "out"
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"no video at all" * 100)
@@ -133,10 +135,10 @@ def test_the_command(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
     arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--stats", str(stats)]
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
-    said, complaints = capfd.readouterr()
+    out_text, complaints = capfd.readouterr()
     assert (stopped.value.code or 0, complaints) == (0, "")
-    assert f"{FRAMES} frames" in said
-    assert str(out) in said
+    assert f"{FRAMES} frames" in out_text
+    assert str(out) in out_text
     results = json.loads(stats.read_text())
     assert results["frames"]["dropped"] == 0
     assert results["flicker"] == 0
@@ -162,10 +164,10 @@ def test_stopped_half_way_it_leaves_nothing(tmp_path: Path, number: int) -> None
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "stopped" in said
-    assert "Traceback" not in said
+    assert "stopped" in err
+    assert "Traceback" not in err
     assert list(folder.iterdir()) == []
 
 
@@ -181,7 +183,7 @@ def test_one_frame_and_a_photo(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert "seg-edge image" in capfd.readouterr()[1]
 
 
-def test_damaged_frames_are_not_passed_over_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damaged_frames_are_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model, clip = carded(TWO_UINT8, tmp_path), make_clip(tmp_path / "clip.avi")
     content = bytearray(clip.read_bytes())
     chunk = content.index(b"00dc", len(content) // 2)  # a frame of an AVI: its mark, its size, its JPEG
@@ -190,16 +192,16 @@ def test_damaged_frames_are_not_passed_over_in_silence(tmp_path: Path, capfd: py
     clip.write_bytes(content)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["video", str(clip), "--out", str(tmp_path / "out.mkv"), "--model", str(model)])
-    said, complaint = capfd.readouterr()
+    summary, complaint = capfd.readouterr()
     assert stopped.value.code == 1
-    done, damaged = re.search(r"(\d+) frames", said), re.search(r"(\d+) of its frames are damaged", complaint)
+    done, damaged = re.search(r"(\d+) frames", summary), re.search(r"(\d+) of its frames are damaged", complaint)
     assert done
     assert damaged
     assert int(damaged[1]) >= 1
     assert int(done[1]) + int(damaged[1]) == FRAMES
 
 
-def test_messages_name_the_file_the_user_named(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+def test_messages_name_the_users_file(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
     for out in (tmp_path / "x.docx", tmp_path / "noext"):
         with pytest.raises(UsageError, match=rf"^{out}: a video's name"):
             segment_video(clip, out, segmenter, EffectSettings("overlay"), False)
@@ -255,9 +257,9 @@ def test_uneven_frames_keep_their_times(tmp_path: Path, segmenter: Segmenter) ->
             assert [frame.time for frame in container.decode(video=0)] == pytest.approx(shown_s, abs=0.002)
 
 
-def test_even_frames_of_a_container_that_counts_milliseconds_become_even() -> None:
-    beat = Beat(SourceInfo("", SD, 30000 / 1001))
-    times = [beat(0.4 + round(number * 1001 / 30000, 3)) for number in range(200_000)]
+def test_rounded_timestamps_of_evenly_spaced_frames_are_corrected() -> None:
+    even = EvenTimes(SourceInfo("", SD, 30000 / 1001))
+    times = [even(0.4 + round(number * 1001 / 30000, 3)) for number in range(200_000)]
     assert np.abs(np.diff(times) - 1001 / 30000).max() < 1e-9
 
 
@@ -285,7 +287,7 @@ def read_alpha(path: Path) -> np.ndarray:
     raise AssertionError(path)
 
 
-def test_what_can_not_be_transparent_is_refused(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
+def test_formats_without_transparency_are_refused(tmp_path: Path, clip: Path, segmenter: Segmenter) -> None:
     for name in ("a.mp4", "a.mkv", "f%04d.jpg"):
         with pytest.raises(UsageError, match=r"can't be transparent; name it \.webm"):
             segment_video(clip, tmp_path / name, segmenter, EffectSettings("cutout"), False)
@@ -337,7 +339,7 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
     assert sorted(path.name for path in folder.iterdir()) == [f"f{number:04d}.jpg" for number in range(1, 5)]
     with pytest.raises(OutputError, match=r"f0001\.jpg already exists"):
         segment_video(clip, folder / "f%04d.jpg", segmenter, EffectSettings("mask"), False)
-    out = tmp_path / "100%d.mp4"  # no picture's name
+    out = tmp_path / "100%d.mp4"  # not a picture's name
     outcome = segment_video(folder / "f%04d.jpg", out, segmenter, EffectSettings("mask"), False, fps=10)
     frames, fps = read_clip(out)
     assert (len(frames), fps) == (4, pytest.approx(10))
@@ -347,15 +349,15 @@ def test_numbered_pictures_in_and_out(tmp_path: Path, segmenter: Segmenter) -> N
 def test_a_video_is_the_background_and_is_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = carded(TWO_UINT8, tmp_path)
     clip = write_video(tmp_path / "clip.mp4", Clip(frames=10, fps=10), lambda number: bright_square((240, 320)))
-    behind = write_video(
-        tmp_path / "behind.mp4",
+    background = write_video(
+        tmp_path / "background.mp4",
         Clip(frames=3, fps=5),
         lambda number: np.full((240, 320, 3), 40 + 60 * number, np.uint8),
     )
     out = tmp_path / "out.mp4"
     arguments = ["video", str(clip), "--out", str(out), "--model", str(model), "--crf", "1"]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*arguments, "--effect", "replace", "--background", str(behind)])
+        cli.main([*arguments, "--effect", "replace", "--background", str(background)])
     assert (stopped.value.code or 0, capfd.readouterr()[1]) == (0, "")
     frames, _ = read_clip(out)
     shades = [round((int(frame[:20].mean()) - 40) / 60) for frame in frames]
@@ -389,8 +391,8 @@ def test_subtitles_are_kept_in_the_containers_own_form(
         assert (stream.codec_context.name, stream.metadata.get("language")) == (codec, "eng")
         packets = [(float(p.pts * p.time_base), p.decode()) for p in container.demux(stream) if p.size > 2]
     assert [at_s for at_s, _ in packets] == pytest.approx([0.2, 1.2], abs=0.03)
-    said = [re.sub(r"\{.*?\}", "", texts[0].dialogue.decode()) for _, texts in packets]
-    assert said == ["Hello, you", "Wörld"]
+    lines = [re.sub(r"\{.*?\}", "", texts[0].dialogue.decode()) for _, texts in packets]
+    assert lines == ["Hello, you", "Wörld"]
 
 
 def test_subtitles_that_the_container_can_not_hold_are_reported(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -58,7 +58,7 @@ def test_a_portrait_is_segmented_by_the_bundled_model(run, tmp_path: Path) -> No
     assert 0.3 < labels.mean() < 0.8
 
 
-def test_json_is_one_object_a_photo_as_documented(run, folder: Path, model: str, tmp_path: Path) -> None:
+def test_json_is_one_documented_object_per_photo(run, folder: Path, model: str, tmp_path: Path) -> None:
     (folder / "broken.jpg").write_text("text")
     options = ("--labels", "--polygons", "coco", "--json", "--model", model, "--out", tmp_path / "out")
     code, out, err = run("image", folder, *options)
@@ -80,7 +80,7 @@ def test_json_is_one_object_a_photo_as_documented(run, folder: Path, model: str,
         assert len(document["model"]["sha256"]) == 64
 
 
-def test_a_second_run_over_a_folder_leaves_out_its_own_pictures(run, folder: Path, model: str) -> None:
+def test_a_second_run_over_a_folder_skips_its_own_pictures(run, folder: Path, model: str) -> None:
     assert run("image", folder, "--model", model)[0] == 0
     before = {path.name for path in folder.iterdir()}
     code, out, err = run("image", folder, "--model", model, "--force")
@@ -90,7 +90,7 @@ def test_a_second_run_over_a_folder_leaves_out_its_own_pictures(run, folder: Pat
     assert {path.name for path in folder.iterdir()} == before
 
 
-def test_what_is_no_photo_is_counted_by_kind(run, folder: Path, model: str) -> None:
+def test_other_files_are_counted_by_kind(run, folder: Path, model: str) -> None:
     for name in ("notes", "LICENSE", "clip.mov"):
         (folder / name).touch()
     assert run("image", folder, "--model", model)[2].splitlines()[0] == (
@@ -106,7 +106,7 @@ def test_a_picture_of_seg_edge_is_segmented_when_it_is_named(run, folder: Path, 
     assert "dog.overlay.overlay.jpg" in out
 
 
-def test_a_folder_of_earlier_pictures_only_is_no_success(run, folder: Path, model: str) -> None:
+def test_a_folder_with_only_earlier_results_is_a_failure(run, folder: Path, model: str) -> None:
     assert run("image", folder, "--model", model)[0] == 0
     for photo in folder.glob("*.png"):
         photo.unlink()
@@ -123,7 +123,7 @@ def test_a_card_of_odd_scores_and_a_name_with_escapes(run, tmp_path: Path) -> No
     classes = make_classes(["background", "\x1b]0;title\x07"])
     code, _, err = run("models", carded(TWO_UINT8, tmp_path, classes=classes))
     assert code == 1
-    assert "can't be printed" in err
+    assert "unprintable" in err
     assert "\x1b" not in err
 
 
@@ -164,7 +164,7 @@ def test_the_background_is_replaced(run, folder: Path, model: str, tmp_path: Pat
         (
             ["image", "x.jpg", "--effect", "replace", "--background", "red"],
             2,
-            "red is no file, nor white, black, green",
+            "red is not a file or one of white, black, green",
         ),
         (["image", "x.jpg", "--threads", "0"], 2, "'--threads': it must be 1 or more."),
         (["image", "x.jpg", "--threads", "two"], 2, "'--threads': a whole number was expected."),
@@ -206,7 +206,7 @@ def test_a_damaged_model_is_reported_in_one_line(run, folder: Path, tmp_path: Pa
     assert "broken.tflite" in err
 
 
-def test_models_lists_what_is_bundled_and_shows_a_card(run, model: str) -> None:
+def test_models_lists_the_bundled_models_and_shows_a_card(run, model: str) -> None:
     code, out, _ = run("models")
     assert code == 0
     assert "person" in out
@@ -240,7 +240,7 @@ def piped(content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]
     return subprocess.run(command, input=content, capture_output=True, timeout=60)
 
 
-def test_a_photo_goes_through_a_pipe(model: str) -> None:
+def test_a_photo_can_be_piped_through(model: str) -> None:
     photo = cv2.imencode(".png", bright_square())[1].tobytes()
     done = piped(photo, "--model", model)
     assert (done.returncode, done.stderr) == (0, b"")

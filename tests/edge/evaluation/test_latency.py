@@ -46,10 +46,10 @@ def test_the_order_of_a_turn_is_random_and_reproducible() -> None:
 def test_a_slow_one_can_take_part_in_fewer_turns() -> None:
     ran: list[str] = []
     actions = {name: lambda name=name: ran.append(name) for name in "AB"}
-    timings = time_in_turns(actions, runs=10, warmup=0, every={"B": 4})
+    timings = time_in_turns(actions, runs=10, warmup=0, strides={"B": 4})
     assert ran.count("A") == len(timings["A"].samples) == 10
     assert ran.count("B") == len(timings["B"].samples) == 3
-    assert Timing((4.0, 8.0, 6.0), 1, every=4).ratio_to(Timing((2.0, 9, 9, 9) * 2 + (2.0, 9), 1)) == 3.0
+    assert Timing((4.0, 8.0, 6.0), 1, stride=4).ratio_to(Timing((2.0, 9, 9, 9) * 2 + (2.0, 9), 1)) == 3.0
 
 
 def test_each_sample_is_of_its_own_action() -> None:
@@ -72,7 +72,7 @@ def test_timings_that_were_not_measured_together_are_not_compared() -> None:
     with pytest.raises(ValueError, match="turns"):
         Timing((1.0,), 1).ratio_to(Timing((1.0,), 2))
     with pytest.raises(ValueError, match="turns"):
-        Timing((1.0, 2.0), 1, every=4).ratio_to(Timing((1.0,) * 4, 1))
+        Timing((1.0, 2.0), 1, stride=4).ratio_to(Timing((1.0,) * 4, 1))
 
 
 def test_the_measurement_stops_when_the_time_is_over() -> None:
@@ -86,8 +86,8 @@ def test_even_the_shortest_time_limit_gives_some_samples() -> None:
 
 
 def test_a_stride_of_0_is_refused() -> None:
-    with pytest.raises(UsageError, match="every"):
-        time_in_turns({"a": lambda: None}, every={"a": 0})
+    with pytest.raises(UsageError, match="strides"):
+        time_in_turns({"a": lambda: None}, strides={"a": 0})
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"seconds": 0.0}, {"threads": 0}])

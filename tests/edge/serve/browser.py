@@ -13,7 +13,7 @@ import pytest
 
 from seg_edge.serve import site
 
-# Nothing but the page is fetched, and the webcam is a drawn one that is always allowed.
+# Nothing but the page is fetched, and the webcam is a simulated one that is always allowed.
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -25,10 +25,10 @@ ARGUMENTS = [
     "--disable-sync",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
-    "--js-flags=--no-wasm-tier-up --wasm-num-compilation-tasks=1",  # each page compiles the runtime anew
+    "--js-flags=--no-wasm-tier-up --wasm-num-compilation-tasks=1",  # each page compiles the runtime again
 ]
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-WAIT_MS = 60_000  # a machine that does much else
+WAIT_MS = 60_000  # on a busy machine
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Page:
-    """What a person does on the page."""
+    """The actions of a user on the page."""
 
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         from playwright.sync_api import expect
@@ -78,7 +78,7 @@ class Page:
         self.expect(self.page.get_by_role("alert")).to_contain_text(text)
 
     def until(self, condition: str) -> None:
-        """Waits for what is true in JavaScript; Playwright's own way needs `eval`, which the page forbids."""
+        """Waits until a JavaScript condition is true; Playwright's own way needs `eval`, which the page forbids."""
         for _ in range(WAIT_MS // 50):
             if self.page.evaluate(condition):
                 return
@@ -89,13 +89,13 @@ class Page:
         self.page.locator("#files").set_input_files({"name": name, "mimeType": kind, "buffer": content})
 
     def model(self, name: str) -> None:
-        """Chooses one, and waits until it is loaded."""
+        """Chooses a model, and waits until it is loaded."""
         self.forget()
         self.page.locator("#model").select_option(name)
         self.expect(self.page.locator("#status")).to_contain_text(re.compile("Ready|Done|was found"))
 
     def forget(self) -> None:
-        """Clears what the page said last."""
+        """Clears the page's last message."""
         self.page.evaluate("document.getElementById('status').textContent = ''")
 
     def done(self) -> None:
@@ -104,7 +104,7 @@ class Page:
         self.expect(self.page.locator("#save-labels")).to_be_enabled()
 
     def cut(self, name: str, content: bytes, kind: str = "image/png") -> None:
-        """Gives a photo, and waits until it is done."""
+        """Adds a photo, and waits until it is done."""
         self.forget()
         self.choose(name, content, kind)
         self.done()

@@ -1,4 +1,4 @@
-"""The application in this process, and a server in one of its own."""
+"""The application in this process, and a server in its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture
 def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
-    """Clients of applications in this process, with the settings that are given."""
+    """Clients of applications in this process, with the given settings."""
     from starlette.testclient import TestClient
 
     from seg_edge.serve.api import make_app
@@ -49,7 +49,7 @@ def make_client(models: tuple[str, str]) -> Iterator[MakeClient]:
         def make(**changes: Any) -> TestClient:
             settings = ServeSettings(**{"models": models, "workers": 1, **changes})
             app = make_app(settings, load_models(settings), AllowedHosts("127.0.0.1", ADDRESS, settings.names))
-            # The server's own errors come as answers, as they would over a wire.
+            # The server's own errors come as responses, as they would over a wire.
             client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
             return stack.enter_context(client)
 
@@ -62,7 +62,7 @@ def client(make_client: MakeClient) -> TestClient:
 
 
 class Server:
-    """`seg-edge serve` in a process of its own, on a free port."""
+    """`seg-edge serve` in its own process, on a free port."""
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "seg_edge.commands.cli", "serve", "--port", "0", *arguments]
@@ -71,7 +71,7 @@ class Server:
         self.url = self.process.stderr.readline().strip()
         if not self.url.startswith("http"):
             raise RuntimeError(self.url + self.process.stderr.read())
-        if "--token" in arguments:  # which is not told to a pipe
+        if "--token" in arguments:  # which is not shown in a pipe
             self.url = self.url.replace("<SEG_EDGE_TOKEN>", arguments[arguments.index("--token") + 1])
         self.port = int(self.url.partition("#")[0].rstrip("/").rpartition(":")[2])
 

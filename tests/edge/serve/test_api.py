@@ -1,4 +1,4 @@
-"""What a program gets from the server: the same as from `Segmenter`, in the form it asked for."""
+"""The API's responses: the results of `Segmenter`, in the form that was asked for."""
 
 import hashlib
 import io
@@ -27,17 +27,17 @@ PNG = cv2.imencode(".png", bright_square((60, 80)))[1].tobytes()
 
 def test_the_label_map_is_the_segmenter_s(make_client: MakeClient) -> None:
     client = make_client(models=("person",))
-    answer = client.post("/v1/segment?output=labels", content=GRACE_HOPPER.read_bytes())
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/png"
-    labels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    response = client.post("/v1/segment?output=labels", content=GRACE_HOPPER.read_bytes())
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    labels = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(labels, Segmenter("person", 1)(cv2.imread(str(GRACE_HOPPER))).labels)
 
 
-def test_json_says_what_is_where(client: TestClient, models: tuple[str, str]) -> None:
-    answer = client.post("/v1/segment", content=PNG, headers={"Content-Type": "image/png"})
-    assert answer.headers["content-type"] == "application/json"
-    found = answer.json()
+def test_json_gives_shares_and_outlines(client: TestClient, models: tuple[str, str]) -> None:
+    response = client.post("/v1/segment", content=PNG, headers={"Content-Type": "image/png"})
+    assert response.headers["content-type"] == "application/json"
+    found = response.json()
     assert found["size_wh"] == [80, 60]
     assert found["classes"] == {"bright": pytest.approx(0.25, abs=0.03)}
     (outline,) = found["polygons"]
@@ -54,16 +54,16 @@ def test_json_says_what_is_where(client: TestClient, models: tuple[str, str]) ->
 )
 def test_pictures_are_those_of_the_command(client: TestClient, models: tuple[str, str], output: Output) -> None:
     frame = noise((48, 64))
-    answer = client.post(f"/v1/segment?output={output}", content=cv2.imencode(".png", frame)[1].tobytes())
-    picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    response = client.post(f"/v1/segment?output={output}", content=cv2.imencode(".png", frame)[1].tobytes())
+    picture = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_UNCHANGED)
     expected = render(frame, Segmenter(models[0], 1)(frame), output.value)
     assert picture.shape == expected.shape
-    if answer.headers["content-type"] == "image/png":
+    if response.headers["content-type"] == "image/png":
         assert np.array_equal(picture, expected)
-    assert "decode;dur=" in answer.headers["server-timing"]
-    header = parse_header(io.BytesIO(answer.content))
+    assert "decode;dur=" in response.headers["server-timing"]
+    header = parse_header(io.BytesIO(response.content))
     assert header is not None
-    assert header.is_result  # so that a later `seg-edge image *` leaves it out
+    assert header.is_result  # so that a later `seg-edge image *` skips it
 
 
 def test_coco_is_a_document_for_annotation_tools(client: TestClient) -> None:
@@ -142,7 +142,7 @@ def test_uploads_never_touch_the_disk(client: TestClient) -> None:
 
     content = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
     assert len(content) > 5_000_000
-    client.post("/v1/segment?output=overlay", content=PNG)  # what is imported and cached at the first request
+    client.post("/v1/segment?output=overlay", content=PNG)  # for what is imported and cached at the first request
     sys.addaudithook(hook)
     for output in ("json", "labels", "overlay"):
         assert client.post(f"/v1/segment?output={output}", content=content).status_code == 200
@@ -151,7 +151,7 @@ def test_uploads_never_touch_the_disk(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"GIF89a" + bytes(100), "GIF"),
@@ -163,20 +163,22 @@ def test_uploads_never_touch_the_disk(client: TestClient) -> None:
         (bytes(100), "The file is not a photo (JPEG, PNG or WebP); export it as JPEG or PNG."),
     ],
 )
-def test_what_is_no_photo_is_refused_in_a_sentence(client: TestClient, content: bytes, said: str) -> None:
-    answer = client.post("/v1/segment", content=content)
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert said in answer.json()["detail"]
+def test_anything_but_a_photo_is_refused_in_a_sentence(client: TestClient, content: bytes, message: str) -> None:
+    response = client.post("/v1/segment", content=content)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert message in response.json()["detail"]
 
 
-def test_what_is_transparent_in_a_photo_is_found_nowhere_and_stays_so(client: TestClient) -> None:
+def test_nothing_is_found_in_transparent_parts_and_they_stay_transparent(client: TestClient) -> None:
     photo = cv2.cvtColor(bright_square((60, 80)), cv2.COLOR_BGR2BGRA)
     photo[:, :40, 3], photo[:, 40:50, 3] = 0, 200
     content = cv2.imencode(".png", photo)[1].tobytes()
     picture, labels = (
-        cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
-        for answer in (client.post(f"/v1/segment?output={output}", content=content) for output in ("cutout", "labels"))
+        cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_UNCHANGED)
+        for response in (
+            client.post(f"/v1/segment?output={output}", content=content) for output in ("cutout", "labels")
+        )
     )
     assert not labels[:, :40].any()
     assert labels[30, 40:58].all()
@@ -192,8 +194,8 @@ def test_long_and_large_photos_are_cut_into_tiles(
     frame = np.zeros((*shape_hw, 3), np.uint8)
     for left in (50, 80, 110):
         frame[10:40, left : left + shape_hw[1] // 27] = 255
-    answer = client.post("/v1/segment?output=labels", content=cv2.imencode(".png", frame)[1].tobytes())
-    labels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    response = client.post("/v1/segment?output=labels", content=cv2.imencode(".png", frame)[1].tobytes())
+    labels = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_UNCHANGED)
     segmenter = Segmenter(models[0], 1)
     assert np.array_equal(labels, segment_tiled(segmenter, frame).labels)
     assert not np.array_equal(labels, segmenter(frame).labels)
@@ -203,20 +205,20 @@ def test_a_jpeg_of_endless_scans_is_refused(client: TestClient) -> None:
     whole = cv2.imencode(".jpg", bright_square(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()
     at = whole.index(b"\xff\xda")
     again = whole[at : at + 2 + int.from_bytes(whole[at + 2 : at + 4])] * 200
-    answer = client.post("/v1/segment", content=whole[:-2] + again + whole[-2:])
-    assert answer.status_code == 422
-    assert "more scans" in answer.json()["detail"]
+    response = client.post("/v1/segment", content=whole[:-2] + again + whole[-2:])
+    assert response.status_code == 422
+    assert "more scans" in response.json()["detail"]
 
 
 def test_a_side_too_long_for_a_jpeg_is_refused(client: TestClient) -> None:
     content = cv2.imencode(".png", np.zeros((2, 65_501, 3), np.uint8))[1].tobytes()
-    answer = client.post("/v1/segment?output=overlay", content=content)
-    assert answer.status_code == 422
-    assert "65,500" in answer.json()["detail"]
+    response = client.post("/v1/segment?output=overlay", content=content)
+    assert response.status_code == 422
+    assert "65,500" in response.json()["detail"]
     assert client.post("/v1/segment?output=mask", content=content).status_code == 200
 
 
-def test_a_defect_in_opencv_is_no_want_of_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_errors_are_not_reported_as_out_of_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for code, status in ((cv2.Error.StsNoMem, 503), (cv2.Error.StsBadArg, 500)):
         error = cv2.error("of a kind")
         error.code = code
@@ -224,9 +226,7 @@ def test_a_defect_in_opencv_is_no_want_of_memory(client: TestClient, monkeypatch
         assert client.post("/v1/segment?output=mask", content=PNG).status_code == status
 
 
-def test_a_card_with_a_number_json_has_not_leaves_the_list_readable(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_card_with_nan_leaves_the_list_readable(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ModelCard, "to_json", lambda *_: '{"name": "\\ud800", "miou": [NaN, {"best": -Infinity}]}')
     text = make_client().get("/v1/models").text
     listing = json.loads(text, parse_constant=pytest.fail)
@@ -234,28 +234,28 @@ def test_a_card_with_a_number_json_has_not_leaves_the_list_readable(
 
 
 @pytest.mark.parametrize("path", ["/v1/segment?output=tiff", "/v1/segment?model=other"])
-def test_a_wrong_parameter_says_what_there_is(client: TestClient, path: str) -> None:
-    answer = client.post(path, content=PNG)
-    assert answer.status_code == 422
-    assert any(name in answer.json()["detail"] for name in ("labels", "bright"))
+def test_a_wrong_parameter_is_refused_with_the_right_values(client: TestClient, path: str) -> None:
+    response = client.post(path, content=PNG)
+    assert response.status_code == 422
+    assert any(name in response.json()["detail"] for name in ("labels", "bright"))
 
 
-def test_a_form_is_answered_with_how_to_send(client: TestClient) -> None:
-    answer = client.post("/v1/segment", files={"photo": PNG})
-    assert answer.status_code == 415
-    assert "--data-binary" in answer.json()["detail"]
+def test_a_form_is_refused_with_how_to_send_a_photo(client: TestClient) -> None:
+    response = client.post("/v1/segment", files={"photo": PNG})
+    assert response.status_code == 415
+    assert "--data-binary" in response.json()["detail"]
     assert client.post("/v1/segment", content=PNG, headers={"Content-Type": "Multipart/Form-Data"}).status_code == 415
 
 
 def test_a_compressed_body_is_refused_as_such(client: TestClient) -> None:
-    answer = client.post("/v1/segment", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
-    assert "Content-Encoding" in answer.json()["detail"]
+    response = client.post("/v1/segment", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+    assert response.status_code == 415
+    assert "Content-Encoding" in response.json()["detail"]
 
 
 def test_other_addresses_and_methods_are_refused_in_the_same_form(client: TestClient) -> None:
-    for answer, status in ((client.get("/nothing"), 404), (client.get("/v1/segment"), 405), (client.put("/"), 405)):
-        assert answer.status_code == status
-        assert answer.json()["status"] == status
+    for response, status in ((client.get("/nothing"), 404), (client.get("/v1/segment"), 405), (client.put("/"), 405)):
+        assert response.status_code == status
+        assert response.json()["status"] == status
     assert client.get("/v1/models/" + "0" * 64 + ".tflite").status_code == 404
     assert client.post("/v1/segment/", content=PNG, follow_redirects=False).status_code == 404

@@ -1,4 +1,4 @@
-"""Whatever is sent, the server stays within its bounds, and says which one was met."""
+"""Whatever is sent, the server stays within its limits, and reports which one was reached."""
 
 import asyncio
 import http.client
@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from seg_edge.serve import api
-from seg_edge.serve.answer import Answer
+from seg_edge.serve.answer import PhotoResponse
 from seg_edge.serve.connection import SHUTDOWN_S
 from seg_edge.serve.transfers import MAX_OF_CLIENT
 from tests.edge.serve.conftest import MakeClient, Server
@@ -36,16 +36,16 @@ PNG = cv2.imencode(".png", bright_square((60, 80)))[1].tobytes()
 
 
 class Gate:
-    """Stands in for the work on a photo, and lets it end when it is told."""
+    """Stands in for the work on a photo, which ends when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
         monkeypatch.setattr(api, "answer_photo", self)
 
-    def __call__(self, *_: object) -> Answer:
+    def __call__(self, *_: object) -> PhotoResponse:
         self.entered.release()
         assert self.open.wait(20)
-        return Answer(b"{}", {})
+        return PhotoResponse(b"{}", {})
 
 
 @pytest.fixture
@@ -80,15 +80,15 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
     client = make_client(max_pixels=4000)
     assert client.post("/v1/segment", content=cv2.imencode(".png", noise((40, 100)))[1].tobytes()).status_code == 200
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    answer = client.post("/v1/segment", content=PNG)
-    assert answer.status_code == 413
-    assert "80x60" in answer.json()["detail"]
+    response = client.post("/v1/segment", content=PNG)
+    assert response.status_code == 413
+    assert "80x60" in response.json()["detail"]
 
 
 def test_a_limited_number_waits_for_the_workers(make_client: MakeClient, gate: Gate) -> None:
     client = make_client(workers=2, queue=3)
     with ThreadPoolExecutor(5) as pool:
-        answers = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(5)]
+        responses = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(5)]
         for _ in range(2):
             assert gate.entered.acquire(timeout=60)
         wait_until(lambda: inside(client) == 5)
@@ -97,20 +97,20 @@ def test_a_limited_number_waits_for_the_workers(make_client: MakeClient, gate: G
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "1"
         gate.open.set()
-        assert [answer.result().status_code for answer in answers] == [200] * 5
+        assert [response.result().status_code for response in responses] == [200] * 5
     assert inside(client) == 0
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
-def test_a_request_that_takes_too_long_is_answered_and_holds_its_slot_until_done(
+def test_a_request_that_takes_too_long_is_refused_and_holds_its_slot_until_done(
     make_client: MakeClient, gate: Gate
 ) -> None:
     client = make_client(workers=1, queue=1, seconds=0.3)
     with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(2)]
-        assert [answer.result().status_code for answer in answers] == [503, 503]
-    assert "0.3 s" in answers[0].result().json()["detail"]
-    # The one that waited has gone; the other is still worked on, as a thread can't be stopped.
+        responses = [pool.submit(client.post, "/v1/segment", content=PNG) for _ in range(2)]
+        assert [response.result().status_code for response in responses] == [503, 503]
+    assert "0.3 s" in responses[0].result().json()["detail"]
+    # The one that waited is gone; the other is still being segmented, as a thread can't be stopped.
     wait_until(lambda: inside(client) == 1)
     gate.open.set()
     wait_until(lambda: inside(client) == 0)
@@ -140,7 +140,7 @@ def test_a_client_that_disconnects_leaves_the_queue(make_client: MakeClient, gat
     assert inside(client) == 0
 
 
-def test_refused_requests_leave_no_place_taken(make_client: MakeClient) -> None:
+def test_refused_requests_leave_no_slot_occupied(make_client: MakeClient) -> None:
     client = make_client(queue=0, max_bytes=1000)
     for _ in range(5):
         assert client.post("/v1/segment", content=bytes(1001)).status_code == 413
@@ -148,14 +148,14 @@ def test_refused_requests_leave_no_place_taken(make_client: MakeClient) -> None:
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
-def test_a_failure_of_ours_tells_nothing_and_the_worker_lives(
+def test_an_internal_error_reveals_nothing_and_the_worker_survives(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(api, "answer_photo", lambda *_: 1 / 0)
-        answer = client.post("/v1/segment", content=PNG)
-    assert answer.status_code == 500
-    assert "ZeroDivision" not in answer.text
+        response = client.post("/v1/segment", content=PNG)
+    assert response.status_code == 500
+    assert "ZeroDivision" not in response.text
     assert client.post("/v1/segment", content=PNG).status_code == 200
 
 
@@ -165,17 +165,17 @@ def live(start: Callable[..., Server], models: tuple[str, str]) -> Server:
 
 
 def talk(port: int, content: bytes, seconds: float = 15) -> bytes:
-    """What the server says to some bytes until it hangs up, or to the whole first answer."""
+    """The server's response to some bytes, up to when it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as client:
         client.sendall(content)
-        said = b""
-        with suppress(ConnectionResetError):  # it hung up on what it hadn't read
-            while received := client.recv(65536):
-                said += received
-        return said
+        received = b""
+        with suppress(ConnectionResetError):  # it closed with bytes unread
+            while chunk := client.recv(65536):
+                received += chunk
+        return received
 
 
-def test_a_photo_that_never_comes_ends(live: Server) -> None:
+def test_an_upload_that_never_arrives_ends(live: Server) -> None:
     head = b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
     assert talk(live.port, head + bytes(10)).startswith(b"HTTP/1.1 408 ")
 
@@ -193,8 +193,8 @@ main()
 
 
 @pytest.fixture(scope="module")
-def hasty(models: tuple[str, str]) -> Iterator[int]:
-    """The port of a server whose patience is short."""
+def impatient(models: tuple[str, str]) -> Iterator[int]:
+    """The port of a server with short timeouts."""
     command = [sys.executable, "-c", SWITCHES, "serve", "--port", "0", "--model", models[0], "--workers", "1"]
     with subprocess.Popen([*command, "--queue", "0"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -203,13 +203,13 @@ def hasty(models: tuple[str, str]) -> Iterator[int]:
         assert "Traceback" not in process.stderr.read()
 
 
-@pytest.mark.parametrize("said", [b"POST /v1/seg", HEALTH + b"POST /v1/seg", UNREAD], ids=["first", "second", "body"])
-def test_half_a_request_ends(hasty: int, said: bytes) -> None:
-    talk(hasty, said, seconds=60)  # raises if the server never hangs up
+@pytest.mark.parametrize("sent", [b"POST /v1/seg", HEALTH + b"POST /v1/seg", UNREAD], ids=["first", "second", "body"])
+def test_half_a_request_ends(impatient: int, sent: bytes) -> None:
+    talk(impatient, sent, seconds=60)  # raises if the server never closes the connection
 
 
-def test_an_endless_unread_body_ends(hasty: int) -> None:
-    with socket.create_connection(("127.0.0.1", hasty), timeout=60) as client:
+def test_an_endless_unread_body_ends(impatient: int) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), timeout=60) as client:
         client.sendall(UNREAD)
 
         def send_for_ever() -> None:
@@ -221,19 +221,19 @@ def test_an_endless_unread_body_ends(hasty: int) -> None:
             send_for_ever()
 
 
-def test_an_unread_response_blocks_nobody_and_ends(hasty: int) -> None:
+def test_an_unread_response_blocks_no_one_and_ends(impatient: int) -> None:
     photo = cv2.imencode(".png", noise((1500, 2000)))[1].tobytes()
     request = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", hasty))
+        client.connect(("127.0.0.1", impatient))
         client.sendall(request % len(photo) + photo)
         client.recv(100)
-        assert talk(hasty, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 422 ")
-        wait_until(lambda: under_way(hasty) == 0)
+        assert talk(impatient, request % 1 + b"x" + HALF).startswith(b"HTTP/1.1 422 ")
+        wait_until(lambda: transfers_of(impatient) == 0)
 
 
-def under_way(port: int) -> float:
+def transfers_of(port: int) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/metrics")
     match = re.search(r"^seg_edge_transfers (\S+)$", connection.getresponse().read().decode(), re.MULTILINE)
@@ -241,8 +241,8 @@ def under_way(port: int) -> float:
     return float(match[1])
 
 
-def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", hasty, timeout=60)
+def test_idle_connections_between_requests_stay_open(impatient: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", impatient, timeout=60)
     for _ in range(2):
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b'{"ok":true}'
@@ -251,9 +251,11 @@ def test_idle_connections_between_requests_are_left_in_peace(hasty: int) -> None
     assert kept is connection.sock
 
 
-def test_of_more_connections_than_there_may_be_the_oldest_that_is_idle_is_hung_up_on(hasty: int) -> None:
+def test_oldest_idle_connection_is_closed_when_full(impatient: int) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", hasty), timeout=60)) for _ in range(9)]
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", impatient), timeout=60)) for _ in range(9)
+        ]
         assert clients[0].recv(100) == b""
         clients[8].sendall(HEALTH)
         assert clients[8].recv(100).startswith(b"HTTP/1.1 200 ")
@@ -267,7 +269,7 @@ def test_broken_requests_write_nothing(start: Callable[..., Server], models: tup
     assert "Invalid" not in running.process.communicate(timeout=60)[1]
 
 
-def test_uvicorn_has_what_is_watched() -> None:
+def test_uvicorn_has_the_attributes_that_are_used() -> None:
     config = uvicorn.Config(lambda: None, log_config=None)
     protocol = H11Protocol(config, ServerState(), {}, asyncio.new_event_loop())
     assert protocol.cycle is None
@@ -277,19 +279,19 @@ def test_uvicorn_has_what_is_watched() -> None:
     assert {"response_started", "response_complete"} <= set(RequestResponseCycle.__init__.__code__.co_names)
 
 
-def test_a_client_that_sends_all_first_gets_the_reason_too(live: Server) -> None:
+def test_a_client_that_sends_everything_first_gets_the_reason_too(live: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=60)
     connection.request("POST", "/v1/segment", bytes(40_000_000))
-    answer = connection.getresponse()
-    assert answer.status == 413
-    assert b"16 MB" in answer.read()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert b"16 MB" in response.read()
 
 
 def test_broken_requests_are_refused(live: Server) -> None:
     for content in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 100_000):
-        said = talk(live.port, content)
-        assert said.startswith(b"HTTP/1.1 400 ")
-        assert b"application/problem+json" in said
+        received = talk(live.port, content)
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert b"application/problem+json" in received
 
 
 POST = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\n"
@@ -317,12 +319,12 @@ POST = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\n"
     ],
 )
 def test_requests_that_no_browser_sends_get_a_reason(live: Server, content: bytes, status: int) -> None:
-    said = talk(live.port, content)
-    assert said.startswith(b"HTTP/1.1 %d " % status)
-    assert b"application/problem+json" in said
+    received = talk(live.port, content)
+    assert received.startswith(b"HTTP/1.1 %d " % status)
+    assert b"application/problem+json" in received
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(live: Server) -> None:
+def test_a_client_that_asks_first_may_continue(live: Server) -> None:
     with socket.create_connection(("127.0.0.1", live.port), timeout=60) as client:
         client.sendall(POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(PNG))
         assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
@@ -330,7 +332,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(live: Server) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_it_still_answers_after_all_that_and_ends_in_order(live: Server) -> None:
+def test_it_still_works_after_all_that_and_ends_cleanly(live: Server) -> None:
     request = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
     assert talk(live.port, request % len(PNG) + PNG).startswith(b"HTTP/1.1 200 ")
     live.process.send_signal(signal.SIGINT)
@@ -350,9 +352,9 @@ def test_memory_stays_flat(start: Callable[..., Server]) -> None:
     def ask(times: int) -> None:
         for number in range(times):
             connection.request("POST", "/v1/segment?output=labels", photos[number % 2])
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status in (200, 422)
+            response = connection.getresponse()
+            response.read()
+            assert response.status in (200, 422)
 
     ask(100)
     before = resident_mb(running.process.pid)
@@ -372,12 +374,12 @@ def test_idle_uploads_do_not_block_others(start: Callable[..., Server], models: 
         ]
         for client in idle:
             client.sendall(HEAD % 100_000 + PNG[:10])
-        wait_until(lambda: under_way(running.port) == len(idle))
+        wait_until(lambda: transfers_of(running.port) == len(idle))
         refused = talk(running.port, HEAD % len(PNG) + PNG)
         assert refused.startswith(b"HTTP/1.1 429 ")
         assert b"retry-after: 1" in refused.lower()
         time.sleep(2.5)
-        assert talk(running.port, HEAD % len(PNG) + PNG + HALF).startswith(b"HTTP/1.1 200 ")  # the stillest gave way
+        assert talk(running.port, HEAD % len(PNG) + PNG + HALF).startswith(b"HTTP/1.1 200 ")  # the stillest was ended
         assert idle[0].recv(100).startswith(b"HTTP/1.1 408 ")
 
 
@@ -388,33 +390,33 @@ def test_a_class_on_a_slow_network_gets_its_masks(start: Callable[..., Server], 
     def phone(_: int) -> bytes:
         with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
             client.sendall(HEAD % len(photo))
-            for at in range(0, len(photo), 9000):  # at 45 kB a second it takes two, and the server waits for one
+            for at in range(0, len(photo), 9000):  # at 45 kB a second it takes two seconds, and the limit is one
                 client.sendall(photo[at : at + 9000])
                 time.sleep(0.2)
             return client.recv(100)
 
     with ThreadPoolExecutor(25) as pool:
-        assert {said[:12] for said in pool.map(phone, range(25))} == {b"HTTP/1.1 200"}
+        assert {received[:12] for received in pool.map(phone, range(25))} == {b"HTTP/1.1 200"}
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_an_unfinished_upload_is_answered_on_shutdown(
+def test_an_unfinished_upload_gets_a_response_on_shutdown(
     start: Callable[..., Server], models: tuple[str, str], sign: signal.Signals
 ) -> None:
     running = start("--model", models[0], "--workers", "1")
     with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
         client.sendall(HEAD % 100_000 + PNG[:10])
-        wait_until(lambda: under_way(running.port) == 1)
+        wait_until(lambda: transfers_of(running.port) == 1)
         running.process.send_signal(sign)
-        said = b""
-        while received := client.recv(4096):
-            said += received
-    assert said.startswith(b"HTTP/1.1 503 ")
-    assert b"application/problem+json" in said
+        received = b""
+        while chunk := client.recv(4096):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 503 ")
+    assert b"application/problem+json" in received
     assert running.process.stderr
     logged = running.process.stderr.read()  # `communicate` would miss what was read along with the address
     assert "Traceback" not in logged
-    assert logged.count("\n") == 1  # which models there are
+    assert logged.count("\n") == 1  # the list of models
 
 
 def test_it_ends_in_time_whatever_its_clients_do(start: Callable[..., Server], models: tuple[str, str]) -> None:
@@ -422,21 +424,22 @@ def test_it_ends_in_time_whatever_its_clients_do(start: Callable[..., Server], m
     photo = cv2.imencode(".png", noise((1000, 1500)))[1].tobytes()
     with ExitStack() as stack:
 
-        def say(content: bytes) -> socket.socket:
+        def send(content: bytes) -> socket.socket:
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.connect(("127.0.0.1", running.port))
             client.sendall(content)
             return stack.enter_context(client)
 
-        say(b"")
-        say(HALF)
-        say(HEALTH).recv(1000)  # idle between two requests
-        say(UNREAD)
-        say(HEAD % 100_000 + PNG[:10])
-        say(HEAD.replace(b"segment", b"segment?output=cutout") % len(photo) + photo).recv(100)  # a slow reader
+        send(b"")
+        send(HALF)
+        send(HEALTH).recv(1000)  # idle between two requests
+        send(UNREAD)
+        send(HEAD % 100_000 + PNG[:10])
+        send(HEAD.replace(b"segment", b"segment?output=cutout") % len(photo) + photo).recv(100)  # a slow reader
         running.process.terminate()
-        assert running.process.wait(SHUTDOWN_S + 15) in (0, -signal.SIGTERM)  # for ever otherwise; the rest is load
+        # Without a limit it would wait for ever; the margin is for load.
+        assert running.process.wait(SHUTDOWN_S + 15) in (0, -signal.SIGTERM)
     assert running.process.stderr
     assert "Traceback" not in running.process.stderr.read()
 
@@ -451,16 +454,16 @@ main()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_in_time_whatever_is_worked_on(models: tuple[str, str], sign: signal.Signals) -> None:
+def test_it_ends_in_time_whatever_is_being_segmented(models: tuple[str, str], sign: signal.Signals) -> None:
     command = [sys.executable, "-c", ENDLESS, "serve", "--port", "0", "--model", models[0], "--workers", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         port = int(process.stderr.readline().strip().rstrip("/").rpartition(":")[2])
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(talk, port, HEAD % len(PNG) + PNG)
-            wait_until(lambda: under_way(port) == 1)
+            response = pool.submit(talk, port, HEAD % len(PNG) + PNG)
+            wait_until(lambda: transfers_of(port) == 1)
             time.sleep(0.3)
             process.send_signal(sign)
             assert process.wait(SHUTDOWN_S + 2) in (0, -sign)
-            assert answer.result().startswith(b"HTTP/1.1 503 ")
+            assert response.result().startswith(b"HTTP/1.1 503 ")
         assert "Traceback" not in process.stderr.read()

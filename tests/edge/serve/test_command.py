@@ -43,21 +43,21 @@ def test_other_machines_are_not_let_in_without_a_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["--model", "none.tflite"], 1, "no such model"),
-        (["--host", "no.such.host.example"], 2, "is no address of this machine"),
+        (["--host", "no.such.host.example"], 2, "is not an address of this machine"),
         (["--token", "short"], 2, "the token must have 16"),
     ],
 )
-def test_bad_options_are_refused_in_one_line(arguments: list[str], code: int, said: str) -> None:
+def test_bad_options_are_refused_in_one_line(arguments: list[str], code: int, message: str) -> None:
     done = run(*arguments, "--workers", "1")
     assert done.returncode == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_two_models_of_one_name_are_refused(models: tuple[str, str]) -> None:
+def test_two_models_with_the_same_name_are_refused(models: tuple[str, str]) -> None:
     done = run("--model", models[0], "--model", models[0], "--port", "0")
     assert done.returncode == 2
     assert "same name" in done.stderr
@@ -96,9 +96,7 @@ def test_the_suggested_command_keeps_all_options() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_the_address_it_says_is_one_that_answers(
-    start: Callable[..., Server], models: tuple[str, str], host: str
-) -> None:
+def test_the_printed_address_works(start: Callable[..., Server], models: tuple[str, str], host: str) -> None:
     running = start("--model", models[0], "--workers", "1", "--host", host, "--token", TOKEN)
     address = urlsplit(running.url)
     assert address.hostname != socket.gethostname()
@@ -122,18 +120,18 @@ def test_the_token_is_shown_only_on_a_terminal_and_url_encoded(models: tuple[str
         "--workers",
         "1",
     ]
-    told = []
+    lines = []
     for ends in (os.openpty, os.pipe):
         ours, theirs = ends()
         process = subprocess.Popen(command, stderr=theirs, env={**os.environ, "SEG_EDGE_TOKEN": token})
         os.close(theirs)
-        told.append(os.read(ours, 1000).split()[0].decode())
+        lines.append(os.read(ours, 1000).split()[0].decode())
         process.terminate()
         process.wait(20)
         os.close(ours)
-    assert told[0].endswith("/#token=" + quote(token, safe=""))
-    assert "+" not in told[0]
-    assert told[1].endswith("/#token=<SEG_EDGE_TOKEN>")
+    assert lines[0].endswith("/#token=" + quote(token, safe=""))
+    assert "+" not in lines[0]
+    assert lines[1].endswith("/#token=<SEG_EDGE_TOKEN>")
 
 
 def test_its_tests_are_skipped_without_the_extra() -> None:
@@ -144,18 +142,18 @@ def test_its_tests_are_skipped_without_the_extra() -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_without_the_page_the_api_is_served_and_it_says_how_to_get_the_rest(
+def test_without_the_page_the_api_is_served_and_the_page_says_how_to_build_it(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(site, "FOLDER", tmp_path / "page")
     client = make_client()
-    answer = client.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "make web" in answer.text
+    response = client.get("/")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "make web" in response.text
     assert client.get("/v1/models").status_code == 200
 
 
-def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
+def test_a_wheel_built_after_the_page_contains_it(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="hatchling isn't installed (pip install '.[dev]')")
     if not site.is_built():
         pytest.skip("the page isn't built (make web)")
@@ -173,7 +171,7 @@ def test_a_wheel_built_after_the_page_carries_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def built(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TestClient:
-    """A server of a made-up page."""
+    """A server of a simulated page."""
     (tmp_path / "page" / "assets").mkdir(parents=True)
     for name, content in (
         ("index.html", b"<p>the page"),
@@ -197,7 +195,7 @@ def test_the_page_s_files_come_gzipped_or_plain(built: TestClient) -> None:
     assert built.get("/odd.xyz").headers["content-type"] == "application/octet-stream"
 
 
-def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_again(built: TestClient) -> None:
+def test_files_with_a_hash_in_their_name_are_cached_for_ever_and_others_revalidated(built: TestClient) -> None:
     assert "immutable" in built.get("/assets/a-1.wasm").headers["cache-control"]
     assert built.get("/assets/a-1.wasm").headers["content-type"] == "application/wasm"
     for path in ("/", "/sw.js"):
@@ -205,7 +203,7 @@ def test_what_has_its_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_a
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
+def test_each_build_of_the_engine_is_unpacked(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
 ) -> None:
     shared = np.random.default_rng(0).bytes(200_000)
@@ -216,17 +214,17 @@ def test_each_of_the_engine_s_builds_comes_out_of_their_archive(
     monkeypatch.setattr(site, "FOLDER", tmp_path)
     client = make_client()
     for name, content in [*reversed(builds.items()), *builds.items()]:  # one that is held already, too
-        answer = client.get(f"/{name}", headers={"Accept-Encoding": encoding})
-        assert answer.content == content
-        assert answer.headers.get("content-encoding", "identity") == encoding
-        assert answer.headers["content-type"] == "application/wasm"
-        assert "immutable" in answer.headers["cache-control"]
-        assert answer.headers["vary"] == "Accept-Encoding"
+        response = client.get(f"/{name}", headers={"Accept-Encoding": encoding})
+        assert response.content == content
+        assert response.headers.get("content-encoding", "identity") == encoding
+        assert response.headers["content-type"] == "application/wasm"
+        assert "immutable" in response.headers["cache-control"]
+        assert response.headers["vary"] == "Accept-Encoding"
     assert client.get("/wasm.xz").status_code == client.get("/wasm.json").status_code == 404
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity"])
-def test_a_large_file_is_handed_on_in_pieces(built: TestClient, encoding: bytes) -> None:
+def test_a_large_file_is_sent_in_chunks(built: TestClient, encoding: bytes) -> None:
     content = np.random.default_rng(0).bytes(300_000)
     (site.FOLDER / "sw.js.gz").write_bytes(gzip.compress(content))
     sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""However many photos some clients send, and however slowly they read, another one gets its answer."""
+"""However many photos some clients send, and however slowly they read, another one gets its response."""
 
 import asyncio
 import http.client
@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import cv2
 import pytest
 
-from seg_edge.serve.answer import Answer
+from seg_edge.serve.answer import PhotoResponse
 from seg_edge.serve.client import client_of, client_of_request
 from seg_edge.serve.connection import Connection
 from seg_edge.serve.problem import Problem
@@ -41,11 +41,11 @@ def test_clients_take_turns() -> None:
     assert take_all(put_all(("a", 1, "1"), ("a", 2, "2"), ("a", 3, "3"), ("b", 9, "4"), ("c", 9, "5"))) == "14523"
 
 
-def test_of_one_client_the_first_that_is_due_is_next() -> None:
+def test_one_clients_items_are_taken_in_the_order_they_are_due() -> None:
     assert take_all(put_all(("a", 3, "1"), ("a", 1, "2"), ("a", 1, "3"))) == "231"
 
 
-def test_a_new_client_is_next_but_for_those_that_wait() -> None:
+def test_a_new_client_comes_after_those_that_wait() -> None:
     turns = put_all(("a", 1, "1"), ("a", 2, "2"))
     assert turns.take() == "1"
     turns.put("b", 9, "3")
@@ -53,7 +53,7 @@ def test_a_new_client_is_next_but_for_those_that_wait() -> None:
     assert take_all(turns) == "432"
 
 
-def test_who_has_gone_is_skipped() -> None:
+def test_discarded_items_are_skipped() -> None:
     turns = put_all(("a", 1, "1"), ("b", 1, "2"), ("b", 2, "3"))
     turns.discard("a", "1")
     turns.discard("b", "3")
@@ -70,73 +70,73 @@ def test_the_client_with_the_most_makes_room_and_equals_do_not() -> None:
     assert Turns[str]().make_room_for("c") is None
 
 
-class Line:
-    """A line of photos before one worker that is busy until it is told."""
+class Queue:
+    """A queue of photos for one worker, which is busy until the test lets it go."""
 
     def __init__(self, waiting: int) -> None:
         self.workers, self.order = Workers([{}], waiting), list[str]()
         self.go, self._busy = threading.Event(), threading.Event()
 
-    async def ask(self, client: str, size: int = 0) -> Answer:
+    async def ask(self, client: str, size: int = 0) -> PhotoResponse:
         name = f"{client}{size or ''}"
 
-        def work(_: object) -> Answer:
+        def work(_: object) -> PhotoResponse:
             self._busy.set()
             assert self.go.wait(60)
             self.order.append(name)
-            return Answer(b"", {})
+            return PhotoResponse(b"", {})
 
         return await self.workers.run(client, size, work)
 
-    async def start(self, *asked: tuple[str, int]) -> list[asyncio.Task[Answer]]:
-        """The first is worked on, the others wait."""
+    async def start(self, *asked: tuple[str, int]) -> list[asyncio.Task[PhotoResponse]]:
+        """The first is being processed, the others wait."""
         tasks = [asyncio.create_task(self.ask(*asked[0]))]
         await asyncio.to_thread(self._busy.wait)
-        for one in asked[1:]:
-            tasks.append(asyncio.create_task(self.ask(*one)))
+        for photo in asked[1:]:
+            tasks.append(asyncio.create_task(self.ask(*photo)))
             await asyncio.sleep(0)
         return tasks
 
 
-def test_one_photo_of_another_client_passes_eighteen_of_one() -> None:
+def test_one_photo_of_another_client_overtakes_eighteen_of_one() -> None:
     async def run() -> list[str]:
-        line = Line(64)
-        tasks = await line.start(*[("a", 0)] * 19, ("b", 0))
-        line.go.set()
+        queue = Queue(64)
+        tasks = await queue.start(*[("a", 0)] * 19, ("b", 0))
+        queue.go.set()
         await asyncio.gather(*tasks)
-        assert line.workers.inside == 0
-        return line.order
+        assert queue.workers.inside == 0
+        return queue.order
 
     assert asyncio.run(run())[:3] == ["a", "a", "b"]
 
 
-def test_a_small_photo_passes_large_ones_of_its_own_client_but_not_for_ever() -> None:
+def test_a_small_photo_overtakes_large_ones_of_its_own_client_but_not_for_ever() -> None:
     large = 12_000_000
 
     async def run() -> list[str]:
-        line = Line(64)
-        tasks = await line.start(*[("a", large)] * 3, ("a", 1000))
-        line.go.set()
+        queue = Queue(64)
+        tasks = await queue.start(*[("a", large)] * 3, ("a", 1000))
+        queue.go.set()
         await asyncio.gather(*tasks)
-        return line.order
+        return queue.order
 
     assert asyncio.run(run()) == [f"a{large}", "a1000", f"a{large}", f"a{large}"]
 
 
-def test_a_full_line_makes_room_for_who_has_less() -> None:
+def test_a_full_queue_makes_room_for_a_client_with_fewer() -> None:
     async def run() -> tuple[list[object], list[str]]:
-        line = Line(3)
-        tasks = await line.start(*[("a", 0)] * 4, ("a", 0), ("b", 0))
-        line.go.set()
+        queue = Queue(3)
+        tasks = await queue.start(*[("a", 0)] * 4, ("a", 0), ("b", 0))
+        queue.go.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        return [result.status if isinstance(result, Problem) else 200 for result in results], line.order
+        return [result.status if isinstance(result, Problem) else 200 for result in results], queue.order
 
     statuses, order = asyncio.run(run())
-    assert statuses == [200, 200, 200, 429, 429, 200]  # the fifth found no room, and the fourth made some
+    assert statuses == [200, 200, 200, 429, 429, 200]  # the fifth found no room, and the fourth had to make room
     assert order == ["a", "a", "b", "a"]
 
 
-def take_all_that_is_given(transfer: Transfer) -> int:
+def take_all_there_is(transfer: Transfer) -> int:
     with suppress(Problem):
         while True:
             transfer.arrived(10)
@@ -148,7 +148,7 @@ def admitted(transfers: Transfers, held: ExitStack, clients: Sequence[str]) -> l
     return [held.enter_context(transfers.admit(client)) for client in clients]
 
 
-def test_downloads_that_stand_still_give_their_memory_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_downloads_give_their_memory_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         transfers = Transfers(100)
         now = [0.0]
@@ -156,14 +156,14 @@ def test_downloads_that_stand_still_give_their_memory_to_others(monkeypatch: pyt
         with ExitStack() as held:
             slow, lively, other = admitted(transfers, held, "abc")
             aborts = [Mock(), Mock()]
-            slow.answer(40, aborts[0])
-            lively.answer(30, aborts[1])
+            slow.start_download(40, aborts[0])
+            lively.start_download(30, aborts[1])
             with pytest.raises(Problem) as refused:
                 other.arrived(20)
             assert refused.value.status == 503
             now[0] += STALLED_S
             lively.moved()
-            other.arrived(0)  # what it has is asked for again
+            other.arrived(0)  # asks again for what it holds
             aborts[0].assert_called_once()
             aborts[1].assert_not_called()
             assert len(transfers) == 2
@@ -177,14 +177,14 @@ def test_a_client_can_hold_half_of_the_memory_and_there_is_some_left_for_each_ne
         with ExitStack() as held:
             for number in range(18):
                 (greedy,) = admitted(transfers, held, [f"client {number}"])
-                amount = take_all_that_is_given(greedy)
+                amount = take_all_there_is(greedy)
                 assert amount >= {0: 500, 1: 240}.get(number, 0)
             assert sum(transfer.held for transfer in transfers._all) <= 1000
 
     asyncio.run(run())
 
 
-def test_where_there_are_too_many_requests_the_client_with_the_most_makes_way() -> None:
+def test_with_too_many_requests_the_client_with_the_most_makes_way() -> None:
     async def run() -> None:
         transfers = Transfers(1000)
         with ExitStack() as held:
@@ -213,40 +213,40 @@ def test_where_there_are_too_many_requests_the_client_with_the_most_makes_way() 
         ("testclient", "testclient"),
     ],
 )
-def test_one_client_is_one_whatever_addresses_it_has(address: str, client: str) -> None:
+def test_all_addresses_of_a_client_count_as_one(address: str, client: str) -> None:
     assert client_of(address) == client
 
 
-def test_the_proxys_word_counts_only_where_there_is_one() -> None:
+def test_forwarded_for_is_trusted_only_from_a_proxy() -> None:
     request = Mock(headers={"x-forwarded-for": "6.6.6.6, 10.0.0.9"})
     request.client.host = "127.0.0.1"
     assert client_of_request(request, ServeSettings()) == "127.0.0.1"
     assert client_of_request(request, ServeSettings(names=("seg.example.org",))) == "10.0.0.9"
 
 
-def connection(client: str, made: float, busy: bool) -> Connection:
-    one = Connection.__new__(Connection)
-    one._client, one._made = client, made
-    one.cycle = Mock(response_complete=not busy)
-    return one
+def make_connection(client: str, opened: float, busy: bool) -> Connection:
+    connection = Connection.__new__(Connection)
+    connection._client, connection._opened = client, opened
+    connection.cycle = Mock(response_complete=not busy)
+    return connection
 
 
-def test_of_too_many_connections_one_of_who_has_the_most_goes() -> None:
-    greedy = [connection("a", made, busy) for made, busy in [(1, True), (2, False), (3, False)]]
-    new = connection("b", 4, False)
-    everyone = {*greedy, new}
-    for one in everyone:
-        one.connections = everyone  # type: ignore[assignment]
-    assert new._spare() is greedy[1]
-    assert greedy[2]._spare() is greedy[1]
-    everyone -= {greedy[1], greedy[2]}
-    assert new._spare() is new
+def test_the_busiest_client_loses_a_connection() -> None:
+    greedy = [make_connection("a", opened, busy) for opened, busy in [(1, True), (2, False), (3, False)]]
+    new = make_connection("b", 4, False)
+    connections = {*greedy, new}
+    for connection in connections:
+        connection.connections = connections  # type: ignore[assignment]
+    assert new._least_needed() is greedy[1]
+    assert greedy[2]._least_needed() is greedy[1]
+    connections -= {greedy[1], greedy[2]}
+    assert new._least_needed() is new
 
 
 HEAD = b"POST /v1/segment?output=%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
-def test_eighteen_slow_readers_lock_nobody_out(start: Callable[..., Server], models: tuple[str, str]) -> None:
+def test_eighteen_slow_readers_lock_no_one_out(start: Callable[..., Server], models: tuple[str, str]) -> None:
     running = start("--model", models[0], "--workers", "1", "--max-mb", "1")
     photo = cv2.imencode(".png", noise((500, 600)))[1].tobytes()
     small = cv2.imencode(".png", bright_square((60, 80)))[1].tobytes()
@@ -264,11 +264,11 @@ def test_eighteen_slow_readers_lock_nobody_out(start: Callable[..., Server], mod
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
         for _ in range(100):
             connection.request("POST", "/v1/segment?output=labels", small)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status == 200:
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
                 break
-            assert answer.status == 429  # as the page does: it tries again after a second
+            assert response.status == 429  # the page also tries again after a second
             time.sleep(0.2)
-        assert answer.status == 200
+        assert response.status == 200
         assert len(readers) == 18

@@ -1,4 +1,4 @@
-"""Garbage, made from the OpenAPI document by schemathesis, and damaged photos: never a 500, never a dead worker."""
+"""Garbage, made from the OpenAPI document by schemathesis, and damaged photos: never a 500 or a dead worker."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,7 +27,7 @@ REFUSED = {413, 422}
 
 @pytest.fixture(scope="module")
 def fuzzed(start: Callable[..., Server], models: tuple[str, str]) -> Iterator[httpx2.Client]:
-    """A server over a real connection, with two workers and small bounds."""
+    """A server over a real connection, with two workers and small limits."""
     server = start(
         "--model", models[0], "--model", models[1], "--workers", "2", "--max-mb", "0.2", "--max-megapixels", "0.1"
     )
@@ -36,7 +36,7 @@ def fuzzed(start: Callable[..., Server], models: tuple[str, str]) -> Iterator[ht
 
 
 def workers_live(client: httpx2.Client) -> bool:
-    """Whether photos are answered as often as it takes to meet every worker."""
+    """Whether photos are segmented often enough to reach every worker."""
     return all(client.post("/v1/segment", content=GOOD).status_code == 200 for _ in range(8))
 
 
@@ -49,10 +49,10 @@ def test_requests_made_from_the_document(fuzzed: httpx2.Client, path: str) -> No
     @given(case=operation.as_strategy())
     @settings(max_examples=60 if path == "/v1/segment" else 5, deadline=None, suppress_health_check=list(HealthCheck))
     def send(case: schemathesis.Case) -> None:
-        answer = case.call(base_url=str(fuzzed.base_url))
-        seen.append(answer.status_code)
+        response = case.call(base_url=str(fuzzed.base_url))
+        seen.append(response.status_code)
         case.validate_response(
-            answer, checks=[status_code_conformance, content_type_conformance, response_schema_conformance]
+            response, checks=[status_code_conformance, content_type_conformance, response_schema_conformance]
         )
 
     send()
@@ -63,7 +63,7 @@ def test_requests_made_from_the_document(fuzzed: httpx2.Client, path: str) -> No
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A photo cut short, with bytes changed, removed or put in, mostly where headers are."""
+    """A photo cut short, with bytes changed, removed or put in, mostly in headers."""
     content = bytearray(draw(st.sampled_from(PHOTOS)))
     for _ in range(draw(st.integers(1, 6))):
         near = draw(st.sampled_from((32, 700, len(content) - 1)))
@@ -83,17 +83,17 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(photo=damaged(), output=st.sampled_from(("json", "labels", "overlay", "cutout")))
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_damaged_photos(fuzzed: httpx2.Client, photo: bytes, output: str) -> None:
-    answer = fuzzed.post(f"/v1/segment?output={output}", content=photo)
-    assert answer.status_code in {200, *REFUSED}, answer.text
+    response = fuzzed.post(f"/v1/segment?output={output}", content=photo)
+    assert response.status_code in {200, *REFUSED}, response.text
 
 
 @pytest.mark.parametrize("size_wh", [(65535, 65535), (100_000, 2), (0, 5)])
-def test_a_header_that_promises_too_much_costs_nothing(fuzzed: httpx2.Client, size_wh: tuple[int, int]) -> None:
+def test_a_header_with_an_impossible_size_is_refused(fuzzed: httpx2.Client, size_wh: tuple[int, int]) -> None:
     content = bytearray(PHOTOS[1])
     content[16:24] = np.array(size_wh, ">u4").tobytes()
     assert fuzzed.post("/v1/segment", content=bytes(content)).status_code in REFUSED
 
 
-def test_after_all_that_every_worker_lives(fuzzed: httpx2.Client) -> None:
+def test_after_all_that_every_worker_still_works(fuzzed: httpx2.Client) -> None:
     assert workers_live(fuzzed)
     assert 'status="500"' not in fuzzed.get("/metrics").text

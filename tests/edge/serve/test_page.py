@@ -1,4 +1,4 @@
-"""The page, used as people use it, in a real Chromium."""
+"""The page, used as users do, in a real Chromium."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def more_models(models: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The bundled one, one of two and one of four classes in bytes, one of real numbers, and one for no browser."""
+    """The bundled model, two of two and four classes in bytes, one of float32, and one that no browser runs."""
     folder = tmp_path_factory.mktemp("more")
     real = carded(SIGMOID_FLOAT32, folder, replace(TWO_CARD, output="probabilities")).rename(folder / "real.tflite")
     signed = carded(TWO_INT8, folder).rename(folder / "signed.tflite")
@@ -57,7 +57,7 @@ def server(start: Callable[..., Server], more_models: dict[str, str]) -> Server:
 
 @pytest.fixture(scope="module")
 def plain_server(start: Callable[..., Server], models: tuple[str, str]) -> Server:
-    """As it is started without options, but with a model that stays as it is."""
+    """Started without options, but with a model that doesn't change."""
     return start("--model", models[0])
 
 
@@ -78,7 +78,9 @@ def png(frame: np.ndarray) -> bytes:
     return cv2.imencode(".png", frame)[1].tobytes()
 
 
-def test_a_photo_is_done_at_once_and_nothing_leaves_the_browser(visit: Callable[..., Page], server: Server) -> None:
+def test_a_photo_is_segmented_at_once_and_nothing_leaves_the_browser(
+    visit: Callable[..., Page], server: Server
+) -> None:
     page = visit(server.url).open()
     page.expect(page.page.get_by_text("Your photos stay on this device")).to_be_visible()
     page.choose("portrait.jpg", GRACE_HOPPER.read_bytes(), "image/jpeg")
@@ -111,7 +113,7 @@ def test_a_photo_can_be_pasted_and_dropped(visit: Callable[..., Page], plain_ser
     assert page.save("Save label map").shape == (30, 40)
 
 
-def test_several_photos_are_gone_through_and_saved_at_once(
+def test_several_photos_are_browsed_and_saved_at_once(
     visit: Callable[..., Page], server: Server, models: tuple[str, str]
 ) -> None:
     page = visit(server.url).open()
@@ -120,7 +122,7 @@ def test_several_photos_are_gone_through_and_saved_at_once(
     files = [{"name": name, "mimeType": "image/png", "buffer": png(frame)} for name, frame in frames.items()]
     broken = {"name": "letter.jpg", "mimeType": "image/jpeg", "buffer": b"Dear Sir or Madam"}
     page.page.locator("#files").set_input_files([files[0], broken, *files[1:]])
-    page.complains("letter.jpg is no picture")
+    page.complains("letter.jpg is not a picture")
     page.page.get_by_role("button", name="Photo 2 of 3: two.png").click()
     page.done()
     assert page.save("Save label map").shape == (50, 20)
@@ -155,7 +157,7 @@ def test_the_same_pixels_give_the_same_label_map(
     assert len(np.unique(labels)) > 2
 
 
-def test_a_model_of_real_numbers_gives_nearly_the_same(
+def test_a_float32_model_gives_nearly_the_same(
     visit: Callable[..., Page], server: Server, more_models: dict[str, str]
 ) -> None:
     page = visit(server.url).open()
@@ -165,14 +167,14 @@ def test_a_model_of_real_numbers_gives_nearly_the_same(
     assert (labels != segment_tiled(Segmenter(more_models["real"], 1), frame).labels).mean() < 1e-4
 
 
-def test_jpeg_files_differ_by_their_decoders_alone(visit: Callable[..., Page], server: Server) -> None:
+def test_jpeg_files_differ_only_by_their_decoders(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     segmenter = Segmenter("person", 1)
     labels = page.labels("photo.jpg", GRACE_HOPPER.read_bytes(), "image/jpeg")
     assert (labels == segment_tiled(segmenter, read_photo(GRACE_HOPPER)).labels).mean() >= 0.999
 
 
-def test_real_photos_differ_by_their_decoders_alone(
+def test_real_photos_differ_only_by_their_decoders(
     visit: Callable[..., Page], server: Server, shared_data: Path
 ) -> None:
     page = visit(server.url).open()
@@ -188,7 +190,7 @@ EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
 
 
 def turned_photo(kind: str, frame: np.ndarray, orientation: int) -> bytes:
-    """A photo whose EXIF says that it is to be turned."""
+    """A photo with an EXIF orientation."""
     exif = EXIF % orientation
     if kind == "avif":
         from PIL import Image
@@ -209,7 +211,7 @@ def turned_photo(kind: str, frame: np.ndarray, orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif"])
-def test_a_turned_photo_is_upright_as_in_python(
+def test_a_rotated_photo_is_upright_as_in_python(
     visit: Callable[..., Page], server: Server, kind: str, tmp_path: Path
 ) -> None:
     frame = cv2.imread(str(GRACE_HOPPER))[:500, 50:400]
@@ -221,7 +223,7 @@ def test_a_turned_photo_is_upright_as_in_python(
         labels = page.labels(file.name, file.read_bytes(), f"image/{'jpeg' if kind == 'jpg' else kind}")
         assert labels.shape == expected.shape
         assert (labels != expected).mean() < (0 if kind == "png" else 1e-3) + 1e-9, orientation
-    # What is shown beside it lies the same way.
+    # The original photo next to it has the same orientation.
     assert page.page.evaluate("['before', 'after'].map((id) => document.getElementById(id).width)") == [500, 500]
 
 
@@ -240,21 +242,21 @@ def test_the_effects_are_python_s(visit: Callable[..., Page], server: Server, mo
     for model in ("person", "colours"):
         page.model(model)
         page.cut("photo.png", png(frame))
-        answer = segment_tiled(Segmenter(more_models[model], 1), frame)
+        segmentation = segment_tiled(Segmenter(more_models[model], 1), frame)
         for name, settings in effects.items():
             page.effect(name)
-            picture, expected = page.save("Save picture"), render(frame, answer, settings)
+            picture, expected = page.save("Save picture"), render(frame, segmentation, settings)
             assert picture.shape[:2] == expected.shape[:2], name
             difference = np.abs(picture[..., : expected.shape[2]].astype(int) - expected)  # a browser's PNG has alpha
-            if settings.effect == "cutout":  # browsers keep colours multiplied by their alpha
+            if settings.effect == "cutout":  # browsers store colours multiplied by alpha
                 difference[..., :3] = difference[..., :3] * expected[..., 3:] // 255
             if settings.effect in ("mask", "cutout"):
                 assert difference.max() <= 1, f"{model}, {name}: {difference.max()}"
-            else:  # JPEG rounds each block in its own way
+            else:  # JPEG encoders round differently
                 assert difference.mean() < 1.5, f"{model}, {name}: {difference.mean()}"
 
 
-def test_what_the_page_saves_is_known_as_a_result(visit: Callable[..., Page], server: Server) -> None:
+def test_pictures_saved_by_the_page_are_recognised_as_results(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     page.cut("photo.png", png(cv2.imread(str(GRACE_HOPPER))))
     for effect, button, kind in (
@@ -278,12 +280,12 @@ def test_small_people_and_holes_are_hidden_as_in_python(
     page = visit(server.url).open()
     page.model("bright")
     frame = noise((120, 160), seed=3) // 4
-    cv2.circle(frame, (53, 60), 40, (255, 255, 255), 10)  # its middle is a hole in what is found
+    cv2.circle(frame, (53, 60), 40, (255, 255, 255), 10)  # its middle is a hole in the foreground
     cv2.circle(frame, (133, 24), 7, (255, 255, 255), -1)  # smaller than four cells
     page.cut("photo.png", png(frame))
     page.effect("Hide people")
-    answer = segment_tiled(Segmenter(more_models["bright"], 1), frame)
-    expected = render(frame, answer, "anonymize")
+    segmentation = segment_tiled(Segmenter(more_models["bright"], 1), frame)
+    expected = render(frame, segmentation, "anonymize")
     hidden = (expected != frame).any(axis=2)
     assert hidden[60, 53]
     assert hidden[24, 133]
@@ -319,17 +321,17 @@ def test_a_photo_s_own_transparency_is_kept_as_in_python(
     file.write_bytes(png(frame))
     photo = load_photo(file)
     page.cut(file.name, file.read_bytes())
-    answer = find_seen(segment_tiled(Segmenter(more_models["bright"], 1), photo.frame), photo.alpha, "cutout")
-    assert (page.save("Save label map") != answer.labels).mean() < 1e-3
+    segmentation = find_seen(segment_tiled(Segmenter(more_models["bright"], 1), photo.frame), photo.alpha, "cutout")
+    assert (page.save("Save label map") != segmentation.labels).mean() < 1e-3
     for name, settings in (
         ("Cut out", EffectSettings("cutout")),
         ("New background", EffectSettings("replace", background=(0, 177, 64))),
     ):
         page.effect(name)
         picture = page.save("Save picture").astype(int)
-        expected = draw_transparent(photo.frame, photo.colour, photo.alpha, answer, settings).whole()
+        expected = draw_transparent(photo.frame, photo.colour, photo.alpha, segmentation, settings).whole()
         difference = np.abs(picture[..., : expected.shape[2]] - expected)
-        if settings.transparent:  # browsers keep colours multiplied by their alpha
+        if settings.transparent:  # browsers store colours multiplied by alpha
             difference[..., :3] = difference[..., :3] * expected[..., 3:] // 255
             assert set(np.unique(expected[..., 3])) >= {0, 201, 255}
             assert np.mean(difference.max(axis=2) > 1) < 1e-3
@@ -339,16 +341,16 @@ def test_a_photo_s_own_transparency_is_kept_as_in_python(
 
 def test_your_own_picture_becomes_the_background(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
-    frame, behind = cv2.imread(str(GRACE_HOPPER)), np.zeros((90, 160, 3), np.uint8)
-    behind[:, :80], behind[:, 80:] = (200, 20, 20), (20, 20, 200)
+    frame, background = cv2.imread(str(GRACE_HOPPER)), np.zeros((90, 160, 3), np.uint8)
+    background[:, :80], background[:, 80:] = (200, 20, 20), (20, 20, 200)
     page.cut("photo.png", png(frame))
     page.effect("New background")
     page.page.locator("#background-file").set_input_files(
-        {"name": "behind.png", "mimeType": "image/png", "buffer": png(behind)}
+        {"name": "background.png", "mimeType": "image/png", "buffer": png(background)}
     )
     page.expect(page.page.locator("#background")).to_have_class("chosen")
     picture = page.save("Save picture")
-    expected = render(frame, segment_tiled(Segmenter("person", 1), frame), EffectSettings("replace", behind))
+    expected = render(frame, segment_tiled(Segmenter("person", 1), frame), EffectSettings("replace", background))
     assert np.abs(picture.astype(int) - expected).mean() < 1.5
 
 
@@ -383,21 +385,21 @@ def test_your_own_model_is_opened_and_never_sent(
     page.says("The model colours is open.")
     page.expect(page.page.get_by_role("heading", level=1)).to_have_text("Cut out: red, green, blue")
     assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter(models[1], 1), frame).labels)
-    stranger = tmp_path / "stranger.tflite"
-    stranger.write_bytes(strip_card(Path(models[1]).read_bytes()))
-    page.choose(stranger.name, stranger.read_bytes())
+    cardless = tmp_path / "cardless.tflite"
+    cardless.write_bytes(strip_card(Path(models[1]).read_bytes()))
+    page.choose(cardless.name, cardless.read_bytes())
     page.expect(page.page.get_by_role("heading", level=1)).to_have_text("Cut out: class 1, class 2, class 3")
     page.done()
-    assert np.array_equal(page.save("Save label map"), segment_tiled(Segmenter(stranger, 1), frame).labels)
+    assert np.array_equal(page.save("Save label map"), segment_tiled(Segmenter(cardless, 1), frame).labels)
     for content, reason in (
         (b"\0\0\0\0TFL3", "it has no graph"),
-        (b"hello", "is no TensorFlow Lite model"),
+        (b"hello", "is not a TensorFlow Lite model"),
         (Path(models[1]).read_bytes()[:-300], "card"),
         (strip_card(Path(models[1]).read_bytes())[:600], "wrong.tflite"),
     ):
         page.choose("wrong.tflite", content)
         page.complains(reason)
-    assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter(stranger, 1), frame).labels)
+    assert np.array_equal(page.labels("photo.png", png(frame)), segment_tiled(Segmenter(cardless, 1), frame).labels)
     assert {request.method for request in page.requests} == {"GET"}
 
 
@@ -405,9 +407,9 @@ def test_without_isolation_it_says_why_there_is_one_thread(visit: Callable[..., 
     page = visit(server.url, service_workers="block")
 
     def strip(route: Any) -> None:
-        answer = route.fetch()
-        headers = {name: value for name, value in answer.headers.items() if not name.startswith("cross-origin")}
-        route.fulfill(response=answer, headers=headers)
+        response = route.fetch()
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("cross-origin")}
+        route.fulfill(response=response, headers=headers)
 
     page.page.route("**/*", strip)
     page.open()
@@ -430,7 +432,7 @@ def test_it_works_offline_after_the_first_load_with_each_model(
     page.done()
 
 
-def test_a_new_build_keeps_what_lasts_and_nothing_of_other_programs(
+def test_a_new_build_keeps_unchanged_files_and_nothing_of_other_programs(
     visit: Callable[..., Page], plain_server: Server
 ) -> None:
     page = visit(plain_server.url)
@@ -447,7 +449,7 @@ def test_a_new_build_keeps_what_lasts_and_nothing_of_other_programs(
     page.expect(page.page.locator("html[data-offline=ready]")).to_be_attached()
     page.until("async () => !(await caches.has('seg-edge-0'))")
     assert page.page.evaluate("async (address) => (await fetch(address)).text()", model) == "old"
-    # Another program may have had the port before.
+    # Another program may have used the port before.
     put = "async (address) => (await caches.open((await caches.keys())[0])).put(address, new Response('other'))"
     page.page.evaluate(put, foreign)
     assert page.page.evaluate("async (address) => (await fetch(address)).status", foreign) == 404
@@ -463,7 +465,7 @@ def test_the_page_works_with_a_full_disk(visit: Callable[..., Page], plain_serve
     page.says("Ready")
 
 
-def test_what_is_loaded_is_small(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_the_page_is_small(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     loaded: dict[str, int] = {}
 
@@ -496,7 +498,7 @@ def test_the_webcam_is_segmented_as_it_runs(visit: Callable[..., Page], server: 
     assert {request.method for request in page.requests} == {"GET"}
 
 
-def test_a_webcam_opened_again_is_read_once(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_a_reopened_webcam_is_read_once(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url)
     page.context.add_init_script(HOLD)
     page.open().unfold()
@@ -506,7 +508,7 @@ def test_a_webcam_opened_again_is_read_once(visit: Callable[..., Page], plain_se
         page.page.evaluate("document.getElementById('stop').click(); document.getElementById('webcam').click()")
         page.expect(page.page.get_by_role("button", name="Take a photo")).to_be_visible()
     page.page.evaluate("total = 0")
-    page.until("total > 3")  # what was asked for the streams before is answered
+    page.until("total > 3")  # requests for the earlier streams are done
     page.page.evaluate("most = total = 0")
     page.until("total > 10")
     assert page.page.evaluate("most") == 1
@@ -541,7 +543,7 @@ def test_without_a_webcam_it_says_why(visit: Callable[..., Page], server: Server
     page.expect(page.page.get_by_text("The camera needs an address that starts with https")).to_be_visible()
 
 
-def test_on_the_server_is_another_choice_where_it_is_allowed(
+def test_the_server_can_be_chosen_if_it_is_allowed(
     visit: Callable[..., Page], server: Server, plain_server: Server, tmp_path: Path
 ) -> None:
     page = visit(server.url).open()
@@ -550,11 +552,13 @@ def test_on_the_server_is_another_choice_where_it_is_allowed(
     page.expect(page.page.get_by_text("Your photos are sent to this server")).to_be_visible()
     frame = cv2.imread(str(GRACE_HOPPER))
     labels = page.labels("photo.png", png(frame))
-    answer = segment_tiled(Segmenter("person", 1), frame)
-    assert np.array_equal(labels, answer.labels)
+    segmentation = segment_tiled(Segmenter("person", 1), frame)
+    assert np.array_equal(labels, segmentation.labels)
     page.expect(page.page.locator("#timing")).to_contain_text("Transfer")
-    picture = page.save("Save picture")  # with the edges that the browser gives, too
-    assert np.abs(picture[..., 3].astype(int) - render(frame, answer, EffectSettings("cutout"))[..., 3]).max() <= 1
+    picture = page.save("Save picture")  # with the browser's edges, too
+    assert (
+        np.abs(picture[..., 3].astype(int) - render(frame, segmentation, EffectSettings("cutout"))[..., 3]).max() <= 1
+    )
     assert [request.method for request in page.requests].count("POST") == 1
     turned = tmp_path / "turned.webp"
     turned.write_bytes(turned_photo("webp", frame, 6))
@@ -581,19 +585,19 @@ def test_a_busy_server_is_asked_again(visit: Callable[..., Page], server: Server
     page = visit(server.url, service_workers="block").open()
     page.unfold()
     page.page.get_by_label("On the server").check()
-    answers = [429, 503]
+    statuses = [429, 503]
 
     def busy(route: Any) -> None:
-        if answers:
-            route.fulfill(status=answers.pop(), headers={"Retry-After": "1"}, body="{}")
+        if statuses:
+            route.fulfill(status=statuses.pop(), headers={"Retry-After": "1"}, body="{}")
         else:
             route.continue_()
 
     page.page.route("**/v1/segment*", busy)
     page.choose("photo.png", png(noise((30, 40))))
-    page.says("The server is busy. It is tried again in")
+    page.says("The server is busy. Trying again in")
     page.done()
-    assert not answers
+    assert not statuses
 
 
 def test_an_access_code_is_asked_for_once_and_comes_with_the_address(
@@ -609,7 +613,7 @@ def test_an_access_code_is_asked_for_once_and_comes_with_the_address(
     field.fill("not-the-token-of-this-one")
     button.click()
     page.complains("This access code is wrong.")
-    field.fill(server.url)  # the whole address does
+    field.fill(server.url)  # the whole address works
     button.click()
     page.says("Ready")
     tab = page.context.new_page()
@@ -626,7 +630,7 @@ def test_a_token_with_signs_comes_with_the_address(
     visit(f"{server.url.partition('#')[0]}#token={written(token)}").open()
 
 
-def test_a_token_is_enough_where_the_browser_forbids_to_store_it(
+def test_a_token_works_if_the_browser_can_not_store_it(
     visit: Callable[..., Page], start: Callable[..., Server], models: tuple[str, str]
 ) -> None:
     page = visit(start("--model", models[0], "--token", TOKEN).url)
@@ -636,10 +640,10 @@ def test_a_token_is_enough_where_the_browser_forbids_to_store_it(
     page.open()
 
 
-def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], server: Server) -> None:
+def test_errors_are_sentences_and_the_page_keeps_working(visit: Callable[..., Page], server: Server) -> None:
     page = visit(server.url).open()
     page.choose("letter.jpg", b"Dear Sir or Madam", "image/jpeg")
-    page.complains("letter.jpg is no picture that this browser can read. Save it as JPEG or PNG.")
+    page.complains("letter.jpg is not a picture that this browser can read. Save it as JPEG or PNG.")
     page.choose("nothing.jpg", b"", "image/jpeg")
     page.complains("nothing.jpg is empty.")
     page.choose("IMG_1.jpg", b"\0\0\0\x18ftypheic" + bytes(100), "image/jpeg")
@@ -651,13 +655,13 @@ def test_errors_are_sentences_and_the_page_goes_on(visit: Callable[..., Page], s
     page.expect(page.page.get_by_role("alert")).to_be_empty()
 
 
-# `held` is where questions of this kind to the worker wait for whoever calls them; they are counted until answered.
+# `held` keeps requests of this kind to the worker until the test calls them; they are counted until there is a reply.
 HOLD = """
 window.asked = window.most = window.total = 0;
 window.Worker = class extends Worker {
   photos = new Set();
   constructor(...given) {
-    super(...given); // and hears of an answer before the page, which may ask again at once
+    super(...given); // and sees a reply before the page, which may ask again at once
     this.addEventListener("message", ({ data }) => (window.asked -= this.photos.delete(data.id)));
   }
   postMessage(message, ...rest) {
@@ -673,7 +677,7 @@ window.Worker = class extends Worker {
 """
 
 
-def test_an_answer_to_a_photo_or_model_no_longer_asked_for_is_not_shown(
+def test_results_of_an_earlier_choice_of_photo_or_model_are_not_shown(
     visit: Callable[..., Page], server: Server
 ) -> None:
     page = visit(server.url)
@@ -692,7 +696,7 @@ def test_an_answer_to_a_photo_or_model_no_longer_asked_for_is_not_shown(
     assert page.save("Save label map").shape == (50, 30)
 
 
-def test_what_could_not_be_loaded_is_tried_again(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_a_failed_load_is_tried_again(visit: Callable[..., Page], plain_server: Server) -> None:
     for missed in ("**/litert-*.wasm", "**/litert-*.js", "**/*.tflite"):
         page = visit(plain_server.url, service_workers="block")
         page.page.route(missed, lambda route: route.abort())
@@ -714,16 +718,16 @@ def test_a_dead_worker_is_reported_each_time(visit: Callable[..., Page], plain_s
 def test_loading_is_announced_once(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url, service_workers="block")
     page.context.add_init_script("""
-      window.said = [];
+      window.lines = [];
       addEventListener("DOMContentLoaded", () => {
         const status = document.getElementById("status");
-        new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true });
+        new MutationObserver(() => lines.push(status.textContent)).observe(status, { childList: true });
       });
     """)
     page.open()
-    said = page.page.evaluate("said")
-    assert any("MB" in text for text in said)
-    assert len(said) == len(set(said)) <= 4, said
+    lines = page.page.evaluate("lines")
+    assert any("MB" in text for text in lines)
+    assert len(lines) == len(set(lines)) <= 4, lines
 
 
 def test_a_photo_too_large_for_the_server_is_not_sent(
@@ -733,7 +737,10 @@ def test_a_photo_too_large_for_the_server_is_not_sent(
     page = visit(start("--model", models[0], "--on-server", *limits).url).open()
     page.unfold()
     page.page.get_by_label("On the server").check()
-    for frame, reason in ((noise((200, 300)), "the server takes 0.05 MB"), (np.zeros((600, 800, 3)), "0.3 megapixels")):
+    for frame, reason in (
+        (noise((200, 300)), "the server accepts 0.05 MB"),
+        (np.zeros((600, 800, 3)), "0.3 megapixels"),
+    ):
         page.choose("photo.png", png(frame))
         page.complains(reason)
     assert {request.method for request in page.requests} == {"GET"}
@@ -763,7 +770,7 @@ def test_an_old_browser_gets_a_message(visit: Callable[..., Page], plain_server:
     page.complains("This browser is too old.")
 
 
-def test_it_can_be_used_by_keys_alone(visit: Callable[..., Page], plain_server: Server) -> None:
+def test_it_can_be_used_with_the_keyboard_alone(visit: Callable[..., Page], plain_server: Server) -> None:
     page = visit(plain_server.url).open()
 
     def focused() -> str:
@@ -772,7 +779,7 @@ def test_it_can_be_used_by_keys_alone(visit: Callable[..., Page], plain_server: 
     page.page.get_by_role("button", name="Try the sample photo").focus()
     page.page.keyboard.press("Enter")
     page.done()
-    page.expect(page.page.locator("#save")).to_be_focused()  # the button has gone
+    page.expect(page.page.locator("#save")).to_be_focused()  # the button has disappeared
     page.page.locator("#divider").focus()
     page.page.keyboard.press("End")
     page.until("getComputedStyle(document.getElementById('picture')).getPropertyValue('--cut') === '1'")
@@ -783,14 +790,14 @@ def test_it_can_be_used_by_keys_alone(visit: Callable[..., Page], plain_server: 
     page.page.keyboard.press("Tab")
     assert focused() == "save"
     page.page.locator("#webcam").focus()
-    for button, next_one in (("webcam", "shoot"), ("shoot", "save")):  # each goes when it was pressed
+    for button, next_button in (("webcam", "shoot"), ("shoot", "save")):  # each disappears when it is pressed
         assert focused() == button
         page.page.keyboard.press("Enter")
-        page.expect(page.page.locator(f"#{next_one}")).to_be_focused()
+        page.expect(page.page.locator(f"#{next_button}")).to_be_focused()
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy that has a server under a path of its own, as nginx's `location /seg/`."""
+    """A proxy that serves a server under another path, as nginx's `location /seg/` does."""
 
     daemon_threads = True
 
@@ -799,10 +806,10 @@ class Proxy(ThreadingHTTPServer):
             def do_GET(self) -> None:
                 assert self.path.startswith("/seg/"), self.path
                 request = Request(f"http://127.0.0.1:{port}/{self.path[5:]}", headers={"Host": self.headers["Host"]})
-                with urlopen(request) as answer:
-                    content = answer.read()
-                    self.send_response(answer.status)
-                    for name, value in answer.headers.items():
+                with urlopen(request) as response:
+                    content = response.read()
+                    self.send_response(response.status)
+                    for name, value in response.headers.items():
                         if name.lower() not in ("transfer-encoding", "content-length", "connection"):
                             self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
@@ -843,7 +850,7 @@ def shown(visit: Callable[..., Page], url: str, viewport: dict[str, int], scheme
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_axe_finds_nothing_to_object_to(
+def test_axe_finds_no_accessibility_problems(
     visit: Callable[..., Page], plain_server: Server, viewport: dict[str, int], scheme: str
 ) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
@@ -862,7 +869,7 @@ def test_axe_finds_nothing_to_object_to(
 
 
 @pytest.mark.parametrize(("viewport", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")], ids=["phone", "desktop"])
-def test_it_looks_as_it_did_when_a_person_looked_at_it(
+def test_it_looks_as_in_the_reviewed_pictures(
     visit: Callable[..., Page], plain_server: Server, viewport: dict[str, int], scheme: str, tmp_path: Path
 ) -> None:
     with shown(visit, plain_server.url, viewport, scheme) as page:
@@ -872,7 +879,7 @@ def test_it_looks_as_it_did_when_a_person_looked_at_it(
     looked_at = LOOKED_AT / f"{taken.stem}.jpg"
     expected = cv2.imread(str(looked_at))
     assert expected is not None, f"look at {taken}, and if it is good, put it in place of {looked_at}"
-    # Fonts differ from machine to machine: what is compared is blocks of 10 pixels.
+    # Fonts differ from machine to machine, so blocks of 10 pixels are compared.
     seen, before = (
         cv2.resize(picture, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA).astype(int)
         for picture in (cv2.imread(str(taken)), expected)

@@ -1,4 +1,4 @@
-"""The browser's resizing is OpenCV's, byte for byte: `edge/web/src`, run by Node, beside `seg_edge.preprocess`."""
+"""The browser's resizing is OpenCV's, byte for byte: `edge/web/src`, run by Node, against `seg_edge.preprocess`."""
 
 import shutil
 import struct
@@ -16,7 +16,7 @@ from seg_edge.preprocess import resize_to_input
 from tests.tiny import noise
 
 WEB = Path(__file__).resolve().parents[3] / "edge" / "web"
-# Each message on standard input: what to do, width, height, width and height wanted, and the numbers.
+# Each message on standard input: the operation, width, height, wanted width and height, and the numbers.
 PROGRAM = """
 import { resizeToInput } from "./src/preprocess.ts";
 import { bilinear } from "./src/resize.ts";
@@ -65,12 +65,12 @@ def in_javascript(tmp_path_factory: pytest.TempPathFactory):
 
 
 def opaque(frame: np.ndarray) -> np.ndarray:
-    """As browsers give pictures: with a fourth channel."""
+    """As browsers deliver pictures: with a fourth channel."""
     return np.dstack([frame, np.full_like(frame[..., :1], 255)])
 
 
 def to_input(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """What Python makes of the same RGB."""
+    """Python's result for the same RGB."""
     return resize_to_input(np.ascontiguousarray(frame[..., ::-1]), size_wh)
 
 

@@ -1,4 +1,4 @@
-"""Who is answered: this machine under its own names, the server's own page, and whoever has the token."""
+"""Who may use the server: this machine under its own names, the server's own page, and holders of the token."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,51 +12,51 @@ TOKEN = "a-token-of-some-length"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000"])
-def test_its_own_names_are_answered(client: TestClient, host: str) -> None:
+def test_requests_to_its_own_names_are_accepted(client: TestClient, host: str) -> None:
     assert client.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "192.168.1.5:8000", "localhost.evil.example"])
-def test_a_web_site_s_name_for_this_machine_is_not(client: TestClient, host: str) -> None:
+def test_requests_to_a_web_site_s_name_are_refused(client: TestClient, host: str) -> None:
     for path in ("/", "/v1/models", "/healthz"):
-        answer = client.get(path, headers={"Host": host})
-        assert answer.status_code == 403
-        assert answer.headers["content-type"] == "application/problem+json"
+        response = client.get(path, headers={"Host": host})
+        assert response.status_code == 403
+        assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_another_site_s_page_can_not_send_photos(client: TestClient) -> None:
     for origin, status in (("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:8000", 422)):
-        answer = client.post("/v1/segment", content=b"nonsense", headers={"Origin": origin})
-        assert answer.status_code == status
-        assert "access-control-allow-origin" not in answer.headers
+        response = client.post("/v1/segment", content=b"nonsense", headers={"Origin": origin})
+        assert response.status_code == status
+        assert "access-control-allow-origin" not in response.headers
 
 
 def test_no_site_is_allowed_to_read_across_origins(client: TestClient) -> None:
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
-    answer = client.options("/v1/segment", headers=asked)
-    assert answer.status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
+    response = client.options("/v1/segment", headers=asked)
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
 
 
-def test_every_answer_has_the_headers_that_isolate_the_page(client: TestClient) -> None:
-    for answer in (client.get("/"), client.get("/nothing"), client.get("/v1/models"), client.post("/v1/segment")):
-        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
-        assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert "http" not in answer.headers["content-security-policy"]  # nothing from elsewhere
-        assert answer.headers["x-content-type-options"] == "nosniff"
+def test_every_response_has_the_headers_that_isolate_the_page(client: TestClient) -> None:
+    for response in (client.get("/"), client.get("/nothing"), client.get("/v1/models"), client.post("/v1/segment")):
+        assert response.headers["cross-origin-opener-policy"] == "same-origin"
+        assert response.headers["cross-origin-embedder-policy"] == "require-corp"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert "http" not in response.headers["content-security-policy"]  # nothing from elsewhere
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_with_a_token_only_the_page_and_health_are_for_everybody(make_client: MakeClient) -> None:
+def test_with_a_token_only_the_page_and_health_are_for_everyone(make_client: MakeClient) -> None:
     client = make_client(token=TOKEN)
     assert client.get("/").status_code == client.get("/healthz").status_code == 200
     protected = (("GET", "/v1/models"), ("POST", "/v1/segment"), ("GET", "/metrics"), ("GET", "/openapi.json"))
     for method, path in protected:
         for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
-            answer = client.request(method, path, headers=given)
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"] == "Bearer"
-            assert "bright" not in answer.text
+            response = client.request(method, path, headers=given)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Bearer"
+            assert "bright" not in response.text
         assert client.request(method, path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in (200, 422)
 
 
@@ -69,7 +69,7 @@ def test_refusals_are_counted_too(make_client: MakeClient) -> None:
     assert 'seg_edge_requests_total{status="403"} 1.0' in text
 
 
-def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClient) -> None:
+def test_requests_to_a_proxy_s_name_need_a_token(make_client: MakeClient) -> None:
     client = make_client(names=("Seg.example.org",), token=TOKEN)
     headers = {"Host": "seg.example.org", "Origin": "https://seg.example.org", "Authorization": f"Bearer {TOKEN}"}
     assert client.get("/", headers={"Host": "seg.example.org"}).status_code == 200
@@ -79,7 +79,7 @@ def test_behind_a_proxy_its_name_is_answered_with_a_token(make_client: MakeClien
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
 
 
-def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
+def test_a_proxy_s_name_needs_a_token_and_must_be_a_name() -> None:
     command = "seg-edge serve --port 9000 --name seg.example.org"
     with pytest.raises(UsageError, match=f"SEG_EDGE_TOKEN=[A-Za-z0-9_-]{{20,}} {command}"):
         ServeSettings(names=("seg.example.org",), command=command).check_reach(loopback=True)
@@ -87,7 +87,7 @@ def test_a_proxy_s_name_takes_a_token_and_is_a_name() -> None:
         ServeSettings(names=("https://seg.example.org/",), token=TOKEN)
 
 
-def test_other_machines_are_let_in_with_a_token_alone() -> None:
+def test_other_machines_are_let_in_only_with_a_token() -> None:
     network = AllowedHosts("0.0.0.0", ("0.0.0.0", 8000))
     assert not network.loopback
     assert "192.168.1.5:8000" in network
@@ -104,7 +104,7 @@ def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(token: str) -> 
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:8000/v1/models", "HTTP://localhost/v1/models?x=1"])
-def test_a_target_with_its_host_is_answered_as_that_host(client: TestClient, target: str) -> None:
+def test_a_target_with_a_host_counts_as_that_host(client: TestClient, target: str) -> None:
     assert ask(client, target, {"host": "evil.example"})[0] == 200
     assert ask(client, target.replace("127.0.0.1:8000", "evil.example").replace("localhost", "evil.example"))[0] == 403
 
@@ -112,22 +112,22 @@ def test_a_target_with_its_host_is_answered_as_that_host(client: TestClient, tar
 def ask(
     client: TestClient, target: str, headers: dict[str, str] | None = None, method: str = "GET"
 ) -> tuple[int, bytes]:
-    """Status and body of a request as uvicorn would hand it on."""
+    """Status and body of a request as uvicorn would pass it on."""
     path, _, query = target.partition("?")
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode()}
     scope |= {"root_path": "", "scheme": "http", "server": ("localhost", 80), "client": ("127.0.0.1", 1)}
     given = {"host": "localhost", **(headers or {})}
     scope["headers"] = [(name.encode(), value.encode()) for name, value in given.items()]
-    said: list[dict] = []
+    messages: list[dict] = []
 
     async def receive() -> dict:
         return {"type": "http.request", "body": b""}
 
     async def send(message: dict) -> None:
-        said.append(message)
+        messages.append(message)
 
     client.portal.call(client.app, scope, receive, send)
-    return said[0]["status"], b"".join(message.get("body", b"") for message in said[1:])
+    return messages[0]["status"], b"".join(message.get("body", b"") for message in messages[1:])
 
 
 def test_a_request_whose_end_could_be_read_in_two_ways_is_refused(client: TestClient) -> None:

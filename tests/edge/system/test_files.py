@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens while they are written."""
+"""Files that are complete or absent, whatever happens while they are written."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from seg_edge.system.files import atomic_write, write_file
 
 
 def names(folder: Path) -> list[str]:
-    """All that lies in the folder, hidden files too."""
+    """All files in the folder, hidden ones too."""
     return sorted(os.listdir(folder))
 
 
-def test_the_file_appears_whole_at_the_end_of_the_block(tmp_path: Path) -> None:
+def test_the_file_appears_complete_at_the_end_of_the_block(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with atomic_write(path) as place:
         place.write_text("half, ")
@@ -58,7 +58,7 @@ def fail_halfway(path: Path, error: BaseException) -> None:
 
 @pytest.mark.parametrize("earlier", [None, b"precious"])
 @pytest.mark.parametrize("error", [ValueError("no"), OutputError("a.txt: no."), KeyboardInterrupt()])
-def test_an_error_in_the_block_passes_and_leaves_what_was_there(
+def test_an_error_in_the_block_passes_and_leaves_the_old_file(
     tmp_path: Path, error: BaseException, earlier: bytes | None
 ) -> None:
     path = tmp_path / "a.txt"
@@ -77,14 +77,14 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path: Path) -> None
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a name nobody knows")
     with pytest.raises(OutputError) as caught:
         fail_halfway(path, full)
-    assert str(caught.value) == f"{path}: can't be written (No space left on device); choose another place."
+    assert str(caught.value) == f"{path}: can't be written (No space left on device); choose another location."
     assert caught.value.__cause__ is full
     assert names(tmp_path) == ["a.txt"]
     assert path.read_bytes() == b"precious"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_a_write_that_stops_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_write_that_stops_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"precious")
     code = (
@@ -95,18 +95,18 @@ def test_a_write_that_stops_in_the_middle_leaves_what_was_there(tmp_path: Path) 
         "write_file(Path(sys.argv[1]), bytes(5000))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60)
-    assert done.stderr.splitlines()[-1].endswith("can't be written (File too large); choose another place.")
+    assert done.stderr.splitlines()[-1].endswith("can't be written (File too large); choose another location.")
     assert names(tmp_path) == ["a.bin"]
     assert path.read_bytes() == b"precious"
 
 
-def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     path = tmp_path / "file" / "a.txt"
     with pytest.raises(OutputError) as caught:
         write_file(path, b"content")
     assert str(caught.value).startswith(f"{path}: can't be written (")
-    assert str(caught.value).endswith("; choose another place.")
+    assert str(caught.value).endswith("; choose another location.")
     assert names(tmp_path) == ["file"]
 
 
@@ -119,7 +119,7 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["folder", ".", "folder/..", "pipe", "link to pipe"])
-def test_what_is_no_file_is_refused_before_any_work(
+def test_anything_but_a_file_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_what_is_no_file_is_refused_before_any_work(
     assert Path("pipe").is_fifo()
 
 
-def test_two_that_write_one_file_leave_one_of_them_whole(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_leave_one_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     code = (
         "import sys\n"

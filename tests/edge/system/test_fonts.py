@@ -1,4 +1,4 @@
-"""Fonts for letters of any script, and what is drawn where there is none."""
+"""Fonts for text in any script, and what is drawn if there is none."""
 
 import logging
 import subprocess
@@ -10,9 +10,9 @@ from seg_edge.system import fonts
 
 
 @pytest.fixture(autouse=True)
-def afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_cached_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
     fonts.font_for.cache_clear()
-    monkeypatch.setattr(fonts, "_missed", [])
+    monkeypatch.setattr(fonts, "_missing", [])
 
 
 def listing(monkeypatch: pytest.MonkeyPatch, *files: str) -> None:
@@ -20,7 +20,7 @@ def listing(monkeypatch: pytest.MonkeyPatch, *files: str) -> None:
     monkeypatch.setattr(fonts.subprocess, "run", lambda *args, **options: done)
 
 
-def test_a_plain_font_is_taken_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_font_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     listing(
         monkeypatch,
         "/f/NotoSansThai-Bold.ttf",
@@ -32,12 +32,12 @@ def test_a_plain_font_is_taken_before_others(monkeypatch: pytest.MonkeyPatch) ->
     assert fonts.font_for("ไทย") == Path("/f/NotoSansThai.ttf")
 
 
-def test_that_there_is_no_font_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_font_is_reported_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     listing(monkeypatch)
     with caplog.at_level(logging.WARNING):
         assert [fonts.font_for(text) for text in ("ไทย", "हिन्दी", "ไทย")] == [None] * 3
     assert [record.getMessage() for record in caplog.records] == [
-        "No font here has the letters of 'ไทย': they are spelled; sudo apt install fonts-noto-core"
+        "No font has the letters of 'ไทย', so they are spelled in ASCII; sudo apt install fonts-noto-core"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a process's memory was, and that frames don't cost page faults."""
+"""A process's peak memory, and frames without page faults."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def test_the_peak_of_another_process_and_not_of_the_one_that_started_it() -> None:
+def test_the_peak_is_of_another_process_and_not_of_its_parent() -> None:
     block = bytearray(600_000_000)
     block[::4096] = b"x" * len(block[::4096])
     assert peak_mb() > 600

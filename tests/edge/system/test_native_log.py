@@ -21,7 +21,7 @@ def test_blocks_may_overlap_and_nest(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "after\n"
 
 
-def test_an_error_inside_puts_stderr_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_error_inside_restores_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="broken"), without_native_log():
         raise ValueError("broken")
     os.write(2, b"after\n")

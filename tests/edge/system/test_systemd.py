@@ -1,4 +1,4 @@
-"""What systemd hears, over a socket like its own."""
+"""The notifications to systemd, over a socket like its own."""
 
 import configparser
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def heard(tmp_path: Path) -> Iterator[socket.socket]:
+def notifications(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "notify"))
         server.settimeout(2)
@@ -36,17 +36,17 @@ def messages(server: socket.socket) -> list[str]:
             return found
 
 
-def test_a_service_says_when_it_is_ready_alive_and_stopping(heard: socket.socket, tmp_path: Path) -> None:
+def test_a_service_reports_when_it_is_ready_alive_and_stopping(notifications: socket.socket, tmp_path: Path) -> None:
     manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
     manager.ready()
     for _ in range(100):
         manager.alive("29.9 frames/s")
     manager.stopping()
-    assert messages(heard) == ["READY=1", "WATCHDOG=1\nSTATUS=29.9 frames/s", "STOPPING=1"]
+    assert messages(notifications) == ["READY=1", "WATCHDOG=1\nSTATUS=29.9 frames/s", "STOPPING=1"]
 
 
-def test_the_watchdog_is_petted_twice_in_its_limit(
-    heard: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_watchdog_is_notified_twice_within_its_limit(
+    notifications: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("seg_edge.system.systemd.time.monotonic", lambda: now[0])
@@ -54,7 +54,7 @@ def test_the_watchdog_is_petted_twice_in_its_limit(
     for _ in range(200):
         now[0] += 0.1
         manager.alive("")
-    assert len(messages(heard)) == pytest.approx(4, abs=1)
+    assert len(messages(notifications)) == pytest.approx(4, abs=1)
 
 
 def test_an_abstract_socket_as_systemd_may_give() -> None:

@@ -1,1 +1,1 @@
-"""What `seg-edge bench` measures, one file a measurement, and the document it all ends up in."""
+"""The measurements of `seg-edge bench`, one file each, and the document with their results."""

@@ -30,14 +30,14 @@ def measure_accuracy(
         examples: Photos with masks that none of the models has seen.
         classes: Names, background first.
         threads: Of every model.
-        progress: Called after each photo with how many are done and how many there are.
+        progress: Receives the number of photos done and of all photos, after each one.
 
     Returns:
         `data`, `photos`, `fingerprint` (of photos and masks), `classes`, and `models` by name: `summary`, `intervals`,
         the same by the `share` that the foreground fills, every photo's raw counts, and `agreement` with the full one.
 
     Raises:
-        DataError: A mask doesn't fit its photo.
+        DataError: A mask doesn't have its photo's size.
         ModelError: A model can't be loaded.
     """
     segmenters = {candidate.name: candidate.open(threads) for candidate in candidates}

@@ -15,8 +15,8 @@ from seg_edge.errors import ModelError
 from seg_edge.models import open_model
 from seg_edge.segmenter import Segmenter
 
-# Latencies are divided by this model's, so that they can be compared between machines, days and loads. It is never
-# changed: figures divided by another one are other figures. benchmarks/studies/make_reference.py says how it was made.
+# Latencies are divided by this model's, so that they can be compared between machines, days and loads. It never
+# changes, as figures divided by another one couldn't be compared. benchmarks/studies/make_reference.py made it.
 REFERENCE = Path(__file__).with_name("reference.tflite")
 REFERENCE_SHA256 = "5d20e601670a41f5659958d518503575ba56b012811c741a4b9850cebf92a485"
 
@@ -26,10 +26,10 @@ class Candidate:
     """A model to measure.
 
     Attributes:
-        name: What it is called in the results; one candidate a name.
-        open: Makes a Segmenter with so many threads. Can be pickled, as it is called in other processes.
-        role: `model`, `reference`, `full` (what others are made of), or `peer` (of other people).
-        file: Its file; `seg-edge image --model` takes it if it is a `.tflite`. None where it has none.
+        name: Its name in the results, different for each candidate.
+        open: Makes a Segmenter with this many threads. Must be picklable, as it is called in other processes.
+        role: `model`, `reference`, `full` (the model that others were made from), or `peer` (made by others).
+        file: Its file; `seg-edge image --model` accepts it if it is a `.tflite`. None if it has none.
         about: A note for readers of the report.
     """
 
@@ -41,10 +41,10 @@ class Candidate:
 
 
 def candidate(model: str | Path, name: str = "", role: str = "model", about: str = "") -> Candidate:
-    """A bundled model or a `.tflite` file; called by its file's name unless another is given.
+    """A bundled model or a `.tflite` file; named after its file unless a name is given.
 
     Raises:
-        ModelError: It isn't there or can't be trusted.
+        ModelError: It doesn't exist or can't be trusted.
     """
     file = open_model(model)
     where: str | Path = model if file.name == str(model) else file.path.resolve()
@@ -86,15 +86,15 @@ def describe(candidate: Candidate) -> dict[str, Any]:
 
 
 def check_names(candidates: list[Candidate]) -> None:
-    """Refuses two candidates of one name, whose figures would be mixed up.
+    """Refuses candidates with the same name, as their figures would be mixed up.
 
     Raises:
-        ModelError: There are.
+        ModelError: Two have the same name.
     """
-    names = [each.name for each in candidates]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ModelError(f"two of the models are called {twice!r}; rename one file, or measure them one by one.")
+    names = [item.name for item in candidates]
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate:
+        raise ModelError(f"two of the models are called {duplicate!r}; rename one file, or measure them one by one.")
 
 
 def _open(model: str | Path, threads: int) -> Segmenter:

@@ -1,4 +1,4 @@
-"""A cold start: time and memory of one photo in a process of its own, from the command to the picture."""
+"""A cold start: time and memory of one photo in its own process, from the command to the picture."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seg_edge.apps.bench.candidates import Candidate
 from seg_edge.apps.bench.figures import percentiles
 from seg_edge.errors import SegEdgeError
 
-# `seg-edge`, which writes its peak memory into a file at exit. It is read from inside, as the kernel's account of a
-# child begins with what its parent had when it started it; see seg_edge.system.memory.
+# `seg-edge`, which writes its peak memory into a file at exit. It is measured from inside, as the kernel's figure for a
+# child starts from that of its parent; see seg_edge.system.memory.
 PROGRAM = (
     "import atexit, pathlib, sys; from seg_edge.system.memory import peak_mb; from seg_edge.commands.cli import main; "
     "atexit.register(lambda: pathlib.Path(sys.argv[1]).write_text(str(peak_mb()))); main(sys.argv[2:])"
@@ -24,14 +24,14 @@ PROGRAM = (
 
 
 def run_once(arguments: Sequence[str], before: str = "") -> tuple[float, float]:
-    """Wall seconds and peak resident 10^6 bytes (0 where there is no /proc) of one process of `seg-edge`.
+    """Wall seconds and peak resident 10^6 bytes (0 without /proc) of one process of `seg-edge`.
 
     Args:
         arguments: Of the command.
         before: Python to run first.
 
     Raises:
-        SegEdgeError: It failed; with what it said.
+        SegEdgeError: It failed; with its error message.
     """
     with tempfile.NamedTemporaryFile("r") as peak:
         began = time.perf_counter()
@@ -51,7 +51,7 @@ def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: 
 
     Returns:
         For each candidate that is a `.tflite`: `ms` (see `seg_edge.apps.bench.figures.percentiles`) and `peak_mb`,
-        the most of all runs, or None where that can't be had.
+        the highest of all runs, or None if it can't be measured.
     """
     from_file = [candidate for candidate in candidates if candidate.file and candidate.file.suffix == ".tflite"]
     samples: dict[str, list[tuple[float, float]]] = {candidate.name: [] for candidate in from_file}
@@ -69,8 +69,8 @@ def measure_cold_starts(candidates: Sequence[Candidate], photo: bytes, threads: 
         {
             "model": name,
             "threads": threads,
-            "ms": percentiles([seconds * 1000 for seconds, _ in taken]),
-            "peak_mb": round(max(peak for _, peak in taken), 1) or None,
+            "ms": percentiles([seconds * 1000 for seconds, _ in measured]),
+            "peak_mb": round(max(peak for _, peak in measured), 1) or None,
         }
-        for name, taken in samples.items()
+        for name, measured in samples.items()
     ]

@@ -1,4 +1,4 @@
-"""The document that a benchmark ends in: JSON with the machine beside every figure, and its checks when read again."""
+"""The document of a benchmark: JSON with the figures and the machine they were measured on, checked when it is read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe_machine(machine: Machine | None = None) -> dict[str, Any]:
     """What figures measured here depend on: the board, the system and the versions.
 
     Returns:
-        Among others `name`, for people, and `key`, the same for machines whose latency ratios can be compared.
+        Among others `name`, for readers, and `key`, equal on machines whose latency ratios can be compared.
 
     Raises:
         RuntimeMissingError: No LiteRT runtime is installed.
@@ -53,7 +53,7 @@ def describe_machine(machine: Machine | None = None) -> dict[str, Any]:
 
 
 def make_document(**parts: Any) -> dict[str, Any]:
-    """The document of `parts`, with its format and the time in front."""
+    """The document of `parts`, preceded by its format and the time."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"kind": KIND, "format": FORMAT, "created": now, **parts}
 
@@ -66,7 +66,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path}: {path.stat().st_size:,} bytes is no result of a benchmark.")
+            raise DataError(f"{path}: {path.stat().st_size:,} bytes; a benchmark's result is not that large.")
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}).") from error
@@ -80,7 +80,7 @@ def read_document(path: Path) -> dict[str, Any]:
         )
     missing = [part for part in PARTS if part not in document]
     if missing:
-        raise DataError(f"{path}: {missing[0]!r} is missing in it; it was cut short, measure again.")
+        raise DataError(f"{path}: {missing[0]!r} is missing; the file was cut short, measure again.")
     return document
 
 

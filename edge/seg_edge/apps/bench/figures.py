@@ -16,7 +16,7 @@ NEEDED = {50: 1, 95: 20, 99: 100}
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, Any]:
-    """`n`, `min`, `p50`, `p95`, `p99` of milliseconds; None where there are too few samples."""
+    """`n`, `min`, `p50`, `p95`, `p99` of milliseconds; None if there are too few samples."""
     figures: dict[str, Any] = {"n": len(samples), "min": round(min(samples), 4)}
     for percent, needed in NEEDED.items():
         enough = len(samples) >= needed
@@ -29,7 +29,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
     The k-th lowest and k-th highest of n enclose the median with probability 1 - 2 P(Binomial(n, 1/2) < k) (H. A. David
     and H. N. Nagaraja, Order Statistics, 3rd ed., 2003, section 7.1). k is the largest for which that is at least
-    `CONFIDENCE`; below 6 values none is, and the whole range is given with the probability it has.
+    `CONFIDENCE`; below 6 values there is none, and the whole range is given with its probability.
 
     Returns:
         Low, high, probability.
@@ -57,12 +57,12 @@ def ratio(rounds: Sequence[float]) -> dict[str, Any]:
 def latency(rounds: Sequence[Round], reference: str) -> list[dict[str, Any]]:
     """An entry for each candidate and number of threads: the model alone, a whole frame, and its stages."""
     entries = []
-    for threads in sorted({each.threads for each in rounds}):
-        same = [each for each in rounds if each.threads == threads]
+    for threads in sorted({item.threads for item in rounds}):
+        same = [item for item in rounds if item.threads == threads]
         for name in same[0].inference:
-            alone = [each.inference[name] for each in same]
-            frames = [each.frame[name] for each in same]
-            against = [each.inference[reference] for each in same]
+            alone = [item.inference[name] for item in same]
+            frames = [item.frame[name] for item in same]
+            against = [item.inference[reference] for item in same]
             entries.append(
                 {
                     "model": name,
@@ -72,9 +72,9 @@ def latency(rounds: Sequence[Round], reference: str) -> list[dict[str, Any]]:
                     "frame_ms": percentiles([ms for timing in frames for ms in timing.samples]),
                     "frame_ratio": ratio([a.ratio_to(b) for a, b in zip(frames, against, strict=True)]),
                     "stages_ms": {
-                        stage: percentiles([ms for each in same for ms in each.stages[name][stage]]) for stage in STAGES
+                        stage: percentiles([ms for item in same for ms in item.stages[name][stage]]) for stage in STAGES
                     },
-                    "every": max(timing.every for timing in alone),
+                    "every": max(timing.stride for timing in alone),
                     "samples_ms": [[round(ms, 4) for ms in timing.samples] for timing in alone],
                 }
             )

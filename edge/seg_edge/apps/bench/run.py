@@ -1,8 +1,7 @@
-"""The whole of `seg-edge bench`: the models on this device, one after another measurement, into one document."""
+"""Runs all measurements of `seg-edge bench` and puts them into one document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from seg_edge.apps.bench.document import describe_machine, make_document
 from seg_edge.apps.bench.figures import latency
 from seg_edge.apps.bench.rounds import measure_rounds
 from seg_edge.apps.bench.watch import Watch
+from seg_edge.callbacks import Log
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import check_examples, class_names, held_out_examples
 from seg_edge.interpreter import default_threads
@@ -23,23 +23,21 @@ from seg_edge.photo.write import encode_picture
 from seg_edge.sources.source import SourceRequest
 from seg_edge.sources.synthetic import SyntheticSource
 
-Log = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class BenchSettings:
     """What to measure.
 
     Attributes:
-        candidates: The models, beside the reference.
+        candidates: The models, besides the reference.
         threads: Numbers of threads; empty for 1 to as many as the commands use.
-        frame: The picture to segment, BGR uint8 (height, width, 3); None for a drawn one of 640x480.
+        frame: The picture to segment, BGR uint8 (height, width, 3); None for a synthetic one of 640x480.
         rounds: Processes at each number of threads.
         runs: Turns in each.
-        cold_starts: Whole processes of each model.
+        cold_starts: Processes for each model.
         data: A folder of photos with masks, to score the models on.
-        part: Of its `index.csv` or of `split`; all photos where it has neither.
-        split: The split that a training saved.
+        part: Of its `index.csv` or of `split`; all photos if it has neither.
+        split: The split that a training run saved.
         classes: Class names where the folder has no labels.txt.
     """
 
@@ -75,7 +73,7 @@ def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> 
     frame = drawn_frame() if settings.frame is None else settings.frame
     watch = watch or Watch()
     described = {candidate.name: describe(candidate) for candidate in models}
-    scored = _accuracy(settings, log)  # first, as a folder that can't be used should be said at once
+    scored = _accuracy(settings, log)  # first, so that an unusable folder is reported at once
 
     with watch.watching():
         rounds = measure_rounds(
@@ -84,7 +82,7 @@ def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> 
             threads,
             settings.rounds,
             settings.runs,
-            between=lambda done, total: log(f"latency: {done} of {total} rounds"),
+            progress=lambda done, total: log(f"latency: {done} of {total} rounds"),
         )
         log("cold starts")
         cold = measure_cold_starts(
@@ -108,7 +106,7 @@ def run_bench(settings: BenchSettings, log: Log, watch: Watch | None = None) -> 
 
 
 def drawn_frame() -> np.ndarray:
-    """A person drawn before a room, BGR uint8 (480, 640, 3); the same everywhere."""
+    """A synthetic person in front of a room, BGR uint8 (480, 640, 3); the same everywhere."""
     return SyntheticSource(SourceRequest("synthetic", (256, 256))).frame(0)
 
 

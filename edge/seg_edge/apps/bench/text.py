@@ -24,7 +24,7 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
 
 
 def headline(document: dict[str, Any]) -> str:
-    """The machine in a line."""
+    """A line about the machine."""
     machine, watch = document["machine"], document["watch"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = "unknown" if watch["load"][0] is None else f"{watch['load'][0]:.1f} before"

@@ -1,4 +1,4 @@
-"""Monitors the board during a measurement: heat, throttling, load, energy; and judges whether the figures are valid."""
+"""Monitors the board during a measurement: heat, throttling, load and energy; decides whether figures are valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PERIOD_S = 1.0
 
 
 class Watch:
-    """Create it before any work; measure inside `with watching()`; then ask for the `verdict`.
+    """Create it before any work, measure inside `with watching()`, then get the `verdict`.
 
     Args:
         machine: Where facts come from.
@@ -36,7 +36,7 @@ class Watch:
 
         def work() -> None:
             while not done.wait(PERIOD_S):
-                self.look()
+                self.sample()
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
@@ -46,30 +46,33 @@ class Watch:
             done.set()
             thread.join()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Reads the board once more."""
         self._boards.append(read_board(self._machine))
         if (watts := pi_watts(self._machine)) is not None:
             self._watts.append(watts)
 
     def verdict(self) -> dict[str, Any]:
-        """What was seen.
+        """Evaluates what was read.
 
         Returns:
             `valid`: whether the figures are valid. `reasons`: why they aren't. `notes`: what a reader should know.
             `temperature_c`, `load`: before, highest, after. `watts`: mean of what the CPU packages, or a Raspberry
-            Pi 5's power rails, say they drew; None where they don't.
+            Pi 5's power rails, drew; None if they don't report it.
         """
         self._boards.append(read_board(self._machine))
         first, last = self._boards[0], self._boards[-1]
-        reasons = [f"the board held the CPU back while it was measured: {what}" for what in self._throttling()]
+        reasons = [f"the board slowed the CPU down during the measurement: {what}" for what in self._throttling()]
         notes = []
         if first.load is not None and first.load > BUSY:
             notes.append(f"other programs ran: a load of {first.load:.1f} before anything was measured")
         if first.governor and first.governor != "performance":
             notes.append(f"the kernel's governor '{first.governor}' picks the clock")
         if first.throttled_since_boot:
-            notes.append("it was throttled before: for a moment between two looks it could be again unseen; restart it")
+            notes.append(
+                "it was throttled earlier, so brief throttling between checks can't be ruled out; "
+                "reboot and measure again"
+            )
         if first.is_raspberry_pi and first.throttle_bits is None:
             notes.append("this board doesn't say whether it was throttled: vcgencmd is missing, or not allowed")
         temperatures = [board.temperature_c for board in self._boards]
@@ -88,7 +91,7 @@ class Watch:
 
     def _throttling(self) -> list[str]:
         found = {what for board in self._boards for what in board.throttled_now}
-        # These stay set since boot, so only what came up while measuring counts.
+        # These stay set until a reboot, so only new ones count.
         first, last = self._boards[0], self._boards[-1]
         found |= set(last.throttled_since_boot) - set(first.throttled_since_boot)
         count = throttle_count(self._machine)
@@ -101,13 +104,13 @@ class Watch:
             return round(sum(self._watts) / len(self._watts), 2)
         after = joules(self._machine)
         elapsed = time.monotonic() - self._began
-        if after is None or self._joules is None or after < self._joules or not elapsed:  # the counter starts anew
+        if after is None or self._joules is None or after < self._joules or not elapsed:  # the counter has wrapped
             return None
         return round((after - self._joules) / elapsed, 2)
 
 
 def throttle_count(machine: Machine) -> int | None:
-    """How often Intel's CPUs were throttled since boot, over all cores; None where nobody counts."""
+    """How often Intel's CPUs were throttled since boot, over all cores; None if it isn't counted."""
     processors = (machine.root / "sys/devices/system/cpu").glob("cpu[0-9]*")
     counts = [
         machine.number(f"sys/devices/system/cpu/{cpu.name}/thermal_throttle/core_throttle_count") for cpu in processors
@@ -117,26 +120,26 @@ def throttle_count(machine: Machine) -> int | None:
 
 
 def joules(machine: Machine) -> float | None:
-    """The energy counter of the CPU packages (the kernel's powercap/intel-rapl, AMD's too); None where unreadable."""
+    """The energy counter of the CPU packages (the kernel's powercap/intel-rapl, AMD's too); None if unreadable."""
     packages = (machine.root / "sys/class/powercap").glob("intel-rapl:[0-9]")
     known = [machine.number(f"sys/class/powercap/{package.name}/energy_uj") for package in packages]
     return sum(value for value in known if value is not None) / 1e6 if any(v is not None for v in known) else None
 
 
 def pi_watts(machine: Machine) -> float | None:
-    """Of a Raspberry Pi 5's power chip: volts times amperes over its rails; None elsewhere.
+    """Watts by a Raspberry Pi 5's power chip: the sum over its rails of volts times amperes; None elsewhere.
 
-    Less than the board draws: what hangs on 5 V, and what the converters lose, is not in it.
+    Less than the board draws: devices on 5 V and losses of the converters aren't included.
     """
-    answer = vcgencmd(machine, "pmic_read_adc")
-    readings = re.findall(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)[AV]", answer)
+    output = vcgencmd(machine, "pmic_read_adc")
+    readings = re.findall(r"(\S+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)[AV]", output)
     amperes = {rail: float(value) for rail, unit, value in readings if unit == "A"}
     volts = {rail: float(value) for rail, unit, value in readings if unit == "V"}
     return sum(amperes[rail] * volts[rail] for rail in amperes.keys() & volts.keys()) if amperes else None
 
 
 def describe_board(board: Board) -> dict[str, Any]:
-    """The part of a board that doesn't change while it is measured."""
+    """The facts about a board that don't change during a measurement."""
     return {
         "model": board.model,
         "cpu": board.cpu,

@@ -1,4 +1,4 @@
-"""`seg-edge bench`: what is measured is there and makes sense; no time is judged here."""
+"""`seg-edge bench`: all measurements are made and make sense; no time is checked here."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def labelled(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("one_cold_start")
-def test_all_of_it_as_json(labelled: Path, tmp_path: Path) -> None:
+def test_the_whole_document_as_json(labelled: Path, tmp_path: Path) -> None:
     model = carded(TWO_UINT8, tmp_path)
     code, out, _ = bench("--model", model, "--data", labelled, "--rounds", 2, "--runs", 4, "--threads", "1,2", "--json")
     assert code == 0
@@ -94,7 +94,7 @@ def test_all_of_it_as_json(labelled: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_cold_start")
-def test_tables_for_a_person(tmp_path: Path) -> None:
+def test_tables_in_a_terminal(tmp_path: Path) -> None:
     code, out, _ = bench("--model", carded(TWO_UINT8, tmp_path), "--rounds", 1, "--runs", 3, "--threads", 1)
     assert code == 0
     assert out.count("carded") == 3
@@ -135,7 +135,7 @@ def test_a_throttled_board_gives_no_result(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "not reliable" in err
 
 
-def test_what_is_wrong_is_one_sentence(labelled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_sentence(labelled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = str(carded(FOUR_UINT8, tmp_path, FOUR_CARD))
     for arguments, code, says in (
         (["--model", "gone.tflite"], 1, "gone.tflite"),
@@ -149,16 +149,16 @@ def test_what_is_wrong_is_one_sentence(labelled: Path, tmp_path: Path, capfd: py
     ):
         with pytest.raises(SystemExit) as stopped:
             cli.main(["bench", *arguments, "--rounds", "1", "--runs", "1"])
-        said = capfd.readouterr().err.strip().splitlines()
-        assert stopped.value.code == code, said
-        assert says in said[-1]
+        lines = capfd.readouterr().err.strip().splitlines()
+        assert stopped.value.code == code, lines
+        assert says in lines[-1]
 
 
-def test_rounds_are_processes_of_their_own_in_which_all_take_turns(tmp_path: Path) -> None:
+def test_each_round_is_a_process_in_which_all_models_take_turns(tmp_path: Path) -> None:
     models = [reference(), candidate(carded(TWO_UINT8, tmp_path)), candidate(SIGMOID_FLOAT32)]
     done: list[tuple[int, int]] = []
     rounds = measure_rounds(
-        models, noise((48, 64)), [1, 2], 2, 3, between=lambda number, total: done.append((number, total))
+        models, noise((48, 64)), [1, 2], 2, 3, progress=lambda number, total: done.append((number, total))
     )
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert sorted(found.threads for found in rounds) == [1, 1, 2, 2]
@@ -174,7 +174,7 @@ def test_rounds_are_processes_of_their_own_in_which_all_take_turns(tmp_path: Pat
 
 
 def test_a_cold_start_is_a_process_and_its_own_memory(tmp_path: Path) -> None:
-    """Not that of the program that measures, which here holds 400 MB."""
+    """Not the memory of the measuring program, which here holds 400 MB."""
     ballast = np.ones(50_000_000)
     cv2.imwrite(str(tmp_path / "photo.png"), bright_square())
     seconds, peak_mb = run_once(["image", str(tmp_path / "photo.png"), "--out", str(tmp_path / "out")])
@@ -184,14 +184,14 @@ def test_a_cold_start_is_a_process_and_its_own_memory(tmp_path: Path) -> None:
         run_once(["image", "gone.png"])
 
 
-def test_an_error_in_the_other_process_is_the_models(tmp_path: Path) -> None:
+def test_a_models_error_in_the_other_process_is_reported(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(TWO_UINT8.read_bytes()[:300])
     with pytest.raises(ModelError, match=r"damaged\.tflite"):
         measure_rounds([reference(), candidate(damaged)], drawn_frame(), [1], 1, 1)
 
 
-def test_the_reference_is_the_one_that_was_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_changed_reference_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     about = describe(reference())
     assert (about["role"], about["input_wh"], about["dtype"]) == ("reference", [256, 256], "uint8")
     other = tmp_path / "reference.tflite"
@@ -201,7 +201,7 @@ def test_the_reference_is_the_one_that_was_shipped(monkeypatch: pytest.MonkeyPat
         reference()
 
 
-def test_two_of_one_name_would_be_mixed_up() -> None:
+def test_two_candidates_with_the_same_name_are_refused() -> None:
     with pytest.raises(ModelError, match="twice|called"):
         check_names([candidate(TWO_UINT8, "a"), candidate(FOUR_UINT8, "a")])
 
@@ -230,7 +230,7 @@ PARTS = {"machine": {}, "watch": {}, "settings": {}, "models": {}, "latency": []
     ],
     ids=["bytes", "half", "deep", "a list", "another program's", "another format", "without its end"],
 )
-def test_a_file_that_is_no_result_is_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_result_is_refused_in_one_sentence(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "dropped.json"
     path.write_bytes(content)
     with pytest.raises(DataError, match=says) as raised:

@@ -1,4 +1,4 @@
-"""Percentiles, intervals and ratios of samples whose answer is known."""
+"""Percentiles, intervals and ratios of samples with known results."""
 
 import math
 
@@ -17,13 +17,13 @@ def test_a_percentile_is_given_only_where_there_are_samples_beyond_it() -> None:
     assert percentiles([1.0] * 99)["p99"] is None
 
 
-def test_few_values_give_their_range_and_how_sure_that_is() -> None:
+def test_few_values_give_their_range_and_its_confidence() -> None:
     assert median_interval([5.0, 1.0, 3.0]) == (1.0, 5.0, 0.75)
     assert median_interval([2.0]) == (2.0, 2.0, 0.0)
     assert median_interval([1, 2, 3, 4, 5, 6, 7]) == (1, 7, 1 - 2 / 2**7)
 
 
-def test_more_values_give_the_narrowest_interval_that_is_sure_enough() -> None:
+def test_more_values_give_the_narrowest_interval_of_enough_confidence() -> None:
     # For 10 values: the second lowest and second highest, 97.9 % (a table in any text on order statistics).
     low, high, sure = median_interval(list(range(1, 11)))
     assert (low, high) == (2, 9)

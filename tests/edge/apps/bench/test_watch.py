@@ -1,4 +1,4 @@
-"""A throttled board is found out; its heat, load and watts are told. Boards are made up in a folder."""
+"""Throttling is detected; heat, load and watts are reported. Boards are simulated in a folder."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ PMIC = """   3V7_WL_SW_A current(0)=0.10000000A
 
 
 class Board:
-    """A made-up board whose facts a test changes while it is watched."""
+    """A simulated board whose facts a test changes while it is watched."""
 
     def __init__(self, root: Path):
         self.root, self.bits, self.pmic = root, "0x0", ""
@@ -44,7 +44,7 @@ def board(tmp_path: Path) -> Board:
     return made
 
 
-def test_a_cool_and_quiet_board_counts(board: Board) -> None:
+def test_figures_of_a_cool_and_quiet_board_are_valid(board: Board) -> None:
     verdict = Watch(board.machine).verdict()
     assert verdict["valid"]
     assert verdict["reasons"] == verdict["notes"] == []
@@ -56,23 +56,23 @@ def test_a_cool_and_quiet_board_counts(board: Board) -> None:
 @pytest.mark.parametrize(
     ("before", "while_measured", "after", "valid"),
     [
-        ("0x0", "0x4", "0x0", False),  # throttled for a moment, and seen
-        ("0x0", "0x0", "0x40000", False),  # and not seen, but the board remembers
-        ("0x50000", "0x50000", "0x50000", True),  # long ago, since boot
-        ("0x50000", "0x50005", "0x50000", False),  # long ago, and again
+        ("0x0", "0x4", "0x0", False),  # throttled briefly, and noticed
+        ("0x0", "0x0", "0x40000", False),  # not noticed, but the board remembers
+        ("0x50000", "0x50000", "0x50000", True),  # earlier, since boot
+        ("0x50000", "0x50005", "0x50000", False),  # earlier, and again
     ],
 )
-def test_what_was_throttled_while_measured_does_not_count(
+def test_figures_of_a_throttled_board_are_not_valid(
     board: Board, before: str, while_measured: str, after: str, valid: bool
 ) -> None:
     board.bits = before
     watch = Watch(board.machine)
     board.bits = while_measured
-    watch.look()
+    watch.sample()
     board.bits = after
     verdict = watch.verdict()
     assert verdict["valid"] is valid
-    assert any("throttled before" in note for note in verdict["notes"]) is (before != "0x0")
+    assert any("throttled earlier" in note for note in verdict["notes"]) is (before != "0x0")
     assert bool(verdict["reasons"]) is not valid
 
 
@@ -91,7 +91,7 @@ def test_heat_load_and_a_powersave_governor_are_reported(board: Board) -> None:
     board.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave")
     watch = Watch(board.machine)
     board.write("sys/class/thermal/thermal_zone0/temp", 84000)
-    watch.look()
+    watch.sample()
     board.write("sys/class/thermal/thermal_zone0/temp", 60000)
     verdict = watch.verdict()
     assert verdict["valid"]
@@ -103,7 +103,7 @@ def test_heat_load_and_a_powersave_governor_are_reported(board: Board) -> None:
     ]
 
 
-def test_what_is_over_in_a_moment_is_seen_too(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brief_throttling_is_noticed_too(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seg_edge.apps.bench.watch.PERIOD_S", 0.01)
     watch = Watch(board.machine)
     with watch.watching():
@@ -131,7 +131,7 @@ def test_watts_of_a_raspberry_pi_5_are_volts_times_amperes(board: Board) -> None
     board.pmic = PMIC
     assert pi_watts(board.machine) == pytest.approx(0.1 * 3.7 + 0.2 * 3.3)
     watch = Watch(board.machine)
-    watch.look()
+    watch.sample()
     assert watch.verdict()["watts"] == pytest.approx(1.03)
 
 
@@ -152,7 +152,7 @@ def test_a_counter_that_was_reset_is_ignored(board: Board) -> None:
     assert watch.verdict()["watts"] is None
 
 
-def test_a_board_that_tells_nothing_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_figures_of_a_board_without_sensors_are_valid(tmp_path: Path) -> None:
     def missing(command: list[str], **_: Any) -> Any:
         raise FileNotFoundError(command[0])
 
