@@ -52,7 +52,7 @@ def make_trainable(source: Path, data: Dataset, out: Path, *, widen: float = 1.0
         seed: Seed of the choice of photos and of the new channels' weights.
 
     Returns:
-        The network, in the form of `train.efficientnet_lite.lite_unet`.
+        The network, in the form of `train.lite0.lite0_unet`.
 
     Raises:
         ModelError: The file holds another kind of model.

