@@ -35,8 +35,9 @@ from convert.pruning.plan import Limits
 from convert.pruning.prune import PruneConfig
 from convert.report import Row, Variant, describe, write_report
 from convert.steps import REFUSED, distilled, pruned, quantised
+from seg_edge.callbacks import Log
 from seg_edge.errors import ModelError
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 from train.foreign import options as foreign
 from train.foreign.open import import_model
 from train.keras_model import TrainedModel

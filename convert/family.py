@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from convert.pruning.budget import int8_of
+from seg_edge.callbacks import Log
 from seg_edge.errors import UsageError
 from seg_edge.evaluation.latency import measure
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 from train.network import build
 from train.recipes import Recipe
 

@@ -14,11 +14,12 @@ from convert.pareto import pareto_front
 from convert.quantisation.converter import convert_float
 from convert.tflite_file import total
 from seg_edge import Segmenter
+from seg_edge.callbacks import Log
 from seg_edge.evaluation.latency import Timing, measure
 from seg_edge.evaluation.metrics import dice
 from seg_edge.evaluation.scores import Scores, score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import sha256_of
 

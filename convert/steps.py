@@ -14,9 +14,10 @@ from convert.distillation.teacher import Teacher
 from convert.pruning.prune import PruneConfig, prune
 from convert.quantisation.methods import Method
 from convert.quantisation.quantize import quantize
+from seg_edge.callbacks import Log
 from seg_edge.card import read_card
 from seg_edge.errors import OutputError
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 from train.keras_model import TrainedModel
 from train.recipes import Recipe
 from train.runs import MODEL_NAME, read_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from seg_edge.callbacks import Log
 from seg_edge.errors import DataError, UsageError
 from seg_edge.evaluation.data_folder import PARTS, Example, assigned_splits, check_examples, class_names, find_examples
 from seg_edge.system.files import write_file
@@ -26,8 +27,6 @@ from train.split import (
     split_examples,
 )
 from train.strategy import EVERYTHING
-
-Log = Callable[[str], object]  # receives lines for the user
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import keras
 
 from convert.pruning.cost import mmac
 from convert.quantisation.methods import convert_int8
+from seg_edge.callbacks import Log
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.latency import measure
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 
 ROUNDS = 8  # bisections of the range, on a logarithmic scale
 NEAR = 0.97  # a model that takes this share of the time limit is close enough

@@ -21,9 +21,10 @@ from convert.pruning.importance import CRITERIA, Batches
 from convert.pruning.narrow import narrow
 from convert.pruning.plan import Limits, choose, least_cost, require_possible
 from convert.pruning.table import channels_of
+from seg_edge.callbacks import Log
 from seg_edge.errors import OutputError
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset, Log, fixed_stream
+from train.dataset import Dataset, fixed_stream
 from train.keras_model import TrainedModel, at_size
 from train.recipes import Recipe, default, saved_recipe
 from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, sha256_of, versions

@@ -17,6 +17,7 @@ from convert.delegation import not_delegated
 from convert.quantisation.methods import Converted, Method, calibrate, calibration_images, convert_model, evenly_spaced
 from convert.quantisation.sensitivity import most_sensitive, sensitivities, table
 from seg_edge import Segmenter
+from seg_edge.callbacks import Log
 from seg_edge.card import ModelCard, append_card, make_classes
 from seg_edge.errors import ModelError
 from seg_edge.evaluation.data_folder import Example
@@ -24,7 +25,7 @@ from seg_edge.evaluation.scores import Scores, score
 from seg_edge.interpreter import find_runtime, slow_operators
 from seg_edge.system.files import write_file
 from train.blind_guess import blind_dice, no_better_than_guessing
-from train.dataset import Dataset, Log
+from train.dataset import Dataset
 from train.keras_model import TrainedModel, at_size, keras_segmenter
 from train.runs import versions
 

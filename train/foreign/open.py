@@ -12,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from seg_edge.callbacks import Log
 from seg_edge.errors import ModelError, UsageError
 from seg_edge.evaluation.data_folder import Example
 from seg_edge.evaluation.scores import score
 from seg_edge.system.files import atomic_write, write_file
-from train.dataset import Dataset, Log, open_dataset, open_split
+from train.dataset import Dataset, open_dataset, open_split
 from train.foreign.graph import flatten, with_background, with_margin, without_last_activation
 from train.foreign.input_scale import SCALES, UNIT, InputScale, split_front, stated_by, with_input
 from train.foreign.reading import read_keras
