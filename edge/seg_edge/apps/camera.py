@@ -171,13 +171,13 @@ def _publish(
 ) -> None:
     timing_ms: dict[str, float] = {}
     with timed(timing_ms, "render"):
-        picture = flatten(render(item.source.frame, item.answer, replace(settings, effect=controls.effect)))
+        picture = flatten(render(item.source.frame, item.result, replace(settings, effect=controls.effect)))
         if controls.mirror:
             picture = cv2.flip(picture, 1)
     with timed(timing_ms, "publish"):
         captured, number = item.source.captured, stats.published + 1
         age_ms = (time.monotonic() - captured) * 1000
-        sinks.publish(OutputFrame(number, captured, age_ms, stats.fps, item.source.frame, item.answer, picture))
+        sinks.publish(OutputFrame(number, captured, age_ms, stats.fps, item.source.frame, item.result, picture))
     stats.add(item, timing_ms["render"], timing_ms["publish"])
 
 

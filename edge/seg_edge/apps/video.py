@@ -104,7 +104,7 @@ def segment_video(
     ):
 
         def draw(item: SegmentedFrame) -> np.ndarray:
-            return render(item.source.frame, item.answer, background.at(item.source.at_s or 0.0))
+            return render(item.source.frame, item.result, background.at(item.source.at_s or 0.0))
 
         def run(write: Write) -> None:
             _write_frames(write, pipeline, draw, stats, progress)

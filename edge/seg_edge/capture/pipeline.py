@@ -35,14 +35,14 @@ class SegmentedFrame:
 
     Attributes:
         source: The frame.
-        answer: The segmentation.
+        result: The segmentation.
         stages_ms: Milliseconds spent in `capture`, `preprocess`, `inference`, `postprocess` and, until the
             result was taken, in `wait`.
         done: `time.monotonic()` when the segmentation was ready.
     """
 
     source: CapturedFrame
-    answer: Segmentation
+    result: Segmentation
     stages_ms: dict[str, float]
     done: float
 

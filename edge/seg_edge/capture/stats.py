@@ -44,7 +44,7 @@ class RunStats:
             self._recent.popleft()
         self.timeline.add({**item.stages_ms, "render": render_ms, "publish": publish_ms}, age_ms)
         if self.flicker:
-            self.flicker.add(item.answer)
+            self.flicker.add(item.result)
 
     @property
     def fps(self) -> float:

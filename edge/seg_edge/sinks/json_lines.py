@@ -162,6 +162,6 @@ def to_json(item: OutputFrame) -> dict[str, Any]:
         "time": round(item.wall_time, 3),
         "age_ms": round(item.age_ms, 1),
         "size_wh": [width, height],
-        "classes": {name: round(share, 6) for name, share in item.answer.areas.items()},
-        "polygons": to_points(item.answer.polygons()),
+        "classes": {name: round(share, 6) for name, share in item.result.areas.items()},
+        "polygons": to_points(item.result.polygons()),
     }

@@ -91,7 +91,7 @@ class Mqtt:
 
     def publish(self, item: OutputFrame) -> None:
         """Sends an event for each class that appeared or left, and the shares once a second."""
-        now, shares = time.monotonic(), item.answer.areas
+        now, shares = time.monotonic(), item.result.areas
         for name in self._classes:
             self._update(name, shares[name], now)
         if now >= self._next:

@@ -32,7 +32,7 @@ class OutputFrame:
         age_ms: Milliseconds from then until it was given to the sinks.
         fps: Frames published per second, over the last two seconds.
         frame: BGR uint8 (height, width, 3), as the camera gave it.
-        answer: Its segmentation.
+        result: Its segmentation.
         picture: BGR uint8 (height, width, 3): the frame with the effect drawn, and mirrored if asked for.
     """
 
@@ -41,7 +41,7 @@ class OutputFrame:
     age_ms: float
     fps: float
     frame: np.ndarray
-    answer: Segmentation
+    result: Segmentation
     picture: np.ndarray
 
     @property

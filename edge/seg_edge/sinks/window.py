@@ -77,7 +77,7 @@ class Window:
         if now >= self._readout_until:
             self._readout_until = now + READOUT_SECONDS
             self._readout = [(f"{item.fps:.{0 if item.fps >= 10 else 1}f} fps", True), (f"{item.age_ms:.0f} ms", False)]
-            self._areas = item.answer.areas
+            self._areas = item.result.areas
         self._last = item.picture
         picture = item.picture.copy()
         self._draw(picture, now)

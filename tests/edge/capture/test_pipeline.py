@@ -80,8 +80,8 @@ def test_live_results_belong_to_their_frames_and_no_stage_is_counted_twice(
             assert item is not None
             items.append((item, (time.monotonic() - item.source.captured) * 1000))
     for item, _ in items:
-        assert item.answer.labels.shape == SHAPE[:2]
-        assert np.all(item.answer.pixels == item.source.frame[0, 0, 0])
+        assert item.result.labels.shape == SHAPE[:2]
+        assert np.all(item.result.pixels == item.source.frame[0, 0, 0])
         assert set(item.stages_ms) == set(STAGES) - {"render", "publish"}
         assert min(item.stages_ms.values()) >= 0
     captured = [item.source.captured for item, _ in items]
@@ -93,7 +93,7 @@ def test_live_results_belong_to_their_frames_and_no_stage_is_counted_twice(
 def test_the_stages_add_up_to_the_age() -> None:
     """From the capture at 100 s to the inference's start at 100.02 s, and the 8 ms that the segmenter measured."""
     source_frame = CapturedFrame(np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8), 100.0, 100.015, resize_s=0.002)
-    result = replace(make_output_frame().answer, timing_ms={"preprocess": 1.0, "inference": 5.0, "postprocess": 2.0})
+    result = replace(make_output_frame().result, timing_ms={"preprocess": 1.0, "inference": 5.0, "postprocess": 2.0})
     stages_ms = _stages_ms(source_frame, 100.02, result, held_back=False)
     assert stages_ms == pytest.approx({"capture": 13, "preprocess": 3, "inference": 5, "postprocess": 2, "wait": 5})
     assert sum(stages_ms.values()) == pytest.approx(20 + 8)

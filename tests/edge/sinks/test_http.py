@@ -194,7 +194,7 @@ def test_the_stats_contain_what_the_page_shows(view: HttpView, controls: Control
         "size_wh": [64, 48],
         "classes": [
             {"name": info.name, "colour": "#{:02x}{:02x}{:02x}".format(*info.colour), "share": share}
-            for info, share in zip(make_output_frame().answer.classes[1:], (0.5, 0.0), strict=True)
+            for info, share in zip(make_output_frame().result.classes[1:], (0.5, 0.0), strict=True)
         ],
         "message": "",
         "effect": "overlay",

@@ -89,7 +89,7 @@ def frame(share: float):
     item = make_output_frame()
     labels = np.zeros((48, 64), np.uint8)
     labels[: round(48 * share)] = 1
-    return replace(item, answer=replace(item.answer, labels=labels))
+    return replace(item, result=replace(item.result, labels=labels))
 
 
 def show(sink: Mqtt, share: float, seconds: float = SURE_S + 0.1) -> None:

@@ -58,7 +58,7 @@ class Site:
         item, controls = self.feed.item, self.controls
         stats: dict[str, Any] = {"frame": None, "fps": None, "age_ms": None, "size_wh": None, "classes": []}
         if item is not None:
-            areas = item.answer.areas
+            areas = item.result.areas
             stats = {
                 "frame": item.number,
                 "fps": round(item.fps, 2),
@@ -66,7 +66,7 @@ class Site:
                 "size_wh": [item.picture.shape[1], item.picture.shape[0]],
                 "classes": [
                     {"name": info.name, "colour": "#" + bytes(info.colour).hex(), "share": round(areas[info.name], 6)}
-                    for info in item.answer.classes[1:]
+                    for info in item.result.classes[1:]
                 ],
             }
         return stats | {
