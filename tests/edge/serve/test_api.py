@@ -222,7 +222,7 @@ def test_opencv_errors_are_not_reported_as_out_of_memory(client: TestClient, mon
     for code, status in ((cv2.Error.StsNoMem, 503), (cv2.Error.StsBadArg, 500)):
         error = cv2.error("of a kind")
         error.code = code
-        monkeypatch.setattr("seg_edge.serve.result.draw_transparent", Mock(side_effect=error))
+        monkeypatch.setattr("seg_edge.serve.answer.draw_transparent", Mock(side_effect=error))
         assert client.post("/v1/segment?output=mask", content=PNG).status_code == status
 
 
