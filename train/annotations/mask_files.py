@@ -162,8 +162,8 @@ def _by_colour(values: np.ndarray, names: Names) -> dict[int | Colour, str]:
     unknown = [colour for colour in colours if colour not in table and colour != (0, 0, 0)]
     if unknown:
         raise BrokenRowError(
-            f"its colour {unknown[0]} is not in the table ({len(unknown)} unknown colours); save masks as PNG, without "
-            "smoothing"
+            f"its colour {unknown[0]} is not in the table (unknown colours: {len(unknown)}); save masks as PNG, "
+            "without smoothing"
         )
     named = {colour: table.get(colour, HOLE) for colour in colours}  # type: ignore[arg-type]
     return {colour: name for colour, name in named.items() if name != HOLE}  # type: ignore[misc]

@@ -89,7 +89,8 @@ def run_camera(settings: CameraSettings, log: Log, status: Log = lambda text: No
             log(f"camera: {pipeline.info.description}")
             if lookahead:
                 delay_ms = lookahead.frames / (pipeline.info.fps or 30.0) * 1000
-                log(f"--lookahead delays every picture by {lookahead.frames} frames, about {delay_ms:.0f} ms")
+                frames = f"{lookahead.frames} frame{'s' * (lookahead.frames > 1)}"
+                log(f"--lookahead delays every picture by {frames}, about {delay_ms:.0f} ms")
             backdrop = Backdrop(settings.effects, pipeline.info.size_wh[::-1], settings.backdrop)
             stack.callback(backdrop.close)
             if settings.on_demand and not pipeline.info.endless:

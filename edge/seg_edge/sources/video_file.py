@@ -182,7 +182,7 @@ class VideoFileSource:
         if self._stopped:
             return f"it can't be read to the end ({self._stopped})"
         if damaged := max(self._damaged, self._broken):
-            return f"{damaged} of its frames are damaged and could not be decoded"
+            return f"{damaged} of its frames {'is' if damaged == 1 else 'are'} damaged and could not be decoded"
         return ""
 
 

@@ -280,7 +280,7 @@ def test_a_damaged_frame_is_counted_and_not_shown(tmp_path: Path) -> None:
     clip.write_bytes(content)
     source = opened(clip)
     assert 0 < len(list(source)) < 60
-    assert re.fullmatch(r"\d+ of its frames are damaged and could not be decoded", source.complaint)
+    assert re.fullmatch(r"\d+ of its frames (?:is|are) damaged and could not be decoded", source.complaint)
 
 
 def test_frames_of_another_size_are_fitted_into_the_first_s(tmp_path: Path) -> None:
