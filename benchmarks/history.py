@@ -150,7 +150,7 @@ def read(path: Path) -> list[Row]:
                 found.append(Row.model_validate(fields))
             except ValidationError as error:
                 column = error.errors()[0]["loc"][0]
-                raise DataError(f"{path}, line {number}: {column} has an invalid value.") from error
+                raise DataError(f"{path}, line {number}: the column {column} is invalid.") from error
     return found
 
 

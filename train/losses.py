@@ -97,9 +97,8 @@ def tversky(
         false_negative = tf.reduce_sum(target, axis=(1, 2)) - true_positive
         ratio = (true_positive + smooth) / (true_positive + alpha * false_positive + beta * false_negative + smooth)
         each = tf.reduce_sum((1 - ratio) * weights, axis=-1) / tf.reduce_sum(weights)
-        return tf.math.divide_no_nan(
-            tf.reduce_sum(each), tf.cast(tf.size(each), tf.float32)
-        )  # a device's share may be empty
+        # A device's share may be empty.
+        return tf.math.divide_no_nan(tf.reduce_sum(each), tf.cast(tf.size(each), tf.float32))
 
     return tv
 

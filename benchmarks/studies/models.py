@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure_models(files: list[ModelFile], threads: Sequence[int], runs: int, seconds: float | None) -> list[Measured]:
-    """Times the models alternately at each number of threads, and profiles them at the first of these."""
+    """Times the models alternately at each number of threads, and profiles them at the smallest."""
     names = [str(file.path) for file in files]
     labels = [name + f" ({index})" * (name in names[:index]) for index, name in enumerate(names)]
     contents = {label: file.content for label, file in zip(labels, files, strict=True)}

@@ -23,9 +23,8 @@ from convert.quantisation.fold import CONVOLUTIONS, is_linear
 from train.keras_model import compiled
 
 ADDING = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Subtract)
-MAX_GAIN = (
-    256.0  # over the tensor's largest channel; without equalising, a smaller channel than that has no step at all
-)
+# Over the tensor's largest channel; without equalising, a smaller channel than that has no step at all.
+MAX_GAIN = 256.0
 
 
 def equalised(folded: keras.Model, images: Sequence[np.ndarray]) -> keras.Model:

@@ -278,7 +278,7 @@ def test_an_invalid_row_of_the_history_gives_one_sentence(results: Path, records
     history.append(records / "desk.csv", history.rows(desk()))
     path = records / "desk.csv"
     path.write_text(path.read_text().replace("0.861", "good", 1))
-    with pytest.raises(DataError, match=r"desk\.csv, line \d+: value has an invalid value"):
+    with pytest.raises(DataError, match=r"desk\.csv, line \d+: the column value is invalid"):
         write_report(results, records)
 
 

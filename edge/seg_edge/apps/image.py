@@ -59,9 +59,8 @@ def segment_photos(
     keep_freed_memory()
     free = available_bytes()
     background = options.settings.background
-    held = (
-        background.nbytes if isinstance(background, np.ndarray) else 0
-    )  # throughout; the free memory doesn't include it
+    # Held throughout; the free memory doesn't include it.
+    held = background.nbytes if isinstance(background, np.ndarray) else 0
     budget = (
         max(0, options.memory_bytes - held) if options.memory_bytes else int(free * USABLE_SHARE) if free else 1 << 30
     )

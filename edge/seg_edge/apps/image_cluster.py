@@ -145,7 +145,9 @@ def _ray(address: str) -> Iterator[Any]:
 def _start_actors(ray: Any, model: Sequence[Any], threads: int) -> list[Any]:
     slots = [int(node["Resources"].get("CPU", 0) // threads) for node in ray.nodes() if node["Alive"]]
     if not any(slots):
-        raise UsageError(f"--ray: no machine of the cluster has {threads} processors; choose fewer --threads.")
+        raise UsageError(
+            f"--ray: --threads {threads} is more than any machine of the cluster has processors; choose fewer."
+        )
     kind = ray.remote(PhotoActor).options(
         num_cpus=threads, max_restarts=-1, max_task_retries=RETRIES, scheduling_strategy="SPREAD"
     )

@@ -53,9 +53,8 @@ def main() -> None:
         source: Source = getattr(importlib.import_module(module), function)(start.request)
         with contextlib.closing(source):
             width, height = source.info.size_wh
-            slot_views(
-                memory, 0, (height, width, 3), (1, 1, 3)
-            )  # refuses frames that are too large before anything starts
+            # Refuses frames that are too large before anything starts.
+            slot_views(memory, 0, (height, width, 3), (1, 1, 3))
             pipe.send(Opened(source.info))
             pipe.receive()  # wait until the program is ready: frames taken earlier would be stale
             _hand_over(source, start, pipe, memory)

@@ -65,4 +65,5 @@ def exit_codes() -> Iterator[None]:
     except SegEdgeError as error:
         fail(str(error), 1)
     except OSError as error:  # such as standard output on a full disk
-        fail(f"{error.filename or 'output'}: {error.strerror or error}.", 1)
+        where = f"{error.filename}: " if error.filename else "output: " if error.errno else ""
+        fail(f"{where}{error.strerror or error}.", 1)

@@ -63,7 +63,7 @@ class SinkGroup:
             sink.close()
         finally:
             if dropped := getattr(sink, "dropped", 0):
-                self._log(f"{sink.name} dropped {dropped} frames: it could not keep up")
+                self._log(f"{sink.name} dropped {dropped} frame{'s' * (dropped > 1)}: it could not keep up")
 
     def _fail(self, error: OutputError) -> None:
         self.failures.append(str(error))

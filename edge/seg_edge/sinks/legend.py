@@ -113,9 +113,8 @@ class TextRenderer:
             plane = np.zeros((self.line, self._width(ascii_text, bold), 3), np.uint8)
             self._write(plane, ascii_text, (0, self._baseline), WHITE, bold)
             return plane[..., 0]
-        font = ImageFont.truetype(
-            font_file, self.size
-        )  # with Raqm, which shapes letters and handles right-to-left text
+        # With Raqm, which shapes letters and handles right-to-left text.
+        font = ImageFont.truetype(font_file, self.size)
         _, top, _, bottom = font.getbbox(text, anchor="ls")
         room = min((self._baseline - 1) / max(1, -top), (self.line - self._baseline - 1) / max(1, bottom))
         if room < 1:  # marks on marks, as in Thai

@@ -148,9 +148,8 @@ class OpenCVSource:
     def _rate(self) -> float:
         """Frames a second as the driver or the container states it; 0 if that can't be true."""
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return (
-            round(fps, 3) if 0 < fps < 1000 else 0.0
-        )  # also excludes NaN; 1000 and 90000 are clock rates, not frame rates
+        # Also excludes NaN; 1000 and 90000 are clock rates, not frame rates.
+        return round(fps, 3) if 0 < fps < 1000 else 0.0
 
     def _read(self) -> SourceFrame | None:
         """The next frame; None when there are no more, for any reason."""

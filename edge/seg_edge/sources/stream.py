@@ -77,10 +77,7 @@ class StreamSource:
     def _delivered(self, packet: Any) -> list[Any]:
         try:
             return [frame for frame in packet.decode() if not frame.is_corrupt]
-        except (
-            OSError,
-            ValueError,
-        ):  # a packet was lost or damaged; pictures are whole again from the next key frame on
+        except (OSError, ValueError):  # a packet was lost or damaged; after the next key frame pictures are whole
             return []
 
     def close(self) -> None:

@@ -123,6 +123,7 @@ def test_a_number_of_frames_and_the_documented_statistics(tmp_path: Path, camera
     for stage in stats["stages_ms"].values():
         assert 0 <= stage["p50"] <= stage["p95"]
     assert 0 < stats["frame_age_ms"]["p50"] <= stats["frame_age_ms"]["p95"] <= stats["frame_age_ms"]["p99"]
+    assert abs(stats["unaccounted_ms"]["p50"]) < stats["frame_age_ms"]["p50"] / 2
     assert stats["fps"] > 0
     assert stats["reconnects"] == 0
     assert stats["seconds"] > 0

@@ -88,7 +88,7 @@ def measure_rounds(
             except BrokenProcessPool as error:
                 names = ", ".join(candidate.name for candidate in candidates)
                 raise SegEdgeError(
-                    f"the process that measured {names} at {count} threads died, perhaps out of memory; "
+                    f"the process that measured {names} with --threads {count} died, perhaps out of memory; "
                     "measure fewer models at once."
                 ) from error
         progress(number + 1, len(order))

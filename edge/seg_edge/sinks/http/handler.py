@@ -15,9 +15,8 @@ from seg_edge.sinks.http.site import Site
 MAX_STREAMS = 16
 MAX_BODY = 1024  # bytes of a POST; the page's have 40
 CLIENT_TIMEOUT = 5.0  # seconds a client may neither read nor write before its thread ends
-SEND_BUFFER = (
-    128 * 1024
-)  # bytes the kernel buffers for a slow reader: a few frames, not the seconds' worth it would grow to
+# Bytes the kernel buffers for a slow reader: a few frames, not the seconds' worth it would grow to.
+SEND_BUFFER = 128 * 1024
 BOUNDARY = "seg-edge-frame"
 
 
