@@ -32,7 +32,18 @@ from seg_edge.errors import DataError
 from seg_edge.evaluation.metrics import IGNORE
 from seg_edge.models import open_model
 from train.dataset import Dataset, open_dataset, open_split
-from train.options import INPUT, OUTPUT, TRAINING, comma_separated, run_command, use_threads
+from train.options import (
+    INPUT,
+    OUTPUT,
+    TRAINING,
+    ClassName,
+    DrawnSplit,
+    Holdout,
+    PhotoNames,
+    comma_separated,
+    run_command,
+    use_threads,
+)
 from train.runs import MODEL_NAME, RUN_NAME, SPLIT_NAME, require_empty, versions
 
 PHOTOS = 96  # to measure activations on
@@ -166,18 +177,10 @@ def main(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder to write.", rich_help_panel=OUTPUT)],
-    split: Annotated[
-        Path | None, typer.Option(help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
-    ] = None,
-    classes: Annotated[
-        str, typer.Option(help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
-    ] = "",
-    names: Annotated[
-        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
-    ] = "",
-    holdout: Annotated[
-        float, typer.Option(help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
-    ] = 0.15,
+    split: DrawnSplit = None,
+    classes: ClassName = "",
+    names: PhotoNames = "",
+    holdout: Holdout = 0.15,
     widen: Annotated[
         float,
         typer.Option(

@@ -36,7 +36,17 @@ from seg_edge.photo.read import read_photo
 from seg_edge.photo.write import write_picture
 from seg_edge.postprocess import upsample
 from train.dataset import held_out_photos, open_dataset, open_split
-from train.options import DISTILLATION, INPUT, OUTPUT, comma_separated, run_command
+from train.options import (
+    DISTILLATION,
+    INPUT,
+    OUTPUT,
+    ClassName,
+    DrawnSplit,
+    Holdout,
+    PhotoNames,
+    comma_separated,
+    run_command,
+)
 from train.photos import photos_in
 from train.runs import require_empty, sha256_of
 from train.split import compile_pattern
@@ -96,18 +106,10 @@ def main(
     photos: Annotated[
         Path | None, typer.Option(help="Photos without masks, instead of --data.", rich_help_panel=INPUT)
     ] = None,
-    split: Annotated[
-        Path | None, typer.Option(help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
-    ] = None,
-    classes: Annotated[
-        str, typer.Option(help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
-    ] = "",
-    names: Annotated[
-        str, typer.Option(help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT)
-    ] = "",
-    holdout: Annotated[
-        float, typer.Option(help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
-    ] = 0.15,
+    split: DrawnSplit = None,
+    classes: ClassName = "",
+    names: PhotoNames = "",
+    holdout: Holdout = 0.15,
     teacher_weight: Annotated[
         float,
         typer.Option(

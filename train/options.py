@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -13,6 +15,21 @@ from seg_edge.errors import UsageError
 # The panels of `--help`, in all commands.
 INPUT, BUDGET, PRUNING, TRAINING = "Input", "Budget", "Pruning", "Training"
 DISTILLATION, QUANTISATION, OUTPUT = "Distillation", "Quantisation", "Output"
+
+# Options of the commands that work on the train part of a one-class data folder.
+DrawnSplit = Annotated[
+    Path | None, typer.Option("--split", help="split.json; by default the split is drawn.", rich_help_panel=INPUT)
+]
+ClassName = Annotated[
+    str, typer.Option("--classes", help="The class's name, if there is no labels.txt.", rich_help_panel=INPUT)
+]
+PhotoNames = Annotated[
+    str,
+    typer.Option("--names", help="Use only photos whose name matches this regular expression.", rich_help_panel=INPUT),
+]
+Holdout = Annotated[
+    float, typer.Option("--holdout", help="Share of the photos in val, as for train/fit.py.", rich_help_panel=INPUT)
+]
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
